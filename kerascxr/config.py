@@ -1,0 +1,420 @@
+"""What can be set: frozen dataclasses, read from YAML files and flags by jsonargparse."""
+
+import dataclasses
+import difflib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+Depth = Literal[0, 1, 2, "all"]
+Config = TypeVar("Config")
+
+
+def _check(holds: bool, rule: str, **got: Any) -> None:
+    if not holds:
+        values = ", ".join(f"{name}={value!r}" for name, value in got.items())
+        raise ValueError(f"{rule}. Got {values}.")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from and how they are kept.
+
+    Attributes:
+        source: A radiography-database folder, a folder with one sub-folder a class, a folder with
+            images/ and masks/, a CSV file (path,label[,mask][,group][,split]), "kaggle", "phantom",
+            or "auto" (the database where it has been put, else the phantom).
+        stores: Folder of the ingested copies.
+        cache: Where resized images wait between epochs: "memory", "disk", or "auto" (memory while
+            they take less than a quarter of what is free).
+        phantom_images: How many images the phantom draws.
+        phantom_seed: Seed of the phantom's drawings.
+    """
+
+    source: str = "auto"
+    stores: Path = Path("data/stores")
+    cache: Literal["auto", "memory", "disk"] = "auto"
+    phantom_images: int = 800
+    phantom_seed: int = 0
+
+    def __post_init__(self):
+        _check(self.phantom_images > 0, "phantom_images must be positive", n=self.phantom_images)
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Which of the 20 folds are for what.
+
+    Attributes:
+        offset: Rotates the folds, 0 to 19, for cross-validation.
+        validation_folds: How many of the 20 folds validate.
+        test_folds: How many of the 20 folds test; the rest train.
+    """
+
+    offset: int = 0
+    validation_folds: int = 3
+    test_folds: int = 3
+
+    def __post_init__(self):
+        _check(0 <= self.offset < 20, "split.offset must be from 0 to 19", offset=self.offset)
+        _check(
+            self.validation_folds > 0
+            and self.test_folds > 0
+            and self.validation_folds + self.test_folds < 20,
+            "validation_folds and test_folds must be positive and leave some of 20 to train",
+            validation_folds=self.validation_folds,
+            test_folds=self.test_folds,
+        )
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes to training images; each strength is the largest change, either way.
+
+    Attributes:
+        enabled: Whether training images are changed at all.
+        rotation_degrees: Turn, in degrees.
+        shift: Shift, as a fraction of height and width.
+        zoom: Change of size, as a fraction.
+        brightness: Added to all pixels, as a fraction of the grey range.
+        contrast: Change of contrast about the image's mean, as a fraction.
+        gamma: Change of the grey curve: the exponent lies between 1 / (1 + gamma) and 1 + gamma.
+        noise: Largest standard deviation of added Gaussian noise, as a fraction of the grey range.
+        flip: Whether images are mirrored left to right. The heart has a side: off by default.
+    """
+
+    enabled: bool = True
+    rotation_degrees: float = 7.0
+    shift: float = 0.05
+    zoom: float = 0.1
+    brightness: float = 0.1
+    contrast: float = 0.1
+    gamma: float = 0.0
+    noise: float = 0.0
+    flip: bool = False
+
+    def __post_init__(self):
+        _check(
+            0 <= self.rotation_degrees <= 180,
+            "rotation_degrees must be from 0 to 180",
+            rotation_degrees=self.rotation_degrees,
+        )
+        for name in ("shift", "zoom", "brightness", "contrast", "noise"):
+            value = getattr(self, name)
+            _check(0 <= value < 1, f"augment.{name} must be from 0 to below 1", **{name: value})
+        _check(0 <= self.gamma <= 4, "augment.gamma must be from 0 to 4", gamma=self.gamma)
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """How and where the computation runs.
+
+    Attributes:
+        seed: Seed of weights, order, dropout and augmentation.
+        precision: "auto" takes mixed_bfloat16 or mixed_float16 where the GPU has them, else
+            float32.
+        device_strategy: "auto" mirrors over several GPUs; "single" uses one device.
+        xla: Compile with XLA: "auto" does so on GPUs only (on CPUs it was four times slower).
+        deterministic: Same seed, same numbers, at some cost in speed on GPUs.
+        tensorboard: Write TensorBoard logs into the run folder.
+    """
+
+    seed: int = 0
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
+    device_strategy: Literal["auto", "single", "mirrored"] = "auto"
+    xla: Literal["auto", "on", "off"] = "auto"
+    deterministic: bool = True
+    tensorboard: bool = True
+
+    def __post_init__(self):
+        _check(0 <= self.seed < 2**31, "runtime.seed must be from 0 to 2**31 - 1", seed=self.seed)
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with a linear warm-up and a cosine decay to zero.
+
+    Attributes:
+        learning_rate: The peak.
+        weight_decay: Decoupled weight decay; not on biases and normalisation parameters.
+        warmup_epochs: Epochs over which the rate rises from zero.
+        clip_norm: Largest global norm of the gradient; 0 does not clip.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup_epochs: float = 1.0
+    clip_norm: float = 1.0
+
+    def __post_init__(self):
+        _check(
+            0 < self.learning_rate < 10,
+            "learning_rate must be positive and below 10",
+            learning_rate=self.learning_rate,
+        )
+        for name in ("weight_decay", "warmup_epochs", "clip_norm"):
+            value = getattr(self, name)
+            _check(value >= 0, f"{name} must not be negative", **{name: value})
+
+
+@dataclass(frozen=True)
+class ClassificationConfig:
+    """Fine-tune a pretrained trunk to tell classes of chest X-rays apart.
+
+    Attributes:
+        backbone: efficientnetb0, shufflenetv2 (x1.0), shufflenetv2_x0_5.
+        depth: What learns: 0 the head, 1 also the last convolution, 2 also the last stage, "all"
+            everything.
+        weights: The trunk's start: "imagenet", "none" (random), a file (.weights.h5, .keras, .pth),
+            or "auto" (imagenet where it can be had, else random, and said so).
+        image_size: Height and width that the model sees, in pixels.
+        epochs: Most epochs to train.
+        batch_size: Images a step.
+        dropout: Rate behind each hidden layer of the head.
+        label_smoothing: How much of the target goes to all classes alike.
+        class_balance: "none", "weights" (loss weighted by inverse frequency) or "sampling" (each
+            class seen equally often).
+        monitor: Which validation figure picks the best epoch: "f1" (macro) or "loss".
+        patience: Stop after so many epochs without a better one.
+        update_statistics: Whether BatchNorm statistics of learning layers move; "auto" moves them
+            only when everything learns.
+        name: The run's name; by default backbone and depth.
+        runs: Folder of run folders.
+        overwrite: Whether a run of the same name with other settings is replaced.
+        data: Images.
+        split: Folds.
+        augment: Random changes.
+        optimizer: Learning.
+        runtime: Machine.
+    """
+
+    backbone: str = "efficientnetb0"
+    depth: Depth = 1
+    weights: str = "auto"
+    image_size: tuple[int, int] = (224, 224)
+    epochs: int = 20
+    batch_size: int = 32
+    dropout: float = 0.3
+    label_smoothing: float = 0.0
+    class_balance: Literal["none", "weights", "sampling"] = "none"
+    monitor: Literal["f1", "loss"] = "f1"
+    patience: int = 6
+    update_statistics: Literal["auto", "on", "off"] = "auto"
+    name: str | None = None
+    runs: Path = Path("runs")
+    overwrite: bool = False
+    data: DataConfig = field(default_factory=DataConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def __post_init__(self):
+        _check_training(self)
+        _check(
+            all(32 <= side <= 4096 for side in self.image_size),
+            "image_size must be from 32 to 4096",
+            image_size=self.image_size,
+        )
+        _check(0 <= self.dropout < 1, "dropout must be from 0 to below 1", dropout=self.dropout)
+        _check(
+            0 <= self.label_smoothing < 1,
+            "label_smoothing must be from 0 to below 1",
+            label_smoothing=self.label_smoothing,
+        )
+
+
+@dataclass(frozen=True)
+class SegmentationConfig:
+    """Train a U-Net to find the lungs in chest X-rays.
+
+    Attributes:
+        base_filters: Filters of the first stage; by default 64 on a GPU and 16 without one.
+        upsampling: "transpose" (learned) or "bilinear".
+        image_size: Height and width that the model sees, in pixels; each must divide by 16.
+        epochs: Most epochs to train.
+        batch_size: Images a step.
+        loss: "bce_dice" or "focal_tversky".
+        bce_weight: Weight of the cross-entropy in bce_dice.
+        dice_weight: Weight of the Dice loss in bce_dice.
+        monitor: Which validation figure picks the best epoch: "dice" or "loss".
+        patience: Stop after so many epochs without a better one.
+        test_time_augmentation: Whether predictions are averaged over three grey curves of the
+            image.
+        save_masks: Whether the test images' predicted masks are written as PNG.
+        name: The run's name; by default unet and its base filters.
+        runs: Folder of run folders.
+        overwrite: Whether a run of the same name with other settings is replaced.
+        data: Images.
+        split: Folds.
+        augment: Random changes.
+        optimizer: Learning.
+        runtime: Machine.
+    """
+
+    base_filters: int | None = None
+    upsampling: Literal["transpose", "bilinear"] = "transpose"
+    image_size: tuple[int, int] = (256, 256)
+    epochs: int = 20
+    batch_size: int = 8
+    loss: Literal["bce_dice", "focal_tversky"] = "bce_dice"
+    bce_weight: float = 1.0
+    dice_weight: float = 1.0
+    monitor: Literal["dice", "loss"] = "dice"
+    patience: int = 10
+    test_time_augmentation: bool = False
+    save_masks: bool = False
+    name: str | None = None
+    runs: Path = Path("runs")
+    overwrite: bool = False
+    data: DataConfig = field(default_factory=DataConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    augment: AugmentConfig = field(
+        default_factory=lambda: AugmentConfig(
+            rotation_degrees=10.0, zoom=0.15, brightness=0.15, contrast=0.3, gamma=0.6, noise=0.04
+        )
+    )
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def __post_init__(self):
+        _check_training(self)
+        _check(
+            all(16 <= side <= 4096 and side % 16 == 0 for side in self.image_size),
+            "image_size must be multiples of 16, up to 4096: the U-Net halves its input four times",
+            image_size=self.image_size,
+        )
+        _check(
+            self.base_filters is None or 1 <= self.base_filters <= 256,
+            "base_filters must be from 1 to 256",
+            base_filters=self.base_filters,
+        )
+        _check(
+            min(self.bce_weight, self.dice_weight) >= 0 and self.bce_weight + self.dice_weight > 0,
+            "bce_weight and dice_weight must not be negative, nor both 0",
+            bce_weight=self.bce_weight,
+            dice_weight=self.dice_weight,
+        )
+
+
+def _check_training(config: Any) -> None:
+    for name in ("epochs", "batch_size", "patience"):
+        value = getattr(config, name)
+        _check(value > 0, f"{name} must be positive", **{name: value})
+    if config.name is not None:
+        _check(
+            re.fullmatch(r"[\w][\w.+-]*", config.name) is not None,
+            "name must be letters, digits, '_', '-', '+' and '.' (it names a folder)",
+            name=config.name,
+        )
+
+
+# What may differ between two calls that mean the same run.
+_NOT_IDENTITY = ("name", "runs", "overwrite")
+
+
+def build_parser(config_class: type, prog: str) -> ArgumentParser:
+    """Returns the command line of a config class: its fields as flags, and ``--config FILE``."""
+    parser = ArgumentParser(
+        prog=prog,
+        description=(config_class.__doc__ or "").partition("\n")[0],
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", action="config", help="A YAML file; flags win over it.")
+    parser.add_class_arguments(config_class)
+    return parser
+
+
+def _one_line(parser: ArgumentParser, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    unknown = re.search(r"(?:unrecognized arguments: --|does not accept option ')([\w.]+)", text)
+    if unknown:
+        known = [action.dest for action in parser._actions]
+        group = re.search(r"Group '([\w.]+)'", text)
+        asked = f"{group[1]}.{unknown[1]}" if group else unknown[1]
+        near = difflib.get_close_matches(asked, known, n=1)
+        text += f". Did you mean {near[0]!r}?" if near else ""
+    return f"{parser.prog}: error: {text}"
+
+
+def parse_config(config_class: type[Config], argv: Sequence[str] | None, prog: str) -> Config:
+    """Reads the command line.
+
+    Args:
+        config_class: One of the dataclasses above.
+        argv: Arguments, or None for the process's own.
+        prog: The command's name, for messages.
+
+    Returns:
+        The config.
+
+    Raises:
+        SystemExit: With code 2 and one line on standard error if a key or a value is wrong; with
+            code 0 after --help and --print_config.
+    """
+    parser = build_parser(config_class, prog)
+    try:
+        return _instantiate(parser, config_class, parser.parse_args(argv))
+    except Exception as error:
+        print(_one_line(parser, error), file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _instantiate(parser: ArgumentParser, config_class: type[Config], values: Namespace) -> Config:
+    values = parser.instantiate(values)
+    names = [item.name for item in dataclasses.fields(config_class)]  # type: ignore[arg-type]
+    return config_class(**{name: values[name] for name in names})
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Returns a config as plain YAML values."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, tuple | list):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """Returns what makes two calls the same run, as flat ``{"data.source": ...}``."""
+
+    def flatten(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+        for key, value in values.items():
+            if isinstance(value, dict):
+                flat |= flatten(value, f"{prefix}{key}.")
+            else:
+                flat[f"{prefix}{key}"] = value
+        return flat
+
+    flat = flatten(to_dict(config), "")
+    return {key: value for key, value in flat.items() if key not in _NOT_IDENTITY}
+
+
+def to_yaml(config: Any) -> str:
+    """Returns a config as YAML text that ``--config`` reads back."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False)
+
+
+def load_config(config_class: type[Config], path: Path) -> Config:
+    """Reads a config from a YAML file.
+
+    Raises:
+        ValueError: If the file is missing or a key or value in it is wrong.
+    """
+    parser = build_parser(config_class, str(path))
+    try:
+        return _instantiate(parser, config_class, parser.parse_path(path))
+    except Exception as error:
+        raise ValueError(_one_line(parser, error)) from None

@@ -1,0 +1,38 @@
+"""Shared by all tests: no network, no TensorFlow chatter, small stores made once."""
+
+import os
+import socket
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("kerascxr", deadline=None, derandomize=True, print_blob=False)
+settings.load_profile("kerascxr")
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Lets no test reach anything but this machine."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family != socket.AF_UNIX and address[0] not in _LOOPBACK:
+            raise OSError(f"tests must not use the network, and {address} is on it")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def phantom_store(tmp_path_factory):
+    """A store of 160 small drawings, shared by tests that only read it."""
+    from kerascxr.data.sources import open_source
+    from kerascxr.data.store import open_store
+
+    source = open_source("phantom", phantom_images=160, phantom_seed=0)
+    return open_store(source, tmp_path_factory.mktemp("stores"), say=lambda line: None)

@@ -1,0 +1,131 @@
+"""The command line: flags, files, and the one line that wrong ones get."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kerascxr.config import (
+    AugmentConfig,
+    ClassificationConfig,
+    OptimizerConfig,
+    SplitConfig,
+    identity,
+    load_config,
+    parse_config,
+    to_yaml,
+)
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+def parse(*argv):
+    return parse_config(ClassificationConfig, list(argv), "train_cls.py")
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("depth: 2\nepochs: 7\ndata:\n  source: phantom\n")
+    config = parse("--config", str(file), "--epochs", "3", "--split.offset", "4")
+    assert (config.depth, config.epochs, config.data.source) == (2, 3, "phantom")
+    assert config.split.offset == 4
+    assert config.batch_size == ClassificationConfig().batch_size
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--dept", "1"], ["dept", "depth"]),
+        (["--depth", "3"], ["depth", "3"]),
+        (["--epochs", "0"], ["epochs must be positive", "0"]),
+        (["--epochs", "many"], ["epochs", "many"]),
+        (["--split.offset", "20"], ["split.offset must be from 0 to 19", "20"]),
+        (["--split.test_folds", "18"], ["test_folds", "18"]),
+        (["--data.cache", "disc"], ["data.cache", "disc"]),
+        (
+            ["--augment.rotation_degres", "3"],
+            ["augment.rotation_degres", "augment.rotation_degrees"],
+        ),
+        (["--optimizer.learning_rate", "-1"], ["learning_rate", "-1"]),
+        (["--name", "../x"], ["name", "../x"]),
+        (["--image_size", "[8,8]"], ["image_size", "8"]),
+        (["--config", "missing.yaml"], ["missing.yaml"]),
+    ],
+)
+def test_wrong_flags_get_one_line_and_code_2(argv, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(*argv)
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("train_cls.py: error: ")
+    assert message.count("\n") == 1
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("text", ["data:\n  sorce: x\n", "dropout: 2\n", "depth: [", "- 1\n"])
+def test_wrong_files_get_one_line_and_code_2(text, tmp_path, capsys):
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(SystemExit) as stop:
+        parse("--config", str(file))
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@given(
+    depth=st.sampled_from([0, 1, 2, "all"]),
+    epochs=st.integers(1, 1000),
+    rate=st.floats(1e-6, 1.0),
+    offset=st.integers(0, 19),
+    zoom=st.floats(0, 0.9),
+    size=st.tuples(st.integers(32, 512), st.integers(32, 512)),
+    weights=st.sampled_from(["auto", "none", "some file.h5", "no", "1.5"]),
+)
+def test_a_config_survives_its_yaml(
+    tmp_path_factory, depth, epochs, rate, offset, zoom, size, weights
+):
+    config = ClassificationConfig(
+        depth=depth,
+        epochs=epochs,
+        image_size=size,
+        weights=weights,
+        optimizer=OptimizerConfig(learning_rate=rate),
+        split=SplitConfig(offset=offset),
+        augment=AugmentConfig(zoom=zoom),
+    )
+    file = tmp_path_factory.mktemp("yaml") / "c.yaml"
+    file.write_text(to_yaml(config))
+    assert load_config(ClassificationConfig, file) == config
+
+
+def test_identity_ignores_where_the_run_goes():
+    assert identity(ClassificationConfig(name="a")) == identity(ClassificationConfig(name="b"))
+    assert identity(ClassificationConfig(depth=0)) != identity(ClassificationConfig(depth=2))
+
+
+def test_help_and_print_config_need_no_tensorflow():
+    script = (
+        "import sys; from kerascxr.config import *; import train_cls\n"
+        "try: train_cls.main(['--help'])\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
+    )
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--augment.rotation_degrees" in done.stdout
+
+
+def test_print_config_reads_back(capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        parse("--depth", "2", "--print_config")
+    assert not stop.value.code
+    file = tmp_path / "c.yaml"
+    file.write_text(capsys.readouterr().out)
+    assert parse("--config", str(file)) == ClassificationConfig(depth=2)
