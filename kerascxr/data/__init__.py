@@ -1,0 +1,1 @@
+"""From files to batches: where images come from, how they are read, checked, split and stored."""

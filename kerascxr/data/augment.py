@@ -1,0 +1,106 @@
+"""Random changes to images, and to image and mask together."""
+
+import math
+
+import keras_cv
+import tensorflow as tf
+
+from kerascxr.config import AugmentConfig
+
+# Never drawn from: it keeps the layers off the global generator, which determinism forbids.
+_UNUSED = {"seed": 1}
+_BLACK = {"fill_mode": "constant", "fill_value": 0.0, **_UNUSED}
+
+
+class Augment:
+    """Changes a batch of images, and of masks with them, as a pure function of a seed.
+
+    keras-cv's layers make the changes; their strengths are drawn here, from a seed instead of a
+    generator with a state, so that a resumed run sees what an unbroken one would have seen. Masks
+    travel as a second channel of their image through every geometric change, so the two cannot fall
+    out of step.
+
+    Args:
+        config: The strengths.
+    """
+
+    def __init__(self, config: AugmentConfig):
+        layers = keras_cv.layers
+        self._config = config
+        self._rotation = layers.RandomRotation(config.rotation_degrees / 360.0, **_BLACK)
+        self._translation = layers.RandomTranslation(config.shift, config.shift, **_BLACK)
+        self._zoom = layers.RandomZoom(config.zoom, **_BLACK)
+        self._brightness = layers.RandomBrightness(
+            config.brightness, value_range=(0, 255), **_UNUSED
+        )
+        self._contrast = layers.RandomContrast((0, 255), config.contrast, **_UNUSED)
+
+    def __call__(
+        self, images: tf.Tensor, seed: tf.Tensor, masks: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Changes each image of a batch by its own draw.
+
+        Args:
+            images: (batch, height, width, 1), 0..255, any number type.
+            seed: int (2,); the same seed and batch give the same result.
+            masks: (batch, height, width, 1), 0 or 255, or None.
+
+        Returns:
+            The images, float32 0..255, and the masks, float32 0 or 255 (None without masks).
+        """
+        config = self._config
+        images = tf.cast(images, tf.float32)
+        if not config.enabled:
+            return images, None if masks is None else tf.cast(masks, tf.float32)
+        batch = tf.shape(images)[0]
+        # One column a change, each from -1 to 1.
+        draws = tf.random.stateless_uniform((batch, 10), seed, -1.0, 1.0)
+        planes = images
+        if masks is not None:
+            planes = tf.concat([images, tf.cast(masks, tf.float32)], axis=-1)
+        planes = self._move(planes, draws)
+        images = planes[..., :1]
+        if masks is not None:
+            masks = tf.where(planes[..., 1:] >= 127.5, 255.0, 0.0)
+        return self._recolour(images, draws, seed), masks
+
+    def _move(self, planes: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+        config = self._config
+        if config.rotation_degrees:
+            angles = draws[:, 0] * math.radians(config.rotation_degrees)
+            planes = self._rotation.augment_images(planes, {"angles": angles})
+        if config.shift:
+            shifts = draws[:, 1:3] * config.shift
+            planes = self._translation.augment_images(
+                planes,
+                {"height_translations": shifts[:, :1], "width_translations": shifts[:, 1:]},
+            )
+        if config.zoom:
+            zooms = 1.0 + draws[:, 3:4] * config.zoom
+            planes = self._zoom.augment_images(
+                planes, {"height_zooms": zooms, "width_zooms": zooms}
+            )
+        if config.flip:
+            mirrored = (draws[:, 4] > 0)[:, None, None, None]
+            planes = tf.where(mirrored, tf.reverse(planes, axis=[2]), planes)
+        return planes
+
+    def _recolour(self, images: tf.Tensor, draws: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        config = self._config
+        columns = draws[:, :, None, None, None]
+        if config.gamma:
+            exponents = tf.pow(1.0 + config.gamma, columns[:, 5])
+            images = 255.0 * tf.pow(tf.clip_by_value(images, 0.0, 255.0) / 255.0, exponents)
+        if config.contrast:
+            images = self._contrast.augment_images(images, 1.0 + columns[:, 6] * config.contrast)
+        if config.brightness:
+            images = self._brightness.augment_images(
+                images, columns[:, 7] * config.brightness * 255.0
+            )
+        if config.noise:
+            deviations = tf.abs(columns[:, 8]) * config.noise * 255.0
+            noise = tf.random.stateless_normal(
+                tf.shape(images), seed + tf.constant([0, 2**20], seed.dtype)
+            )
+            images = tf.clip_by_value(images + deviations * noise, 0.0, 255.0)
+        return images

@@ -1,0 +1,221 @@
+"""Reading one image or mask file into 8-bit grey, or saying what is wrong with it.
+
+Everything odd about files is met here and nowhere else. What comes out is a plain array.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps
+
+# Raster formats only. Pillow knows more (EPS would start Ghostscript); none of them holds X-rays.
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM")
+
+SUFFIXES = frozenset({
+    ".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp", ".jp2",
+    ".j2k", ".pgm", ".ppm", ".pnm",
+})  # fmt: skip
+
+# A large digital radiograph has 20 million pixels. Checked on the header, before any decoding.
+MAX_PIXELS = 80_000_000
+
+# Detectors store 8, 10, 12, 14 or 16 bits, the middle ones in 16-bit files.
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+
+# A mask of small numbers with several of them above 0 names regions rather than one region.
+MAX_LABEL = 15
+
+AGAIN = "Download or export it again, or remove it"
+MIN_IS_WHITE = 0
+PHOTOMETRIC_TAG = 262
+
+
+class ImageFileError(ValueError):
+    """A file that cannot be used.
+
+    Attributes:
+        path: The file.
+        problem: What is wrong with it, as the words that follow "the file".
+    """
+
+    def __init__(self, path: Path, problem: str, mend: str = AGAIN) -> None:
+        super().__init__(path, problem, mend)  # all three, so that it survives pickling
+        self.path = path
+        self.problem = problem
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}. {self.mend}."
+
+
+def read_grey(path: Path) -> np.ndarray:
+    """Reads an image file, whatever its mode, as 8-bit grey.
+
+    - Colour becomes ITU-R 601 luma. Palette and CMYK images go through RGB.
+    - What is transparent becomes black, the X-ray's own colour for nothing there.
+    - More than 8 bits: divided by the smallest of 255, 1023, 4095, 16383, 65535 that holds the
+      image's maximum, so that 12-bit data in a 16-bit file are not black. The steps keep the
+      exposure of neighbouring images comparable, which stretching each to its own maximum would
+      not. (Pillow hands over 16-bit colour as its upper 8 bits, so there no such step is taken.)
+    - Floats within 0..1 are scaled by 255; other non-negative values follow the rule above.
+    - An EXIF orientation is applied.
+
+    Args:
+        path: The file.
+
+    Returns:
+        uint8 ``(height, width)``, 0..255, decoded to the last pixel.
+
+    Raises:
+        ImageFileError: If the file is missing, empty, truncated, no image, of several frames, of
+            more than ``MAX_PIXELS``, or holds negative, non-finite or over-large values.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+            if not start:
+                raise ImageFileError(path, "is empty (0 bytes)")
+            file.seek(0)
+            with _open(path, file, start) as image:
+                return _to_grey(path, image)
+    except FileNotFoundError:
+        raise ImageFileError(path, "does not exist", "Check the path") from None
+    except OSError as error:  # a folder, no permission, a disk that fails
+        raise ImageFileError(path, f"cannot be opened ({_line(error)})", "Check it") from error
+
+
+def read_mask(paths: Sequence[Path]) -> np.ndarray:
+    """Reads one region from one or several mask files, e.g. the left and the right lung.
+
+    A pixel is inside where the file's grey value is above half of that file's own maximum, so
+    masks of 0/1, 0/255 and of colour all work. A file of zeros is an empty mask.
+
+    Args:
+        paths: The files; what any of them marks is inside.
+
+    Returns:
+        uint8 ``(height, width)``, 0 or 255.
+
+    Raises:
+        ImageFileError: If a file cannot be read, numbers several regions (a label map), or is not
+            of the first one's size.
+        ValueError: If ``paths`` is empty.
+    """
+    if not paths:
+        raise ValueError("paths must name at least one mask file. Got paths=().")
+    united: np.ndarray | None = None
+    for path in paths:
+        grey = read_grey(path)
+        values = np.unique(grey)
+        if 1 < values[-1] <= MAX_LABEL and np.count_nonzero(values) > 1:
+            raise ImageFileError(
+                path,
+                f"is a label map (values {', '.join(map(str, values))}), not a mask",
+                "Save the lungs as one region of 255 on 0",
+            )
+        inside = grey > values[-1] / 2
+        if united is not None and inside.shape != united.shape:
+            raise ImageFileError(
+                path,
+                f"is {_size(inside)} pixels (height x width), but {paths[0]} is {_size(united)}",
+                "Masks of one image must agree in size",
+            )
+        united = inside if united is None else united | inside
+    assert united is not None
+    return np.where(united, 255, 0).astype(np.uint8)
+
+
+def _open(path: Path, file, start: bytes) -> Image.Image:
+    """Opens the file and judges its header; no pixel is decoded yet."""
+    try:
+        image = Image.open(file, formats=FORMATS)
+        frames = getattr(image, "n_frames", 1)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageFileError(
+            path, f"claims more than {MAX_PIXELS / 1e6:.0f} million pixels", "Reduce or remove it"
+        ) from None
+    except Exception as error:  # Pillow's readers raise of any kind on broken headers
+        raise ImageFileError(path, _what_it_is(start, error)) from error
+    if image.width * image.height > MAX_PIXELS:
+        most = f"more than {MAX_PIXELS / 1e6:.0f} million"
+        problem = f"claims {image.width} x {image.height} pixels, {most}"
+        raise ImageFileError(path, problem, "Reduce or remove it")
+    if frames > 1:
+        raise ImageFileError(path, f"holds {frames} frames", "Save the one wanted by itself")
+    return image
+
+
+def _to_grey(path: Path, image: Image.Image) -> np.ndarray:
+    """Decodes, turns upright and reduces to grey: uint8 ``(height, width)``."""
+    tags = getattr(image, "tag_v2", {})
+    # Some library in this process may have asked Pillow to make up what a broken file lacks.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        mode = image.mode
+        if mode == "L" and not image.has_transparency_data:
+            return np.array(image)
+        if mode == "F" or mode.startswith("I"):
+            values = np.asarray(image)
+        else:
+            return _colour_to_grey(image)
+    except Exception as error:  # zlib, struct, index errors: each decoder has its own
+        broken = "truncated" in str(error) or "nexpected end" in str(error)
+        problem = "is truncated" if broken else "is damaged"
+        raise ImageFileError(path, f"{problem} ({_line(error)})") from error
+    grey = _scale(path, values)
+    # Pillow turns a white-is-zero TIFF round itself at 8 bits, but not at 16.
+    inverted = tags.get(PHOTOMETRIC_TAG) == MIN_IS_WHITE
+    return 255 - grey if inverted else grey
+
+
+def _colour_to_grey(image: Image.Image) -> np.ndarray:
+    if image.has_transparency_data:
+        colour = image.convert("RGBA")
+        black = Image.new("RGBA", colour.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, colour)
+    elif image.mode in ("P", "CMYK", "YCbCr", "HSV"):
+        image = image.convert("RGB")
+    return np.array(image.convert("L"))
+
+
+def _scale(path: Path, values: np.ndarray) -> np.ndarray:
+    """Brings integers or floats ``(height, width)`` to uint8; the rule is in ``read_grey``."""
+    mend = "Save it with 8 or 16 bits"
+    if not np.isfinite(values).all():
+        raise ImageFileError(path, "holds values that are not finite", mend)
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 2**16 - 1:
+        raise ImageFileError(path, f"holds values from {low:g} to {high:g}", mend)
+    if values.dtype.kind == "f" and high <= 1:
+        full = 1
+    else:
+        full = next(2**bits - 1 for bits in BIT_DEPTHS if high <= 2**bits - 1)
+    return np.rint(values.astype(np.float64) * (255 / full)).astype(np.uint8)
+
+
+def _what_it_is(start: bytes, error: Exception) -> str:
+    """Says what a file is that no image reader knows, by its first bytes."""
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype", b"<html")):
+        return "is not an image but an HTML page, as a failed download leaves it"
+    if text.startswith(b"version https://git-lfs"):
+        return "is not an image but a Git LFS pointer (git lfs pull fetches the image)"
+    if start[128:132] == b"DICM":
+        return "is not an image but a DICOM file, which is not read"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "is not an image that can be read"
+    return f"is damaged ({_line(error)})"
+
+
+def _line(error: Exception) -> str:
+    """The error in one short line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())[:120]
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[0]} x {array.shape[1]}"

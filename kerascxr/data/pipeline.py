@@ -1,0 +1,249 @@
+"""From a store to batches: evaluation in a fixed order, training shuffled and changed at random."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import tensorflow as tf
+from tqdm import tqdm
+
+from kerascxr.config import AugmentConfig
+from kerascxr.data.images import decode_png, resize_image, resize_mask
+from kerascxr.data.store import Store
+
+Batch = dict[str, tf.Tensor]
+
+_MEMORY_SHARE = 0.25
+_READ_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some folds' images at one size, decoded and resized, always in the same order.
+
+    Attributes:
+        pixels: uint8 (n, height, width, 1), in memory or mapped from a file.
+        masks: uint8 (n, height, width, 1), 0 or 255, or None.
+        ids: Each image's id.
+        labels: int64 (n,).
+        classes: Class names in label order.
+    """
+
+    pixels: np.ndarray
+    masks: np.ndarray | None
+    ids: tuple[str, ...]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_images(
+    store: Store,
+    folds: Sequence[int],
+    size: tuple[int, int],
+    *,
+    masks: bool = False,
+    cache: str = "auto",
+) -> Images:
+    """Decodes and resizes some folds of a store, once; all epochs read the result.
+
+    Args:
+        store: Where from.
+        folds: Which folds, each 0..19.
+        size: Height and width wanted, in pixels.
+        masks: Whether masks come along; then only images whose mask is usable are read.
+        cache: "memory", "disk" (a temporary file beside the store) or "auto": memory while the
+            images take less than a quarter of what is free.
+
+    Returns:
+        The images.
+
+    Raises:
+        ValueError: If the folds hold no (usable) image.
+    """
+    import tensorflow_datasets as tfds
+
+    # Files and reads in one fixed order, so that a seed means the same run each time.
+    encoded = store.builder.as_dataset(
+        split="+".join(f"fold_{fold:02d}" for fold in sorted(folds)),
+        shuffle_files=False,
+        decoders={"image": tfds.decode.SkipDecoding(), "mask": tfds.decode.SkipDecoding()},
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+    )
+    if masks:
+        encoded = encoded.filter(lambda example: tf.equal(example["mask_state"], "ok"))
+    light = encoded.map(lambda example: (example["id"], example["label"]))
+    pairs = [(name.decode(), label) for name, label in light.as_numpy_iterator()]
+    if not pairs:
+        kind = "images with a usable mask" if masks else "images"
+        raise ValueError(f"folds {sorted(folds)} of {store.path.name} must hold {kind}. Got n=0.")
+
+    def decode(example: Batch) -> tuple[tf.Tensor, ...]:
+        image = resize_image(decode_png(example["image"]), size)
+        return (image, resize_mask(decode_png(example["mask"]), size)) if masks else (image,)
+
+    planes = 2 if masks else 1
+    shape = (planes, len(pairs), *size, 1)
+    target = _new_array(shape, cache, store.path.parent)
+    batches = encoded.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(_READ_BATCH)
+    bar = tqdm(total=len(pairs), desc="Decoding", unit="image", leave=False, mininterval=0.5)
+    done = 0
+    with bar:
+        for batch in batches.prefetch(2).as_numpy_iterator():
+            for plane, values in enumerate(batch):
+                target[plane, done : done + len(values)] = values
+            done += len(batch[0])
+            bar.update(len(batch[0]))
+    ids, labels = zip(*pairs, strict=True)
+    return Images(
+        target[0], target[1] if masks else None, ids, np.array(labels, np.int64), store.classes
+    )
+
+
+def _new_array(shape: tuple[int, ...], cache: str, folder: Path) -> np.ndarray:
+    if cache == "auto":
+        small = np.prod(shape) < _MEMORY_SHARE * psutil.virtual_memory().available
+        cache = "memory" if small else "disk"
+    if cache == "memory":
+        return np.empty(shape, np.uint8)
+    # The file has no name any more: it goes when the last reader does, killed or not.
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
+
+
+def _fetch(images: Images, indices: tf.Tensor) -> Batch:
+    """Reads a batch by index: image, label, index and, where there are masks, mask."""
+    size = images.pixels.shape[1:]
+
+    def read(array: np.ndarray) -> tf.Tensor:
+        # Not stateful: the same indices give the same pixels, so calls may run side by side.
+        values = tf.numpy_function(lambda i: array[i], [indices], tf.uint8, stateful=False)
+        return tf.ensure_shape(values, (None, *size))
+
+    batch = {
+        "image": read(images.pixels),
+        "label": tf.gather(tf.constant(images.labels), indices),
+        "index": indices,
+    }
+    if images.masks is not None:
+        batch["mask"] = read(images.masks)
+    return batch
+
+
+def evaluation_batches(images: Images, batch_size: int) -> tf.data.Dataset:
+    """Batches every image once, in order; the last batch may be smaller.
+
+    Args:
+        images: From ``read_images``.
+        batch_size: Images a batch.
+
+    Returns:
+        Batches of dicts: ``image`` uint8 (batch, height, width, 1), ``label`` and ``index`` int64
+        (batch,), and ``mask`` uint8 (batch, height, width, 1), 0 or 255, where there are masks.
+    """
+    indices = tf.data.Dataset.range(len(images)).batch(batch_size)
+    return indices.map(
+        lambda chosen: _fetch(images, chosen), num_parallel_calls=tf.data.AUTOTUNE
+    ).prefetch(tf.data.AUTOTUNE)
+
+
+def steps_per_epoch(images: Images, batch_size: int) -> int:
+    """Returns how many batches an epoch of ``training_batches`` has."""
+    return -(-len(images) // batch_size)
+
+
+def epoch_order(labels: np.ndarray, seed: int, epoch: int, balanced: bool = False) -> np.ndarray:
+    """Returns the order in which an epoch sees its images.
+
+    Args:
+        labels: int (n,), each image's class.
+        seed: The run's seed.
+        epoch: The epoch, from 0; it and the seed settle the order.
+        balanced: Whether each class is drawn equally often, its images in turn: images of large
+            classes are left out for an epoch, those of small ones come again.
+
+    Returns:
+        int64 (n,), indices.
+    """
+    random = np.random.default_rng([seed, epoch])
+    if not balanced:
+        return random.permutation(len(labels))
+    kinds = np.unique(labels)
+    share = -(-len(labels) // len(kinds))
+    columns = []
+    for kind in kinds:
+        members = np.flatnonzero(labels == kind)
+        rounds = [random.permutation(members) for _ in range(-(-share // len(members)))]
+        columns.append(np.concatenate(rounds)[:share])
+    # One of each class in turn, so that every batch is balanced too.
+    return np.stack(columns, axis=1).reshape(-1)[: len(labels)]
+
+
+def training_batches(
+    images: Images,
+    batch_size: int,
+    *,
+    seed: int,
+    augment: AugmentConfig,
+    first_epoch: int = 0,
+    balanced: bool = False,
+) -> tf.data.Dataset:
+    """Batches images shuffled and changed, epoch after epoch without end.
+
+    Order and changes depend on the seed and the epoch alone: starting at ``first_epoch`` gives what
+    a run from epoch 0 would have reached. Each epoch has ``steps_per_epoch`` batches.
+
+    Args:
+        images: From ``read_images``.
+        batch_size: Images a batch.
+        seed: Seed of order and changes.
+        augment: How images change.
+        first_epoch: The epoch to begin with.
+        balanced: See ``epoch_order``.
+
+    Returns:
+        Batches of dicts as from ``evaluation_batches``, but ``image`` and ``mask`` are float32.
+    """
+    change = None
+    if augment.enabled:
+        from kerascxr.data.augment import Augment  # keras-cv takes seconds to import
+
+        change = Augment(augment)
+
+    def prepare(epoch: tf.Tensor, step: tf.Tensor, indices: tf.Tensor) -> Batch:
+        batch = _fetch(images, indices)
+        image, mask = tf.cast(batch["image"], tf.float32), batch.get("mask")
+        if change is not None:
+            image, mask = change(image, tf.stack([seed + epoch * 2**32, step]), mask)
+        batch["image"] = image
+        if mask is not None:
+            batch["mask"] = tf.cast(mask, tf.float32)
+        return batch
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.numpy_function(
+            lambda number: epoch_order(images.labels, seed, int(number), balanced),
+            [epoch],
+            tf.int64,
+            stateful=False,
+        )
+        order = tf.ensure_shape(order, (len(images),))
+        return (
+            tf.data.Dataset.from_tensor_slices(order)
+            .batch(batch_size)
+            .enumerate()
+            .map(lambda step, chosen: (epoch, step, chosen))
+        )
+
+    # One map over all epochs: it need not start anew, with its threads idle, at each of them.
+    return (
+        tf.data.Dataset.range(first_epoch, 2**31)
+        .flat_map(one_epoch)
+        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )

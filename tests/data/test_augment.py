@@ -1,0 +1,104 @@
+"""Augmentation: a pure function of its seed; image and mask in step."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kerascxr.config import AugmentConfig
+from kerascxr.data.augment import Augment
+
+MOVES = AugmentConfig(rotation_degrees=20, shift=0.15, zoom=0.2, flip=True)
+COLOURS = AugmentConfig(
+    rotation_degrees=0, shift=0, zoom=0, brightness=0.2, contrast=0.3, gamma=0.5, noise=0.05
+)
+
+
+def shapes(batch=4, size=48):
+    """Bright discs on black, whose mask is the disc itself."""
+    rows, columns = np.mgrid[:size, :size]
+    centres = np.random.default_rng(3).uniform(15, size - 15, (batch, 2))
+    masks = np.stack(
+        [255 * ((rows - y) ** 2 + (columns - x) ** 2 < 81) for y, x in centres]
+    ).astype(np.uint8)[..., None]
+    return masks.copy(), masks
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**31 - 1), step=st.integers(0, 1000))
+def test_image_and_mask_never_fall_out_of_step(seed, step):
+    images, masks = shapes()
+    augment = Augment(AugmentConfig(**{**vars(MOVES), "brightness": 0.0, "contrast": 0.0}))
+    moved, moved_masks = augment(images, tf.constant([seed, step], tf.int64), masks)
+    assert set(np.unique(moved_masks)) <= {0.0, 255.0}
+    np.testing.assert_array_equal(np.asarray(moved) >= 127.5, np.asarray(moved_masks) == 255)
+
+
+def test_masks_move_at_all_and_differently_in_each_image():
+    images, _ = shapes()
+    same = np.repeat(images[:1], 4, axis=0)
+    _, moved = Augment(MOVES)(same, tf.constant([1, 2], tf.int64), same)
+    assert all((np.asarray(moved[i]) != same[0]).any() for i in range(4))
+    assert (np.asarray(moved[0]) != np.asarray(moved[1])).any()
+
+
+def test_the_same_seed_gives_the_same_images_eagerly_and_mapped():
+    images, masks = shapes()
+    augment = Augment(AugmentConfig(gamma=0.3, noise=0.05, flip=True))
+    seed = tf.constant([5, 6], tf.int64)
+    first, _ = augment(images, seed, masks)
+    again, _ = augment(images, seed, masks)
+    np.testing.assert_array_equal(first, again)
+    dataset = tf.data.Dataset.from_tensors(images).map(lambda batch: augment(batch, seed)[0])
+    mapped = next(iter(dataset))
+    other, _ = augment(images, tf.constant([5, 7], tf.int64), masks)
+    assert (np.asarray(first) != np.asarray(other)).any()
+    assert mapped.shape == images.shape
+
+
+def test_mapped_equals_eager():
+    images, _ = shapes()
+    augment = Augment(AugmentConfig(gamma=0.3, noise=0.05))
+    seed = tf.constant([5, 6], tf.int64)
+    mapped = next(iter(tf.data.Dataset.from_tensors(images).map(lambda b: augment(b, seed)[0])))
+    np.testing.assert_allclose(mapped, augment(images, seed)[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "gamma", "noise"])
+def test_each_colour_change_changes_grey_values_and_stays_in_range(name):
+    nothing = dict.fromkeys(("brightness", "contrast", "gamma", "noise"), 0.0)
+    config = AugmentConfig(rotation_degrees=0, shift=0, zoom=0, **{**nothing, name: 0.3})
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1)).astype(np.uint8)
+    changed, _ = Augment(config)(images, tf.constant([0, 0], tf.int64))
+    changed = np.asarray(changed)
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+    assert all(np.abs(changed[i] - images[i]).mean() > 0.5 for i in range(4))
+
+
+@pytest.mark.parametrize("name", ["rotation_degrees", "shift", "zoom"])
+def test_each_move_moves(name):
+    still = dict.fromkeys(("rotation_degrees", "shift", "zoom", "brightness", "contrast"), 0.0)
+    config = AugmentConfig(**{**still, name: 30.0 if name == "rotation_degrees" else 0.3})
+    images, _ = shapes()
+    moved, _ = Augment(config)(images, tf.constant([0, 0], tf.int64))
+    assert (np.abs(np.asarray(moved) - images).max(axis=(1, 2, 3)) > 50).all()
+
+
+def test_nothing_changes_when_it_is_off():
+    images, masks = shapes()
+    same, same_masks = Augment(AugmentConfig(enabled=False))(
+        images, tf.constant([0, 0], tf.int64), masks
+    )
+    np.testing.assert_array_equal(same, images)
+    np.testing.assert_array_equal(same_masks, masks)
+
+
+def test_without_flip_left_stays_left():
+    half = np.zeros((8, 32, 32, 1), np.uint8)
+    half[:, :, :16] = 255
+    for step in range(5):
+        moved, _ = Augment(AugmentConfig())(half, tf.constant([0, step], tf.int64))
+        moved = np.asarray(moved)
+        assert (moved[:, :, :16].mean((1, 2, 3)) > moved[:, :, 16:].mean((1, 2, 3))).all()

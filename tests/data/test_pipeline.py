@@ -1,0 +1,163 @@
+"""Batches: every image once in evaluation; training depends on seed and epoch alone."""
+
+from itertools import chain
+
+import numpy as np
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kerascxr.config import AugmentConfig, SplitConfig
+from kerascxr.data.folds import split_folds
+from kerascxr.data.images import resize_image, resize_mask, to_trunk_input
+from kerascxr.data.pipeline import (
+    Images,
+    epoch_order,
+    evaluation_batches,
+    read_images,
+    steps_per_epoch,
+    training_batches,
+)
+from kerascxr.data.sources import open_source
+
+OFF = AugmentConfig(enabled=False)
+
+
+def numbered(n=10, classes=2):
+    """Images whose every pixel is their number."""
+    pixels = np.broadcast_to(np.arange(n, dtype=np.uint8)[:, None, None, None], (n, 8, 8, 1))
+    names = tuple(f"class{kind}" for kind in range(classes))
+    return Images(pixels, None, tuple(map(str, range(n))), np.arange(n) % classes, names)
+
+
+def order(images, epochs, **options):
+    steps = steps_per_epoch(images, 4)
+    batches = training_batches(images, 4, **{"seed": 3, "augment": OFF} | options)
+    flat = [batch["index"].tolist() for batch in batches.take(steps * epochs).as_numpy_iterator()]
+    return [list(chain(*flat[e * steps : (e + 1) * steps])) for e in range(epochs)]
+
+
+def test_evaluation_sees_each_image_once_in_order():
+    batches = [b["index"].tolist() for b in evaluation_batches(numbered(), 4).as_numpy_iterator()]
+    assert batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_an_epoch_of_training_sees_each_image_once_in_another_order():
+    first, second, third = order(numbered(), 3)
+    assert sorted(first) == sorted(second) == sorted(third) == list(range(10))
+    assert first != second != third
+    assert first != list(range(10))
+
+
+def test_starting_later_gives_what_an_unbroken_run_gives():
+    images = numbered()
+    augment = AugmentConfig(noise=0.1)
+
+    def batches(first_epoch, n):
+        dataset = training_batches(images, 4, seed=1, augment=augment, first_epoch=first_epoch)
+        return list(dataset.take(n).as_numpy_iterator())
+
+    for whole, resumed in zip(batches(0, 9)[6:], batches(2, 3), strict=True):
+        np.testing.assert_array_equal(whole["index"], resumed["index"])
+        np.testing.assert_array_equal(whole["image"], resumed["image"])
+
+
+def test_another_seed_gives_another_order():
+    assert order(numbered(), 1) == order(numbered(), 1)
+    assert order(numbered(), 1) != order(numbered(), 1, seed=4)
+
+
+def test_a_batch_holds_the_images_that_it_names():
+    for batch in training_batches(numbered(), 4, seed=0, augment=OFF).take(6).as_numpy_iterator():
+        np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], batch["index"])
+        np.testing.assert_array_equal(batch["label"], batch["index"] % 2)
+
+
+@given(
+    counts=st.lists(st.integers(1, 40), min_size=2, max_size=5),
+    seed=st.integers(0, 2**31 - 1),
+    epoch=st.integers(0, 100),
+)
+def test_balanced_sampling_draws_each_class_equally_often(counts, seed, epoch):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    drawn = epoch_order(labels, seed, epoch, balanced=True)
+    assert len(drawn) == len(labels)
+    by_class = np.bincount(labels[drawn], minlength=len(counts))
+    assert by_class.max() - by_class.min() <= 1
+    # No image comes a third time before every other of its class has come a second time.
+    for kind in range(len(counts)):
+        times = np.bincount(drawn[labels[drawn] == kind], minlength=len(labels))[labels == kind]
+        assert times.max() - times.min() <= 1
+    if epoch:
+        assert len(labels) < 8 or (drawn != epoch_order(labels, seed, 0, balanced=True)).any()
+
+
+def test_a_store_is_read_in_one_order_with_its_ids_and_labels(phantom_store):
+    folds = split_folds(SplitConfig())["test"]
+    first = read_images(phantom_store, folds, (32, 48))
+    second = read_images(phantom_store, folds, (32, 48), cache="disk")
+    assert first.ids == second.ids
+    rows = {row["id"]: row for row in phantom_store.rows}
+    source = open_source("phantom", phantom_images=160, phantom_seed=0)
+    drawn = {item.id: item.image.draw()[0] for item in source.examples if item.id in first.ids}
+    assert {int(rows[name]["fold"]) for name in first.ids} == set(folds)
+    assert len(first.ids) == sum(int(row["fold"]) in folds for row in rows.values())
+    assert first.pixels.shape == (len(first), 32, 48, 1)
+    np.testing.assert_array_equal(first.pixels, second.pixels)
+    for name, label, pixels in zip(first.ids, first.labels, first.pixels, strict=True):
+        assert first.classes[label] == rows[name]["label"]
+        assert abs(pixels.mean() - drawn[name].mean()) < 3
+
+
+def test_both_caches_give_the_same_images_and_leave_no_file(phantom_store):
+    before = sorted(phantom_store.path.parent.iterdir())
+    memory, disk, auto = (
+        read_images(phantom_store, [0, 1], (16, 16), masks=True, cache=cache)
+        for cache in ("memory", "disk", "auto")
+    )
+    assert isinstance(disk.pixels, np.memmap)
+    assert not isinstance(memory.pixels, np.memmap)
+    np.testing.assert_array_equal(memory.pixels, disk.pixels)
+    np.testing.assert_array_equal(memory.masks, disk.masks)
+    np.testing.assert_array_equal(memory.masks, auto.masks)
+    assert set(np.unique(memory.masks)) == {0, 255}
+    assert sorted(phantom_store.path.parent.iterdir()) == before
+
+
+def test_splits_of_a_store_share_no_image(phantom_store):
+    ids = [
+        name
+        for folds in split_folds(SplitConfig(offset=7)).values()
+        for name in read_images(phantom_store, folds, (8, 8)).ids
+    ]
+    assert len(ids) == len(set(ids)) == len(phantom_store.rows)
+
+
+def test_resizing_averages_and_rounds_to_8_bits():
+    board = np.indices((8, 8)).sum(0) % 2 * 255
+    small = resize_image(board.astype(np.uint8)[..., None], (2, 2)).numpy()
+    assert small.dtype == np.uint8
+    assert np.abs(small.astype(int) - 128).max() <= 2  # without averaging it would be 0 or 255
+
+
+def test_masks_stay_binary_when_resized():
+    mask = np.zeros((31, 29, 1), np.uint8)
+    mask[5:20, 7:22] = 255
+    small = resize_mask(mask, (16, 16)).numpy()
+    assert set(np.unique(small)) == {0, 255}
+    assert abs((small > 0).mean() - (mask > 0).mean()) < 0.05
+
+
+def test_resizing_is_the_same_eagerly_and_mapped():
+    image = np.random.default_rng(0).integers(0, 256, (37, 41, 1)).astype(np.uint8)
+    mapped = tf.data.Dataset.from_tensors(image).map(lambda one: resize_image(one, (16, 24)))
+    np.testing.assert_array_equal(next(iter(mapped)), resize_image(image, (16, 24)))
+
+
+def test_trunks_get_three_equal_channels_of_0_to_255():
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 1)).astype(np.uint8)
+    x = to_trunk_input(images).numpy()
+    assert x.shape == (2, 4, 4, 3)
+    assert x.dtype == np.float32
+    for channel in range(3):
+        np.testing.assert_array_equal(x[..., channel], images[..., 0])
