@@ -1,0 +1,1 @@
+"""What a run is worth: metrics computed from saved predictions, without TensorFlow."""

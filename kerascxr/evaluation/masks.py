@@ -1,0 +1,133 @@
+"""What can be done with one mask, or with two: checking, thresholding, cleaning, surface distances.
+
+A surface is a mask minus its erosion by the 4-neighbourhood; beyond the image is background. HD95
+is the larger of the two directed 95th percentiles of surface distances (MedPy pools both directions
+first, which usually comes out smaller). ASSD is the mean over all points of both surfaces.
+
+Distances come from scipy alone: MedPy 0.5.2 and surface-distance 0.1 had their last release in
+2024, and MedPy needs SimpleITK. A k-d tree over the surface points gives the same values as a
+distance transform, in half the time.
+
+Source:
+    Maier-Hein et al., Metrics reloaded, Nature Methods 2024 (HD95, ASSD); Yeghiazaryan and
+    Voiculescu, Journal of Medical Imaging 2018 (ASSD).
+"""
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import KDTree
+
+
+def as_mask(mask: np.ndarray, what: str) -> np.ndarray:
+    """Returns a mask as bool ``(h, w)``, or raises a ValueError of one line."""
+    mask = np.asarray(mask)
+    if mask.ndim != 2 or mask.size == 0:
+        raise ValueError(f"{what} must be of shape (height, width). Got shape={mask.shape}.")
+    if mask.dtype == bool:
+        return mask
+    if mask.dtype.kind not in "iu":
+        raise ValueError(f"{what} must be a mask of bool or integers. Got dtype={mask.dtype}.")
+    foreground = mask != 0
+    top = mask.max()
+    if top not in (0, 1, 255) or (mask[foreground] != top).any():
+        other = mask[foreground & (mask != 1) & (mask != 255)]
+        got = int(other[0]) if other.size else "0, 1 and 255"
+        raise ValueError(f"{what} must hold only 0 and 1, or only 0 and 255. Got value={got}.")
+    return foreground
+
+
+def as_probabilities(probabilities: np.ndarray, what: str) -> np.ndarray:
+    """Returns probabilities as they are, or raises a ValueError of one line."""
+    probabilities = np.asarray(probabilities)
+    if probabilities.ndim != 2 or probabilities.size == 0:
+        raise ValueError(
+            f"{what} must be of shape (height, width). Got shape={probabilities.shape}."
+        )
+    if probabilities.dtype.kind != "f":
+        raise ValueError(f"{what} must be floats between 0 and 1. Got dtype={probabilities.dtype}.")
+    low, high = probabilities.min(), probabilities.max()
+    if not (low >= 0 and high <= 1):  # also true of NaN
+        raise ValueError(f"{what} must be between 0 and 1. Got range={low:.4g}..{high:.4g}.")
+    return probabilities
+
+
+def check_same_shape(truth: np.ndarray, other: np.ndarray, what: str) -> None:
+    """Raises a ValueError of one line if the two sizes differ."""
+    if truth.shape != other.shape:
+        raise ValueError(
+            f"{what} must be of the truth's shape {truth.shape}. Got shape={other.shape}."
+        )
+
+
+def binarise(prediction: np.ndarray, threshold: float, what: str = "prediction") -> np.ndarray:
+    """Turns probabilities into a mask; a mask stays as it is.
+
+    Args:
+        prediction: Probabilities, float ``(h, w)``, 0..1, or a mask (bool, 0 and 1, or 0 and 255).
+        threshold: A pixel at or above it is foreground; compared in the probabilities' precision.
+        what: What to call it in an error.
+
+    Returns:
+        Mask, bool ``(h, w)``.
+
+    Raises:
+        ValueError: If it is neither, or the threshold is not between 0 and 1.
+    """
+    prediction = np.asarray(prediction)
+    if prediction.dtype.kind != "f":
+        return as_mask(prediction, what)
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold must be between 0 and 1. Got threshold={threshold}.")
+    return as_probabilities(prediction, what) >= prediction.dtype.type(threshold)
+
+
+def largest_components(mask: np.ndarray, keep: int = 2) -> np.ndarray:
+    """Keeps a mask's largest connected components (diagonal neighbours do not connect).
+
+    Args:
+        mask: Mask, bool ``(h, w)``, or 0 and 1, or 0 and 255.
+        keep: How many to keep; among equally large ones the topmost, then leftmost, comes first.
+
+    Returns:
+        Mask, bool ``(h, w)``.
+
+    Raises:
+        ValueError: If ``keep`` is less than 1 or the mask is not as above.
+    """
+    if keep < 1:
+        raise ValueError(f"keep must be 1 or more. Got keep={keep}.")
+    mask = as_mask(mask, "mask")
+    components, count = ndimage.label(mask)  # numbered 1.. in reading order
+    if count <= keep:
+        return mask.copy()
+    sizes = np.bincount(components.ravel())[1:]
+    largest = np.argsort(-sizes, kind="stable")[:keep] + 1
+    return np.isin(components, largest)
+
+
+def surface_distances(
+    truth: np.ndarray, prediction: np.ndarray
+) -> tuple[float | None, float | None]:
+    """Measures how far apart two masks' surfaces are.
+
+    Args:
+        truth: Mask, bool ``(h, w)``.
+        prediction: Mask, bool ``(h, w)``.
+
+    Returns:
+        HD95 and ASSD in pixels: 0.0 twice if both masks are empty, None twice if one is.
+    """
+    if not truth.any() or not prediction.any():
+        return (None, None) if truth.any() or prediction.any() else (0.0, 0.0)
+    truth_points, predicted_points = _surface_points(truth), _surface_points(prediction)
+    to_prediction, _ = KDTree(predicted_points).query(truth_points)  # one distance a truth point
+    to_truth, _ = KDTree(truth_points).query(predicted_points)
+    hd95 = max(np.percentile(to_prediction, 95), np.percentile(to_truth, 95))
+    return float(hd95), float(np.concatenate([to_prediction, to_truth]).mean())
+
+
+def _surface_points(mask: np.ndarray) -> np.ndarray:
+    """Returns the (row, column) of a bool mask's surface pixels, int64 ``(points, 2)``."""
+    padded = np.pad(mask, 1)
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return np.argwhere(mask & ~inner)

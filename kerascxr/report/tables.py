@@ -1,0 +1,267 @@
+"""Tables as text: for the terminal, for Markdown and as CSV. Nothing here writes files."""
+
+import csv
+import io
+import math
+import numbers
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+NOTHING = "–"  # an undefined value
+
+# How keys of metric dictionaries read in a table; other keys are shown with spaces for underscores.
+LABELS = {
+    "n": "images",
+    "f1": "F1",
+    "auc": "AUC",
+    "iou": "IoU",
+    "dice": "Dice",
+    "hd95": "HD95 (pixels)",
+    "assd": "ASSD (pixels)",
+    "pooled_dice": "pooled Dice",
+    "pooled_iou": "pooled IoU",
+    "empty_pairs": "pairs of empty masks",
+    "undefined_distances": "undefined distances",
+}
+
+
+class Table(NamedTuple):
+    """A table before it is text.
+
+    Attributes:
+        title: Its heading.
+        header: The columns' names.
+        rows: Cells; strings, numbers or None.
+    """
+
+    title: str
+    header: list[str]
+    rows: list[list[Any]]
+
+
+def format_value(value: Any) -> str:
+    """Formats one cell: four decimals, thousands apart in integers, a dash for None.
+
+    Args:
+        value: Anything. A float too small for four decimals is shown as in 3.00e-05, so that a
+            learning rate does not read as zero.
+    """
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, numbers.Integral):
+        return f"{int(value):,}"
+    if isinstance(value, numbers.Real):
+        value = float(value)
+        if math.isfinite(value) and 0 < abs(value) < 5e-5:
+            return f"{value:.2e}"
+        return f"{value:.4f}"
+    return " ".join(str(value).split())
+
+
+def metric_tables(metrics: Mapping[str, Any]) -> list[Table]:
+    """Lays a metric dictionary out as tables: overall, by class, confusion matrix.
+
+    Args:
+        metrics: What ``evaluation.classification.evaluate`` returns, or the summary of
+            ``evaluation.segmentation.evaluate``. A measure with a standard
+            deviation is shown as "mean ± deviation".
+
+    Returns:
+        One to three tables, those that there is something for.
+    """
+    rows = []
+    for key, value in metrics.items():
+        if isinstance(value, Mapping | list | tuple) or key.endswith("_std"):
+            continue
+        if f"{key}_std" in metrics:
+            value = f"{format_value(value)} ± {format_value(metrics[f'{key}_std'])}"
+        averaged = "confusion_matrix" in metrics and key in ("precision", "recall", "f1", "auc")
+        rows.append([f"{'macro ' * averaged}{_label(key)}", value])
+    if metrics.get("absent_classes"):
+        rows.append(["absent classes (not averaged)", ", ".join(metrics["absent_classes"])])
+    tables = [Table("Overall", ["measure", "value"], rows)]
+    per_class = metrics.get("per_class")
+    if per_class:
+        measures = list(next(iter(per_class.values())))
+        tables.append(
+            Table(
+                "By class",
+                ["class", *map(_label, measures)],
+                [
+                    [name, *(row[measure] for measure in measures)]
+                    for name, row in per_class.items()
+                ],
+            )
+        )
+    if metrics.get("confusion_matrix"):
+        classes = metrics["classes"]
+        tables.append(
+            Table(
+                "Confusion matrix (rows: truth, columns: prediction)",
+                ["truth", *classes],
+                [
+                    [name, *counts]
+                    for name, counts in zip(classes, metrics["confusion_matrix"], strict=True)
+                ],
+            )
+        )
+    return tables
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Formats a table for the terminal: aligned columns, a rule under the header.
+
+    Args:
+        header: The columns' names.
+        rows: Cells; strings, numbers or None.
+
+    Returns:
+        Lines joined by newlines, without one at the end.
+
+    Raises:
+        ValueError: If a row has another number of cells than the header.
+    """
+    cells, right = _cells(header, rows)
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(map(_padded, line, widths, right)).rstrip()
+        for line in [*cells[:1], ["─" * width for width in widths], *cells[1:]]
+    ]
+    return "\n".join(lines)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Formats a table for Markdown, numbers to the right; readable as plain text too.
+
+    Args:
+        header: The columns' names.
+        rows: Cells; strings, numbers or None. Characters that mean something there are escaped.
+
+    Returns:
+        Lines joined by newlines, without one at the end.
+
+    Raises:
+        ValueError: If a row has another number of cells than the header.
+    """
+    cells, right = _cells(header, rows)
+    cells = [[_escaped(cell) for cell in line] for line in cells]
+    widths = [max(3, *map(_width, column)) for column in zip(*cells, strict=True)]
+    rule = [
+        "-" * (width - to_right) + ":" * to_right
+        for width, to_right in zip(widths, right, strict=True)
+    ]
+    return "\n".join(
+        "| " + " | ".join(map(_padded, line, widths, right)) + " |"
+        for line in [cells[0], rule, *cells[1:]]
+    )
+
+
+def metrics_text(metrics: Mapping[str, Any]) -> str:
+    """Formats a metric dictionary for the terminal; see ``metric_tables``."""
+    return "\n\n".join(
+        f"{table.title}\n{text_table(table.header, table.rows)}" for table in metric_tables(metrics)
+    )
+
+
+def metrics_markdown(metrics: Mapping[str, Any], title: str = "Metrics") -> str:
+    """Formats a metric dictionary as a Markdown document; see ``metric_tables``."""
+    parts = [f"# {_escaped(title)}"]
+    for table in metric_tables(metrics):
+        parts += [f"## {table.title}", markdown_table(table.header, table.rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """Formats rows as CSV, numbers in full, so that reading them back gives the same numbers.
+
+    Args:
+        rows: One dict a line. A missing or None value leaves its cell empty; NaN is written "nan".
+        columns: The columns and their order; by default all keys in order of appearance.
+
+    Returns:
+        The header line and one line a row, each ending in a newline; empty without any column.
+
+    Raises:
+        ValueError: If a row has a key that is not among ``columns``.
+    """
+    known = list(
+        columns if columns is not None else dict.fromkeys(key for row in rows for key in row)
+    )
+    for row in rows:
+        for key in row:
+            if key not in known:
+                raise ValueError(f"row keys must be among the columns {known}. Got key={key!r}.")
+    if not known:
+        return ""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(known)
+    writer.writerows([_plain(row.get(column)) for column in known] for row in rows)
+    return text.getvalue()
+
+
+def read_csv_text(text: str) -> list[dict[str, Any]]:
+    """Reads ``csv_text`` back: integers, floats and None for what looks so, otherwise text."""
+    return [
+        {key: _parsed(value) for key, value in row.items()}
+        for row in csv.DictReader(io.StringIO(text, newline=""))
+    ]
+
+
+def _label(key: str) -> str:
+    return LABELS.get(key, key.replace("_", " "))
+
+
+def _cells(
+    header: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> tuple[list[list[str]], list[bool]]:
+    """Formats all cells, header first, and says which columns hold numbers and go to the right."""
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"rows must have {len(header)} cells each. Got row={list(row)}.")
+    cells = [[format_value(cell) for cell in line] for line in [header, *rows]]
+    right = [
+        any(not isinstance(cell, str) for cell in column)
+        and all(cell is None or isinstance(cell, numbers.Real) for cell in column)
+        for column in (zip(*rows, strict=True) if rows else [()] * len(header))
+    ]
+    return cells, right
+
+
+def _width(text: str) -> int:
+    """Counts the terminal columns of a text: East Asian wide characters take two."""
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if right else text + space
+
+
+def _escaped(text: str) -> str:
+    for letter in "\\|`*_<":
+        text = text.replace(letter, "\\" + letter)
+    return text
+
+
+def _plain(value: Any) -> str:
+    """Formats a value in full: repr of a float reads back as the same float."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return str(value)
+    return str(int(value)) if isinstance(value, numbers.Integral) else repr(float(value))
+
+
+def _parsed(value: str | None) -> Any:
+    if not value:
+        return None
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
