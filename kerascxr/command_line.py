@@ -32,7 +32,7 @@ def run_trainer(
     Returns:
         0 after a finished run, 1 if training broke down, 2 for wrong input, 130 after Ctrl-C.
     """
-    config = parse_config(config_class, argv, prog)
+    config: Any = parse_config(config_class, argv, prog)
     folder = None
     try:
         folder = RunFolder.start(config, task, default_name(config))

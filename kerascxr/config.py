@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -31,6 +31,7 @@ class DataConfig:
             images/ and masks/, a CSV file (path,label[,mask][,group][,split]), "kaggle", "phantom",
             or "auto" (the database where it has been put, else the phantom).
         stores: Folder of the ingested copies.
+        features: Folder of trunk features.
         cache: Where resized images wait between epochs: "memory", "disk", or "auto" (memory while
             they take less than a quarter of what is free).
         phantom_images: How many images the phantom draws.
@@ -39,6 +40,7 @@ class DataConfig:
 
     source: str = "auto"
     stores: Path = Path("data/stores")
+    features: Path = Path("data/features")
     cache: Literal["auto", "memory", "disk"] = "auto"
     phantom_images: int = 800
     phantom_seed: int = 0
@@ -184,6 +186,10 @@ class ClassificationConfig:
         patience: Stop after so many epochs without a better one.
         update_statistics: Whether BatchNorm statistics of learning layers move; "auto" moves them
             only when everything learns.
+        features: Whether the frozen part of the trunk runs once instead of in every epoch: "on",
+            "off", or "auto" (on without a GPU, at depth 0, 1 and 2).
+        feature_views: With features: how many versions of each training image, the first as it is,
+            the others changed at random; epochs take them in turn.
         name: The run's name; by default backbone and depth.
         runs: Folder of run folders.
         overwrite: Whether a run of the same name with other settings is replaced.
@@ -206,6 +212,8 @@ class ClassificationConfig:
     monitor: Literal["f1", "loss"] = "f1"
     patience: int = 6
     update_statistics: Literal["auto", "on", "off"] = "auto"
+    features: Literal["auto", "on", "off"] = "auto"
+    feature_views: int = 1
     name: str | None = None
     runs: Path = Path("runs")
     overwrite: bool = False
@@ -227,6 +235,13 @@ class ClassificationConfig:
             0 <= self.label_smoothing < 1,
             "label_smoothing must be from 0 to below 1",
             label_smoothing=self.label_smoothing,
+        )
+        _check(self.feature_views > 0, "feature_views must be positive", n=self.feature_views)
+        _check(
+            self.features != "on" or self.depth != "all",
+            "features must be off at depth all, which freezes nothing",
+            features=self.features,
+            depth=self.depth,
         )
 
 
@@ -315,6 +330,8 @@ def _check_training(config: Any) -> None:
         )
 
 
+TrainingConfig = ClassificationConfig | SegmentationConfig
+
 # What may differ between two calls that mean the same run.
 _NOT_IDENTITY = ("name", "runs", "overwrite")
 
@@ -360,17 +377,29 @@ def parse_config(config_class: type[Config], argv: Sequence[str] | None, prog: s
             code 0 after --help and --print_config.
     """
     parser = build_parser(config_class, prog)
-    try:
-        return _instantiate(parser, config_class, parser.parse_args(argv))
-    except Exception as error:
-        print(_one_line(parser, error), file=sys.stderr)
-        raise SystemExit(2) from None
-
-
-def _instantiate(parser: ArgumentParser, config_class: type[Config], values: Namespace) -> Config:
-    values = parser.instantiate(values)
+    values = parse_with(parser, argv)
     names = [item.name for item in dataclasses.fields(config_class)]  # type: ignore[arg-type]
-    return config_class(**{name: values[name] for name in names})
+    try:
+        return config_class(**{name: values[name] for name in names})
+    except ValueError as error:
+        _refuse(parser, error)
+
+
+def parse_with(parser: ArgumentParser, argv: Sequence[str] | None) -> Namespace:
+    """Parses and builds the config objects; what is wrong is one line and code 2.
+
+    Raises:
+        SystemExit: See ``parse_config``.
+    """
+    try:
+        return parser.instantiate(parser.parse_args(argv))
+    except Exception as error:
+        _refuse(parser, error)
+
+
+def _refuse(parser: ArgumentParser, error: Exception) -> NoReturn:
+    print(_one_line(parser, error), file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -414,7 +443,9 @@ def load_config(config_class: type[Config], path: Path) -> Config:
         ValueError: If the file is missing or a key or value in it is wrong.
     """
     parser = build_parser(config_class, str(path))
+    names = [item.name for item in dataclasses.fields(config_class)]  # type: ignore[arg-type]
     try:
-        return _instantiate(parser, config_class, parser.parse_path(path))
+        values = parser.instantiate(parser.parse_path(path))
+        return config_class(**{name: values[name] for name in names})
     except Exception as error:
         raise ValueError(_one_line(parser, error)) from None

@@ -184,6 +184,41 @@ def epoch_order(labels: np.ndarray, seed: int, epoch: int, balanced: bool = Fals
     return np.stack(columns, axis=1).reshape(-1)[: len(labels)]
 
 
+def index_batches(
+    labels: np.ndarray,
+    batch_size: int,
+    *,
+    seed: int,
+    first_epoch: int = 0,
+    balanced: bool = False,
+) -> tf.data.Dataset:
+    """Batches indices in ``epoch_order``, epoch after epoch without end.
+
+    Args:
+        labels: int64 (n,).
+        batch_size: Indices a batch.
+        seed: Seed of the order.
+        first_epoch: The epoch to begin with.
+        balanced: See ``epoch_order``.
+
+    Returns:
+        (epoch, step in the epoch, indices): int64 scalars and int64 (batch,).
+    """
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.numpy_function(
+            lambda number: epoch_order(labels, seed, int(number), balanced),
+            [epoch],
+            tf.int64,
+            stateful=False,
+        )
+        order = tf.ensure_shape(order, (len(labels),))
+        batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
+        return batches.map(lambda step, chosen: (epoch, step, chosen))
+
+    return tf.data.Dataset.range(first_epoch, 2**31).flat_map(one_epoch)
+
+
 def training_batches(
     images: Images,
     batch_size: int,
@@ -225,25 +260,7 @@ def training_batches(
             batch["mask"] = tf.cast(mask, tf.float32)
         return batch
 
-    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.numpy_function(
-            lambda number: epoch_order(images.labels, seed, int(number), balanced),
-            [epoch],
-            tf.int64,
-            stateful=False,
-        )
-        order = tf.ensure_shape(order, (len(images),))
-        return (
-            tf.data.Dataset.from_tensor_slices(order)
-            .batch(batch_size)
-            .enumerate()
-            .map(lambda step, chosen: (epoch, step, chosen))
-        )
-
-    # One map over all epochs: it need not start anew, with its threads idle, at each of them.
-    return (
-        tf.data.Dataset.range(first_epoch, 2**31)
-        .flat_map(one_epoch)
-        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
+    batches = index_batches(
+        images.labels, batch_size, seed=seed, first_epoch=first_epoch, balanced=balanced
     )
+    return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

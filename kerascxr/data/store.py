@@ -324,7 +324,9 @@ def _write_shards(
                 bar.update()
 
     # Not in TFDS' registry of names: this class is for one store alone.
-    class ChestXray(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    class ChestXray(  # type: ignore[call-arg]
+        tfds.core.GeneratorBasedBuilder, skip_registration=True
+    ):
         """8-bit grey chest X-rays with labels, lung masks and folds."""
 
         VERSION = tfds.core.Version("1.0.0")

@@ -1,0 +1,66 @@
+"""python -m kerascxr VERB: what there is to do besides training."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from kerascxr.command_line import report, start_tensorflow
+from kerascxr.config import DataConfig, parse_with
+
+
+def _evaluate(argv: Sequence[str], prog: str) -> None:
+    """Test a finished run on another set: evaluate RUN --data.source OTHER."""
+    parser = ArgumentParser(prog=prog, description=_evaluate.__doc__, exit_on_error=False)
+    parser.add_argument("run", type=Path, help="The folder of a finished run.")
+    parser.add_class_arguments(DataConfig, "data")
+    values = parse_with(parser, argv)
+    start_tensorflow()
+    from kerascxr.training.external import evaluate_run
+
+    evaluate_run(values.run, values.data)
+
+
+def _data(argv: Sequence[str], prog: str) -> None:
+    """Check and ingest a source, and print its table: data --source SOURCE."""
+    parser = ArgumentParser(prog=prog, description=_data.__doc__, exit_on_error=False)
+    parser.add_class_arguments(DataConfig)
+    values = parse_with(parser, argv)
+    start_tensorflow()
+    from kerascxr.data.sources import open_source
+    from kerascxr.data.store import open_store
+
+    source = open_source(
+        values.source, phantom_images=values.phantom_images, phantom_seed=values.phantom_seed
+    )
+    if source.notice:
+        print(source.notice)
+    open_store(source, values.stores)
+
+
+VERBS: dict[str, Callable[[Sequence[str], str], None]] = {"data": _data, "evaluate": _evaluate}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a verb; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    prog = "python -m kerascxr"
+    lines = [f"  {name:<10}{verb.__doc__}" for name, verb in VERBS.items()]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"usage: {prog} VERB ...\n\n" + "\n".join(lines))
+        return 0
+    name = arguments[0]
+    if name not in VERBS:
+        return report(prog, ValueError(f"unknown verb {name!r}. Known: {', '.join(VERBS)}."), 2)
+    try:
+        VERBS[name](arguments[1:], f"{prog} {name}")
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError) as error:
+        return report(f"{prog} {name}", error, 2)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

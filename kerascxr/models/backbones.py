@@ -1,0 +1,102 @@
+"""The backbones, by name: how to build each, where depth 1 and 2 begin, where its weights are."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import keras
+
+from kerascxr.models.efficientnet import build_efficientnetb0
+from kerascxr.models.shufflenet_v2 import build_shufflenet_v2, torch_module_name
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """A file of pretrained weights on the internet.
+
+    Attributes:
+        url: Where it is.
+        algorithm: "md5" or "sha256", whichever its publisher states.
+        digest: The file's digest in hexadecimal, or its beginning.
+        description: Who published it and what it was trained on.
+    """
+
+    url: str
+    algorithm: str
+    digest: str
+    description: str
+
+    @property
+    def file_name(self) -> str:
+        """The URL's last part, and the file's name in the cache."""
+        return self.url.rsplit("/", maxsplit=1)[-1]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A trunk that a classifier can stand on.
+
+    Attributes:
+        name: The name that it is recorded under.
+        study_name: Its name in the reference study's tables.
+        build: (height, width) to a functional model with random weights, float32 images
+            (batch, height, width, 3) in 0..255 to features (batch, h, w, channels).
+        image_size: (height, width) that it was designed for.
+        last_convolution: Prefixes of the layers that learn at depth 1.
+        last_stage: Prefixes of the layers that learn at depth 2 as well.
+        imagenet: Its published ImageNet weights.
+        torch_module_name: A layer's name to the torchvision module that holds its parameters;
+            None where torchvision's network is not the same function.
+    """
+
+    name: str
+    study_name: str
+    build: Callable[[tuple[int, int]], keras.Model]
+    image_size: tuple[int, int]
+    last_convolution: tuple[str, ...]
+    last_stage: tuple[str, ...]
+    imagenet: PublishedWeights
+    torch_module_name: Callable[[str], str] | None = None
+
+
+def _shufflenet(width: float, file_name: str, digest: str) -> Backbone:
+    return Backbone(
+        name=f"shufflenetv2_x{width:.1f}".replace(".", "_"),
+        study_name="ShuffleNetV2",
+        build=partial(build_shufflenet_v2, width),
+        image_size=(224, 224),
+        last_convolution=("conv5",),
+        last_stage=("stage4",),
+        imagenet=PublishedWeights(
+            url=f"https://download.pytorch.org/models/{file_name}",
+            algorithm="sha256",
+            digest=digest,
+            description="torchvision's ImageNet-1k weights",
+        ),
+        torch_module_name=torch_module_name,
+    )
+
+
+_X0_5 = _shufflenet(0.5, "shufflenetv2_x0.5-f707e7126e.pth", "f707e7126e")
+_X1_0 = _shufflenet(1.0, "shufflenetv2_x1-5666bf0f80.pth", "5666bf0f80")
+
+BACKBONES: dict[str, Backbone] = {
+    "efficientnetb0": Backbone(
+        name="efficientnetb0",
+        study_name="EfficientNet-B0",
+        build=build_efficientnetb0,
+        image_size=(224, 224),
+        last_convolution=("top_",),
+        last_stage=("block7",),
+        imagenet=PublishedWeights(
+            url="https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5",
+            algorithm="md5",
+            digest="50bc09e76180e00e4465e1a485ddc09d",
+            description="keras.applications' ImageNet-1k weights",
+        ),
+    ),
+    # The study writes "x0.5" over its ShuffleNet tables, but counts the parameters of x1.0.
+    "shufflenetv2": _X1_0,
+    "shufflenetv2_x0_5": _X0_5,
+    "shufflenetv2_x1_0": _X1_0,
+}

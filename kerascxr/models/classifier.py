@@ -1,0 +1,181 @@
+"""A backbone with a head on it, and how much of it learns."""
+
+from typing import Literal
+
+import keras
+import numpy as np
+from keras import layers
+
+from kerascxr.models.backbones import BACKBONES, Backbone
+from kerascxr.models.layers import FeatureStandardization, SwitchableBatchNormalization
+from kerascxr.names import look_up
+
+Depth = Literal[0, 1, 2, "all"]
+
+HEAD_PREFIX = "head_"
+"""What the names of the head's layers begin with; every other layer is the trunk's."""
+
+_POOL = "head_pool"
+_STANDARDIZATION = "head_standardization"
+
+
+def build_classifier(
+    backbone: str | Backbone,
+    n_classes: int,
+    image_size: tuple[int, int] | None = None,
+    dropout: float = 0.3,
+) -> keras.Model:
+    """Builds trunk and head as one flat graph, with random weights, everything trainable.
+
+    Head: global average pool, standardisation by constants (see ``standardize_features``), Dense
+    1024 ReLU, dropout, Dense 512 ReLU, dropout, Dense n_classes.
+
+    Args:
+        backbone: A key of ``BACKBONES``, or one of its values.
+        n_classes: How many classes, at least 2.
+        image_size: (height, width), each at least 32; the backbone's own if None.
+        dropout: The share of the head's activations dropped in training, 0 <= dropout < 1.
+
+    Returns:
+        A functional model of the backbone's name, images float32 (batch, height, width, 3) in
+        0..255 to logits float32 (batch, n_classes) under any precision policy.
+
+    Raises:
+        ValueError: If an argument is out of its range or the backbone unknown.
+    """
+    if isinstance(backbone, str):
+        backbone = look_up(BACKBONES, backbone, "backbone")
+    if n_classes < 2:
+        raise ValueError(f"n_classes must be at least 2. Got n_classes={n_classes}.")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be at least 0 and under 1. Got dropout={dropout}.")
+    trunk = backbone.build(image_size or backbone.image_size)
+    # The mean is taken in float32: a float16 sum over a large image could overflow.
+    x = layers.GlobalAveragePooling2D(dtype="float32", name=_POOL)(trunk.output)
+    x = FeatureStandardization(dtype="float32", name=_STANDARDIZATION)(x)
+    x = layers.Dense(1024, "relu", name="head_dense1")(x)
+    x = layers.Dropout(dropout, name="head_dropout1")(x)
+    x = layers.Dense(512, "relu", name="head_dense2")(x)
+    x = layers.Dropout(dropout, name="head_dropout2")(x)
+    logits = layers.Dense(n_classes, dtype="float32", name="head_logits")(x)
+    return keras.Model(trunk.input, logits, name=backbone.name)
+
+
+def fine_tune(model: keras.Model, depth: Depth, update_statistics: bool = False) -> None:
+    """Sets what learns: the head, and as much of the trunk as ``depth`` says.
+
+    In a frozen layer nothing moves and stochastic depth is off. Call it before ``compile``:
+    a compiled model keeps what it was compiled with.
+
+    Args:
+        model: A classifier from ``build_classifier``, loaded from a file or not.
+        depth: 0: the head. 1: also the last convolution. 2: also the last stage. "all":
+            everything. See ``BACKBONES`` for where each begins.
+        update_statistics: Whether the BatchNorm statistics of the layers that learn follow the
+            batches. Random weights need it: their statistics (mean 0, variance 1) describe
+            nothing yet.
+
+    Raises:
+        ValueError: If the depth is unknown or the model stands on no known backbone.
+
+    Source:
+        Yosinski et al., NeurIPS 2014, on which layers transfer.
+    """
+    learns = _learning_prefixes(model, depth)
+    model.trainable = True  # or the layers' own flags would not count
+    for layer in model.layers:
+        layer.trainable = layer.name.startswith(learns)
+        if isinstance(layer, SwitchableBatchNormalization):
+            layer.update_statistics = layer.trainable and update_statistics
+
+
+def standardize_features(model: keras.Model, pooled: np.ndarray) -> None:
+    """Measures the constants of the head's standardisation, before the head is trained.
+
+    Args:
+        model: A classifier from ``build_classifier``.
+        pooled: float (n, channels), the trunk's pooled features of training images, e.g. by
+            ``split_at_depth(model, 0)[0]``.
+    """
+    model.get_layer(_STANDARDIZATION).measure(pooled)
+
+
+def cut_at_depth(model: keras.Model, depth: Depth) -> keras.KerasTensor:
+    """Returns the one tensor that the part which learns at a depth takes from the frozen part.
+
+    Args:
+        model: A classifier from ``build_classifier``.
+        depth: 0: the pooled features; 1: the last convolution's input; 2: the last stage's.
+
+    Raises:
+        ValueError: If the depth is "all", which leaves nothing frozen, or unknown.
+    """
+    if depth == "all":
+        raise ValueError("depth must be 0, 1 or 2 for a split. Got depth='all': nothing is frozen.")
+    if depth == 0:
+        return model.get_layer(_POOL).output
+    learns = _learning_prefixes(model, depth)
+    # Layers come in the order of the graph: the first that learns takes what is frozen.
+    return next(layer for layer in model.layers if layer.name.startswith(learns)).input
+
+
+def split_at_depth(model: keras.Model, depth: Depth) -> tuple[keras.Model, keras.Model]:
+    """Cuts a classifier where learning begins, so that the frozen part need run only once.
+
+    Args:
+        model: A classifier from ``build_classifier``.
+        depth: 0: the cut is behind the pooling; 1: before the last convolution; 2: before the
+            last stage.
+
+    Returns:
+        ``(frozen, rest)``, which share the model's layers: ``rest(frozen(images))`` is
+        ``model(images)``, and what ``rest`` learns the model has learned. ``frozen`` gives one
+        tensor: (batch, channels) float32 at depth 0, (batch, h, w, channels) of the policy's
+        compute dtype at depth 1 and 2.
+
+    Raises:
+        ValueError: If the depth is "all", which leaves nothing frozen, or unknown.
+    """
+    cut = cut_at_depth(model, depth)
+    frozen = keras.Model(model.input, cut, name=f"{model.name}_frozen_{depth}")
+    rest = keras.Model(cut, model.output, name=f"{model.name}_rest_{depth}")
+    return frozen, rest
+
+
+def backbone_of(model: keras.Model) -> Backbone:
+    """Returns the backbone of a classifier, by its layers' names.
+
+    The two widths of ShuffleNetV2 have the same layers; the model's name tells them apart.
+
+    Raises:
+        ValueError: If the layers are of no known backbone.
+    """
+    names = [layer.name for layer in model.layers]
+    fits = [
+        backbone
+        for backbone in BACKBONES.values()
+        if all(
+            any(name.startswith(prefix) for name in names)
+            for prefix in (*backbone.last_stage, *backbone.last_convolution)
+        )
+    ]
+    if not fits or _POOL not in names:
+        raise ValueError(
+            "model must be a classifier from build_classifier: no layers with the prefixes of "
+            f"{', '.join(BACKBONES)}. Got model={model.name!r}."
+        )
+    return next((backbone for backbone in fits if backbone.name == model.name), fits[0])
+
+
+def _learning_prefixes(model: keras.Model, depth: Depth) -> tuple[str, ...]:
+    """Returns the beginnings of the names of the layers that learn at a depth."""
+    backbone = backbone_of(model)
+    prefixes: dict[Depth, tuple[str, ...]] = {
+        0: (HEAD_PREFIX,),
+        1: (HEAD_PREFIX, *backbone.last_convolution),
+        2: (HEAD_PREFIX, *backbone.last_convolution, *backbone.last_stage),
+        "all": ("",),
+    }
+    if depth not in prefixes:
+        raise ValueError(f"depth must be 0, 1, 2 or 'all'. Got depth={depth!r}.")
+    return prefixes[depth]

@@ -1,0 +1,82 @@
+"""Fetching a published weights file: its digest checked, all of it or nothing."""
+
+import hashlib
+import http.client
+import os
+import urllib.request
+from pathlib import Path
+
+from kerascxr.atomic import replacing
+from kerascxr.models.backbones import PublishedWeights
+
+_TIMEOUT_SECONDS = 30.0  # without a byte
+_CHUNK_BYTES = 1 << 18
+_MAX_BYTES = 1 << 30
+
+
+def cached_path(published: PublishedWeights) -> Path:
+    """Returns where the file is kept: Keras' own folder, ``KERAS_HOME`` or ``~/.keras``."""
+    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    return home / "models" / published.file_name
+
+
+def is_cached(published: PublishedWeights) -> bool:
+    """Whether the file is there and whole."""
+    path = cached_path(published)
+    return path.is_file() and file_digest(path, published.algorithm).startswith(published.digest)
+
+
+def is_reachable(url: str, timeout_seconds: float = 3.0) -> bool:
+    """Whether a server answers for the URL within the time."""
+    request = urllib.request.Request(url, method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_seconds):
+            return True
+    except (OSError, ValueError, http.client.HTTPException):  # time-outs are OSErrors
+        return False
+
+
+def fetch(published: PublishedWeights) -> Path:
+    """Returns the cached file, downloading it first if need be.
+
+    Raises:
+        ConnectionError: If the download fails.
+        ValueError: If what came does not have the published digest.
+    """
+    path = cached_path(published)
+    if is_cached(published):
+        return path
+    digest = hashlib.new(published.algorithm)
+    received = 0
+    try:
+        with (
+            replacing(path) as partial,
+            urllib.request.urlopen(published.url, timeout=_TIMEOUT_SECONDS) as response,
+            partial.open("wb") as file,
+        ):
+            while chunk := response.read(_CHUNK_BYTES):
+                received += len(chunk)
+                if received > _MAX_BYTES:
+                    raise ValueError(f"{published.url} must be of at most {_MAX_BYTES >> 20} MiB.")
+                digest.update(chunk)
+                file.write(chunk)
+            if not digest.hexdigest().startswith(published.digest):
+                raise ValueError(
+                    f"{published.url} must have the {published.algorithm} digest "
+                    f"{published.digest}. Got {digest.hexdigest()} after {received} bytes: a "
+                    "broken download, or not the published file."
+                )
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise ConnectionError(
+            f"{published.url} must be reachable, and {path.parent} writable, for "
+            f"--weights imagenet ({reason}). Fetch the file elsewhere and give its path, or take "
+            "--weights none."
+        ) from error
+    return path
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Returns a file's digest in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()

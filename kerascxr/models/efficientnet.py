@@ -1,0 +1,60 @@
+"""EfficientNet-B0's trunk, taken from ``keras.applications`` and made to stand still when frozen.
+
+Source:
+    Tan and Le, ICML 2019, "EfficientNet: rethinking model scaling for convolutional networks".
+"""
+
+import keras
+
+from kerascxr.models.layers import (
+    StochasticDepth,
+    SwitchableBatchNormalization,
+    image_input,
+    imagenet_normalization,
+    unit_scaling,
+)
+
+
+def build_efficientnetb0(image_size: tuple[int, int] = (224, 224)) -> keras.Model:
+    """Builds the trunk with random weights.
+
+    ``keras.applications`` scales its input by what the weights file holds, and adds a layer to
+    that for ``weights="imagenet"`` (its file holds standard deviations where the layer expects
+    variances). Here the scaling is constant, so the same convolution weights are the same
+    function wherever they came from.
+
+    Args:
+        image_size: (height, width), each at least 32.
+
+    Returns:
+        A functional model named "efficientnetb0", images float32 (batch, height, width, 3) in
+        0..255 to features (batch, ceil(height / 32), ceil(width / 32), 1280) of the policy's
+        compute dtype. Its layers keep the names of ``keras.applications``: ``stem_*``,
+        ``block1a_*`` to ``block7a_*``, ``top_*``.
+
+    Raises:
+        ValueError: If a side is under 32 pixels.
+    """
+    images = image_input(image_size)
+    original = keras.applications.EfficientNetB0(
+        include_top=False, weights=None, input_shape=(*image_size, 3)
+    )
+    # Cloned rather than nested: the classifier stays one flat graph, its layers found by name.
+    trunk = keras.models.clone_model(
+        original, input_tensors=images, clone_function=_with_our_layers
+    )
+    return keras.Model(images, trunk.output, name="efficientnetb0")
+
+
+def _with_our_layers(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """Copies a layer: constant scaling, normalisation and dropout that respect ``trainable``."""
+    if isinstance(layer, keras.layers.Rescaling):
+        return unit_scaling()
+    if isinstance(layer, keras.layers.Normalization):
+        return imagenet_normalization()
+    config = layer.get_config()
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return SwitchableBatchNormalization.from_config(config)
+    if isinstance(layer, keras.layers.Dropout):
+        return StochasticDepth.from_config(config)
+    return layer.__class__.from_config(config)

@@ -1,0 +1,285 @@
+"""Pretrained weights into a trunk, strictly: every parameter finds its place, or nothing moves."""
+
+import dataclasses
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import h5py
+import keras
+import numpy as np
+
+from kerascxr.models.backbones import BACKBONES, Backbone
+from kerascxr.models.classifier import HEAD_PREFIX
+from kerascxr.models.download import fetch, file_digest, is_cached, is_reachable
+from kerascxr.models.layers import IMAGENET_MEAN, IMAGENET_STD
+from kerascxr.models.torch_checkpoint import read_torch_checkpoint
+from kerascxr.names import look_up
+
+Arrays = dict[str, list[np.ndarray]]
+"""Layer names to arrays in the order of ``layer.weights``."""
+
+_LOUD = (
+    "RANDOM WEIGHTS, not {} ({}). Results will be far below a pretrained network's. Give a file's "
+    "path with --weights PATH, or --weights none to choose random weights."
+)
+
+_MAX_BYTES = 1 << 30  # of all the arrays in one file
+
+# keras.applications keeps its input scaling in a layer of this name; ours is constant.
+_SCALING_PREFIX = "normalization"
+
+
+@dataclass(frozen=True)
+class WeightsUsed:
+    """What a model actually started from; it goes into the run's record and tables.
+
+    Attributes:
+        kind: "imagenet", "file" or "none".
+        source: The path or URL; "" for none.
+        sha256: The file's digest; "" for none.
+        description: One sentence for people.
+    """
+
+    kind: Literal["imagenet", "file", "none"]
+    source: str
+    sha256: str
+    description: str
+
+
+def load_weights(
+    model: keras.Model,
+    backbone: str | Backbone,
+    weights: str,
+    *,
+    mirror: str | None = None,
+) -> WeightsUsed:
+    """Fills a model's trunk.
+
+    Args:
+        model: A trunk, or a classifier that stands on one.
+        backbone: Its backbone, or that one's name.
+        weights: "imagenet": the published file, from the cache or the internet. "none": random.
+            "auto": "imagenet" if it is cached or reachable, else "none". Otherwise the path of a
+            ``.weights.h5``, ``.h5`` or ``.keras`` file of this trunk or of a classifier on it, or,
+            for ShuffleNetV2, of a torchvision checkpoint (``.pth``, ``.pt``).
+        mirror: A URL under which the published files lie by name, instead of their publisher's.
+
+    Returns:
+        What was used. A file's head is loaded, too, where the model's has the same shapes; the
+        description says so.
+
+    Raises:
+        FileNotFoundError: If the path does not exist.
+        ConnectionError: If "imagenet" is asked for and the download fails.
+        ValueError: If the file is damaged, of another kind, or does not fit the backbone. The
+            model is unchanged then.
+    """
+    if isinstance(backbone, str):
+        backbone = look_up(BACKBONES, backbone, "backbone")
+    published = backbone.imagenet
+    if mirror is not None:
+        url = f"{mirror.rstrip('/')}/{published.file_name}"
+        published = dataclasses.replace(published, url=url)
+    if weights == "none":
+        return WeightsUsed("none", "", "", "random weights")
+    if weights in ("auto", "imagenet"):
+        try:
+            if weights == "auto" and not is_cached(published) and not is_reachable(published.url):
+                raise ConnectionError(f"{published.url} is neither cached nor reachable")
+            path = fetch(published)
+        except (ConnectionError, ValueError) as error:
+            if weights == "imagenet":
+                raise
+            return WeightsUsed("none", "", "", _LOUD.format(published.description, error))
+        _load_file(model, backbone, path)
+        description = f"{published.description} ({published.file_name})"
+        return WeightsUsed("imagenet", published.url, file_digest(path), description)
+    path = Path(weights)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"weights must be auto, imagenet, none or the path of a file. Got weights={weights}, "
+            "which is no file."
+        )
+    return WeightsUsed("file", str(path), file_digest(path), _load_file(model, backbone, path))
+
+
+def _load_file(model: keras.Model, backbone: Backbone, path: Path) -> str:
+    """Copies a file's arrays into the model; returns what a record should say of the file."""
+    if path.suffix in (".pth", ".pt"):
+        arrays = _from_torch(model, backbone, path)
+    elif path.suffix == ".keras":
+        arrays = _read_keras_archive(path)
+    elif path.suffix == ".h5":
+        arrays = _read_h5(path, path)
+    else:
+        raise ValueError(
+            f"weights must end in .weights.h5, .h5, .keras, .pth or .pt. Got weights={path}."
+        )
+    head = [layer for layer in model.layers if layer.name.startswith(HEAD_PREFIX)]
+    trunk = [layer for layer in model.layers if not layer.name.startswith(HEAD_PREFIX)]
+    in_head = {name: arrays.pop(name) for name in list(arrays) if name.startswith(HEAD_PREFIX)}
+    scaling = [arrays.pop(name) for name in list(arrays) if name.startswith(_SCALING_PREFIX)]
+    _check(path, backbone, "layers", _shapes_of_layers(trunk), _shapes_of_arrays(arrays))
+    notes = [path.name]
+    if head and _shapes_of_layers(head) == _shapes_of_arrays(in_head):
+        arrays |= in_head
+        notes.append("its head included")
+    elif head and in_head:
+        notes.append("its head set aside for its other shape")
+    if any(not _is_imagenet_scaling(*values[:2]) for values in scaling):
+        notes.append("ITS INPUT SCALING, WHICH IS NOT IMAGENET'S, REPLACED")
+    for name, values in arrays.items():
+        model.get_layer(name).set_weights(values)
+    return ", ".join(notes)
+
+
+def _is_imagenet_scaling(mean: np.ndarray, variance: np.ndarray) -> bool:
+    """Whether the values are ImageNet's; Keras' own file has deviations for variances."""
+    deviation = np.array(IMAGENET_STD)
+    return np.allclose(mean, IMAGENET_MEAN, atol=1e-3) and (
+        np.allclose(variance, deviation**2, atol=1e-3)
+        or np.allclose(variance, deviation, atol=1e-3)
+    )
+
+
+def _check(path: Path, backbone: Backbone, noun: str, needed: Mapping, found: Mapping) -> None:
+    """Raises one line that says what differs, if anything does."""
+    missing = [name for name in needed if name not in found]
+    other = [name for name in needed if name in found and needed[name] != found[name]]
+    extra = [name for name in found if name not in needed]
+    differences = []
+    if missing:
+        differences.append(f"{len(missing)} are missing, first {missing[0]}")
+    if other:
+        name = other[0]
+        differences.append(
+            f"{len(other)} have another shape, first {name} with {found[name]} for {needed[name]}"
+        )
+    if extra:
+        differences.append(f"{len(extra)} have no place in it, first {extra[0]}")
+    if differences:
+        raise ValueError(
+            f"{path} must hold the {len(needed)} {noun} of {backbone.name}. "
+            f"Got {len(found)}: {'; '.join(differences)}."
+        )
+
+
+def _shapes_of_layers(layers: Iterable[keras.layers.Layer]) -> dict[str, list[tuple[int, ...]]]:
+    """Returns "stem_conv" to [(3, 3, 3, 32)], and so on."""
+    return {
+        layer.name: [tuple(w.shape) for w in layer.weights] for layer in layers if layer.weights
+    }
+
+
+def _shapes_of_arrays(arrays: Arrays) -> dict[str, list[tuple[int, ...]]]:
+    return {name: [value.shape for value in values] for name, values in arrays.items()}
+
+
+def _from_torch(model: keras.Model, backbone: Backbone, path: Path) -> Arrays:
+    """Reads a torchvision checkpoint, turned to Keras' names and layouts."""
+    if backbone.torch_module_name is None:
+        raise ValueError(
+            f"weights must be a Keras file for {backbone.name}, whose torchvision namesake pads "
+            f"its strided convolutions otherwise and is another function. Got weights={path}."
+        )
+    state = {
+        name: array
+        for name, array in read_torch_checkpoint(path).items()
+        # The classifier for ImageNet's classes, and a counter that nothing here reads.
+        if not name.startswith("fc.") and not name.endswith(".num_batches_tracked")
+    }
+    sources: dict[str, list[tuple[str, Callable]]] = {}
+    needed: dict[str, tuple[int, ...]] = {}
+    for layer in model.layers:
+        if not layer.weights or layer.name.startswith(HEAD_PREFIX):
+            continue
+        module = backbone.torch_module_name(layer.name)
+        if isinstance(layer, keras.layers.BatchNormalization):
+            names = ("weight", "bias", "running_mean", "running_var")
+            sources[layer.name] = [(f"{module}.{name}", np.asarray) for name in names]
+            needed |= {name: tuple(layer.gamma.shape) for name, _ in sources[layer.name]}
+        else:
+            # To (height, width, in, out) from (out, in, height, width); depthwise, where torch has
+            # (channels, 1, height, width), Keras keeps the channels before the 1.
+            height, width, inputs, outputs = layer.kernel.shape
+            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+            axes = (2, 3, 0, 1) if depthwise else (2, 3, 1, 0)
+            sources[layer.name] = [(f"{module}.weight", lambda a, axes=axes: a.transpose(axes))]
+            shape = (inputs, outputs) if depthwise else (outputs, inputs)
+            needed[f"{module}.weight"] = (*shape, height, width)
+    _check(
+        path, backbone, "parameters", needed, {name: array.shape for name, array in state.items()}
+    )
+    return {
+        layer: [turn(state[name].astype(np.float32)) for name, turn in names]
+        for layer, names in sources.items()
+    }
+
+
+def _read_keras_archive(path: Path) -> Arrays:
+    """Reads the weights inside a ``.keras`` file, leaving its configuration alone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            info = archive.getinfo("model.weights.h5")
+            if info.file_size > _MAX_BYTES:
+                raise ValueError(f"{path} must hold at most {_MAX_BYTES >> 20} MiB of weights.")
+            content = archive.read(info)
+    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise _damaged(path, error) from error
+    return _read_h5(io.BytesIO(content), path)
+
+
+def _read_h5(file: Path | io.BytesIO, path: Path) -> Arrays:
+    """Reads Keras 3's weights layout, or the older one of ``keras.applications``' files."""
+    try:
+        with h5py.File(file, "r") as root:
+            if "model_weights" in root:  # a whole model in the older layout
+                root = root["model_weights"]
+            found = _legacy_datasets(root) if "layer_names" in root.attrs else _datasets(root)
+            if sum(item.nbytes for items in found.values() for item in items) > _MAX_BYTES:
+                raise ValueError(f"{path} must hold at most {_MAX_BYTES >> 20} MiB of weights.")
+            return {name: [item[()] for item in items] for name, items in found.items()}
+    except (OSError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _datasets(root: h5py.Group) -> dict[str, list[h5py.Dataset]]:
+    """Finds each layer's arrays: Keras 3 notes the layer's name at the group ``vars``."""
+    found: dict[str, list[h5py.Dataset]] = {}
+
+    def visit(path: str, group: h5py.Group) -> None:
+        # Optimizers and random generators keep their states in such groups as well.
+        if path.endswith("vars") and not re.search(r"(^|/)(optimizer|seed_generator)/", path):
+            items = [group[str(i)] for i in range(len(group))]
+            if items:
+                found[str(group.attrs["name"])] = items
+
+    root.visititems(visit)
+    return found
+
+
+def _legacy_datasets(root: h5py.Group) -> dict[str, list[h5py.Dataset]]:
+    """Finds each layer's arrays by the attributes that list them."""
+    found = {}
+    for name in _texts(root.attrs["layer_names"]):
+        weights = _texts(root[name].attrs["weight_names"])
+        if weights := [weight for weight in weights if "seed" not in weight]:
+            found[name] = [root[name][weight] for weight in weights]
+    return found
+
+
+def _texts(values: Iterable[str | bytes]) -> list[str]:
+    return [value.decode() if isinstance(value, bytes) else value for value in values]
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return ValueError(
+        f"{path} must be a whole Keras weights file; it is truncated, damaged or another kind of "
+        f"file ({reason})."
+    )

@@ -1,0 +1,1 @@
+"""Fitting, evaluating and writing runs."""

@@ -1,0 +1,234 @@
+"""What happens around epochs: validation, the metric table, checkpoints, stopping."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerascxr.atomic import replacing, write_json, write_text
+from kerascxr.report.tables import csv_text, markdown_table
+
+Row = dict[str, float]
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss became NaN or infinite."""
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Raises ``NonFiniteLossError`` at the first step whose loss is NaN or infinite."""
+
+    def __init__(self):
+        super().__init__()
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Remembers the epoch, for the message."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Looks at the loss."""
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise NonFiniteLossError(
+                f"the loss must stay finite. Got loss={loss} at epoch {self._epoch + 1}, "
+                f"step {batch + 1}; try a lower --optimizer.learning_rate or "
+                "--runtime.precision float32."
+            )
+
+
+class Validate(keras.callbacks.Callback):
+    """Adds validation figures to an epoch's logs, for the callbacks behind it.
+
+    Args:
+        evaluate: Returns {"loss": ..., "f1": ...} of the model as it is; each is logged as
+            ``val_...``.
+    """
+
+    def __init__(self, evaluate: Callable[[], dict[str, float]]):
+        super().__init__()
+        self._evaluate = evaluate
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Evaluates."""
+        assert logs is not None
+        logs.update({f"val_{name}": value for name, value in self._evaluate().items()})
+
+
+class Progress(keras.callbacks.Callback):
+    """Remembers each epoch, keeps the best weights, stops early, and survives being killed.
+
+    After each epoch the folder holds all that the next one needs: variables, optimizer, random
+    states, the rows of the table, the best epoch and how long ago it was. Keras' BackupAndRestore
+    forgets the last three.
+
+    Args:
+        folder: Where checkpoints go.
+        monitor: The log entry that picks the best epoch, e.g. "val_f1".
+        mode: "max" or "min".
+        patience: Epochs without a better one before training stops.
+        identity: Must be the same when the run goes on; e.g. the data's fingerprint.
+    """
+
+    def __init__(self, folder: Path, monitor: str, mode: str, patience: int, identity: str):
+        super().__init__()
+        self.rows: list[Row] = []
+        self.best_epoch = -1
+        self.complete = False
+        self._folder = folder
+        self._monitor = monitor
+        self._sign = 1.0 if mode == "max" else -1.0
+        self._patience = patience
+        self._identity = identity
+        self._started = 0.0
+
+    @property
+    def next_epoch(self) -> int:
+        """The epoch to begin with, from 0."""
+        return len(self.rows)
+
+    def restore(self) -> bool:
+        """Takes up the last checkpoint; the model must be built and compiled.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            ValueError: If the checkpoint was made with other data.
+        """
+        latest = self._folder / "latest.npz"
+        if not latest.exists():
+            return False
+        with np.load(latest) as arrays:
+            state = json.loads(str(arrays["state"]))
+            if state["identity"] != self._identity:
+                raise ValueError(
+                    "an unfinished run must go on with the data that it began with. The data have "
+                    "changed since; start again with --overwrite true or another --name."
+                )
+            _assign(self._variables(), arrays)
+        self.rows = [{key: _number(value) for key, value in row.items()} for row in state["rows"]]
+        self.best_epoch = state["best_epoch"]
+        self.complete = state["complete"]
+        return True
+
+    def restore_best(self) -> None:
+        """Gives the model the weights of its best epoch."""
+        with np.load(self._best_path(self.best_epoch)) as arrays:
+            _assign(self.model.variables, arrays)
+
+    def finish(self) -> None:
+        """Records that training is over, so that a killed evaluation does not train again."""
+        self.complete = True
+        self._save()
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Starts the clock."""
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Records the epoch and saves."""
+        values = {key: float(value) for key, value in (logs or {}).items()}
+        seconds = time.perf_counter() - self._started
+        self.rows.append({"epoch": epoch + 1, **values, "seconds": seconds})
+        if self.best_epoch < 0 or self._value(epoch) > self._value(self.best_epoch):
+            self.best_epoch = epoch
+            _write_arrays(self._best_path(epoch), self.model.variables)
+        if epoch - self.best_epoch >= self._patience:
+            self.model.stop_training = True
+        self._save()
+
+    def _value(self, epoch: int) -> float:
+        value = self._sign * self.rows[epoch][self._monitor]
+        return value if math.isfinite(value) else -math.inf
+
+    def _save(self) -> None:
+        state = {
+            "identity": self._identity,
+            "rows": [{key: repr(value) for key, value in row.items()} for row in self.rows],
+            "best_epoch": self.best_epoch,
+            "complete": self.complete,
+        }
+        _write_arrays(
+            self._folder / "latest.npz", self._variables(), state=np.array(json.dumps(state))
+        )
+        for old in self._folder.glob("best-*.npz"):
+            if old != self._best_path(self.best_epoch):
+                old.unlink()
+
+    def _variables(self) -> list[Any]:
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def _best_path(self, epoch: int) -> Path:
+        return self._folder / f"best-{epoch:04d}.npz"
+
+
+def _number(text: str) -> float | int:
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def _write_arrays(path: Path, variables: list[Any], **more: Any) -> None:
+    arrays: dict[str, Any] = {
+        f"v{index}": np.asarray(variable) for index, variable in enumerate(variables)
+    }
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays, **more)
+
+
+def _assign(variables: list[Any], arrays: Any) -> None:
+    for index, variable in enumerate(variables):
+        variable.assign(arrays[f"v{index}"])
+
+
+class MetricTable(keras.callbacks.Callback):
+    """Writes history.csv, history.json and history.md after each epoch, and prints the epoch.
+
+    Args:
+        folder: The run folder.
+        progress: Holds the rows.
+        epochs: How many epochs are planned.
+        say: Takes lines meant for the user.
+        shown: The entries to print.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        progress: Progress,
+        epochs: int,
+        say: Callable[[str], None],
+        shown: tuple[str, ...],
+    ):
+        super().__init__()
+        self._folder = folder
+        self._progress = progress
+        self._epochs = epochs
+        self._say = say
+        self._shown = shown
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Writes and prints."""
+        rows = self._progress.rows
+        self.write()
+        row = rows[-1]
+        figures = "  ".join(f"{name} {row[name]:.4f}" for name in self._shown if name in row)
+        best = "  best" if self._progress.best_epoch == epoch else ""
+        self._say(f"epoch {epoch + 1}/{self._epochs}  {figures}  {row['seconds']:.1f} s{best}")
+
+    def write(self) -> None:
+        """Writes the three files from the rows."""
+        rows = self._progress.rows
+        write_text(self._folder / "history.csv", csv_text(rows))
+        header = list(rows[0]) if rows else []
+        table = markdown_table(header, [[row.get(name) for name in header] for row in rows])
+        write_text(self._folder / "history.md", table + "\n")
+        finite = [
+            {key: value if math.isfinite(value) else None for key, value in row.items()}
+            for row in rows
+        ]
+        write_json(self._folder / "history.json", finite)

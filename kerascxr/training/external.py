@@ -1,0 +1,92 @@
+"""Testing a finished run on another set, without training again."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kerascxr.config import (
+    ClassificationConfig,
+    DataConfig,
+    SegmentationConfig,
+    TrainingConfig,
+    load_config,
+)
+from kerascxr.data.pipeline import Images
+from kerascxr.data.store import Store
+from kerascxr.evaluation.classification import evaluate
+from kerascxr.run_folder import RunFolder
+from kerascxr.training import classification, segmentation
+from kerascxr.training.inputs import open_data, read_everything
+
+
+def evaluate_run(run: Path, data: DataConfig) -> dict[str, Any]:
+    """Tests a run's model on all images of a set; writes ``RUN/external/<set>/``.
+
+    A classifier is scored on the classes that the set has, which must all be among its own.
+
+    Args:
+        run: A finished run folder.
+        data: The other set.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        ValueError: If the run is not finished, or the set does not fit it.
+    """
+    for name in ("DONE", "metrics.json", "model.keras", "config.yaml"):
+        if not (run / name).exists():
+            raise ValueError(f"{run} must be the folder of a finished run. It has no {name}.")
+    known = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    task = known["task"]
+    config: TrainingConfig
+    if task == "classification":
+        config = load_config(ClassificationConfig, run / "config.yaml")
+    else:
+        config = load_config(SegmentationConfig, run / "config.yaml")
+    config = dataclasses.replace(config, data=data)
+    scratch = RunFolder(run)
+    store = open_data(data, scratch)
+    folder = RunFolder(run / "external" / store.path.name)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    model = keras.saving.load_model(run / "model.keras", compile=False)
+    images = read_everything(config, store, masks=task == "segmentation")
+    metrics: dict[str, Any] = {
+        "task": task,
+        "title": f"{known['title']}, on {store.path.name}",
+        "run": str(run),
+        "data": {
+            "source": store.path.name,
+            "fingerprint": store.fingerprint["digest"],
+            "images": {"test": len(images)},
+        },
+    }
+    if isinstance(config, ClassificationConfig):
+        classes = known["test"]["classes"]
+        images = _relabelled(images, store, classes)
+        probabilities = classification.predict_probabilities(model, images, config.batch_size)
+        metrics["weights"] = known["weights"]
+        metrics["test"] = evaluate(images.labels, probabilities, classes)
+        classification.write_test(folder, metrics, images, probabilities, classes)
+    else:
+        metrics["threshold"] = known["threshold"]
+        metrics |= segmentation.test(model, images, config, known["threshold"], folder)
+        segmentation.write_test(folder, metrics)
+    return metrics
+
+
+def _relabelled(images: Images, store: Store, classes: list[str]) -> Images:
+    unknown = set(store.classes) - set(classes)
+    if unknown:
+        raise ValueError(
+            f"the set's classes must be among the run's, {', '.join(classes)}. "
+            f"Got {', '.join(sorted(unknown))}; rename its folders, or use a CSV with labels."
+        )
+    places = [classes.index(name) for name in store.classes]
+    labels = images.labels.copy()
+    for place, target in enumerate(places):
+        labels[images.labels == place] = target
+    return dataclasses.replace(images, labels=labels, classes=tuple(classes))

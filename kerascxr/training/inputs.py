@@ -1,0 +1,80 @@
+"""What both trainers read: a source, opened as a store and dealt out into splits."""
+
+from kerascxr.config import DataConfig, SplitConfig, TrainingConfig
+from kerascxr.data.folds import N_FOLDS, SPLITS, split_folds
+from kerascxr.data.pipeline import Images, read_images
+from kerascxr.data.sources import open_source
+from kerascxr.data.store import Store, open_store
+from kerascxr.run_folder import RunFolder
+
+
+def open_data(data: DataConfig, folder: RunFolder) -> Store:
+    """Opens a source as a store, saying which was taken.
+
+    Args:
+        data: The source and where stores lie.
+        folder: The run folder; takes the lines.
+
+    Returns:
+        The store.
+
+    Raises:
+        ValueError: If the source cannot be used.
+    """
+    source = open_source(
+        data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed
+    )
+    if source.notice:
+        folder.say(source.notice)
+    return open_store(source, data.stores, folder.say)
+
+
+def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> dict[str, Images]:
+    """Deals a store out into training, validation and test images.
+
+    Args:
+        config: Size, cache and split.
+        store: The images.
+        masks: Whether masks come along.
+
+    Returns:
+        {"train": ..., "validation": ..., "test": ...}.
+
+    Raises:
+        ValueError: If the source fixes its split and the config asks for another.
+    """
+    if store.fixed_split and config.split != SplitConfig():
+        raise ValueError(
+            "split must be left as it is where the source itself says what trains and what tests. "
+            f"Got split={config.split}."
+        )
+    return {
+        name: read_images(store, folds, config.image_size, masks=masks, cache=config.data.cache)
+        for name, folds in split_folds(config.split).items()
+    }
+
+
+def read_everything(config: TrainingConfig, store: Store, masks: bool = False) -> Images:
+    """Reads all folds of a store, for a test on a set that the model has not seen."""
+    return read_images(
+        store, range(N_FOLDS), config.image_size, masks=masks, cache=config.data.cache
+    )
+
+
+def check_classes(splits: dict[str, Images]) -> None:
+    """Checks that there are classes to tell apart and that each split has them all.
+
+    Raises:
+        ValueError: If not.
+    """
+    classes = splits["train"].classes
+    if len(classes) < 2:
+        raise ValueError(
+            "classification must have at least two classes. "
+            f"Got classes={classes}; is this a set for segmentation?"
+        )
+    for name in SPLITS:
+        missing = set(range(len(classes))) - set(splits[name].labels.tolist())
+        if missing:
+            names = ", ".join(classes[index] for index in sorted(missing))
+            raise ValueError(f"each split must have every class. Got {name} without {names}.")

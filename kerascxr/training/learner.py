@@ -1,0 +1,189 @@
+"""What is fitted: the whole classifier on images, or what learns of it on trunk features."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerascxr.config import ClassificationConfig
+from kerascxr.data.images import to_trunk_input
+from kerascxr.data.pipeline import Images, epoch_order, evaluation_batches, training_batches
+from kerascxr.evaluation.classification import evaluate
+from kerascxr.models.classifier import cut_at_depth, split_at_depth, standardize_features
+from kerascxr.run_folder import RunFolder
+from kerascxr.training.runtime import Runtime
+from kerascxr.training.trunk_features import feature_batches, trunk_features
+
+_PREDICT_BATCH = 64
+_STANDARDIZE_ON = 512  # images: enough for a mean and a deviation, seconds where nothing is cached
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A model to fit and what it is fitted and validated on.
+
+    Attributes:
+        model: The classifier, or the part of it that learns; both share their layers.
+        training_pairs: Batches (x, y[, weight]) without end, from an epoch on.
+        validation_figures: Loss and metrics of the model as it is.
+    """
+
+    model: keras.Model
+    training_pairs: Callable[[int], tf.data.Dataset]
+    validation_figures: Callable[[], dict[str, float]]
+
+    @classmethod
+    def build(
+        cls,
+        model: keras.Model,
+        splits: dict[str, Images],
+        config: ClassificationConfig,
+        runtime: Runtime,
+        folder: RunFolder,
+    ) -> "Learner":
+        """Decides how to fit, says so in a line, and prepares it.
+
+        Args:
+            model: The classifier, with weights and depth.
+            splits: Training and validation images.
+            config: Options.
+            runtime: The machine.
+            folder: The run folder.
+        """
+        if config.depth == "all":
+            folder.say("Training everything, on images changed at random.")
+            return cls._on_images(model, splits, config)
+        if config.features == "off" or (config.features == "auto" and runtime.on_gpu):
+            folder.say("Training on images, the frozen part of the trunk running in every epoch.")
+            if not (folder.checkpoint / "latest.npz").exists():
+                _standardize_by_images(model, splits["train"], config.runtime.seed)
+            return cls._on_images(model, splits, config)
+        folder.say(
+            "Training on trunk features: the frozen part of the trunk runs once. "
+            + (
+                f"Training images come in {config.feature_views} versions."
+                if config.feature_views > 1 and config.augment.enabled
+                else "Training images are not changed at random (--feature_views N gives N "
+                "versions of each; --features off changes them anew in every epoch)."
+            )
+        )
+        return cls._on_features(model, splits, config, folder)
+
+    @classmethod
+    def _on_images(
+        cls, model: keras.Model, splits: dict[str, Images], config: ClassificationConfig
+    ) -> "Learner":
+        pair = _pairing(splits["train"], config)
+
+        def training_pairs(epoch: int) -> tf.data.Dataset:
+            batches = training_batches(
+                splits["train"],
+                config.batch_size,
+                seed=config.runtime.seed,
+                augment=config.augment,
+                first_epoch=epoch,
+                balanced=config.class_balance == "sampling",
+            )
+            return batches.map(
+                lambda batch: pair(to_trunk_input(batch["image"]), batch["label"]),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            ).prefetch(tf.data.AUTOTUNE)
+
+        validation = evaluation_batches(splits["validation"], config.batch_size).map(
+            lambda batch: to_trunk_input(batch["image"]), num_parallel_calls=tf.data.AUTOTUNE
+        )
+        return cls(model, training_pairs, lambda: _figures(model, validation, splits["validation"]))
+
+    @classmethod
+    def _on_features(
+        cls,
+        model: keras.Model,
+        splits: dict[str, Images],
+        config: ClassificationConfig,
+        folder: RunFolder,
+    ) -> "Learner":
+        place, seed = config.data.features, config.runtime.seed
+        n_views = config.feature_views if config.augment.enabled else 1
+        views = [
+            trunk_features(
+                model,
+                config.depth,
+                splits["train"],
+                place,
+                augment=config.augment,
+                seed=seed,
+                view=view,
+                say=folder.say,
+            )
+            for view in range(n_views)
+        ]
+        held_out = trunk_features(model, config.depth, splits["validation"], place, say=folder.say)
+        _, rest = split_at_depth(model, config.depth)
+        chosen = epoch_order(splits["train"].labels, seed, 0)[:_STANDARDIZE_ON]
+        sample = views[0][chosen].astype(np.float32)
+        if config.depth != 0:
+            pool = keras.Model(cut_at_depth(model, config.depth), cut_at_depth(model, 0))
+            sample = pool.predict(sample, _PREDICT_BATCH, verbose=0)
+        standardize_features(model, sample)
+        pair = _pairing(splits["train"], config)
+
+        def training_pairs(epoch: int) -> tf.data.Dataset:
+            batches = feature_batches(
+                views,
+                splits["train"].labels,
+                config.batch_size,
+                seed=seed,
+                first_epoch=epoch,
+                balanced=config.class_balance == "sampling",
+            )
+            return batches.map(
+                lambda batch: pair(batch["features"], batch["label"]),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            ).prefetch(tf.data.AUTOTUNE)
+
+        validation = tf.data.Dataset.from_tensor_slices(held_out).batch(_PREDICT_BATCH)
+        validation = validation.map(lambda batch: tf.cast(batch, tf.float32))
+        return cls(rest, training_pairs, lambda: _figures(rest, validation, splits["validation"]))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns probabilities, float64 (n, k), of logits (n, k)."""
+    logits = logits.astype(np.float64)
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _standardize_by_images(model: keras.Model, images: Images, seed: int) -> None:
+    chosen = epoch_order(images.labels, seed, 0)[:_STANDARDIZE_ON]
+    pixels = tf.data.Dataset.from_tensor_slices(images.pixels[chosen]).batch(_PREDICT_BATCH)
+    frozen, _ = split_at_depth(model, 0)
+    standardize_features(model, frozen.predict(pixels.map(to_trunk_input), verbose=0))
+
+
+def _pairing(images: Images, config: ClassificationConfig) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """Returns what makes (x, one-hot y[, weight]) of inputs and labels."""
+    n_classes = len(images.classes)
+    counts = np.bincount(images.labels, minlength=n_classes)
+    class_weights = tf.constant(len(images) / (n_classes * counts), tf.float32)
+
+    def pair(x: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        y = tf.one_hot(label, n_classes)
+        if config.class_balance == "weights":
+            return x, y, tf.gather(class_weights, label)
+        return x, y
+
+    return pair
+
+
+def _figures(model: keras.Model, batches: tf.data.Dataset, images: Images) -> dict[str, float]:
+    """Scores a model as the test does; NaN where the network has come to give NaN."""
+    names = ("accuracy", "precision", "recall", "f1", "auc")
+    probabilities = softmax(model.predict(batches, verbose=0))
+    if not np.isfinite(probabilities).all():
+        return dict.fromkeys(("loss", *names), float("nan"))
+    scores = evaluate(images.labels, probabilities, images.classes)
+    of_truth = probabilities[np.arange(len(images)), images.labels]
+    loss = float(-np.log(np.maximum(of_truth, 1e-12)).mean())
+    return {"loss": loss} | {name: scores[name] for name in names}

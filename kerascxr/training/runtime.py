@@ -1,0 +1,98 @@
+"""Seeds, precision, devices: set once, before anything is built."""
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerascxr import __version__
+from kerascxr.config import RuntimeConfig
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What was set.
+
+    Attributes:
+        precision: The Keras dtype policy's name.
+        strategy: The distribution strategy; None means one device.
+        jit_compile: Whether XLA compiles.
+        devices: The devices' names.
+        on_gpu: Whether there is a GPU.
+    """
+
+    precision: str
+    strategy: tf.distribute.Strategy | None
+    jit_compile: bool
+    devices: tuple[str, ...]
+    on_gpu: bool
+
+    def scope(self) -> contextlib.AbstractContextManager:
+        """The scope in which models are built and compiled."""
+        return self.strategy.scope() if self.strategy else contextlib.nullcontext()
+
+
+def set_up(config: RuntimeConfig, say: Callable[[str], None] = print) -> Runtime:
+    """Sets seeds and precision and picks devices.
+
+    Args:
+        config: What is wanted.
+        say: Takes lines meant for the user.
+
+    Returns:
+        What was set.
+
+    Raises:
+        ValueError: If a strategy is asked for that this machine cannot offer.
+    """
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(config.seed)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        with contextlib.suppress(RuntimeError):  # already started in this process
+            tf.config.experimental.set_memory_growth(gpu, True)
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    precision: str = config.precision
+    if precision == "auto":
+        precision = _best_precision([item.get("compute_capability", (0, 0)) for item in details])
+    keras.config.set_dtype_policy(precision)
+    xla = config.xla == "on" or (config.xla == "auto" and bool(gpus))
+    names = tuple(item.get("device_name", "GPU") for item in details)
+    names = names or (f"CPU ({os.cpu_count()} cores)",)
+    strategy = None
+    if config.device_strategy == "mirrored" or (config.device_strategy == "auto" and len(gpus) > 1):
+        strategy = tf.distribute.MirroredStrategy()
+    say(f"Running on {', '.join(names)}, {precision}, seed {config.seed}.")
+    return Runtime(precision, strategy, xla, names, bool(gpus))
+
+
+def _best_precision(capabilities: list[tuple[int, int]]) -> str:
+    """bfloat16 needs no loss scaling and runs fast from NVIDIA's 8.0 on, float16 from 7.0 on."""
+    if not capabilities or min(capabilities) < (7, 0):
+        return "float32"
+    return "mixed_bfloat16" if min(capabilities) >= (8, 0) else "mixed_float16"
+
+
+def environment(runtime: Runtime, seed: int) -> dict[str, Any]:
+    """Returns the versions and the machine, JSON-ready, for environment.json."""
+    packages = ("tensorflow", "keras", "keras-cv", "tensorflow-datasets", "numpy", "scikit-learn")
+    return {
+        "kerascxr": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+        "devices": list(runtime.devices),
+        "cpus": os.cpu_count(),
+        "precision": runtime.precision,
+        "strategy": type(runtime.strategy).__name__ if runtime.strategy else "single",
+        "xla": runtime.jit_compile,
+        "seed": seed,
+    }

@@ -1,0 +1,187 @@
+"""What the frozen part of a trunk says of each image, computed once and kept on disk.
+
+At depth 0, 1 and 2 most of the trunk never changes, so an epoch need not run it again. Features are
+kept at depth 2's boundary, and those of depth 1 and 0 derived from them: one pass serves all three.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from kerascxr.atomic import write_json
+from kerascxr.config import AugmentConfig
+from kerascxr.data.images import to_trunk_input
+from kerascxr.data.pipeline import Images, evaluation_batches, index_batches
+from kerascxr.models.classifier import Depth, cut_at_depth
+
+_FORMAT = 1
+_BATCH = 32
+_STORED_AT: Depth = 2
+
+
+def trunk_features(
+    model: keras.Model,
+    depth: Depth,
+    images: Images,
+    folder: Path,
+    *,
+    augment: AugmentConfig | None = None,
+    seed: int = 0,
+    view: int = 0,
+    say: Callable[[str], None] = print,
+) -> np.ndarray:
+    """Returns the tensor at a depth's boundary for each image, computing it if it is not kept yet.
+
+    The frozen part runs in inference mode, so this is what it would give in training as well. Files
+    are found by a digest of the images, the frozen weights and the augmentation: another image,
+    weight or size is another file. A file that a crash left unfinished is never taken.
+
+    Args:
+        model: A classifier with its weights.
+        depth: 0, 1 or 2.
+        images: The images.
+        folder: Where files are kept.
+        augment: How images change in views after the first; None for images as they are.
+        seed: Seed of the changes.
+        view: 0 for the images as they are; 1, 2, ... for so many different changes of each.
+        say: Takes lines meant for the user.
+
+    Returns:
+        float16 (n, *boundary), mapped from the file at depth 2, in memory below.
+    """
+    frozen = keras.Model(model.input, cut_at_depth(model, _STORED_AT))
+    changed = augment is not None and augment.enabled and view > 0
+    key = _key(model, frozen, images, (augment, seed, view) if changed else None)
+    stored = _open(folder, key)
+    if stored is None:
+        size = len(images) * int(np.prod(frozen.output_shape[1:])) * 2
+        say(f"Computing trunk features of {len(images)} images, {size / 2**20:.0f} MB in {folder}.")
+        batches = _changed_batches(images, augment, seed, view) if changed else None
+        _compute(frozen, images, folder, key, batches)
+        stored = _open(folder, key)
+        assert stored is not None
+    if depth == _STORED_AT:
+        return stored
+    rest = keras.Model(cut_at_depth(model, _STORED_AT), cut_at_depth(model, depth))
+    step = tf.function(lambda x: rest(tf.cast(x, tf.float32), training=False))
+    derived = [
+        np.asarray(step(stored[begin : begin + _BATCH]), np.float16)
+        for begin in range(0, len(stored), _BATCH)
+    ]
+    return np.concatenate(derived)
+
+
+def feature_batches(
+    views: list[np.ndarray],
+    labels: np.ndarray,
+    batch_size: int,
+    *,
+    seed: int,
+    first_epoch: int = 0,
+    balanced: bool = False,
+) -> tf.data.Dataset:
+    """Batches features as ``training_batches`` batches images: same seed, same order.
+
+    Args:
+        views: Features of the same images, float16 (n, ...) each; epochs take them in turn.
+        labels: int64 (n,).
+        batch_size: Features a batch.
+        seed: Seed of the order.
+        first_epoch: The epoch to begin with.
+        balanced: See ``epoch_order``.
+
+    Returns:
+        Batches of dicts: ``features`` float32 (batch, ...) and ``label`` int64 (batch,).
+    """
+    shape = views[0].shape[1:]
+    targets = tf.constant(labels)
+
+    def fetch(epoch: tf.Tensor, step: tf.Tensor, indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        values = tf.numpy_function(
+            lambda number, chosen: views[int(number) % len(views)][chosen],
+            [epoch, indices],
+            tf.float16,
+            stateful=False,
+        )
+        values = tf.cast(tf.ensure_shape(values, (None, *shape)), tf.float32)
+        return {"features": values, "label": tf.gather(targets, indices)}
+
+    batches = index_batches(
+        labels, batch_size, seed=seed, first_epoch=first_epoch, balanced=balanced
+    )
+    return batches.map(fetch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _key(model: keras.Model, frozen: keras.Model, images: Images, change: object) -> str:
+    digest = hashlib.sha256(f"{_FORMAT} {model.name} {frozen.input_shape} {change}".encode())
+    for weight in frozen.weights:
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    for begin in range(0, len(images), _BATCH):  # the pixels themselves: ids could be reused
+        digest.update(np.ascontiguousarray(images.pixels[begin : begin + _BATCH]).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _open(folder: Path, key: str) -> np.ndarray | None:
+    """Maps a kept file if it is whole: the description, written last, has its shape and digest."""
+    path, description = folder / f"{key}.f16", folder / f"{key}.json"
+    if not (path.exists() and description.exists()):
+        return None
+    known = json.loads(description.read_text(encoding="utf-8"))
+    array = np.memmap(path, np.float16, "r") if path.stat().st_size else np.empty(0, np.float16)
+    if array.size != np.prod(known["shape"]) or _digest(array) != known["sha256"]:
+        return None
+    return array.reshape(known["shape"])
+
+
+def _digest(array: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for begin in range(0, array.size, 2**22):
+        digest.update(array[begin : begin + 2**22].tobytes())
+    return digest.hexdigest()
+
+
+def _compute(
+    frozen: keras.Model,
+    images: Images,
+    folder: Path,
+    key: str,
+    batches: tf.data.Dataset | None,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (len(images), *frozen.output_shape[1:])
+    batches = evaluation_batches(images, _BATCH) if batches is None else batches
+    step = tf.function(lambda pixels: frozen(to_trunk_input(pixels), training=False))
+    partial = folder / f".partial-{key}"
+    target = np.memmap(partial, np.float16, "w+", shape=shape)
+    limit = np.finfo(np.float16).max
+    done = 0
+    with tqdm(total=len(images), desc="Trunk features", unit="image", mininterval=0.5) as bar:
+        for batch in batches:
+            values = np.asarray(step(batch["image"]), np.float32)
+            target[done : done + len(values)] = np.clip(values, -limit, limit)
+            done += len(values)
+            bar.update(len(values))
+    target.flush()
+    partial.replace(folder / f"{key}.f16")
+    write_json(folder / f"{key}.json", {"shape": list(shape), "sha256": _digest(target.ravel())})
+
+
+def _changed_batches(
+    images: Images, augment: AugmentConfig | None, seed: int, view: int
+) -> tf.data.Dataset:
+    from kerascxr.data.augment import Augment  # keras-cv takes seconds to import
+
+    assert augment is not None
+    change = Augment(augment)
+
+    def prepare(step: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        image, _ = change(batch["image"], tf.stack([seed + tf.cast(view, tf.int64) * 2**32, step]))
+        return batch | {"image": image}
+
+    return evaluation_batches(images, _BATCH).enumerate().map(prepare).prefetch(2)

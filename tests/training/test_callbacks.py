@@ -1,0 +1,202 @@
+"""Around epochs: going on after a kill, the metric table, non-finite losses."""
+
+import csv
+import json
+from itertools import pairwise
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerascxr.config import ClassificationConfig, OptimizerConfig, RuntimeConfig
+from kerascxr.run_folder import RunFolder
+from kerascxr.training.callbacks import NonFiniteLossError, Progress
+from kerascxr.training.fitting import build_optimizer, fit
+from kerascxr.training.runtime import Runtime
+
+STEPS = 4
+RUNTIME = Runtime("float32", None, False, ("CPU",), False)
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing downstream catches it."""
+
+
+def batches(first_epoch):
+    """Four batches an epoch; which ones depends on the epoch alone."""
+
+    def one(step):
+        x = tf.random.stateless_normal((8, 5), tf.stack([step, 7]))
+        return x, tf.reduce_sum(x[:, :2], axis=1, keepdims=True)
+
+    return tf.data.Dataset.range(first_epoch * STEPS, 10**6).map(one)
+
+
+def run(path, epochs=6, kill_at=None, patience=10, rate=0.05, values=None, data="same"):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((5,)),
+            keras.layers.Dense(8, "relu"),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(1),
+        ]
+    )
+    calls = {"n": 0}
+    x, y = next(iter(batches(1000)))
+
+    def validate():
+        calls["n"] += 1
+        if kill_at == calls["n"]:
+            raise Killed
+        if values is not None:
+            return {"loss": values[len(progress_rows(path))], "f1": 0.0}
+        return {"loss": float(keras.ops.mean((model(x) - y) ** 2)), "f1": 0.0}
+
+    config = ClassificationConfig(
+        epochs=epochs,
+        monitor="loss",
+        patience=patience,
+        optimizer=OptimizerConfig(learning_rate=rate),
+        runtime=RuntimeConfig(tensorboard=False),
+    )
+    path.mkdir(exist_ok=True)
+    progress = fit(
+        model,
+        batches,
+        STEPS,
+        validate,
+        loss=keras.losses.MeanSquaredError(),
+        metrics=[],
+        shown=("loss",),
+        identity=data,
+        config=config,
+        runtime=RUNTIME,
+        folder=RunFolder(path),
+    )
+    return model, progress
+
+
+def progress_rows(path):
+    table = path / "history.json"
+    return json.loads(table.read_text()) if table.exists() else []
+
+
+def without_time(rows):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+@pytest.mark.parametrize("kill_at", [1, 3, 6])
+def test_a_killed_run_ends_with_the_numbers_of_an_unbroken_one(tmp_path, kill_at):
+    whole, unbroken = run(tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", kill_at=kill_at)
+    resumed, progress = run(tmp_path / "killed")
+    assert without_time(progress.rows) == without_time(unbroken.rows)
+    assert progress.best_epoch == unbroken.best_epoch
+    for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_killed_table_has_one_header_and_every_epoch_once(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path / "r", kill_at=4)
+    run(tmp_path / "r")
+    with (tmp_path / "r" / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+    assert len(json.loads((tmp_path / "r" / "history.json").read_text())) == 6
+    assert (tmp_path / "r" / "history.md").read_text().count("epoch") == 1
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path):
+    _, first = run(tmp_path / "r")
+    _, again = run(tmp_path / "r", kill_at=1)
+    assert again.rows == first.rows
+
+
+def test_the_best_epoch_is_kept_and_patience_stops(tmp_path):
+    values = [0.9, 0.3, 0.5, 0.4, 0.6, 0.2]
+    model, progress = run(tmp_path / "r", patience=3, values=values)
+    assert len(progress.rows) == 5
+    assert progress.best_epoch == 1
+    two, _ = run(tmp_path / "two", epochs=6, patience=1, values=[0.9, 0.3, 0.5, 0.4, 0.6, 0.2])
+    for one, other in zip(model.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_patience_survives_being_killed(tmp_path):
+    values = [0.9, 0.3, 0.5, 0.4, 0.6, 0.2]
+    with pytest.raises(Killed):
+        run(tmp_path / "r", patience=3, values=values, kill_at=4)
+    _, progress = run(tmp_path / "r", patience=3, values=values)
+    assert len(progress.rows) == 5
+
+
+def test_other_data_are_refused(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path / "r", kill_at=3)
+    with pytest.raises(ValueError, match="data have changed"):
+        run(tmp_path / "r", data="other")
+
+
+def test_a_non_finite_loss_names_epoch_and_step(tmp_path):
+    with pytest.raises(NonFiniteLossError, match=r"at epoch 1, step \d"):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+
+        def poisoned(first):
+            return batches(first).map(lambda x, y: (x, y / 0.0))
+
+        (tmp_path / "r").mkdir()
+        fit(
+            model,
+            poisoned,
+            STEPS,
+            lambda: {"loss": 0.0},
+            loss=keras.losses.MeanSquaredError(),
+            metrics=[],
+            shown=(),
+            identity="",
+            config=ClassificationConfig(monitor="loss", runtime=RuntimeConfig(tensorboard=False)),
+            runtime=RUNTIME,
+            folder=RunFolder(tmp_path / "r"),
+        )
+    assert not (tmp_path / "r" / "checkpoint" / "latest.npz").exists()
+
+
+def test_a_nan_validation_figure_is_never_the_best(tmp_path):
+    _, progress = run(tmp_path / "r", values=[float("nan"), 0.5, float("nan"), 0.4, 0.45, 0.6])
+    assert progress.best_epoch == 3
+
+
+def test_the_rate_rises_then_falls_to_zero():
+    config = OptimizerConfig(learning_rate=0.1, warmup_epochs=2)
+    schedule = build_optimizer(config, 10, 5)._learning_rate
+    rates = [float(schedule(step)) for step in range(51)]
+    assert rates[0] == 0
+    assert rates[10] == pytest.approx(0.1)
+    assert all(a < b for a, b in pairwise(rates[:11]))
+    assert all(a > b for a, b in pairwise(rates[10:]))
+    assert rates[50] == pytest.approx(0, abs=1e-6)
+
+
+def test_one_epoch_of_one_step_still_has_a_rate():
+    schedule = build_optimizer(OptimizerConfig(learning_rate=0.1), 1, 1)._learning_rate
+    assert float(schedule(0)) == pytest.approx(0.1)
+
+
+def test_weights_of_the_checkpoint_round_trip_exactly(tmp_path):
+    model, progress = run(tmp_path / "r", epochs=2)
+    saved = [np.asarray(v) for v in [*model.variables, *model.optimizer.variables]]
+    fresh = Progress(tmp_path / "r" / "checkpoint", "val_loss", "min", 10, "same")
+    fresh.set_model(model)
+    for variable in model.trainable_variables:
+        variable.assign(variable * 0)
+    assert fresh.restore()
+    # The last epoch need not be the best one, whose weights fit() left in the model.
+    if progress.best_epoch == 1:
+        for one, other in zip(saved, model.variables, strict=False):
+            np.testing.assert_array_equal(one, np.asarray(other))
+    assert fresh.rows == progress.rows
