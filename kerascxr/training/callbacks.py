@@ -194,6 +194,7 @@ class MetricTable(keras.callbacks.Callback):
         epochs: How many epochs are planned.
         say: Takes lines meant for the user.
         shown: The entries to print.
+        stage: Goes before the files' names and the printed lines, if it is not "".
     """
 
     def __init__(
@@ -203,6 +204,7 @@ class MetricTable(keras.callbacks.Callback):
         epochs: int,
         say: Callable[[str], None],
         shown: tuple[str, ...],
+        stage: str = "",
     ):
         super().__init__()
         self._folder = folder
@@ -210,6 +212,7 @@ class MetricTable(keras.callbacks.Callback):
         self._epochs = epochs
         self._say = say
         self._shown = shown
+        self._stage = stage
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Writes and prints."""
@@ -218,17 +221,21 @@ class MetricTable(keras.callbacks.Callback):
         row = rows[-1]
         figures = "  ".join(f"{name} {row[name]:.4f}" for name in self._shown if name in row)
         best = "  best" if self._progress.best_epoch == epoch else ""
-        self._say(f"epoch {epoch + 1}/{self._epochs}  {figures}  {row['seconds']:.1f} s{best}")
+        stage = f"{self._stage} " if self._stage else ""
+        self._say(
+            f"{stage}epoch {epoch + 1}/{self._epochs}  {figures}  {row['seconds']:.1f} s{best}"
+        )
 
     def write(self) -> None:
         """Writes the three files from the rows."""
         rows = self._progress.rows
-        write_text(self._folder / "history.csv", csv_text(rows))
+        name = f"{self._stage}_history" if self._stage else "history"
+        write_text(self._folder / f"{name}.csv", csv_text(rows))
         header = list(rows[0]) if rows else []
-        table = markdown_table(header, [[row.get(name) for name in header] for row in rows])
-        write_text(self._folder / "history.md", table + "\n")
+        table = markdown_table(header, [[row.get(key) for key in header] for row in rows])
+        write_text(self._folder / f"{name}.md", table + "\n")
         finite = [
             {key: value if math.isfinite(value) else None for key, value in row.items()}
             for row in rows
         ]
-        write_json(self._folder / "history.json", finite)
+        write_json(self._folder / f"{name}.json", finite)

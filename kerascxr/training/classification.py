@@ -59,6 +59,8 @@ def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
     store = open_data(config.data, folder)
     splits = read_splits(config, store)
     check_classes(splits)
+    # Again, right before weights are drawn: an ingest on the way here may have drawn numbers too.
+    keras.utils.set_random_seed(config.runtime.seed)
     with runtime.scope():
         model = build_classifier(
             config.backbone,

@@ -55,6 +55,7 @@ def fit(
     config: TrainingConfig,
     runtime: Runtime,
     folder: RunFolder,
+    stage: str = "",
 ) -> Progress:
     """Trains a model, or goes on with a training that was cut off, and gives it its best weights.
 
@@ -70,6 +71,7 @@ def fit(
         config: Epochs, patience, optimizer.
         runtime: Devices.
         folder: The run folder.
+        stage: Name of a training before the main one; its checkpoints and tables bear it.
 
     Returns:
         The epochs' rows and the best epoch.
@@ -78,32 +80,36 @@ def fit(
         NonFiniteLossError: If the loss becomes NaN or infinite.
         ValueError: If the data have changed since the run began.
     """
+    epochs = config.epochs
+    assert epochs is not None
     with runtime.scope():
-        optimizer = build_optimizer(config.optimizer, config.epochs, steps)
+        optimizer = build_optimizer(config.optimizer, epochs, steps)
         model.compile(
             optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=runtime.jit_compile
         )
         model.optimizer.build(model.trainable_variables)
     mode = "min" if config.monitor == "loss" else "max"
-    progress = Progress(folder.checkpoint, f"val_{config.monitor}", mode, config.patience, identity)
+    progress = Progress(
+        folder.checkpoint / stage, f"val_{config.monitor}", mode, config.patience, identity
+    )
     progress.set_model(model)
     if progress.restore():
-        folder.say(f"Going on after epoch {progress.next_epoch} of {config.epochs}.")
+        folder.say(f"Going on after epoch {progress.next_epoch} of {epochs}.")
     if not progress.complete:
         first = progress.next_epoch
         stopped = first > 0 and first - 1 - progress.best_epoch >= config.patience
-        table = MetricTable(folder.path, progress, config.epochs, folder.say, shown)
+        table = MetricTable(folder.path, progress, epochs, folder.say, shown, stage)
         callbacks: list[keras.callbacks.Callback] = [StopOnNonFinite(), Validate(validate)]
         if config.runtime.tensorboard:
             callbacks.append(
-                keras.callbacks.TensorBoard(folder.path / "tensorboard", write_graph=False)
+                keras.callbacks.TensorBoard(folder.path / "tensorboard" / stage, write_graph=False)
             )
         callbacks += [progress, table]
-        if first < config.epochs and not stopped:
+        if first < epochs and not stopped:
             model.fit(
                 batches(first),
                 initial_epoch=first,
-                epochs=config.epochs,
+                epochs=epochs,
                 steps_per_epoch=steps,
                 callbacks=callbacks,
                 shuffle=False,

@@ -31,6 +31,7 @@ from kerascxr.models.unet import STAGE_HEADER, build_unet, stage_cells
 from kerascxr.report import figures, segmentation_figures
 from kerascxr.report.tables import csv_text, metrics_markdown, metrics_text, text_table
 from kerascxr.run_folder import RunFolder
+from kerascxr.training.callbacks import Progress
 from kerascxr.training.fitting import fit
 from kerascxr.training.inputs import open_data, read_splits
 from kerascxr.training.losses import LOSSES
@@ -58,10 +59,14 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
     """
     started = time.perf_counter()
     runtime = set_up(config.runtime, folder.say)
-    base_filters = _base_filters(config, runtime, folder)
+    config = _sized(config, runtime, folder)
+    base_filters = config.base_filters
+    assert base_filters is not None
     store = open_data(config.data, folder)
     _report_pairs(store, folder)
     splits = read_splits(config, store, masks=True)
+    # Again, right before weights are drawn: an ingest on the way here may have drawn numbers too.
+    keras.utils.set_random_seed(config.runtime.seed)
     with runtime.scope():
         model = build_unet(config.image_size, base_filters, config.upsampling)
     parameters = parameter_summary(model)
@@ -73,24 +78,10 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         environment(runtime, config.runtime.seed)
         | {"weights": {"kind": "none"}, "data_fingerprint": store.fingerprint},
     )
-    if config.loss == "bce_dice":
-        loss = LOSSES["bce_dice"](bce_weight=config.bce_weight, dice_weight=config.dice_weight)
-    else:
-        loss = LOSSES[config.loss]()
-    validation = evaluation_batches(splits["validation"], config.batch_size).map(_pair)
-    progress = fit(
-        model,
-        lambda epoch: _training_pairs(splits["train"], config, epoch),
-        steps_per_epoch(splits["train"], config.batch_size),
-        lambda: model.evaluate(validation, verbose=0, return_dict=True),
-        loss=loss,
-        metrics=[Dice()],
-        shown=_SHOWN,
-        identity=store.fingerprint["digest"],
-        config=config,
-        runtime=runtime,
-        folder=folder,
-    )
+    if config.coarse_epochs:
+        coarse = _train_coarse(config, store, runtime, folder)
+        model.set_weights(coarse.get_weights())
+    progress = _fit(model, splits, config, store, runtime, folder)
     with replacing(folder.path / "model.keras") as partial:
         model.save(partial)
     search = ThresholdSearch()
@@ -132,16 +123,67 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
     return metrics
 
 
-def _base_filters(config: SegmentationConfig, runtime: Runtime, folder: RunFolder) -> int:
-    if config.base_filters is not None:
-        return config.base_filters
-    if runtime.on_gpu:
-        return 64
-    folder.say(
-        "No GPU: the U-Net takes 16 base filters instead of 64, which trains ten times faster on a "
-        "CPU. --base_filters 64 asks for the full one."
+def _sized(config: SegmentationConfig, runtime: Runtime, folder: RunFolder) -> SegmentationConfig:
+    """Fills in what the config leaves to the machine."""
+    defaults: dict[str, Any] = {"base_filters": 64, "coarse_epochs": 0, "epochs": 40}
+    if not runtime.on_gpu:
+        defaults = {"base_filters": 16, "coarse_epochs": 10, "epochs": 3}
+    left = {name: value for name, value in defaults.items() if getattr(config, name) is None}
+    if left and not runtime.on_gpu:
+        taken = ", ".join(f"--{name} {value}" for name, value in left.items())
+        folder.say(
+            f"No GPU, so small: {taken}. configs/unet_laptop.yaml trains longer, "
+            "configs/unet_gpu.yaml is the full network."
+        )
+    return dataclasses.replace(config, **left)
+
+
+def _train_coarse(
+    config: SegmentationConfig, store: Store, runtime: Runtime, folder: RunFolder
+) -> keras.Model:
+    """Trains a U-Net of the same weights on images of half the size, a quarter of the work."""
+    height, width = config.image_size
+    assert config.coarse_epochs and config.base_filters
+    half = dataclasses.replace(
+        config,
+        image_size=(height // 2, width // 2),
+        epochs=config.coarse_epochs,
+        patience=config.coarse_epochs,
     )
-    return 16
+    with runtime.scope():
+        model = build_unet(half.image_size, config.base_filters, half.upsampling)
+    _fit(model, read_splits(half, store, masks=True), half, store, runtime, folder, "coarse")
+    return model
+
+
+def _fit(
+    model: keras.Model,
+    splits: dict[str, Images],
+    config: SegmentationConfig,
+    store: Store,
+    runtime: Runtime,
+    folder: RunFolder,
+    stage: str = "",
+) -> Progress:
+    if config.loss == "bce_dice":
+        loss = LOSSES["bce_dice"](bce_weight=config.bce_weight, dice_weight=config.dice_weight)
+    else:
+        loss = LOSSES[config.loss]()
+    validation = evaluation_batches(splits["validation"], config.batch_size).map(_pair)
+    return fit(
+        model,
+        lambda epoch: _training_pairs(splits["train"], config, epoch),
+        steps_per_epoch(splits["train"], config.batch_size),
+        lambda: model.evaluate(validation, verbose=0, return_dict=True),
+        loss=loss,
+        metrics=[Dice()],
+        shown=_SHOWN,
+        identity=store.fingerprint["digest"],
+        config=config,
+        runtime=runtime,
+        folder=folder,
+        stage=stage,
+    )
 
 
 def _report_pairs(store: Store, folder: RunFolder) -> None:

@@ -1,0 +1,31 @@
+"""Every file of configs/ is one that its trainer takes, and says how to run it."""
+
+from pathlib import Path
+
+import pytest
+
+from kerascxr.config import ClassificationConfig, SegmentationConfig, load_config
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_it_loads_and_its_header_gives_the_command(path):
+    header = [line for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "#"]
+    trainer = "train_seg.py" if path.stem.startswith("unet") else "train_cls.py"
+    assert any(f"python {trainer} --config configs/{path.name}" in line for line in header)
+    config_class = SegmentationConfig if trainer == "train_seg.py" else ClassificationConfig
+    assert load_config(config_class, path).name
+
+
+def test_the_six_runs_of_the_study_are_there():
+    studied = {
+        (config.backbone, config.depth, config.weights)
+        for config in (
+            load_config(ClassificationConfig, path)
+            for path in CONFIGS
+            if path.stem.startswith("study")
+        )
+    }
+    backbones = ("efficientnetb0", "shufflenetv2")
+    assert studied == {(name, depth, "imagenet") for name in backbones for depth in (0, 1, 2)}
