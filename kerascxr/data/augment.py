@@ -7,9 +7,10 @@ import tensorflow as tf
 
 from kerascxr.config import AugmentConfig
 
-# Never drawn from: it keeps the layers off the global generator, which determinism forbids.
-_UNUSED = {"seed": 1}
-_BLACK = {"fill_mode": "constant", "fill_value": 0.0, **_UNUSED}
+# The seed is never drawn from: it keeps the layers off the global generator, which determinism
+# forbids. The type keeps images from half precision, whatever the model's policy.
+_LAYER = {"seed": 1, "dtype": "float32"}
+_BLACK = {"fill_mode": "constant", "fill_value": 0.0, **_LAYER}
 
 
 class Augment:
@@ -31,9 +32,9 @@ class Augment:
         self._translation = layers.RandomTranslation(config.shift, config.shift, **_BLACK)
         self._zoom = layers.RandomZoom(config.zoom, **_BLACK)
         self._brightness = layers.RandomBrightness(
-            config.brightness, value_range=(0, 255), **_UNUSED
+            config.brightness, value_range=(0, 255), **_LAYER
         )
-        self._contrast = layers.RandomContrast((0, 255), config.contrast, **_UNUSED)
+        self._contrast = layers.RandomContrast((0, 255), config.contrast, **_LAYER)
 
     def __call__(
         self, images: tf.Tensor, seed: tf.Tensor, masks: tf.Tensor | None = None

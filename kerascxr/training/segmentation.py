@@ -148,6 +148,7 @@ def _train_coarse(
         config,
         image_size=(height // 2, width // 2),
         epochs=config.coarse_epochs,
+        coarse_epochs=0,
         patience=config.coarse_epochs,
     )
     with runtime.scope():

@@ -1,5 +1,6 @@
 """Augmentation: a pure function of its seed; image and mask in step."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -102,3 +103,18 @@ def test_without_flip_left_stays_left():
         moved, _ = Augment(AugmentConfig())(half, tf.constant([0, step], tf.int64))
         moved = np.asarray(moved)
         assert (moved[:, :, :16].mean((1, 2, 3)) > moved[:, :, 16:].mean((1, 2, 3))).all()
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_images_keep_full_precision_under_any_policy(policy):
+    images, masks = shapes()
+    seed = tf.constant([1, 2], tf.int64)
+    full, full_masks = Augment(AugmentConfig())(images, seed, masks)
+    keras.config.set_dtype_policy(policy)
+    try:
+        half, half_masks = Augment(AugmentConfig())(images, seed, masks)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert half.dtype == tf.float32
+    np.testing.assert_array_equal(full, half)
+    np.testing.assert_array_equal(full_masks, half_masks)

@@ -98,8 +98,11 @@ def test_layers_are_named_by_stage(small):
     assert [n for n in names if n.startswith("decoder4")] == [
         f"decoder4_{part}" for part in ["up", "concat", *double]
     ]
-    # The deepest skip comes in first.
-    assert small.get_layer("decoder1_concat").input[0].shape[-1] == 4 * 8
+    # The deepest skip meets the first stage up.
+    deepest, up = (small.get_layer(name).output for name in ("encoder4_relu2", "decoder1_up"))
+    joined = small.get_layer("decoder1_concat").input
+    assert joined[0] is deepest
+    assert joined[1] is up
 
 
 @pytest.mark.parametrize("size", [(250, 256), (256, 8), (0, 256), (None, 100)])

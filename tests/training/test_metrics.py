@@ -86,6 +86,7 @@ def test_pooled_counts_past_what_float32_can():
     for _ in range(3):
         metric.update_state(one, one)
     assert float(metric.overlap) == 2**24 + 3
+    assert float(metric.size) == 2**25 + 6
 
 
 def test_sample_weights():
