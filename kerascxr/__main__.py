@@ -7,7 +7,8 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from kerascxr.command_line import report, start_tensorflow
-from kerascxr.config import DataConfig, parse_with
+from kerascxr.config import DataConfig
+from kerascxr.parsing import parse_with
 
 
 def _evaluate(argv: Sequence[str], prog: str) -> None:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kerascxr.config import parse_config
+from kerascxr.parsing import parse_config
 from kerascxr.run_folder import RunFolder
 
 

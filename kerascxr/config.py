@@ -1,19 +1,11 @@
-"""What can be set: frozen dataclasses, read from YAML files and flags by jsonargparse."""
+"""What can be set: frozen dataclasses, each value checked; their docstrings are the help texts."""
 
-import dataclasses
-import difflib
 import re
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
-
-import yaml
-from jsonargparse import ArgumentParser, Namespace
+from typing import Any, Literal
 
 Depth = Literal[0, 1, 2, "all"]
-Config = TypeVar("Config")
 
 
 def _check(holds: bool, rule: str, **got: Any) -> None:
@@ -342,121 +334,3 @@ def _check_training(config: Any) -> None:
 
 
 TrainingConfig = ClassificationConfig | SegmentationConfig
-
-# What may differ between two calls that mean the same run.
-_NOT_IDENTITY = ("name", "runs", "overwrite")
-
-
-def build_parser(config_class: type, prog: str) -> ArgumentParser:
-    """Returns the command line of a config class: its fields as flags, and ``--config FILE``."""
-    parser = ArgumentParser(
-        prog=prog,
-        description=(config_class.__doc__ or "").partition("\n")[0],
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", action="config", help="A YAML file; flags win over it.")
-    parser.add_class_arguments(config_class)
-    return parser
-
-
-def _one_line(parser: ArgumentParser, error: Exception) -> str:
-    text = " ".join(str(error).split())
-    unknown = re.search(r"(?:unrecognized arguments: --|does not accept option ')([\w.]+)", text)
-    if unknown:
-        known = [action.dest for action in parser._actions]
-        group = re.search(r"Group '([\w.]+)'", text)
-        asked = f"{group[1]}.{unknown[1]}" if group else unknown[1]
-        near = difflib.get_close_matches(asked, known, n=1)
-        text += f". Did you mean {near[0]!r}?" if near else ""
-    return f"{parser.prog}: error: {text}"
-
-
-def parse_config(config_class: type[Config], argv: Sequence[str] | None, prog: str) -> Config:
-    """Reads the command line.
-
-    Args:
-        config_class: One of the dataclasses above.
-        argv: Arguments, or None for the process's own.
-        prog: The command's name, for messages.
-
-    Returns:
-        The config.
-
-    Raises:
-        SystemExit: With code 2 and one line on standard error if a key or a value is wrong; with
-            code 0 after --help and --print_config.
-    """
-    parser = build_parser(config_class, prog)
-    values = parse_with(parser, argv)
-    names = [item.name for item in dataclasses.fields(config_class)]  # type: ignore[arg-type]
-    try:
-        return config_class(**{name: values[name] for name in names})
-    except ValueError as error:
-        _refuse(parser, error)
-
-
-def parse_with(parser: ArgumentParser, argv: Sequence[str] | None) -> Namespace:
-    """Parses and builds the config objects; what is wrong is one line and code 2.
-
-    Raises:
-        SystemExit: See ``parse_config``.
-    """
-    try:
-        return parser.instantiate(parser.parse_args(argv))
-    except Exception as error:
-        _refuse(parser, error)
-
-
-def _refuse(parser: ArgumentParser, error: Exception) -> NoReturn:
-    print(_one_line(parser, error), file=sys.stderr)
-    raise SystemExit(2) from None
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """Returns a config as plain YAML values."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
-        if isinstance(value, tuple | list):
-            return [plain(item) for item in value]
-        return str(value) if isinstance(value, Path) else value
-
-    return plain(dataclasses.asdict(config))
-
-
-def identity(config: Any) -> dict[str, Any]:
-    """Returns what makes two calls the same run, as flat ``{"data.source": ...}``."""
-
-    def flatten(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-        flat: dict[str, Any] = {}
-        for key, value in values.items():
-            if isinstance(value, dict):
-                flat |= flatten(value, f"{prefix}{key}.")
-            else:
-                flat[f"{prefix}{key}"] = value
-        return flat
-
-    flat = flatten(to_dict(config), "")
-    return {key: value for key, value in flat.items() if key not in _NOT_IDENTITY}
-
-
-def to_yaml(config: Any) -> str:
-    """Returns a config as YAML text that ``--config`` reads back."""
-    return yaml.safe_dump(to_dict(config), sort_keys=False)
-
-
-def load_config(config_class: type[Config], path: Path) -> Config:
-    """Reads a config from a YAML file.
-
-    Raises:
-        ValueError: If the file is missing or a key or value in it is wrong.
-    """
-    parser = build_parser(config_class, str(path))
-    names = [item.name for item in dataclasses.fields(config_class)]  # type: ignore[arg-type]
-    try:
-        values = parser.instantiate(parser.parse_path(path))
-        return config_class(**{name: values[name] for name in names})
-    except Exception as error:
-        raise ValueError(_one_line(parser, error)) from None

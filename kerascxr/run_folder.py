@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from kerascxr.atomic import replacing, write_json, write_text
-from kerascxr.config import identity, to_dict, to_yaml
+from kerascxr.parsing import identity, to_dict, to_yaml
 
 
 class RunFolder:

@@ -10,6 +10,7 @@ GROUPS = ["", "data", "models", "evaluation", "report", "training", "serving"]
 WITHOUT_TENSORFLOW = (
     "kerascxr.config",
     "kerascxr.names",
+    "kerascxr.parsing",
     "kerascxr.run_folder",
     "kerascxr.atomic",
     "kerascxr.command_line",

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kerascxr.config import ClassificationConfig, SegmentationConfig, load_config
+from kerascxr.config import ClassificationConfig, SegmentationConfig
+from kerascxr.parsing import load_config
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 

@@ -258,6 +258,6 @@ def test_an_ingest_is_not_repeated_by_the_next_run(finished, monkeypatch, workpl
     def refuse(*arguments):
         raise AssertionError("it was ingested again")
 
-    monkeypatch.setattr(store_module, "_ingest", refuse)
+    monkeypatch.setattr(store_module, "ingest", refuse)
     _, argv = finished
     assert train_cls.main([*argv[:-1], "third", "--epochs", "1"]) == 0

@@ -12,11 +12,11 @@ from kerascxr.config import (
     DataConfig,
     SegmentationConfig,
     TrainingConfig,
-    load_config,
 )
 from kerascxr.data.pipeline import Images
 from kerascxr.data.store import Store
 from kerascxr.evaluation.classification import evaluate
+from kerascxr.parsing import load_config
 from kerascxr.run_folder import RunFolder
 from kerascxr.training import classification, segmentation
 from kerascxr.training.inputs import open_data, read_everything

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kerascxr.data import ingest as ingest_module
 from kerascxr.data import store as store_module
 from kerascxr.data.images import decode_png
 from kerascxr.data.sources import open_source
@@ -61,7 +62,7 @@ def test_a_second_opening_reuses_the_store(folder, tmp_path, monkeypatch):
     def refuse(*arguments):
         raise AssertionError("it was ingested again")
 
-    monkeypatch.setattr(store_module, "_ingest", refuse)
+    monkeypatch.setattr(store_module, "ingest", refuse)
     lines = []
     second = ingest(folder, tmp_path / "stores", lines.append)
     assert second == first
@@ -88,7 +89,7 @@ def test_an_interrupted_ingest_leaves_nothing_and_the_next_one_works(folder, tmp
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(store_module, "_write_shards", die)
+        patched.setattr(ingest_module, "_write_shards", die)
         with pytest.raises(Killed):
             ingest(folder, tmp_path / "stores")
     assert [path.name for path in (tmp_path / "stores").iterdir() if path.is_dir()] == []
@@ -108,7 +109,7 @@ def test_an_old_store_stays_until_the_new_one_is_complete(folder, tmp_path, monk
     place = ingest(folder, tmp_path / "stores").path
     Image.fromarray(draw(999)).save(folder / "ill" / "ill-new.png")
     with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
-        patched.setattr(store_module, "_write_shards", lambda *arguments: 1 / 0)
+        patched.setattr(ingest_module, "_write_shards", lambda *arguments: 1 / 0)
         ingest(folder, tmp_path / "stores")
     assert (place / "store.json").exists()
     assert len((place / "examples.csv").read_text().splitlines()) == 51
@@ -200,14 +201,14 @@ def test_memory_is_bounded_by_the_window_not_by_the_set():
         running[0] += 1
         return item
 
-    taken = store_module._in_order(work, list(range(500)))
+    taken = ingest_module._in_order(work, list(range(500)))
     for number, item in enumerate(taken):
         assert item == number
         most[0] = max(most[0], running[0] - number)
-    assert most[0] <= 6 * store_module._THREADS
+    assert most[0] <= 6 * ingest_module._THREADS
 
 
 def test_encoded_images_decode_to_themselves():
     pixels = draw(3)
-    decoded = decode_png(store_module._encode(pixels)).numpy()
+    decoded = decode_png(ingest_module._encode(pixels)).numpy()
     np.testing.assert_array_equal(decoded[..., 0], pixels)
