@@ -176,8 +176,8 @@ class ClassificationConfig:
             class seen equally often).
         monitor: Which validation figure picks the best epoch: "f1" (macro) or "loss".
         patience: Stop after so many epochs without a better one.
-        update_statistics: Whether BatchNorm statistics of learning layers move; "auto" moves them
-            only when everything learns.
+        update_statistics: Whether BatchNorm statistics of layers that learn move, "on" or "off".
+            Those of frozen layers never do.
         features: Whether the frozen part of the trunk runs once instead of in every epoch: "on",
             "off", or "auto" (on without a GPU, at depth 0, 1 and 2).
         feature_views: With features: how many versions of each training image, the first as it is,
@@ -203,7 +203,7 @@ class ClassificationConfig:
     class_balance: Literal["none", "weights", "sampling"] = "none"
     monitor: Literal["f1", "loss"] = "f1"
     patience: int = 6
-    update_statistics: Literal["auto", "on", "off"] = "auto"
+    update_statistics: Literal["on", "off"] = "on"
     features: Literal["auto", "on", "off"] = "auto"
     feature_views: int = 1
     name: str | None = None

@@ -69,7 +69,7 @@ def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
             dropout=config.dropout,
         )
         weights = load_weights(model, config.backbone, config.weights)
-        fine_tune(model, config.depth, update_statistics=_moves_statistics(config))
+        fine_tune(model, config.depth, update_statistics=config.update_statistics == "on")
     folder.say(f"Weights: {weights.description}")
     parameters = parameter_summary(model)
     title = f"{backbone.study_name}, depth {config.depth}"
@@ -128,12 +128,6 @@ def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
     folder.write_json("timing.json", {"seconds": time.perf_counter() - started})
     folder.finish()
     return metrics
-
-
-def _moves_statistics(config: ClassificationConfig) -> bool:
-    if config.update_statistics == "auto":
-        return config.depth == "all"
-    return config.update_statistics == "on"
 
 
 def predict_probabilities(model: keras.Model, images: Images, batch_size: int) -> np.ndarray:
