@@ -65,11 +65,15 @@ def report(prog: str, error: Exception, code: int) -> int:
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow without its start-up chatter; the user's own TF_CPP_MIN_LOG_LEVEL wins.
+    """Imports TensorFlow with oneDNN's kernels and without its start-up chatter.
+
+    TensorFlow leaves oneDNN off on CPUs without AVX-512, where a training step of the U-Net was
+    about twice as fast with it. The user's own TF_ENABLE_ONEDNN_OPTS and TF_CPP_MIN_LOG_LEVEL win.
 
     Some of the chatter ignores that variable, so it is caught on its way to standard error, and let
     through if the import fails.
     """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"

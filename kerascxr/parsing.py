@@ -32,6 +32,12 @@ def build_parser(config_class: type, prog: str) -> ArgumentParser:
 
 def _one_line(parser: ArgumentParser, error: Exception) -> str:
     text = " ".join(str(error).split())
+    kind = re.match(r"Parser key \"([\w.]+)\": Expected an? (.+?)\. Got value: (.*)", text)
+    if kind:
+        name, wanted, got = kind.groups()
+        wanted = re.sub(r"typing\.Literal\[(.*)\]", r"one of \1", wanted)
+        wanted = re.sub(r"<class '([\w.]+)'>", r"of type \1", wanted)
+        text = f"--{name} must be {wanted}. Got {name}={got}."
     unknown = re.search(r"(?:unrecognized arguments: --|does not accept option ')([\w.]+)", text)
     if unknown:
         known = [action.dest for action in parser._actions]
