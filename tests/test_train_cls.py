@@ -14,30 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn import metrics
+from small_runs import arguments, bright_and_dark
 
 import train_cls
 from kerascxr.data import store as store_module
 
 ROOT = Path(__file__).parent.parent
-SMALL = ["--backbone", "shufflenetv2_x0_5", "--image_size", "[32,32]", "--weights", "none"]
-SMALL += ["--runtime.tensorboard", "false", "--batch_size", "16"]
-
-
-def arguments(folder, *more):
-    places = ["--runs", f"{folder}/runs", "--data.stores", f"{folder}/stores"]
-    places += ["--data.features", f"{folder}/features"]
-    return [*SMALL, *places, *more]
-
-
-def bright_and_dark(folder, each=30):
-    """Three classes that differ by brightness; their alphabetic order is not that of brightness."""
-    random = np.random.default_rng(0)
-    for name, level in (("bright", 220), ("dark", 30), ("middle", 120)):
-        (folder / name).mkdir(parents=True)
-        for index in range(each):
-            pixels = np.clip(random.normal(level, 20, (32, 32)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{index}.png")
-    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -147,29 +129,16 @@ def test_other_settings_under_the_same_name_are_refused(finished, capsys):
     assert (run / "DONE").exists()
 
 
-def test_the_same_seed_gives_the_same_numbers(finished, workplace):
+def test_a_second_run_ingests_nothing_and_gives_the_same_numbers(finished, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("it was ingested again")
+
+    monkeypatch.setattr(store_module, "ingest", refuse)
     run, argv = finished
     assert train_cls.main([*argv[:-1], "second"]) == 0
     second = run.with_name("second")
     assert (run / "metrics.json").read_text() == (second / "metrics.json").read_text()
     assert (run / "predictions.csv").read_text() == (second / "predictions.csv").read_text()
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["--depth", "1", "--features", "off", "--class_balance", "weights"],
-        ["--depth", "2", "--feature_views", "2", "--class_balance", "sampling"],
-        ["--depth", "all", "--label_smoothing", "0.1", "--monitor", "loss"],
-        ["--depth", "2", "--runtime.precision", "mixed_bfloat16", "--data.cache", "disk"],
-    ],
-    ids=["images", "views", "all", "bfloat16"],
-)
-def test_every_way_of_training_finishes(workplace, options, request):
-    name = request.node.callspec.id
-    argv = arguments(workplace, "--data.source", f"{workplace}/set", "--epochs", "1", *options)
-    assert train_cls.main([*argv, "--name", name]) == 0
-    assert (workplace / "runs" / "classification" / name / "DONE").exists()
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_line(workplace, capsys):
@@ -252,12 +221,3 @@ def test_killed_at_evaluation_it_does_not_train_again(finished, workplace, tmp_p
     again = tmp_path / "runs" / "classification" / "first"
     assert (again / "metrics.json").read_text() == (run / "metrics.json").read_text()
     assert not (again / "checkpoint").exists()
-
-
-def test_an_ingest_is_not_repeated_by_the_next_run(finished, monkeypatch, workplace):
-    def refuse(*arguments):
-        raise AssertionError("it was ingested again")
-
-    monkeypatch.setattr(store_module, "ingest", refuse)
-    _, argv = finished
-    assert train_cls.main([*argv[:-1], "third", "--epochs", "1"]) == 0

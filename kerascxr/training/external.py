@@ -48,8 +48,9 @@ def evaluate_run(run: Path, data: DataConfig) -> dict[str, Any]:
     else:
         config = load_config(SegmentationConfig, run / "config.yaml")
     config = dataclasses.replace(config, data=data)
-    scratch = RunFolder(run)
-    store = open_data(data, scratch)
+    store = open_data(data, RunFolder(run))
+    if task == "classification":
+        _check_classes(store, known["test"]["classes"])
     folder = RunFolder(run / "external" / store.path.name)
     folder.path.mkdir(parents=True, exist_ok=True)
     model = keras.saving.load_model(run / "model.keras", compile=False)
@@ -78,13 +79,16 @@ def evaluate_run(run: Path, data: DataConfig) -> dict[str, Any]:
     return metrics
 
 
-def _relabelled(images: Images, store: Store, classes: list[str]) -> Images:
+def _check_classes(store: Store, classes: list[str]) -> None:
     unknown = set(store.classes) - set(classes)
     if unknown:
         raise ValueError(
             f"the set's classes must be among the run's, {', '.join(classes)}. "
             f"Got {', '.join(sorted(unknown))}; rename its folders, or use a CSV with labels."
         )
+
+
+def _relabelled(images: Images, store: Store, classes: list[str]) -> Images:
     places = [classes.index(name) for name in store.classes]
     labels = images.labels.copy()
     for place, target in enumerate(places):

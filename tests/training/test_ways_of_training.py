@@ -1,0 +1,30 @@
+"""Each way of training the classifier runs from end to end."""
+
+import pytest
+from small_runs import arguments, bright_and_dark
+
+import train_cls
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    bright_and_dark(folder / "set")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--depth", "0", "--features", "off", "--monitor", "loss"],
+        ["--depth", "1", "--feature_views", "2", "--class_balance", "sampling"],
+        ["--depth", "all", "--label_smoothing", "0.1", "--class_balance", "weights"],
+        ["--depth", "2", "--runtime.precision", "mixed_bfloat16", "--data.cache", "disk"],
+    ],
+    ids=["images", "views", "all", "bfloat16"],
+)
+def test_it_finishes(workplace, options, request):
+    name = request.node.callspec.id
+    argv = arguments(workplace, "--data.source", f"{workplace}/set", "--epochs", "1", *options)
+    assert train_cls.main([*argv, "--name", name]) == 0
+    assert (workplace / "runs" / "classification" / name / "DONE").exists()
