@@ -13,12 +13,15 @@ def arguments(folder, *more):
     return [*SMALL, *places, *more]
 
 
-def bright_and_dark(folder, each=30):
+LEVELS = {"bright": 220, "dark": 30, "middle": 120}
+
+
+def bright_and_dark(folder, each=30, names=tuple(LEVELS)):
     """Three classes that differ by brightness; their alphabetic order is not that of brightness."""
     random = np.random.default_rng(0)
-    for name, level in (("bright", 220), ("dark", 30), ("middle", 120)):
+    for name in names:
         (folder / name).mkdir(parents=True)
         for index in range(each):
-            pixels = np.clip(random.normal(level, 20, (32, 32)), 0, 255).astype(np.uint8)
+            pixels = np.clip(random.normal(LEVELS[name], 20, (32, 32)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{index}.png")
     return str(folder)

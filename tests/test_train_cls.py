@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from sklearn import metrics
 from small_runs import arguments, bright_and_dark
 
 import train_cls
+from kerascxr import __main__ as verbs
 from kerascxr.data import store as store_module
 
 ROOT = Path(__file__).parent.parent
@@ -139,6 +141,23 @@ def test_a_second_run_ingests_nothing_and_gives_the_same_numbers(finished, monke
     second = run.with_name("second")
     assert (run / "metrics.json").read_text() == (second / "metrics.json").read_text()
     assert (run / "predictions.csv").read_text() == (second / "predictions.csv").read_text()
+
+
+def test_it_is_tested_on_a_set_with_fewer_classes(finished, workplace, tmp_path, capsys):
+    run, _ = finished
+    places = ["--data.stores", f"{tmp_path}/stores"]
+    # dark and middle are classes 0 and 1 there, 1 and 2 here.
+    fewer = bright_and_dark(tmp_path / "fewer", names=("dark", "middle"))
+    assert verbs.main(["evaluate", str(run), "--data.source", fewer, *places]) == 0
+    (external,) = (run / "external").iterdir()
+    test = json.loads((external / "metrics.json").read_text())["test"]
+    assert test["accuracy"] > 0.9
+    assert test["absent_classes"] == ["bright"]
+    assert len(read_predictions(external)) == 60
+    shutil.move(tmp_path / "fewer" / "dark", tmp_path / "fewer" / "strange")
+    assert verbs.main(["evaluate", str(run), "--data.source", fewer, *places]) == 2
+    assert "Got strange" in capsys.readouterr().err
+    shutil.rmtree(run / "external")
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_line(workplace, capsys):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import train_cls
 import train_seg
 from kerascxr import __main__ as verbs
 from kerascxr.evaluation.segmentation import score_image
@@ -192,33 +191,6 @@ def test_a_finished_run_is_tested_on_another_set(finished, tmp_path, capsys):
     assert len(rows_of(folder)) == 36
     assert (folder / "figures" / "sample_predictions.png").exists()
     assert "on other-" in capsys.readouterr().out
-
-
-def test_a_classifier_is_tested_on_a_set_with_fewer_classes(tmp_path):
-    def folder(name, levels, seed):
-        random = np.random.default_rng(seed)
-        for label, level in levels.items():
-            (tmp_path / name / label).mkdir(parents=True)
-            for index in range(22):
-                pixels = np.clip(random.normal(level, 15, (32, 32)), 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(tmp_path / name / label / f"{index}.png")
-        return str(tmp_path / name)
-
-    places = ["--data.stores", f"{tmp_path}/stores"]
-    argv = ["--backbone", "shufflenetv2_x0_5", "--image_size", "[32,32]", "--weights", "none"]
-    argv += ["--depth", "0", "--epochs", "8", "--runs", f"{tmp_path}/runs", "--name", "r"]
-    argv += ["--data.features", f"{tmp_path}/features", "--runtime.tensorboard", "false", *places]
-    source = folder("own", {"a": 30, "b": 120, "c": 220}, 0)
-    assert train_cls.main([*argv, "--data.source", source]) == 0
-    run = tmp_path / "runs" / "classification" / "r"
-    fewer = folder("fewer", {"b": 120, "c": 220}, 1)  # b and c are 0 and 1 there, 1 and 2 here
-    assert verbs.main(["evaluate", str(run), "--data.source", fewer, *places]) == 0
-    (external,) = (run / "external").iterdir()
-    test = json.loads((external / "metrics.json").read_text())["test"]
-    assert test["accuracy"] > 0.9
-    assert test["absent_classes"] == ["a"]
-    strange = folder("strange", {"b": 120, "x": 220}, 2)
-    assert verbs.main(["evaluate", str(run), "--data.source", strange, *places]) == 2
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from kerascxr.evaluation.classification import evaluate
 from kerascxr.models.classifier import cut_at_depth, split_at_depth, standardize_features
 from kerascxr.run_folder import RunFolder
 from kerascxr.training.runtime import Runtime
-from kerascxr.training.trunk_features import feature_batches, trunk_features
+from kerascxr.training.trunk_features import TrunkFeatures, feature_batches
 
 _PREDICT_BATCH = 64
 _STANDARDIZE_ON = 512  # images: enough for a mean and a deviation, seconds where nothing is cached
@@ -106,20 +106,11 @@ class Learner:
     ) -> "Learner":
         place, seed = config.data.features, config.runtime.seed
         n_views = config.feature_views if config.augment.enabled else 1
-        views = [
-            trunk_features(
-                model,
-                config.depth,
-                splits["train"],
-                place,
-                augment=config.augment,
-                seed=seed,
-                view=view,
-                say=folder.say,
-            )
-            for view in range(n_views)
-        ]
-        held_out = trunk_features(model, config.depth, splits["validation"], place, say=folder.say)
+        features = TrunkFeatures(
+            model, config.depth, place, augment=config.augment, seed=seed, say=folder.say
+        )
+        views = [features.of(splits["train"], view) for view in range(n_views)]
+        held_out = features.of(splits["validation"])
         _, rest = split_at_depth(model, config.depth)
         chosen = epoch_order(splits["train"].labels, seed, 0)[:_STANDARDIZE_ON]
         sample = views[0][chosen].astype(np.float32)

@@ -25,18 +25,8 @@ _BATCH = 32
 _STORED_AT: Depth = 2
 
 
-def trunk_features(
-    model: keras.Model,
-    depth: Depth,
-    images: Images,
-    folder: Path,
-    *,
-    augment: AugmentConfig | None = None,
-    seed: int = 0,
-    view: int = 0,
-    say: Callable[[str], None] = print,
-) -> np.ndarray:
-    """Returns the tensor at a depth's boundary for each image, computing it if it is not kept yet.
+class TrunkFeatures:
+    """Gives the tensor at a depth's boundary for images, computing it if it is not kept yet.
 
     The frozen part runs in inference mode, so this is what it would give in training as well. Files
     are found by a digest of the images, the frozen weights and the augmentation: another image,
@@ -45,36 +35,113 @@ def trunk_features(
     Args:
         model: A classifier with its weights.
         depth: 0, 1 or 2.
-        images: The images.
         folder: Where files are kept.
-        augment: How images change in views after the first; None for images as they are.
+        augment: How images change in views after the first.
         seed: Seed of the changes.
-        view: 0 for the images as they are; 1, 2, ... for so many different changes of each.
         say: Takes lines meant for the user.
-
-    Returns:
-        float16 (n, *boundary), mapped from the file at depth 2, in memory below.
     """
-    frozen = keras.Model(model.input, cut_at_depth(model, _STORED_AT))
-    changed = augment is not None and augment.enabled and view > 0
-    key = _key(model, frozen, images, (augment, seed, view) if changed else None)
-    stored = _open(folder, key)
-    if stored is None:
-        size = len(images) * int(np.prod(frozen.output_shape[1:])) * 2
-        say(f"Computing trunk features of {len(images)} images, {size / 2**20:.0f} MB in {folder}.")
-        batches = _changed_batches(images, augment, seed, view) if changed else None
-        _compute(frozen, images, folder, key, batches)
-        stored = _open(folder, key)
-        assert stored is not None
-    if depth == _STORED_AT:
-        return stored
-    rest = keras.Model(cut_at_depth(model, _STORED_AT), cut_at_depth(model, depth))
-    step = tf.function(lambda x: rest(tf.cast(x, tf.float32), training=False))
-    derived = [
-        np.asarray(step(stored[begin : begin + _BATCH]), np.float16)
-        for begin in range(0, len(stored), _BATCH)
-    ]
-    return np.concatenate(derived)
+
+    def __init__(
+        self,
+        model: keras.Model,
+        depth: Depth,
+        folder: Path,
+        *,
+        augment: AugmentConfig | None = None,
+        seed: int = 0,
+        say: Callable[[str], None] = print,
+    ):
+        boundary = cut_at_depth(model, _STORED_AT)
+        frozen = keras.Model(model.input, boundary)
+        self._frozen = frozen
+        self._depth = depth
+        self._folder = folder
+        self._augment = augment
+        self._seed = seed
+        self._say = say
+        # One trace for all batches, of whatever size.
+        pixels = tf.TensorSpec((None, *model.input_shape[1:3], 1))
+        self._run = tf.function(
+            lambda images: frozen(to_trunk_input(images), training=False), [pixels]
+        )
+        if depth != _STORED_AT:
+            between = keras.Model(boundary, cut_at_depth(model, depth))
+            self._derive = tf.function(
+                lambda stored: between(tf.cast(stored, tf.float32), training=False),
+                [tf.TensorSpec((None, *frozen.output_shape[1:]), tf.float16)],
+            )
+
+    def of(self, images: Images, view: int = 0) -> np.ndarray:
+        """Returns the features of images.
+
+        Args:
+            images: The images.
+            view: 0 for the images as they are; 1, 2, ... for so many different changes of each.
+
+        Returns:
+            float16 (n, *boundary), mapped from the file at depth 2, in memory below.
+        """
+        changed = self._augment is not None and self._augment.enabled and view > 0
+        key = self._key(images, (self._augment, self._seed, view) if changed else None)
+        stored = _open(self._folder, key)
+        if stored is None:
+            size = len(images) * int(np.prod(self._frozen.output_shape[1:])) * 2
+            self._say(
+                f"Computing trunk features of {len(images)} images, {size / 2**20:.0f} MB "
+                f"in {self._folder}."
+            )
+            self._compute(images, key, self._changed(images, view) if changed else None)
+            stored = _open(self._folder, key)
+            assert stored is not None
+        if self._depth == _STORED_AT:
+            return stored
+        derived = [
+            np.asarray(self._derive(stored[begin : begin + _BATCH]), np.float16)
+            for begin in range(0, len(stored), _BATCH)
+        ]
+        return np.concatenate(derived)
+
+    def _key(self, images: Images, change: object) -> str:
+        digest = hashlib.sha256(f"{_FORMAT} {self._frozen.input_shape} {change}".encode())
+        for weight in self._frozen.weights:
+            digest.update(f"{weight.path} {weight.shape}".encode())
+            digest.update(np.ascontiguousarray(weight).tobytes())
+        for begin in range(0, len(images), _BATCH):  # the pixels themselves: ids could be reused
+            digest.update(np.ascontiguousarray(images.pixels[begin : begin + _BATCH]).tobytes())
+        return digest.hexdigest()[:32]
+
+    def _compute(self, images: Images, key: str, batches: tf.data.Dataset | None) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        shape = (len(images), *self._frozen.output_shape[1:])
+        batches = evaluation_batches(images, _BATCH) if batches is None else batches
+        partial = self._folder / f".partial-{key}"
+        target = np.memmap(partial, np.float16, "w+", shape=shape)
+        limit = np.finfo(np.float16).max
+        done = 0
+        with tqdm(total=len(images), desc="Trunk features", unit="image", mininterval=0.5) as bar:
+            for batch in batches:
+                values = self._run(tf.cast(batch["image"], tf.float32))
+                values = np.asarray(values, np.float32)
+                target[done : done + len(values)] = np.clip(values, -limit, limit)
+                done += len(values)
+                bar.update(len(values))
+        target.flush()
+        partial.replace(self._folder / f"{key}.f16")
+        description = {"shape": list(shape), "sha256": _digest(target.ravel())}
+        write_json(self._folder / f"{key}.json", description)
+
+    def _changed(self, images: Images, view: int) -> tf.data.Dataset:
+        from kerascxr.data.augment import Augment  # keras-cv takes seconds to import
+
+        assert self._augment is not None
+        change = Augment(self._augment)
+        stream = tf.constant(self._seed + view * 2**32, tf.int64)
+
+        def prepare(step: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            image, _ = change(batch["image"], tf.stack([stream, step]))
+            return batch | {"image": image}
+
+        return evaluation_batches(images, _BATCH).enumerate().map(prepare).prefetch(2)
 
 
 def feature_batches(
@@ -118,15 +185,6 @@ def feature_batches(
     return batches.map(fetch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def _key(model: keras.Model, frozen: keras.Model, images: Images, change: object) -> str:
-    digest = hashlib.sha256(f"{_FORMAT} {model.name} {frozen.input_shape} {change}".encode())
-    for weight in frozen.weights:
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    for begin in range(0, len(images), _BATCH):  # the pixels themselves: ids could be reused
-        digest.update(np.ascontiguousarray(images.pixels[begin : begin + _BATCH]).tobytes())
-    return digest.hexdigest()[:32]
-
-
 def _open(folder: Path, key: str) -> np.ndarray | None:
     """Maps a kept file if it is whole: the description, written last, has its shape and digest."""
     path, description = folder / f"{key}.f16", folder / f"{key}.json"
@@ -144,44 +202,3 @@ def _digest(array: np.ndarray) -> str:
     for begin in range(0, array.size, 2**22):
         digest.update(array[begin : begin + 2**22].tobytes())
     return digest.hexdigest()
-
-
-def _compute(
-    frozen: keras.Model,
-    images: Images,
-    folder: Path,
-    key: str,
-    batches: tf.data.Dataset | None,
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    shape = (len(images), *frozen.output_shape[1:])
-    batches = evaluation_batches(images, _BATCH) if batches is None else batches
-    step = tf.function(lambda pixels: frozen(to_trunk_input(pixels), training=False))
-    partial = folder / f".partial-{key}"
-    target = np.memmap(partial, np.float16, "w+", shape=shape)
-    limit = np.finfo(np.float16).max
-    done = 0
-    with tqdm(total=len(images), desc="Trunk features", unit="image", mininterval=0.5) as bar:
-        for batch in batches:
-            values = np.asarray(step(batch["image"]), np.float32)
-            target[done : done + len(values)] = np.clip(values, -limit, limit)
-            done += len(values)
-            bar.update(len(values))
-    target.flush()
-    partial.replace(folder / f"{key}.f16")
-    write_json(folder / f"{key}.json", {"shape": list(shape), "sha256": _digest(target.ravel())})
-
-
-def _changed_batches(
-    images: Images, augment: AugmentConfig | None, seed: int, view: int
-) -> tf.data.Dataset:
-    from kerascxr.data.augment import Augment  # keras-cv takes seconds to import
-
-    assert augment is not None
-    change = Augment(augment)
-
-    def prepare(step: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        image, _ = change(batch["image"], tf.stack([seed + tf.cast(view, tf.int64) * 2**32, step]))
-        return batch | {"image": image}
-
-    return evaluation_batches(images, _BATCH).enumerate().map(prepare).prefetch(2)

@@ -10,11 +10,19 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
-def keras_efficientnet():
-    """Keras' own EfficientNetB0 for 64x64 images, which takes a while to build."""
+def _built_once():
     import keras
 
     keras.utils.set_random_seed(0)
-    return keras.applications.EfficientNetB0(
+    model = keras.applications.EfficientNetB0(
         include_top=False, weights=None, input_shape=(64, 64, 3)
     )
+    return model, model.get_weights()
+
+
+@pytest.fixture
+def keras_efficientnet(_built_once):
+    """Keras' own EfficientNetB0 for 64x64 images, as new: tests change its weights."""
+    model, weights = _built_once
+    model.set_weights(weights)
+    return model
