@@ -60,6 +60,8 @@ class RunFolder:
                 "config.yaml; give the run another --name or move them."
             )
         write_text(stored, to_yaml(config))
+        for half_written in folder.path.rglob(".partial-*"):  # a killed process left them
+            half_written.unlink()
         return folder
 
     @property

@@ -213,11 +213,13 @@ def test_killed_anywhere_it_goes_on_and_ends_with_the_same_numbers(finished, wor
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (table.parent / "DONE").exists()
+    (table.parent / ".partial-of-another-kill.md").touch()
     assert train_cls.main(argv) == 0
     assert (table.parent / "metrics.json").read_text() == (run / "metrics.json").read_text()
     rows = table.read_text().splitlines()
     assert sum(row.startswith("epoch") for row in rows) == 1
     assert len(rows) == len((run / "history.csv").read_text().splitlines())
+    assert not list(table.parent.rglob(".partial-*"))
 
 
 def test_killed_at_evaluation_it_does_not_train_again(finished, workplace, tmp_path, monkeypatch):

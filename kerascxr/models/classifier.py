@@ -89,15 +89,58 @@ def fine_tune(model: keras.Model, depth: Depth, update_statistics: bool = False)
             layer.update_statistics = layer.trainable and update_statistics
 
 
+def pooled_features(model: keras.Model, depth: Depth, inputs: np.ndarray) -> np.ndarray:
+    """Returns the pooled features as the first training step will see them.
+
+    BatchNorm layers whose statistics follow the batches normalise by the batch here as well. No
+    weight and no statistic is different afterwards.
+
+    Args:
+        model: A classifier from ``build_classifier``.
+        depth: Where ``inputs`` enter the model, see ``cut_at_depth``; they are few, and one batch.
+        inputs: float32 (n, ...), the frozen part's output.
+
+    Returns:
+        float32 (n, channels).
+    """
+    if depth == 0:
+        return np.asarray(inputs, np.float32)
+    pool = keras.Model(cut_at_depth(model, depth), model.get_layer(_POOL).output)
+    kept = pool.get_weights()
+    pooled = np.asarray(pool(inputs, training=True))
+    pool.set_weights(kept)
+    return pooled
+
+
 def standardize_features(model: keras.Model, pooled: np.ndarray) -> None:
     """Measures the constants of the head's standardisation, before the head is trained.
 
     Args:
         model: A classifier from ``build_classifier``.
-        pooled: float (n, channels), the trunk's pooled features of training images, e.g. by
-            ``split_at_depth(model, 0)[0]``.
+        pooled: float (n, channels), the trunk's pooled features of training images, by
+            ``pooled_features``.
     """
     model.get_layer(_STANDARDIZATION).measure(pooled)
+
+
+def calibrate_statistics(model: keras.Model, images: np.ndarray) -> None:
+    """Sets all BatchNorm statistics to those of some images, for a trunk with random weights.
+
+    Random weights come with statistics (mean 0, variance 1) that describe nothing, under which
+    activations fade from layer to layer; a frozen trunk would keep them for good.
+
+    Args:
+        model: A classifier from ``build_classifier``; which layers learn stays as it is.
+        images: float32 (n, height, width, 3), 0..255; some dozens are enough.
+    """
+    norms = [item for item in model.layers if isinstance(item, SwitchableBatchNormalization)]
+    kept = [(norm.momentum, norm.update_statistics, norm.trainable) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.update_statistics, norm.trainable = 0.0, True, True
+    keras.Model(model.input, model.get_layer(_POOL).output)(images, training=True)
+    for norm, (momentum, update_statistics, trainable) in zip(norms, kept, strict=True):
+        norm.momentum, norm.update_statistics = momentum, update_statistics
+        norm.trainable = trainable
 
 
 def cut_at_depth(model: keras.Model, depth: Depth) -> keras.KerasTensor:

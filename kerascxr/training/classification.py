@@ -14,6 +14,7 @@ from kerascxr.config import ClassificationConfig
 from kerascxr.data.images import to_trunk_input
 from kerascxr.data.pipeline import (
     Images,
+    epoch_order,
     evaluation_batches,
     steps_per_epoch,
 )
@@ -23,7 +24,7 @@ from kerascxr.evaluation.classification import (
     roc_curves,
 )
 from kerascxr.models.backbones import BACKBONES
-from kerascxr.models.classifier import build_classifier, fine_tune
+from kerascxr.models.classifier import build_classifier, calibrate_statistics, fine_tune
 from kerascxr.models.parameters import format_parameter_table, parameter_summary
 from kerascxr.models.weights import load_weights
 from kerascxr.names import look_up
@@ -37,6 +38,7 @@ from kerascxr.training.runtime import environment, set_up
 
 _SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy", "val_f1", "val_auc")
 _SAMPLES = 12
+_CALIBRATE_ON = 64  # images
 
 
 def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
@@ -70,6 +72,9 @@ def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
         )
         weights = load_weights(model, config.backbone, config.weights)
         fine_tune(model, config.depth, update_statistics=config.update_statistics == "on")
+    if weights.kind == "none" and config.depth != "all":
+        sample = epoch_order(splits["train"].labels, config.runtime.seed, 0)[:_CALIBRATE_ON]
+        calibrate_statistics(model, to_trunk_input(splits["train"].pixels[np.sort(sample)]))
     folder.say(f"Weights: {weights.description}")
     parameters = parameter_summary(model)
     title = f"{backbone.study_name}, depth {config.depth}"

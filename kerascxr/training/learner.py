@@ -11,7 +11,11 @@ from kerascxr.config import ClassificationConfig
 from kerascxr.data.images import to_trunk_input
 from kerascxr.data.pipeline import Images, epoch_order, evaluation_batches, training_batches
 from kerascxr.evaluation.classification import evaluate
-from kerascxr.models.classifier import cut_at_depth, split_at_depth, standardize_features
+from kerascxr.models.classifier import (
+    pooled_features,
+    split_at_depth,
+    standardize_features,
+)
 from kerascxr.run_folder import RunFolder
 from kerascxr.training.runtime import Runtime
 from kerascxr.training.trunk_features import TrunkFeatures, feature_batches
@@ -58,7 +62,7 @@ class Learner:
         if config.features == "off" or (config.features == "auto" and runtime.on_gpu):
             folder.say("Training on images, the frozen part of the trunk running in every epoch.")
             if not (folder.checkpoint / "latest.npz").exists():
-                _standardize_by_images(model, splits["train"], config.runtime.seed)
+                _standardize_by_images(model, splits["train"], config)
             return cls._on_images(model, splits, config)
         folder.say(
             "Training on trunk features: the frozen part of the trunk runs once. "
@@ -113,11 +117,8 @@ class Learner:
         held_out = features.of(splits["validation"])
         _, rest = split_at_depth(model, config.depth)
         chosen = epoch_order(splits["train"].labels, seed, 0)[:_STANDARDIZE_ON]
-        sample = views[0][chosen].astype(np.float32)
-        if config.depth != 0:
-            pool = keras.Model(cut_at_depth(model, config.depth), cut_at_depth(model, 0))
-            sample = pool.predict(sample, _PREDICT_BATCH, verbose=0)
-        standardize_features(model, sample)
+        sample = views[0][np.sort(chosen)].astype(np.float32)
+        standardize_features(model, pooled_features(model, config.depth, sample))
         pair = _pairing(splits["train"], config)
 
         def training_pairs(epoch: int) -> tf.data.Dataset:
@@ -146,11 +147,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def _standardize_by_images(model: keras.Model, images: Images, seed: int) -> None:
-    chosen = epoch_order(images.labels, seed, 0)[:_STANDARDIZE_ON]
+def _standardize_by_images(
+    model: keras.Model, images: Images, config: ClassificationConfig
+) -> None:
+    chosen = np.sort(epoch_order(images.labels, config.runtime.seed, 0)[:_STANDARDIZE_ON])
     pixels = tf.data.Dataset.from_tensor_slices(images.pixels[chosen]).batch(_PREDICT_BATCH)
-    frozen, _ = split_at_depth(model, 0)
-    standardize_features(model, frozen.predict(pixels.map(to_trunk_input), verbose=0))
+    frozen, _ = split_at_depth(model, config.depth)
+    features = frozen.predict(pixels.map(to_trunk_input), verbose=0)
+    standardize_features(model, pooled_features(model, config.depth, features))
 
 
 def _pairing(images: Images, config: ClassificationConfig) -> Callable[..., tuple[tf.Tensor, ...]]:
