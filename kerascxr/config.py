@@ -24,6 +24,7 @@ class DataConfig:
             or "auto" (the database where it has been put, else the phantom).
         stores: Folder of the ingested copies.
         features: Folder of trunk features.
+        features_gb: Most that a run's trunk features may take on disk, in gigabytes.
         cache: Where resized images wait between epochs: "memory", "disk", or "auto" (memory while
             they take less than a quarter of what is free).
         phantom_images: How many images the phantom draws.
@@ -33,12 +34,14 @@ class DataConfig:
     source: str = "auto"
     stores: Path = Path("data/stores")
     features: Path = Path("data/features")
+    features_gb: float = 20.0
     cache: Literal["auto", "memory", "disk"] = "auto"
     phantom_images: int = 800
     phantom_seed: int = 0
 
     def __post_init__(self):
         _check(self.phantom_images > 0, "phantom_images must be positive", n=self.phantom_images)
+        _check(self.features_gb >= 0, "features_gb must not be negative", gb=self.features_gb)
 
 
 @dataclass(frozen=True)
@@ -179,9 +182,11 @@ class ClassificationConfig:
         update_statistics: Whether BatchNorm statistics of layers that learn move, "on" or "off".
             Those of frozen layers never do.
         features: Whether the frozen part of the trunk runs once instead of in every epoch: "on",
-            "off", or "auto" (on without a GPU, at depth 0, 1 and 2).
+            "off", or "auto" (at depth 0, 1 and 2, without a GPU or with less than 6 GB on it).
         feature_views: With features: how many versions of each training image, the first as it is,
             the others changed at random; epochs take them in turn.
+        feature_engine: What computes features: "keras", "openvino" (faster on CPUs; pip install
+            openvino), or "auto" (openvino where it is installed and there is no GPU).
         name: The run's name; by default backbone and depth.
         runs: Folder of run folders.
         overwrite: Whether a run of the same name with other settings is replaced.
@@ -206,6 +211,7 @@ class ClassificationConfig:
     update_statistics: Literal["on", "off"] = "on"
     features: Literal["auto", "on", "off"] = "auto"
     feature_views: int = 1
+    feature_engine: Literal["auto", "keras", "openvino"] = "auto"
     name: str | None = None
     runs: Path = Path("runs")
     overwrite: bool = False

@@ -4,6 +4,7 @@ from typing import Literal
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 from kerascxr.models.backbones import BACKBONES, Backbone
@@ -16,6 +17,7 @@ HEAD_PREFIX = "head_"
 """What the names of the head's layers begin with; every other layer is the trunk's."""
 
 _POOL = "head_pool"
+_BATCH = 64
 _STANDARDIZATION = "head_standardization"
 
 
@@ -97,8 +99,8 @@ def pooled_features(model: keras.Model, depth: Depth, inputs: np.ndarray) -> np.
 
     Args:
         model: A classifier from ``build_classifier``.
-        depth: Where ``inputs`` enter the model, see ``cut_at_depth``; they are few, and one batch.
-        inputs: float32 (n, ...), the frozen part's output.
+        depth: Where ``inputs`` enter the model, see ``cut_at_depth``.
+        inputs: float (n, ...), the frozen part's output; taken in batches of 64.
 
     Returns:
         float32 (n, channels).
@@ -107,9 +109,13 @@ def pooled_features(model: keras.Model, depth: Depth, inputs: np.ndarray) -> np.
         return np.asarray(inputs, np.float32)
     pool = keras.Model(cut_at_depth(model, depth), model.get_layer(_POOL).output)
     kept = pool.get_weights()
-    pooled = np.asarray(pool(inputs, training=True))
+    run = tf.function(lambda batch: pool(batch, training=True), reduce_retracing=True)
+    pooled = [
+        run(inputs[begin : begin + _BATCH].astype(np.float32))
+        for begin in range(0, len(inputs), _BATCH)
+    ]
     pool.set_weights(kept)
-    return pooled
+    return np.concatenate(pooled)
 
 
 def standardize_features(model: keras.Model, pooled: np.ndarray) -> None:
@@ -137,7 +143,9 @@ def calibrate_statistics(model: keras.Model, images: np.ndarray) -> None:
     kept = [(norm.momentum, norm.update_statistics, norm.trainable) for norm in norms]
     for norm in norms:
         norm.momentum, norm.update_statistics, norm.trainable = 0.0, True, True
-    keras.Model(model.input, model.get_layer(_POOL).output)(images, training=True)
+    trunk = keras.Model(model.input, model.get_layer(_POOL).output)
+    # Traced, since an eager model keeps every layer's output until it ends.
+    tf.function(lambda: trunk(images, training=True))()
     for norm, (momentum, update_statistics, trainable) in zip(norms, kept, strict=True):
         norm.momentum, norm.update_statistics = momentum, update_statistics
         norm.trainable = trainable

@@ -38,7 +38,7 @@ from kerascxr.training.runtime import environment, set_up
 
 _SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy", "val_f1", "val_auc")
 _SAMPLES = 12
-_CALIBRATE_ON = 64  # images
+_CALIBRATE_ON = 32  # images
 
 
 def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:

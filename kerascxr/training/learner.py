@@ -17,8 +17,14 @@ from kerascxr.models.classifier import (
     standardize_features,
 )
 from kerascxr.run_folder import RunFolder
+from kerascxr.training.engines import likely_engine
 from kerascxr.training.runtime import Runtime
-from kerascxr.training.trunk_features import TrunkFeatures, feature_batches
+from kerascxr.training.trunk_features import (
+    TrunkFeatures,
+    array_batches,
+    feature_batches,
+    room_for,
+)
 
 _PREDICT_BATCH = 64
 _STANDARDIZE_ON = 512  # images: enough for a mean and a deviation, seconds where nothing is cached
@@ -59,21 +65,33 @@ class Learner:
         if config.depth == "all":
             folder.say("Training everything, on images changed at random.")
             return cls._on_images(model, splits, config)
-        if config.features == "off" or (config.features == "auto" and runtime.on_gpu):
-            folder.say("Training on images, the frozen part of the trunk running in every epoch.")
+        n_views = config.feature_views if config.augment.enabled else 1
+        features = TrunkFeatures(
+            model,
+            config.depth,
+            config.data.features,
+            augment=config.augment,
+            seed=config.runtime.seed,
+            engine=likely_engine(config.feature_engine),
+            say=folder.say,
+        )
+        size = features.bytes_for(n_views * len(splits["train"]) + len(splits["validation"]))
+        against = _why_not(config, runtime, size)
+        if against:
+            folder.say(f"Training on images, the frozen part running in every epoch: {against}.")
             if not (folder.checkpoint / "latest.npz").exists():
                 _standardize_by_images(model, splits["train"], config)
             return cls._on_images(model, splits, config)
         folder.say(
             "Training on trunk features: the frozen part of the trunk runs once. "
             + (
-                f"Training images come in {config.feature_views} versions."
-                if config.feature_views > 1 and config.augment.enabled
+                f"Training images come in {n_views} versions."
+                if n_views > 1
                 else "Training images are not changed at random (--feature_views N gives N "
                 "versions of each; --features off changes them anew in every epoch)."
             )
         )
-        return cls._on_features(model, splits, config, folder)
+        return cls._on_features(model, splits, config, features, n_views)
 
     @classmethod
     def _on_images(
@@ -106,13 +124,10 @@ class Learner:
         model: keras.Model,
         splits: dict[str, Images],
         config: ClassificationConfig,
-        folder: RunFolder,
+        features: TrunkFeatures,
+        n_views: int,
     ) -> "Learner":
-        place, seed = config.data.features, config.runtime.seed
-        n_views = config.feature_views if config.augment.enabled else 1
-        features = TrunkFeatures(
-            model, config.depth, place, augment=config.augment, seed=seed, say=folder.say
-        )
+        seed = config.runtime.seed
         views = [features.of(splits["train"], view) for view in range(n_views)]
         held_out = features.of(splits["validation"])
         _, rest = split_at_depth(model, config.depth)
@@ -135,8 +150,7 @@ class Learner:
                 num_parallel_calls=tf.data.AUTOTUNE,
             ).prefetch(tf.data.AUTOTUNE)
 
-        validation = tf.data.Dataset.from_tensor_slices(held_out).batch(_PREDICT_BATCH)
-        validation = validation.map(lambda batch: tf.cast(batch, tf.float32))
+        validation = array_batches(held_out, _PREDICT_BATCH)
         return cls(rest, training_pairs, lambda: _figures(rest, validation, splits["validation"]))
 
 
@@ -145,6 +159,33 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     logits = logits.astype(np.float64)
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _why_not(config: ClassificationConfig, runtime: Runtime, size: int) -> str:
+    """Returns what speaks against trunk features of ``size`` bytes; "" if nothing does.
+
+    Raises:
+        ValueError: If features are asked for and something does.
+    """
+    if config.features == "off":
+        return "features are off"
+    room = room_for(config.data.features)
+    against = ""
+    if size > config.data.features_gb * 1e9:
+        against = (
+            f"trunk features would take {size / 1e9:.3g} GB, "
+            f"and --data.features_gb allows {config.data.features_gb:g}"
+        )
+    elif size > room:
+        against = (
+            f"trunk features would take {size / 1e9:.3g} GB, and {config.data.features} "
+            f"has room for {room / 1e9:.3g}"
+        )
+    if against and config.features == "on":
+        raise ValueError(f"features must fit on the disk where they are on: {against}.")
+    if config.features == "auto" and not against and runtime.large_gpu:
+        return "the GPU is large enough"
+    return against
 
 
 def _standardize_by_images(

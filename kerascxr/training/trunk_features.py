@@ -6,6 +6,7 @@ kept at depth 2's boundary, and those of depth 1 and 0 derived from them: one pa
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from tqdm import tqdm
 
 from kerascxr.atomic import write_json
 from kerascxr.config import AugmentConfig
-from kerascxr.data.images import to_trunk_input
 from kerascxr.data.pipeline import Images, evaluation_batches, index_batches
 from kerascxr.models.classifier import Depth, cut_at_depth
+from kerascxr.training.engines import Engine, EngineName, build_engine
 
 _FORMAT = 1
 _BATCH = 32
@@ -29,8 +30,9 @@ class TrunkFeatures:
     """Gives the tensor at a depth's boundary for images, computing it if it is not kept yet.
 
     The frozen part runs in inference mode, so this is what it would give in training as well. Files
-    are found by a digest of the images, the frozen weights and the augmentation: another image,
-    weight or size is another file. A file that a crash left unfinished is never taken.
+    are found by a digest of the images, the frozen weights, the augmentation and the engine:
+    another image, weight or size is another file. A file that a crash left unfinished is never
+    taken.
 
     Args:
         model: A classifier with its weights.
@@ -38,6 +40,7 @@ class TrunkFeatures:
         folder: Where files are kept.
         augment: How images change in views after the first.
         seed: Seed of the changes.
+        engine: What runs the frozen part; Keras where that turns out not to work.
         say: Takes lines meant for the user.
     """
 
@@ -49,6 +52,7 @@ class TrunkFeatures:
         *,
         augment: AugmentConfig | None = None,
         seed: int = 0,
+        engine: EngineName = "keras",
         say: Callable[[str], None] = print,
     ):
         boundary = cut_at_depth(model, _STORED_AT)
@@ -59,17 +63,18 @@ class TrunkFeatures:
         self._augment = augment
         self._seed = seed
         self._say = say
-        # One trace for all batches, of whatever size.
-        pixels = tf.TensorSpec((None, *model.input_shape[1:3], 1))
-        self._run = tf.function(
-            lambda images: frozen(to_trunk_input(images), training=False), [pixels]
-        )
+        self._engine_name = engine
+        self._engine: Engine | None = None
         if depth != _STORED_AT:
             between = keras.Model(boundary, cut_at_depth(model, depth))
             self._derive = tf.function(
-                lambda stored: between(tf.cast(stored, tf.float32), training=False),
-                [tf.TensorSpec((None, *frozen.output_shape[1:]), tf.float16)],
+                lambda stored: between(stored, training=False),
+                [tf.TensorSpec((None, *frozen.output_shape[1:]))],
             )
+
+    def bytes_for(self, n_images: int) -> int:
+        """Returns how many bytes the features of so many images take on disk."""
+        return 2 * n_images * int(np.prod(self._frozen.output_shape[1:]))
 
     def of(self, images: Images, view: int = 0) -> np.ndarray:
         """Returns the features of images.
@@ -82,27 +87,31 @@ class TrunkFeatures:
             float16 (n, *boundary), mapped from the file at depth 2, in memory below.
         """
         changed = self._augment is not None and self._augment.enabled and view > 0
-        key = self._key(images, (self._augment, self._seed, view) if changed else None)
-        stored = _open(self._folder, key)
+        change = (self._augment, self._seed, view) if changed else None
+        stored = _open(self._folder, self._key(images, change))
+        if stored is None and self._engine is None:
+            sample = images.pixels[: min(2, len(images))].astype(np.float32)
+            self._engine = build_engine(self._frozen, self._engine_name, sample, self._say)
+            self._engine_name = self._engine.name  # another one is another file
+            stored = _open(self._folder, self._key(images, change))
         if stored is None:
-            size = len(images) * int(np.prod(self._frozen.output_shape[1:])) * 2
-            self._say(
-                f"Computing trunk features of {len(images)} images, {size / 2**20:.0f} MB "
-                f"in {self._folder}."
-            )
-            self._compute(images, key, self._changed(images, view) if changed else None)
+            key = self._key(images, change)
+            self._compute(images, key, view if changed else 0)
             stored = _open(self._folder, key)
             assert stored is not None
         if self._depth == _STORED_AT:
             return stored
+        # Cast here: TensorFlow's own cast complains of CPUs without float16 instructions.
         derived = [
-            np.asarray(self._derive(stored[begin : begin + _BATCH]), np.float16)
+            np.asarray(self._derive(stored[begin : begin + _BATCH].astype(np.float32)), np.float16)
             for begin in range(0, len(stored), _BATCH)
         ]
         return np.concatenate(derived)
 
     def _key(self, images: Images, change: object) -> str:
-        digest = hashlib.sha256(f"{_FORMAT} {self._frozen.input_shape} {change}".encode())
+        digest = hashlib.sha256(
+            f"{_FORMAT} {self._engine_name} {self._frozen.input_shape} {change}".encode()
+        )
         for weight in self._frozen.weights:
             digest.update(f"{weight.path} {weight.shape}".encode())
             digest.update(np.ascontiguousarray(weight).tobytes())
@@ -110,18 +119,24 @@ class TrunkFeatures:
             digest.update(np.ascontiguousarray(images.pixels[begin : begin + _BATCH]).tobytes())
         return digest.hexdigest()[:32]
 
-    def _compute(self, images: Images, key: str, batches: tf.data.Dataset | None) -> None:
+    def _compute(self, images: Images, key: str, view: int) -> None:
+        assert self._engine is not None
         self._folder.mkdir(parents=True, exist_ok=True)
         shape = (len(images), *self._frozen.output_shape[1:])
-        batches = evaluation_batches(images, _BATCH) if batches is None else batches
+        self._say(
+            f"Computing trunk features of {len(images)} images, "
+            f"{self.bytes_for(len(images)) / 2**20:.0f} MB in {self._folder}, "
+            f"with {'OpenVINO' if self._engine.name == 'openvino' else 'Keras'}."
+        )
+        size = self._engine.batch_size
+        batches = self._changed(images, view, size) if view else evaluation_batches(images, size)
         partial = self._folder / f".partial-{key}"
         target = np.memmap(partial, np.float16, "w+", shape=shape)
         limit = np.finfo(np.float16).max
         done = 0
+        pixels = (batch["image"].astype(np.float32) for batch in batches.as_numpy_iterator())
         with tqdm(total=len(images), desc="Trunk features", unit="image", mininterval=0.5) as bar:
-            for batch in batches:
-                values = self._run(tf.cast(batch["image"], tf.float32))
-                values = np.asarray(values, np.float32)
+            for values in self._engine.run(pixels):
                 target[done : done + len(values)] = np.clip(values, -limit, limit)
                 done += len(values)
                 bar.update(len(values))
@@ -130,7 +145,7 @@ class TrunkFeatures:
         description = {"shape": list(shape), "sha256": _digest(target.ravel())}
         write_json(self._folder / f"{key}.json", description)
 
-    def _changed(self, images: Images, view: int) -> tf.data.Dataset:
+    def _changed(self, images: Images, view: int, batch_size: int) -> tf.data.Dataset:
         from kerascxr.data.augment import Augment  # keras-cv takes seconds to import
 
         assert self._augment is not None
@@ -141,7 +156,9 @@ class TrunkFeatures:
             image, _ = change(batch["image"], tf.stack([stream, step]))
             return batch | {"image": image}
 
-        return evaluation_batches(images, _BATCH).enumerate().map(prepare).prefetch(2)
+        # An image's changes hang on its place in the batch, so batches are alike for all engines.
+        batches = evaluation_batches(images, _BATCH).enumerate().map(prepare)
+        return batches.rebatch(batch_size).prefetch(2)
 
 
 def feature_batches(
@@ -171,18 +188,38 @@ def feature_batches(
 
     def fetch(epoch: tf.Tensor, step: tf.Tensor, indices: tf.Tensor) -> dict[str, tf.Tensor]:
         values = tf.numpy_function(
-            lambda number, chosen: views[int(number) % len(views)][chosen],
+            lambda number, chosen: views[int(number) % len(views)][chosen].astype(np.float32),
             [epoch, indices],
-            tf.float16,
+            tf.float32,
             stateful=False,
         )
-        values = tf.cast(tf.ensure_shape(values, (None, *shape)), tf.float32)
+        values = tf.ensure_shape(values, (None, *shape))
         return {"features": values, "label": tf.gather(targets, indices)}
 
     batches = index_batches(
         labels, batch_size, seed=seed, first_epoch=first_epoch, balanced=balanced
     )
     return batches.map(fetch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def array_batches(array: np.ndarray, batch_size: int) -> tf.data.Dataset:
+    """Batches the rows of an array on disk, in order, as float32; the last batch may be smaller."""
+    shape = array.shape[1:]
+
+    def fetch(chosen: tf.Tensor) -> tf.Tensor:
+        rows = tf.numpy_function(
+            lambda indices: array[indices].astype(np.float32), [chosen], tf.float32, stateful=False
+        )
+        return tf.ensure_shape(rows, (None, *shape))
+
+    return tf.data.Dataset.range(len(array)).batch(batch_size).map(fetch).prefetch(2)
+
+
+def room_for(folder: Path) -> int:
+    """Returns how many bytes are free where a folder is or will be."""
+    while not folder.exists():
+        folder = folder.absolute().parent
+    return shutil.disk_usage(folder).free
 
 
 def _open(folder: Path, key: str) -> np.ndarray | None:

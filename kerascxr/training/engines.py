@@ -1,0 +1,164 @@
+"""What runs the frozen part of a trunk: Keras, or OpenVINO where it is installed (faster on CPUs).
+
+An engine takes batches of grey images and gives the frozen part's output for each. OpenVINO is an
+optional extra; what it gives is compared with what Keras gives before it is used.
+"""
+
+import importlib.util
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Literal, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import (
+    convert_variables_to_constants_v2,
+)
+
+from kerascxr.data.images import to_trunk_input
+
+EngineName = Literal["keras", "openvino"]
+EngineChoice = Literal["auto", "keras", "openvino"]
+
+# Of the largest value. Features are kept as float16, whose rounding is half of this.
+TOLERANCE = 1e-3
+
+
+class Engine(Protocol):
+    """Runs the frozen part.
+
+    Attributes:
+        name: "keras" or "openvino".
+        batch_size: How many images it likes at once.
+    """
+
+    name: EngineName
+    batch_size: int
+
+    def run(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Gives the output, float32 (batch, ...), for each float32 (batch, h, w, 1), 0..255."""
+        ...
+
+
+class KerasEngine:
+    """Runs the frozen part as Keras does.
+
+    Args:
+        frozen: Images float32 (batch, height, width, 3), 0..255, to one tensor.
+    """
+
+    name: EngineName = "keras"
+    batch_size = 32
+
+    def __init__(self, frozen: keras.Model):
+        height, width = frozen.input_shape[1:3]
+        # One trace for all batches, of whatever size.
+        self.function = tf.function(
+            lambda images: frozen(to_trunk_input(images), training=False),
+            [tf.TensorSpec((None, height, width, 1), name="images")],
+        )
+
+    def run(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """See ``Engine.run``."""
+        for batch in batches:
+            yield np.asarray(self.function(batch), np.float32)
+
+
+class OpenVINOEngine:
+    """Runs the frozen part in OpenVINO on the CPU, in float32, one stream of requests a core.
+
+    Args:
+        of: The same in Keras.
+
+    Raises:
+        Exception: Whatever OpenVINO raises where it cannot read the model.
+    """
+
+    name: EngineName = "openvino"
+    batch_size = 4  # measured: 2 to 8 are alike, more is slower
+
+    def __init__(self, of: KerasEngine):
+        import openvino
+
+        constant = convert_variables_to_constants_v2(of.function.get_concrete_function())
+        core = openvino.Core()
+        with tempfile.TemporaryDirectory() as folder:
+            tf.io.write_graph(constant.graph.as_graph_def(), folder, "frozen.pb", as_text=False)
+            model = core.read_model(Path(folder) / "frozen.pb")
+        # On some CPUs OpenVINO would take bfloat16 of its own accord.
+        settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+        self._compiled = core.compile_model(model, "CPU", settings)
+        # One more than run at a time, so that no core waits while an output is taken.
+        requests = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
+        self._requests = [self._compiled.create_infer_request() for _ in range(requests)]
+
+    def run(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """See ``Engine.run``."""
+        free = deque(self._requests)
+        running: deque = deque()
+        for batch in batches:
+            if not free:
+                yield self._finished(running[0])
+                free.append(running.popleft())
+            request = free.popleft()
+            request.start_async({0: batch})
+            running.append(request)
+        for request in running:
+            yield self._finished(request)
+
+    def _finished(self, request) -> np.ndarray:
+        request.wait()
+        return request.get_output_tensor().data.copy()
+
+
+def likely_engine(wanted: EngineChoice) -> EngineName:
+    """Returns the engine to try: the one wanted, by itself OpenVINO where it is installed.
+
+    Raises:
+        ValueError: If OpenVINO is wanted and not installed.
+    """
+    installed = importlib.util.find_spec("openvino") is not None
+    if wanted == "openvino" and not installed:
+        raise ValueError(
+            "feature_engine must be installed. Got feature_engine='openvino', which is not; "
+            "pip install openvino, or leave the engine to be chosen."
+        )
+    if wanted == "auto":
+        return "openvino" if installed and not tf.config.list_physical_devices("GPU") else "keras"
+    return wanted
+
+
+def build_engine(
+    frozen: keras.Model, name: EngineName, sample: np.ndarray, say: Callable[[str], None]
+) -> Engine:
+    """Returns an engine for a frozen part.
+
+    Args:
+        frozen: Images float32 (batch, height, width, 3), 0..255, to one tensor.
+        name: The engine to take. If that is OpenVINO and it fails or gives something else than
+            Keras on the sample, Keras is taken, and a line says so.
+        sample: Images to compare on, float32 (n, height, width, 1), 0..255.
+        say: Takes lines meant for the user.
+    """
+    ours = KerasEngine(frozen)
+    if name == "keras":
+        return ours
+    try:
+        engine = OpenVINOEngine(ours)
+        given = next(engine.run([sample]))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        say(f"OpenVINO cannot run this trunk ({reason}); Keras runs it.")
+        return ours
+    expected = next(ours.run([sample]))
+    difference = np.abs(given - expected).max() / max(np.abs(expected).max(), 1e-30)
+    if not difference <= TOLERANCE:
+        say(
+            f"OpenVINO's features differ from Keras' by {difference:.1g} of the largest, over "
+            f"{TOLERANCE}; Keras computes them."
+        )
+        return ours
+    return engine

@@ -1,0 +1,105 @@
+"""What runs the frozen part: the same result whoever runs it, and a line where one cannot."""
+
+import importlib.util
+
+import keras
+import numpy as np
+import pytest
+
+from kerascxr.data.pipeline import Images
+from kerascxr.models.classifier import build_classifier, cut_at_depth
+from kerascxr.training import engines
+from kerascxr.training.engines import KerasEngine, OpenVINOEngine, build_engine, likely_engine
+from kerascxr.training.trunk_features import TrunkFeatures
+
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="pip install openvino to run this"
+)
+
+
+@pytest.fixture(scope="module", params=["shufflenetv2_x0_5", "efficientnetb0"])
+def model(request):
+    keras.utils.set_random_seed(0)
+    return build_classifier(request.param, 3, image_size=(64, 64))
+
+
+@pytest.fixture(scope="module")
+def frozen(model):
+    return keras.Model(model.input, cut_at_depth(model, 2))
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (23, 64, 64, 1)).astype(np.uint8)
+
+
+def in_batches(pixels, size):
+    return (
+        pixels[begin : begin + size].astype(np.float32) for begin in range(0, len(pixels), size)
+    )
+
+
+@needs_openvino
+def test_openvino_gives_what_keras_gives_in_the_same_order(frozen, pixels):
+    ours = KerasEngine(frozen)
+    theirs = OpenVINOEngine(ours)
+    expected = np.concatenate(list(ours.run(in_batches(pixels, 32))))
+    given = np.concatenate(list(theirs.run(in_batches(pixels, 4))))
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(given / scale, expected / scale, atol=1e-4)
+
+
+@needs_openvino
+def test_openvino_is_taken_where_it_agrees(frozen, pixels):
+    said = []
+    engine = build_engine(frozen, "openvino", pixels[:2].astype(np.float32), said.append)
+    assert engine.name == "openvino"
+    assert said == []
+
+
+class Wrong:
+    """An engine that gives something else."""
+
+    name = "openvino"
+    batch_size = 4
+
+    def __init__(self, of):
+        self._of = of
+
+    def run(self, batches):
+        return (1.01 * features for features in self._of.run(batches))
+
+
+class Broken:
+    """An engine that cannot read the model."""
+
+    def __init__(self, of):
+        raise RuntimeError("no such\noperation")
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"), [(Wrong, "differ from Keras' by 0.01"), (Broken, "no such operation")]
+)
+def test_keras_is_taken_where_openvino_differs_or_fails(
+    model, pixels, tmp_path, monkeypatch, engine, words
+):
+    monkeypatch.setattr(engines, "OpenVINOEngine", engine)
+    images = Images(pixels, None, tuple(map(str, range(23))), np.arange(23) % 3, ("a", "b", "c"))
+    said = []
+    given = TrunkFeatures(model, 2, tmp_path, engine="openvino", say=said.append).of(images)
+    assert words in said[0]
+    assert said[1].endswith("with Keras.")
+    assert len(said) == 2
+    plain = TrunkFeatures(model, 2, tmp_path, say=said.append).of(images)
+    np.testing.assert_array_equal(given, plain)
+    assert len(said) == 2, "they were not found under Keras' name"
+
+
+def test_openvino_is_picked_up_by_itself_and_missed_when_asked_for(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert likely_engine("auto") == "keras"
+    with pytest.raises(ValueError, match="pip install openvino"):
+        likely_engine("openvino")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert likely_engine("auto") == likely_engine("openvino") == "openvino"
+    assert likely_engine("keras") == "keras"
