@@ -129,28 +129,6 @@ def standardize_features(model: keras.Model, pooled: np.ndarray) -> None:
     model.get_layer(_STANDARDIZATION).measure(pooled)
 
 
-def calibrate_statistics(model: keras.Model, images: np.ndarray) -> None:
-    """Sets all BatchNorm statistics to those of some images, for a trunk with random weights.
-
-    Random weights come with statistics (mean 0, variance 1) that describe nothing, under which
-    activations fade from layer to layer; a frozen trunk would keep them for good.
-
-    Args:
-        model: A classifier from ``build_classifier``; which layers learn stays as it is.
-        images: float32 (n, height, width, 3), 0..255; some dozens are enough.
-    """
-    norms = [item for item in model.layers if isinstance(item, SwitchableBatchNormalization)]
-    kept = [(norm.momentum, norm.update_statistics, norm.trainable) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.update_statistics, norm.trainable = 0.0, True, True
-    trunk = keras.Model(model.input, model.get_layer(_POOL).output)
-    # Traced, since an eager model keeps every layer's output until it ends.
-    tf.function(lambda: trunk(images, training=True))()
-    for norm, (momentum, update_statistics, trainable) in zip(norms, kept, strict=True):
-        norm.momentum, norm.update_statistics = momentum, update_statistics
-        norm.trainable = trainable
-
-
 def cut_at_depth(model: keras.Model, depth: Depth) -> keras.KerasTensor:
     """Returns the one tensor that the part which learns at a depth takes from the frozen part.
 

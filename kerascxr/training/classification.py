@@ -7,15 +7,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from kerascxr.atomic import replacing
 from kerascxr.config import ClassificationConfig
-from kerascxr.data.images import to_trunk_input
 from kerascxr.data.pipeline import (
     Images,
-    epoch_order,
-    evaluation_batches,
     steps_per_epoch,
 )
 from kerascxr.evaluation.classification import (
@@ -24,7 +20,7 @@ from kerascxr.evaluation.classification import (
     roc_curves,
 )
 from kerascxr.models.backbones import BACKBONES
-from kerascxr.models.classifier import build_classifier, calibrate_statistics, fine_tune
+from kerascxr.models.classifier import build_classifier, fine_tune
 from kerascxr.models.parameters import format_parameter_table, parameter_summary
 from kerascxr.models.weights import load_weights
 from kerascxr.names import look_up
@@ -33,12 +29,11 @@ from kerascxr.report.tables import csv_text, metrics_markdown, metrics_text
 from kerascxr.run_folder import RunFolder
 from kerascxr.training.fitting import fit
 from kerascxr.training.inputs import check_classes, open_data, read_splits
-from kerascxr.training.learner import Learner, softmax
+from kerascxr.training.learner import Learner
 from kerascxr.training.runtime import environment, set_up
 
 _SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy", "val_f1", "val_auc")
 _SAMPLES = 12
-_CALIBRATE_ON = 32  # images
 
 
 def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
@@ -72,9 +67,6 @@ def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
         )
         weights = load_weights(model, config.backbone, config.weights)
         fine_tune(model, config.depth, update_statistics=config.update_statistics == "on")
-    if weights.kind == "none" and config.depth != "all":
-        sample = epoch_order(splits["train"].labels, config.runtime.seed, 0)[:_CALIBRATE_ON]
-        calibrate_statistics(model, to_trunk_input(splits["train"].pixels[np.sort(sample)]))
     folder.say(f"Weights: {weights.description}")
     parameters = parameter_summary(model)
     title = f"{backbone.study_name}, depth {config.depth}"
@@ -102,7 +94,7 @@ def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
     )
     with replacing(folder.path / "model.keras") as partial:
         model.save(partial)
-    probabilities = predict_probabilities(model, splits["test"], config.batch_size)
+    probabilities = learner.probabilities(splits["test"])
     metrics: dict[str, Any] = {
         "task": "classification",
         "title": title,
@@ -133,23 +125,6 @@ def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
     folder.write_json("timing.json", {"seconds": time.perf_counter() - started})
     folder.finish()
     return metrics
-
-
-def predict_probabilities(model: keras.Model, images: Images, batch_size: int) -> np.ndarray:
-    """Returns class probabilities of every image, in order.
-
-    Args:
-        model: A classifier.
-        images: The images.
-        batch_size: Images a batch.
-
-    Returns:
-        float64 (n, n_classes), each row summing to 1.
-    """
-    batches = evaluation_batches(images, batch_size).map(
-        lambda batch: to_trunk_input(batch["image"]), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    return softmax(model.predict(batches, verbose=0))
 
 
 def _without_time(row: dict[str, float]) -> dict[str, float]:

@@ -20,6 +20,7 @@ from kerascxr.parsing import load_config
 from kerascxr.run_folder import RunFolder
 from kerascxr.training import classification, segmentation
 from kerascxr.training.inputs import open_data, read_everything
+from kerascxr.training.learner import predict_probabilities
 
 
 def evaluate_run(run: Path, data: DataConfig) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def evaluate_run(run: Path, data: DataConfig) -> dict[str, Any]:
     if isinstance(config, ClassificationConfig):
         classes = known["test"]["classes"]
         images = _relabelled(images, store, classes)
-        probabilities = classification.predict_probabilities(model, images, config.batch_size)
+        probabilities = predict_probabilities(model, images, config.batch_size)
         metrics["weights"] = known["weights"]
         metrics["test"] = evaluate(images.labels, probabilities, classes)
         classification.write_test(folder, metrics, images, probabilities, classes)

@@ -12,6 +12,7 @@ from kerascxr.data.images import to_trunk_input
 from kerascxr.data.pipeline import Images, epoch_order, evaluation_batches, training_batches
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.models.classifier import (
+    cut_at_depth,
     pooled_features,
     split_at_depth,
     standardize_features,
@@ -38,11 +39,14 @@ class Learner:
         model: The classifier, or the part of it that learns; both share their layers.
         training_pairs: Batches (x, y[, weight]) without end, from an epoch on.
         validation_figures: Loss and metrics of the model as it is.
+        probabilities: float64 (n, n_classes) of images, in order, by the whole classifier as it is,
+            in full precision.
     """
 
     model: keras.Model
     training_pairs: Callable[[int], tf.data.Dataset]
     validation_figures: Callable[[], dict[str, float]]
+    probabilities: Callable[[Images], np.ndarray]
 
     @classmethod
     def build(
@@ -116,7 +120,12 @@ class Learner:
         validation = evaluation_batches(splits["validation"], config.batch_size).map(
             lambda batch: to_trunk_input(batch["image"]), num_parallel_calls=tf.data.AUTOTUNE
         )
-        return cls(model, training_pairs, lambda: _figures(model, validation, splits["validation"]))
+        return cls(
+            model,
+            training_pairs,
+            lambda: _figures(model, validation, splits["validation"]),
+            lambda images: predict_probabilities(model, images, config.batch_size),
+        )
 
     @classmethod
     def _on_features(
@@ -151,7 +160,35 @@ class Learner:
             ).prefetch(tf.data.AUTOTUNE)
 
         validation = array_batches(held_out, _PREDICT_BATCH)
-        return cls(rest, training_pairs, lambda: _figures(rest, validation, splits["validation"]))
+        behind = keras.Model(cut_at_depth(model, 2), model.output)
+
+        def probabilities(images: Images) -> np.ndarray:
+            run = tf.function(lambda x: behind(x, training=False), reduce_retracing=True)
+            return softmax(np.concatenate([run(x) for x in features.stream(images)]))
+
+        return cls(
+            rest,
+            training_pairs,
+            lambda: _figures(rest, validation, splits["validation"]),
+            probabilities,
+        )
+
+
+def predict_probabilities(model: keras.Model, images: Images, batch_size: int) -> np.ndarray:
+    """Returns class probabilities of every image, in order.
+
+    Args:
+        model: A classifier.
+        images: The images.
+        batch_size: Images a batch.
+
+    Returns:
+        float64 (n, n_classes), each row summing to 1.
+    """
+    batches = evaluation_batches(images, batch_size).map(
+        lambda batch: to_trunk_input(batch["image"]), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    return softmax(model.predict(batches, verbose=0))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ kept at depth 2's boundary, and those of depth 1 and 0 derived from them: one pa
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -89,10 +89,7 @@ class TrunkFeatures:
         changed = self._augment is not None and self._augment.enabled and view > 0
         change = (self._augment, self._seed, view) if changed else None
         stored = _open(self._folder, self._key(images, change))
-        if stored is None and self._engine is None:
-            sample = images.pixels[: min(2, len(images))].astype(np.float32)
-            self._engine = build_engine(self._frozen, self._engine_name, sample, self._say)
-            self._engine_name = self._engine.name  # another one is another file
+        if stored is None and self._running_engine(images):
             stored = _open(self._folder, self._key(images, change))
         if stored is None:
             key = self._key(images, change)
@@ -107,6 +104,26 @@ class TrunkFeatures:
             for begin in range(0, len(stored), _BATCH)
         ]
         return np.concatenate(derived)
+
+    def stream(self, images: Images) -> Iterator[np.ndarray]:
+        """Gives the features at depth 2's boundary in full precision, without keeping them.
+
+        Args:
+            images: The images.
+
+        Yields:
+            float32 (batch, *boundary at depth 2), in order.
+        """
+        engine = self._running_engine(images)
+        batches = evaluation_batches(images, engine.batch_size).as_numpy_iterator()
+        yield from engine.run(batch["image"].astype(np.float32) for batch in batches)
+
+    def _running_engine(self, images: Images) -> Engine:
+        if self._engine is None:
+            sample = images.pixels[: min(2, len(images))].astype(np.float32)
+            self._engine = build_engine(self._frozen, self._engine_name, sample, self._say)
+            self._engine_name = self._engine.name  # features of another engine are another file
+        return self._engine
 
     def _key(self, images: Images, change: object) -> str:
         digest = hashlib.sha256(

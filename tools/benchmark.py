@@ -1,0 +1,223 @@
+"""Times whole classification runs against plain Keras ``fit``, and prints the table of ratios.
+
+Run by hand, from the project's root::
+
+    python -m tools.benchmark --source PATH --weights efficientnetb0=FILE
+    python -m tools.benchmark --source PATH --weights efficientnetb0=FILE --study --depths
+
+The plain side is ``keras.Model.fit`` of the same model with the same optimizer, on images decoded
+beforehand into memory, validated after each epoch. It trains for ``--plain-epochs``; the rest of
+``--epochs`` is counted at the time that its epochs after the first took. Our side is the command
+itself, with an empty folder of features, and trains in full. The two take turns, each in a process
+of its own, so that whatever else the machine does hits both; the ratios hold on a busy machine,
+the seconds only on an idle one.
+"""
+
+import argparse
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADER = ("backbone", "depth", "what", "plain fit", "ours", "ratio")
+
+
+def plain_worker(settings: dict[str, Any]) -> None:
+    """Trains the plain way; prints seconds of each epoch, the seconds of the test, and the peak."""
+    sys.path.insert(0, str(ROOT))
+    from kerascxr.command_line import start_tensorflow
+
+    start_tensorflow()
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from kerascxr.config import ClassificationConfig, DataConfig
+    from kerascxr.data.images import to_trunk_input
+    from kerascxr.data.sources import open_source
+    from kerascxr.data.store import open_store
+    from kerascxr.models.classifier import build_classifier, fine_tune
+    from kerascxr.models.weights import load_weights
+    from kerascxr.training.fitting import build_optimizer
+    from kerascxr.training.inputs import read_splits
+    from kerascxr.training.learner import _standardize_by_images
+
+    config = ClassificationConfig(
+        backbone=settings["backbone"],
+        depth=settings["depth"],
+        data=DataConfig(source=settings["source"], stores=Path(settings["stores"])),
+    )
+    source = open_source(config.data.source, phantom_images=0, phantom_seed=0)
+    store = open_store(source, config.data.stores, lambda line: None)
+    splits = read_splits(config, store)
+    keras.utils.set_random_seed(0)
+    model = build_classifier(config.backbone, len(store.classes))
+    load_weights(model, config.backbone, settings["weights"])
+    fine_tune(model, config.depth, update_statistics=True)
+    _standardize_by_images(model, splits["train"], config)
+
+    def batches(name: str, shuffle: bool) -> tf.data.Dataset:
+        images = splits[name]
+        rows = tf.data.Dataset.from_tensor_slices((images.pixels, images.labels))
+        if shuffle:
+            rows = rows.shuffle(len(images), seed=0)
+        rows = rows.batch(config.batch_size)
+        return rows.map(
+            lambda pixels, label: (to_trunk_input(pixels), tf.one_hot(label, len(store.classes))),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        ).prefetch(tf.data.AUTOTUNE)
+
+    steps = -(-len(splits["train"]) // config.batch_size)
+    model.compile(
+        optimizer=build_optimizer(config.optimizer, settings["epochs"], steps),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=False,
+    )
+    seconds: list[float] = []
+
+    class Clock(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.started = time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):
+            seconds.append(time.perf_counter() - self.started)
+
+    model.fit(
+        batches("train", True),
+        validation_data=batches("validation", False),
+        epochs=settings["plain_epochs"],
+        callbacks=[Clock()],
+        verbose=0,
+    )
+    accuracy = np.asarray(model.evaluate(batches("test", False), verbose=0))[1]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"epochs": seconds, "peak": peak, "accuracy": float(accuracy)}))
+
+
+def run_plain(settings: dict[str, Any]) -> dict[str, float]:
+    """Returns seconds of an epoch and of a whole run, and the peak bytes, of the plain side."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "tools.benchmark", "--worker", json.dumps(settings)]
+    finished = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    wall = time.perf_counter() - started
+    given = json.loads(finished.stdout.splitlines()[-1])
+    later = given["epochs"][1:]
+    epoch = sum(later) / len(later)
+    missing = settings["epochs"] - len(given["epochs"])
+    return {"epoch": epoch, "whole": wall + missing * epoch, "peak": given["peak"]}
+
+
+def _timed(command: list[str], log: Path) -> tuple[float, int]:
+    """Runs a command; returns its wall seconds and its peak bytes.
+
+    Raises:
+        SystemExit: If it fails; its output is shown.
+    """
+    started = time.perf_counter()
+    with log.open("w") as file:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed:\n{log.read_text()[-3000:]}")
+    return time.perf_counter() - started, usage.ru_maxrss * 1024
+
+
+def run_ours(settings: dict[str, Any], work: Path) -> dict[str, float]:
+    """Returns the same of the command, with its features computed on the way."""
+    features = work / "features"
+    shutil.rmtree(features, ignore_errors=True)
+    command = [sys.executable, "train_cls.py", "--name", "ours", "--overwrite", "true"]
+    for key in ("backbone", "depth", "weights", "epochs"):
+        command += [f"--{key}", str(settings[key])]
+    command += ["--patience", str(settings["epochs"])]
+    command += ["--data.source", settings["source"], "--data.stores", settings["stores"]]
+    command += ["--data.features", str(features), "--runs", str(work)]
+    wall, peak = _timed(command, work / "log.txt")
+    log = (work / "classification" / "ours" / "log.txt").read_text(encoding="utf-8")
+    ends = [
+        datetime.fromisoformat(stamp).timestamp()
+        for stamp in re.findall(r"^(\S+ \S+)  epoch \d+/", log, re.MULTILINE)
+    ]
+    return {"epoch": (ends[-1] - ends[0]) / (len(ends) - 1), "whole": wall, "peak": peak}
+
+
+def run_study(arguments: argparse.Namespace, stores: Path, work: Path) -> float:
+    """Returns the wall seconds of the six classifiers by the study command."""
+    command = [sys.executable, "-m", "kerascxr", "study", "--unet", "null"]
+    command += ["--data.source", arguments.source, "--data.stores", str(stores)]
+    command += ["--data.features", str(work / "study-features"), "--runs", str(work / "study")]
+    command += ["--classifier.epochs", str(arguments.epochs)]
+    command += ["--classifier.patience", str(arguments.epochs)]
+    for name, weights in arguments.weights.items():
+        command += [f"--weights.{name}", weights]
+    return _timed(command, work / "study.txt")[0]
+
+
+def main() -> None:
+    """Runs both sides and prints the table as Markdown, a line as soon as it is known."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--source", help="a source with classes")
+    parser.add_argument("--weights", action="append", default=[], metavar="BACKBONE=WEIGHTS")
+    parser.add_argument("--backbones", nargs="+", default=["efficientnetb0", "shufflenetv2"])
+    parser.add_argument("--depths", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--plain-epochs", type=int, default=3)
+    parser.add_argument("--study", action="store_true", help="also time the whole study command")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        plain_worker(json.loads(arguments.worker))
+        return
+    if not arguments.source:
+        parser.error("--source must name a source with classes")
+    arguments.weights = dict(item.split("=", 1) for item in arguments.weights)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        stores = work / "stores"
+        ingest = [sys.executable, "-m", "kerascxr", "data", "--source", arguments.source]
+        _timed([*ingest, "--stores", str(stores)], work / "log.txt")
+        print("| " + " | ".join(HEADER) + " |\n|---|---|---|---:|---:|---:|", flush=True)
+        plain_total = 0.0
+        for backbone in arguments.backbones:
+            for depth in arguments.depths:
+                settings = {
+                    "backbone": backbone,
+                    "depth": depth,
+                    "weights": arguments.weights.get(backbone, "none"),
+                    "source": arguments.source,
+                    "stores": str(stores),
+                    "epochs": arguments.epochs,
+                    "plain_epochs": arguments.plain_epochs,
+                }
+                plain, ours = run_plain(settings), run_ours(settings, work)
+                plain_total += plain["whole"]
+                for what, key, scale, unit in (
+                    ("one epoch", "epoch", 1, "s"),
+                    (f"a run of {arguments.epochs} epochs", "whole", 1, "s"),
+                    ("peak memory", "peak", 2**-30, "GiB"),
+                ):
+                    print(
+                        f"| {backbone} | {depth} | {what} | {plain[key] * scale:.2f} {unit} | "
+                        f"{ours[key] * scale:.2f} {unit} | {plain[key] / ours[key]:.1f} |",
+                        flush=True,
+                    )
+        if arguments.study:
+            seconds = run_study(arguments, stores, work)
+            print(
+                f"| all | all | the study's classifiers | {plain_total:.0f} s | {seconds:.0f} s | "
+                f"{plain_total / seconds:.1f} |"
+            )
+
+
+if __name__ == "__main__":
+    main()
