@@ -24,9 +24,9 @@ Arrays = dict[str, list[np.ndarray]]
 """Layer names to arrays in the order of ``layer.weights``."""
 
 _LOUD = (
-    "RANDOM WEIGHTS, not {} ({}). Results will be far below a pretrained network's, at depth 0 to 2 "
-    "hardly better than chance: frozen random layers tell the head little. Give a file's path with "
-    "--weights PATH, or train everything with --depth all."
+    "RANDOM WEIGHTS, not {} ({}). Results will be far below a pretrained network's, and at depth 0 "
+    "to 2 hardly better than chance: frozen random layers tell the head little. Give a file's path "
+    "with --weights PATH, or train everything with --depth all."
 )
 
 _MAX_BYTES = 1 << 30  # of all the arrays in one file
