@@ -7,8 +7,8 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from kerascxr.command_line import report, start_tensorflow
-from kerascxr.config import DataConfig
-from kerascxr.parsing import parse_with
+from kerascxr.config import DataConfig, StudyConfig
+from kerascxr.parsing import parse_config, parse_with
 
 
 def _evaluate(argv: Sequence[str], prog: str) -> None:
@@ -40,7 +40,33 @@ def _data(argv: Sequence[str], prog: str) -> None:
     open_store(source, values.stores)
 
 
-VERBS: dict[str, Callable[[Sequence[str], str], None]] = {"data": _data, "evaluate": _evaluate}
+def _report(argv: Sequence[str], prog: str) -> None:
+    """Make one page, and tables, of finished runs: report RUNS... --to FOLDER."""
+    parser = ArgumentParser(prog=prog, description=_report.__doc__, exit_on_error=False)
+    parser.add_argument("runs", type=Path, nargs="+", help="Run folders, or folders of them.")
+    parser.add_argument("--to", type=Path, default=Path("report"), help="Folder of the report.")
+    values = parse_with(parser, argv)
+    from kerascxr.report.page import write_report
+    from kerascxr.report.runs import find_runs
+
+    print(f"Written: {write_report(find_runs(values.runs), values.to)}")
+
+
+def _study(argv: Sequence[str], prog: str) -> int:
+    """Train six classifiers and the U-Net, then report: study [--config configs/study.yaml]."""
+    config = parse_config(StudyConfig, argv, prog)
+    start_tensorflow()
+    from kerascxr.training.study import run_study
+
+    return 0 if run_study(config) else 1
+
+
+VERBS: dict[str, Callable[[Sequence[str], str], int | None]] = {
+    "data": _data,
+    "evaluate": _evaluate,
+    "report": _report,
+    "study": _study,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,12 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in VERBS:
         return report(prog, ValueError(f"unknown verb {name!r}. Known: {', '.join(VERBS)}."), 2)
     try:
-        VERBS[name](arguments[1:], f"{prog} {name}")
+        return VERBS[name](arguments[1:], f"{prog} {name}") or 0
     except KeyboardInterrupt:
         return 130
     except (ValueError, OSError) as error:
         return report(f"{prog} {name}", error, 2)
-    return 0
 
 
 if __name__ == "__main__":

@@ -340,3 +340,57 @@ def _check_training(config: Any) -> None:
 
 
 TrainingConfig = ClassificationConfig | SegmentationConfig
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Train a classifier for each backbone and depth, and a U-Net; then report on all of them.
+
+    Attributes:
+        backbones: Backbones, each trained at each depth.
+        depths: Depths.
+        weights: A backbone's weights, as --weights.efficientnetb0 PATH; "auto" for the others.
+        segmentation: Whether the U-Net is trained too, "on" or "off".
+        runs: Folder of the study: its run folders and report/.
+        overwrite: Whether runs with other settings are replaced; finished ones of the same
+            settings are kept in any case.
+        classifier: What the classifiers share.
+        unet: The U-Net; where its own data.source is "auto", it takes the study's images.
+        data: Images of the classifiers, and where stores and features lie.
+        split: Folds.
+        runtime: Machine.
+    """
+
+    backbones: tuple[str, ...] = ("shufflenetv2", "efficientnetb0")
+    depths: tuple[Depth, ...] = (0, 1, 2)
+    weights: dict[str, str] = field(default_factory=dict)
+    segmentation: Literal["on", "off"] = "on"
+    runs: Path = Path("runs/study")
+    overwrite: bool = False
+    classifier: ClassificationConfig = field(default_factory=ClassificationConfig)
+    unet: SegmentationConfig = field(default_factory=SegmentationConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def __post_init__(self):
+        for name in ("backbones", "depths"):
+            values = getattr(self, name)
+            _check(
+                len(values) > 0 and len(set(values)) == len(values),
+                f"{name} must be different ones, at least one",
+                **{name: values},
+            )
+        unknown = sorted(set(self.weights) - set(self.backbones))
+        _check(not unknown, "weights must be of the study's backbones", weights=unknown)
+        for part, given, names in (
+            ("classifier", self.classifier, ("backbone", "depth", "weights", "data")),
+            ("unet", self.unet, ()),
+        ):
+            default = type(given)()
+            for name in (*names, "name", "runs", "overwrite", "split", "runtime"):
+                _check(
+                    getattr(given, name) == getattr(default, name),
+                    f"{part}.{name} must be left out: the study sets it",
+                    **{name: getattr(given, name)},
+                )

@@ -41,9 +41,26 @@ class RunFolder:
             ValueError: If the folder holds a run with other settings and ``overwrite`` is off.
         """
         folder = cls(Path(config.runs) / task / (config.name or name))
-        stored = folder.path / "config.yaml"
         if config.overwrite and folder.path.exists():
             shutil.rmtree(folder.path)
+        cls.check(config, folder.path)
+        write_text(folder.path / "config.yaml", to_yaml(config))
+        for half_written in folder.path.rglob(".partial-*"):  # a killed process left them
+            half_written.unlink()
+        return folder
+
+    @staticmethod
+    def check(config: Any, path: Path) -> None:
+        """Checks that a folder is free for a run, or holds the same one.
+
+        Args:
+            config: The run's config.
+            path: The folder.
+
+        Raises:
+            ValueError: If the folder holds a run with other settings, or other things.
+        """
+        stored = path / "config.yaml"
         if stored.exists():
             old = _flat_identity(yaml.safe_load(stored.read_text(encoding="utf-8")), type(config))
             new = identity(config)
@@ -51,18 +68,14 @@ class RunFolder:
             if differing:
                 changes = ", ".join(f"{key}: {old.get(key)} -> {new[key]}" for key in differing[:4])
                 raise ValueError(
-                    f"{folder.path} holds a run with other settings ({changes}). "
+                    f"{path} holds a run with other settings ({changes}). "
                     "Give this one another --name, or replace it with --overwrite true."
                 )
-        elif folder.path.exists() and any(folder.path.iterdir()):
+        elif path.exists() and any(path.iterdir()):
             raise ValueError(
-                f"{folder.path} must be a run folder or not there. It has files but no "
+                f"{path} must be a run folder or not there. It has files but no "
                 "config.yaml; give the run another --name or move them."
             )
-        write_text(stored, to_yaml(config))
-        for half_written in folder.path.rglob(".partial-*"):  # a killed process left them
-            half_written.unlink()
-        return folder
 
     @property
     def finished(self) -> bool:

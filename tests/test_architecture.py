@@ -20,6 +20,7 @@ WITHOUT_TENSORFLOW = (
     "kerascxr.data.folds",
     "kerascxr.evaluation.classification",
     "kerascxr.evaluation.segmentation",
+    "kerascxr.report.page",
     "kerascxr.report.tables",
     "kerascxr.report.classification_figures",
     "kerascxr.report.segmentation_figures",

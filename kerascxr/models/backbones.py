@@ -62,7 +62,8 @@ class Backbone:
 def _shufflenet(width: float, file_name: str, digest: str) -> Backbone:
     return Backbone(
         name=f"shufflenetv2_x{width:.1f}".replace(".", "_"),
-        study_name="ShuffleNetV2",
+        # Its x0.5 has the parameters of x1.0, which therefore bears its name.
+        study_name="ShuffleNetV2" if width == 1.0 else f"ShuffleNetV2 x{width}",
         build=partial(build_shufflenet_v2, width),
         image_size=(224, 224),
         last_convolution=("conv5",),

@@ -138,8 +138,8 @@ def training_curves(
         known = ", ".join(dict.fromkeys(key for row in history for key in row))
         raise ValueError(f"what must be one of the history's columns: {known}. Got what={what!r}.")
     epochs = np.array([int(row["epoch"]) for row in history])
-    training = np.array([_finite(row.get(what)) for row in history])
-    validation = np.array([_finite(row.get(f"val_{what}")) for row in history])
+    training = np.array([finite(row.get(what)) for row in history])
+    validation = np.array([finite(row.get(f"val_{what}")) for row in history])
 
     with house_style():
         figure = Figure(figsize=(WIDTH_INCHES, 3.4), layout="constrained")
@@ -172,7 +172,7 @@ def training_curves(
         return save(figure, path)
 
 
-def _finite(value: Any) -> float:
+def finite(value: Any) -> float:
     """Returns a float, NaN for whatever is missing or not finite."""
     try:
         number = float(value)

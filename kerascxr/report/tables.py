@@ -159,6 +159,41 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     )
 
 
+def latex_table(table: Table, label: str) -> str:
+    """Formats a table for LaTeX, with the booktabs package.
+
+    Args:
+        table: The table; its title is the caption.
+        label: What the text refers to it by.
+
+    Returns:
+        A ``table`` environment.
+    """
+    cells, right = _cells(table.header, table.rows)
+    lines = [" & ".join(map(_latex_escaped, line)) + r" \\" for line in cells]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{_latex_escaped(table.title)}}}",
+            rf"  \label{{{label}}}",
+            rf"  \begin{{tabular}}{{{''.join('r' if one else 'l' for one in right)}}}",
+            r"    \toprule",
+            f"    {lines[0]}",
+            r"    \midrule",
+            *(f"    {line}" for line in lines[1:]),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def table_cells(table: Table) -> tuple[list[list[str]], list[bool]]:
+    """Returns a table's cells as text, header first, and which columns go to the right."""
+    return _cells(table.header, table.rows)
+
+
 def metrics_text(metrics: Mapping[str, Any]) -> str:
     """Formats a metric dictionary for the terminal; see ``metric_tables``."""
     return "\n\n".join(
@@ -245,6 +280,21 @@ def _escaped(text: str) -> str:
     for letter in "\\|`*_<":
         text = text.replace(letter, "\\" + letter)
     return text
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    NOTHING: "--",
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+}
+
+
+def _latex_escaped(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
 def _plain(value: Any) -> str:

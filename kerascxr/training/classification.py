@@ -24,7 +24,7 @@ from kerascxr.models.classifier import build_classifier, fine_tune
 from kerascxr.models.parameters import format_parameter_table, parameter_summary
 from kerascxr.models.weights import load_weights
 from kerascxr.names import look_up
-from kerascxr.report import classification_figures, figures
+from kerascxr.report import classification_figures, data_figures, figures
 from kerascxr.report.tables import csv_text, metrics_markdown, metrics_text
 from kerascxr.run_folder import RunFolder
 from kerascxr.training.fitting import fit
@@ -34,6 +34,7 @@ from kerascxr.training.runtime import environment, set_up
 
 _SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy", "val_f1", "val_auc")
 _SAMPLES = 12
+_SAMPLES_OF_CLASS = 6
 
 
 def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
@@ -121,10 +122,22 @@ def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
                 best_epoch=metrics["best_epoch"],
                 title=f"{title}: {what}",
             )
+    with folder.figure("data_samples") as path:
+        data_figures.class_samples(_samples_by_class(splits["train"]), path)
     write_test(folder, metrics, splits["test"], probabilities, store.classes)
     folder.write_json("timing.json", {"seconds": time.perf_counter() - started})
     folder.finish()
     return metrics
+
+
+def _samples_by_class(images: Images) -> dict[str, list[np.ndarray]]:
+    """Returns some images of each class, spread over the set."""
+    samples = {}
+    for label, name in enumerate(images.classes):
+        members = np.flatnonzero(images.labels == label)
+        chosen = members[np.linspace(0, len(members) - 1, _SAMPLES_OF_CLASS).astype(np.int64)]
+        samples[name] = [images.pixels[index, ..., 0] for index in chosen]
+    return samples
 
 
 def _without_time(row: dict[str, float]) -> dict[str, float]:

@@ -1,0 +1,377 @@
+"""What the report says, in sections of text, tables and figures; not how that looks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kerascxr.report import reference
+from kerascxr.report.runs import Run
+from kerascxr.report.tables import Table, format_value
+
+LIMITS = (
+    "Research, not diagnosis. In the radiography database class is nearly source (Lung_Opacity is "
+    "all RSNA, Viral Pneumonia all paediatric), so a high score need not mean that a model has "
+    "seen disease. Figures of one seed on a few hundred test images are good to about two points."
+)
+
+_PARAMETER_HEADER = [
+    "model",
+    "total",
+    "trainable",
+    "non-trainable",
+    "input MB",
+    "forward/backward MB",
+    "params MB",
+    "estimated total MB",
+]
+_STUDY = "the reference study"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture.
+
+    Attributes:
+        path: The PNG.
+        name: A file name without suffix that no other figure of the report has.
+        alt: What it shows, for who cannot see it.
+        caption: What stands below it.
+        wide: Whether it takes the page's whole width.
+    """
+
+    path: Path
+    name: str
+    alt: str
+    caption: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Tabulated:
+    """A table and how it is shown.
+
+    Attributes:
+        table: The table; its title stands above it.
+        label: A short name that no other table of the report has.
+        note: What stands below it.
+        muted: Indices of rows that are not ours.
+    """
+
+    table: Table
+    label: str
+    note: str = ""
+    muted: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report with a heading.
+
+    Attributes:
+        title: The heading.
+        blocks: Paragraphs (str), tables and figures, in order.
+        level: 2 for a section, 3 for one inside the section before.
+    """
+
+    title: str
+    blocks: list[str | Tabulated | Figure] = field(default_factory=list)
+    level: int = 2
+
+
+def sections(runs: Sequence[Run], curves: Path | None) -> list[Section]:
+    """Lays out the report.
+
+    Args:
+        runs: Finished runs.
+        curves: The figure of all classifiers' curves, where there are classifiers.
+
+    Returns:
+        The sections, in order.
+    """
+    classifiers = [run for run in runs if run.task == "classification"]
+    segmenters = [run for run in runs if run.task == "segmentation"]
+    parts = []
+    if classifiers:
+        parts.append(_results(classifiers))
+    parts += _data(runs)
+    if classifiers:
+        parts.append(_parameters(classifiers))
+        assert curves is not None
+        parts.append(_curves(classifiers, curves))
+        for number, run in enumerate(classifiers, 1):
+            parts.append(_classifier(run, number))
+    for number, run in enumerate(segmenters, 1):
+        parts += _segmenter(run, number)
+    parts.append(_provenance(runs))
+    return parts
+
+
+def describe_data(run: Run) -> str:
+    """Says in a few words what a run's images are, and whether they are the study's."""
+    fingerprint = run.environment["data_fingerprint"]
+    n = fingerprint["images"]
+    if run.source.startswith("phantom"):
+        return f"{n:,} drawn images"
+    if set(fingerprint["classes"]) == set(reference.CLASSES):
+        whole = n == reference.N_IMAGES
+        return f"{n:,} images" if whole else f"subset: {n:,} of {reference.N_IMAGES:,} images"
+    return f"other data: {n:,} images"
+
+
+def describe_weights(run: Run) -> str:
+    """Says in a few words where a run's trunk weights came from."""
+    weights = run.environment["weights"]
+    kind = weights["kind"]
+    return {"imagenet": "ImageNet", "none": "random"}.get(kind, f"file {weights['description']}")
+
+
+def _is_like_the_study(run: Run) -> bool:
+    images = run.environment["data_fingerprint"]["images"]
+    return images == reference.N_IMAGES and run.environment["weights"]["kind"] == "imagenet"
+
+
+def _results(runs: Sequence[Run]) -> Section:
+    header = ["model", "accuracy", "F1", "precision", "recall", "AUC", "images", "trunk weights"]
+    rows: list[list[Any]] = []
+    muted = set()
+    for run in runs:
+        test = run.metrics["test"]
+        figures = [test[measure] for measure in reference.MEASURES]
+        rows.append([run.name, *figures, describe_data(run), describe_weights(run)])
+        study = reference.METRICS.get((run.metrics["backbone"], run.metrics["depth"]))
+        if study:
+            muted.add(len(rows))
+            rows.append([_STUDY, *study, f"{reference.N_IMAGES:,} images", "ImageNet"])
+    counts = sorted({run.metrics["test"]["n"] for run in runs})
+    note = (
+        f"On the test folds: {' or '.join(f'{count:,}' for count in counts)} images that no "
+        "training or choice of epoch has seen. F1, precision, recall and AUC are means over the "
+        "classes."
+    )
+    blocks: list[str | Tabulated | Figure] = []
+    if muted and not all(map(_is_like_the_study, runs)):
+        blocks.append(
+            "Mind the last two columns: the reference study trained on the whole database from "
+            "ImageNet weights. A row with other images or other weights is another experiment, "
+            "and its distance from the study's row says nothing about either."
+        )
+    table = Table("Test metrics", header, rows)
+    blocks.append(Tabulated(table, "metrics", note, frozenset(muted)))
+    return Section("Classification: results", blocks)
+
+
+def _data(runs: Sequence[Run]) -> list[Section]:
+    parts: list[Section] = []
+    seen = set()
+    for run in runs:
+        fingerprint = run.environment["data_fingerprint"]
+        images = run.metrics["data"]["images"]
+        key = (fingerprint["digest"], *images.values())
+        if key in seen:
+            continue
+        seen.add(key)
+        rows = [
+            [
+                name,
+                item["images"],
+                item["groups"],
+                "×".join(str(item[side][1]) for side in ("height", "width")),
+                f"{item['mean_grey']:.0f} ± {item['deviation_grey']:.0f}",
+                item["exact_duplicates"],
+                item["near_duplicates"],
+                sum(count for state, count in item["masks"].items() if state != "none"),
+            ]
+            for name, item in fingerprint["classes"].items()
+        ]
+        header = ["class", "images", "groups", "median size", "grey"]
+        header += ["exact duplicates", "near-duplicates", "masks"]
+        number = len(parts) + 1
+        split = ", ".join(f"{count:,} {name}" for name, count in images.items())
+        note = (
+            f"Split: {split}; images of one group (near-duplicates, or one patient where the "
+            f"source says so) are on one side. {fingerprint['set_aside']:,} files were set aside. "
+            f"Fingerprint {fingerprint['digest'][:12]}."
+        )
+        blocks: list[str | Tabulated | Figure] = [
+            Tabulated(Table("Images by class", header, rows), f"data-{number}", note)
+        ]
+        samples = run.figure("data_samples")
+        if samples:
+            names = ", ".join(fingerprint["classes"])
+            blocks.append(
+                Figure(
+                    samples,
+                    f"data-{number}-samples",
+                    f"Sample training images, a row for each class: {names}.",
+                    "Training images as the model gets them, before random changes.",
+                    wide=True,
+                )
+            )
+        parts.append(Section(f"Data: {run.source}", blocks))
+    return parts
+
+
+def _parameter_cells(run: Run) -> list[Any]:
+    parameters = run.metrics["parameters"]
+    sizes = ("input_mb", "forward_backward_mb", "params_mb", "estimated_total_mb")
+    return [
+        run.name,
+        *(parameters[name] for name in ("total", "trainable", "non_trainable")),
+        *(f"{parameters[name]:.2f}" for name in sizes),
+    ]
+
+
+def _parameters(runs: Sequence[Run]) -> Section:
+    agreeing, known = 0, 0
+    for run in runs:
+        study = reference.PARAMETERS.get((run.metrics["backbone"], run.metrics["depth"]))
+        parameters = run.metrics["parameters"]
+        known += study is not None
+        agreeing += study == tuple(
+            parameters[name] for name in ("total", "trainable", "non_trainable")
+        )
+    note = "BatchNorm statistics and constants of normalisation are not counted. "
+    if known:
+        note += f"{agreeing} of {known} rows have exactly the reference study's counts."
+    table = Table(
+        "Parameters, and memory for one image", _PARAMETER_HEADER, [*map(_parameter_cells, runs)]
+    )
+    return Section("Models", [Tabulated(table, "parameters", note)])
+
+
+def _curves(runs: Sequence[Run], path: Path) -> Section:
+    ends = "; ".join(
+        f"{run.name}: validation accuracy {run.history[-1]['val_accuracy']:.3f} and loss "
+        f"{run.history[-1]['val_loss']:.3f} after epoch {len(run.history)}"
+        for run in runs
+    )
+    figure = Figure(
+        path,
+        "curves",
+        f"Four panels over epochs: training and validation accuracy and loss. {ends}.",
+        "All models together. Colour tells the depth, line style the backbone.",
+        wide=True,
+    )
+    return Section("Learning curves", [figure])
+
+
+def _classifier(run: Run, number: int) -> Section:
+    test, best = run.metrics["test"], run.metrics["best_epoch"]
+    alts = {
+        "accuracy": f"Accuracy over epochs in training and validation; best epoch {best}.",
+        "loss": f"Loss over epochs in training and validation; best epoch {best}.",
+        "confusion_matrix": "Confusion matrix. "
+        + "; ".join(
+            f"of {sum(row)} {name}, {row[index]} recognised"
+            for index, (name, row) in enumerate(
+                zip(test["classes"], test["confusion_matrix"], strict=True)
+            )
+        )
+        + ".",
+        "roc_and_precision_recall": "ROC and precision-recall curves by class. AUC: "
+        + ", ".join(
+            f"{name} {row['auc']:.3f}" for name, row in test["per_class"].items() if row["auc"]
+        )
+        + ".",
+        "sample_predictions": "Test images with predicted class and confidence.",
+    }
+    captions = {
+        "accuracy": "Accuracy",
+        "loss": "Loss",
+        "confusion_matrix": "Confusion matrix of the test",
+        "roc_and_precision_recall": "ROC and precision-recall curves of the test",
+        "sample_predictions": "Sample predictions of the test",
+    }
+    figures = _figures(run, f"classifier-{number}", alts, captions)
+    rows = [[name, *row.values()] for name, row in test["per_class"].items()]
+    header = ["class", *(_MEASURES.get(key, key) for key in next(iter(test["per_class"].values())))]
+    table = Tabulated(Table("By class", header, rows), f"classes-{number}")
+    return Section(run.name, [table, *figures], level=3)
+
+
+_MEASURES = {"f1": "F1", "auc": "AUC", "support": "images"}
+
+
+def _segmenter(run: Run, number: int) -> list[Section]:
+    test, tidied = run.metrics["test"], run.metrics["test_two_largest_components"]
+    rows = [
+        [name, *(_mean(of, key) for key in ("dice", "iou", "hd95", "assd")), of["pooled_dice"]]
+        for name, of in (("as predicted", test), ("two largest components", tidied))
+    ]
+    header = ["prediction", "Dice", "IoU", "HD95 (pixels)", "ASSD (pixels)", "pooled Dice"]
+    note = (
+        f"{test['n']:,} test images; mean ± standard deviation over images. Threshold "
+        f"{run.metrics['threshold']}, chosen on validation. Two empty masks count as Dice 1: "
+        f"{test['empty_pairs']} such pairs. {describe_data(run)}."
+    )
+    stages = Table("Stages", ["stage", "channels", "output size", "operation"], [])
+    blocks: list[str | Tabulated | Figure] = [
+        Tabulated(Table("Test metrics", header, rows), f"unet-{number}", note)
+    ]
+    cells = run.metrics.get("stages")
+    if cells:
+        headings = ["stage", "channels", "output size", "operation", "parameters"]
+        stages = Table("Stages", headings[: len(cells[0])], cells)
+        parameters = _parameter_cells(run)
+        blocks.append(
+            Tabulated(
+                stages,
+                f"unet-{number}-stages",
+                f"{parameters[1]:,} parameters, moving statistics aside.",
+            )
+        )
+    alts = {
+        "loss": f"Loss over epochs at full size; best epoch {run.metrics['best_epoch']}.",
+        "dice": f"Dice over epochs at full size; best epoch {run.metrics['best_epoch']}.",
+        "sample_predictions": "Best, median and worst test image: image, true mask, predicted "
+        "mask, and where the two disagree.",
+    }
+    captions = {"loss": "Loss", "dice": "Dice"}
+    captions["sample_predictions"] = "Best, median and worst prediction of the test"
+    if run.coarse_history:
+        end = run.coarse_history[-1]
+        blocks.append(
+            f"Trained for {len(run.coarse_history)} epochs at half the size first, to a "
+            f"validation Dice of {end['val_dice']:.4f}; the curves show what followed."
+        )
+    figures = _figures(run, f"unet-{number}", alts, captions)
+    return [Section(f"Segmentation: {run.name}", [*blocks, *figures])]
+
+
+def _mean(of: dict[str, Any], key: str) -> str:
+    return f"{format_value(of[key])} ± {format_value(of[f'{key}_std'])}"
+
+
+def _figures(run: Run, prefix: str, alts: dict[str, str], captions: dict[str, str]) -> list[Figure]:
+    found = {name: run.figure(name) for name in alts}
+    return [
+        Figure(
+            path,
+            f"{prefix}-{name}",
+            f"{run.name}. {alts[name]}",
+            captions[name],
+            wide=name == "sample_predictions",
+        )
+        for name, path in found.items()
+        if path
+    ]
+
+
+def _provenance(runs: Sequence[Run]) -> Section:
+    rows = [
+        [
+            run.name,
+            run.environment["seed"],
+            f"{run.metrics['epochs']} (best {run.metrics['best_epoch']})",
+            f"{run.seconds / 60:.1f}",
+            ", ".join(run.environment["devices"]),
+            run.environment["precision"],
+            run.environment["packages"]["tensorflow"],
+            run.environment["packages"]["keras"],
+        ]
+        for run in runs
+    ]
+    header = ["run", "seed", "epochs", "minutes", "device", "precision", "TensorFlow", "Keras"]
+    table = Tabulated(Table("Runs", header, rows), "runs", "Minutes of the last start to the end.")
+    return Section("How it was made", [table, LIMITS])

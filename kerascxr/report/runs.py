@@ -1,0 +1,126 @@
+"""Finished runs, read back from their folders."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run folder says.
+
+    Attributes:
+        path: The folder.
+        metrics: metrics.json.
+        history: history.json, one dict an epoch.
+        coarse_history: coarse_history.json of a U-Net that began at half the size, else [].
+        environment: environment.json.
+        config: config.yaml.
+        seconds: How long it took.
+        name: Its name for people, e.g. "EfficientNet-B0, depth 1".
+    """
+
+    path: Path
+    metrics: dict[str, Any]
+    history: list[dict[str, Any]]
+    coarse_history: list[dict[str, Any]]
+    environment: dict[str, Any]
+    config: dict[str, Any]
+    seconds: float
+    name: str
+
+    @property
+    def task(self) -> str:
+        """Returns "classification" or "segmentation"."""
+        return self.metrics["task"]
+
+    @property
+    def source(self) -> str:
+        """Returns the name of the run's images, without the digest of where they lay."""
+        return re.sub(r"-[0-9a-f]{8}$", "", self.metrics["data"]["source"])
+
+    def figure(self, name: str) -> Path | None:
+        """Returns figures/<name>.png, or None where the run has none."""
+        path = self.path / "figures" / f"{name}.png"
+        return path if path.exists() else None
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """Returns the finished run folders among and below some folders, sorted, each once.
+
+    Raises:
+        ValueError: If a folder does not exist or holds no finished run.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            raise ValueError(f"runs must be folders. Got {path}, which is none.")
+        below = sorted(
+            done.parent
+            for done in path.rglob("DONE")
+            if "external" not in done.relative_to(path).parts
+        )
+        if not below:
+            raise ValueError(
+                f"{path} must hold a finished run (one with a DONE in its folder). Got none."
+            )
+        found += [run for run in below if run not in found]
+    return found
+
+
+def read_run(path: Path) -> Run:
+    """Reads a finished run.
+
+    Raises:
+        ValueError: If a file is missing or damaged.
+    """
+
+    def read(name: str, otherwise: Any = None) -> Any:
+        file = path / name
+        if otherwise is not None and not file.exists():
+            return otherwise
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{file} must be a finished run's. It cannot be read ({error}); train again with "
+                "--overwrite true."
+            ) from None
+
+    if not (path / "DONE").exists():
+        raise ValueError(f"{path} must be the folder of a finished run. It has no DONE.")
+    config = path / "config.yaml"
+    metrics = read("metrics.json")
+    return Run(
+        path=path,
+        metrics=metrics,
+        history=read("history.json"),
+        coarse_history=read("coarse_history.json", []),
+        environment=read("environment.json"),
+        config=yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else {},
+        seconds=read("timing.json", {}).get("seconds", 0.0),
+        name=metrics["title"],
+    )
+
+
+def read_runs(paths: Sequence[Path]) -> list[Run]:
+    """Reads finished runs: classifiers first, in the order of their names.
+
+    Runs of the same name are told apart by their folders.
+
+    Raises:
+        ValueError: If a file is missing or damaged.
+    """
+    runs = [read_run(path) for path in paths]
+    often = {name for name, count in Counter(run.name for run in runs).items() if count > 1}
+    runs = [
+        replace(run, name=f"{run.name} ({run.path.name})") if run.name in often else run
+        for run in runs
+    ]
+    return sorted(runs, key=lambda run: (run.task, run.name, str(run.path)))

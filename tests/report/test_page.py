@@ -1,0 +1,280 @@
+"""The report: from run folders alone, complete, self-contained, and written whole or not at all."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from kerascxr import __main__ as verbs
+from kerascxr.evaluation import classification, segmentation
+from kerascxr.report import figures, page, reference
+from kerascxr.report.runs import find_runs, read_runs
+
+CLASSES = list(reference.CLASSES)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FIGURES = {
+    "classification": [
+        *("accuracy", "loss", "confusion_matrix", "roc_and_precision_recall"),
+        *("sample_predictions", "data_samples"),
+    ],
+    "segmentation": ["loss", "dice", "sample_predictions"],
+}
+
+
+def write_run(path, task, title, images=3050, weights="file", **metrics):
+    """Writes what a finished run holds, with figures that are small curves."""
+    path.mkdir(parents=True)
+    key = "dice" if task == "segmentation" else "accuracy"
+    history = [
+        {"epoch": epoch, "loss": 1 / epoch, "val_loss": 1.1 / epoch, key: 0.5, f"val_{key}": 0.6}
+        for epoch in (1, 2, 3)
+    ]
+    parameters = dict.fromkeys(("total", "trainable", "non_trainable"), 1234567)
+    sizes = ("input_mb", "forward_backward_mb", "params_mb", "estimated_total_mb")
+    per_class = {
+        "images": images // 4,
+        "groups": 10,
+        "height": [224] * 3,
+        "width": [299] * 3,
+        "mean_grey": 130.2,
+        "deviation_grey": 55.0,
+        "exact_duplicates": 3,
+        "near_duplicates": 7,
+        "masks": {"none": 1, "ok": 9},
+    }
+    files = {
+        "metrics.json": {
+            "task": task,
+            "title": title,
+            "parameters": parameters | dict.fromkeys(sizes, 1.5),
+            "data": {
+                "source": "some <set> & more-0123abcd",
+                "fingerprint": "ab" * 32,
+                "images": {"train": 2134, "validation": 458, "test": 458},
+            },
+            "best_epoch": 2,
+            "epochs": 3,
+            **metrics,
+        },
+        "history.json": history,
+        "environment.json": {
+            "data_fingerprint": {
+                "digest": "ab" * 32,
+                "images": images,
+                "set_aside": 2,
+                "classes": dict.fromkeys(CLASSES, per_class),
+            },
+            "weights": {"kind": weights, "description": "trunk.h5"},
+            "seed": 0,
+            "devices": ["CPU (2 cores)"],
+            "precision": "float32",
+            "packages": {"tensorflow": "2", "keras": "3"},
+        },
+        "timing.json": {"seconds": 90.0},
+    }
+    for name, value in files.items():
+        (path / name).write_text(json.dumps(value))
+    (path / "figures").mkdir()
+    for name in FIGURES[task]:
+        figures.training_curves(history, path / "figures" / f"{name}.png", what="loss", title=name)
+    (path / "DONE").touch()
+    return path
+
+
+def classifier(path, depth, **options):
+    truth = np.arange(40) % 4
+    probabilities = np.random.default_rng(depth).dirichlet(np.ones(4), 40)
+    probabilities[np.arange(40), truth] += 1
+    test = classification.evaluate(truth, probabilities / 2, CLASSES)
+    title = f"EfficientNet-B0, depth {depth}"
+    more = {"backbone": "efficientnetb0", "depth": depth, "test": test}
+    return write_run(path, "classification", title, **more, **options)
+
+
+def segmenter(path):
+    masks = np.zeros((2, 8, 8), bool)
+    masks[:, 2:6, 2:6] = True
+    rows = [{"name": "a"} | segmentation.score_image(mask, mask) for mask in masks]
+    test = segmentation.summarise(rows)
+    more = {"test": test, "test_two_largest_components": test, "threshold": 0.5}
+    stages = [["encoder1", 16, "256x256", "conv 3x3 twice", 2464]]
+    return write_run(path, "segmentation", "U-Net, 16 base filters", stages=stages, **more)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for depth in (0, 1):
+        classifier(folder / "classification" / f"depth{depth}", depth)
+    segmenter(folder / "segmentation" / "unet")
+    (folder / "segmentation" / "unet" / "external" / "other").mkdir(parents=True)
+    (folder / "segmentation" / "unet" / "external" / "other" / "DONE").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(runs, tmp_path_factory):
+    to = tmp_path_factory.mktemp("out") / "report"
+    assert verbs.main(["report", str(runs), "--to", str(to)]) == 0
+    return to
+
+
+class Seen(HTMLParser):
+    """Collects what a page is made of."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.images, self.links, self.ids, self.headings, self.outside = [], [], set(), [], []
+        self._heading = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids.add(given.get("id"))
+        if tag == "img":
+            self.images.append(given)
+        if tag == "a":
+            self.links.append(given["href"])
+        self._heading = tag in ("h2", "h3", "caption")
+        for name in ("src", "href", "srcset", "data", "action"):
+            if name in given and not given[name].startswith(("data:", "#")):
+                self.outside.append(given[name])
+
+    def handle_data(self, data):
+        if self._heading:
+            self.headings.append(data)
+            self._heading = False
+
+
+def test_every_figure_and_table_is_there(report):
+    seen = Seen((report / "index.html").read_text(encoding="utf-8"))
+    # Of two classifiers five each, their data's samples once, the common curves, the U-Net's three.
+    assert len(seen.images) == 2 * 5 + 1 + 1 + 3
+    assert all(len(image["alt"]) > 20 for image in seen.images)
+    for heading in (
+        *("Classification: results", "Data: some <set> & more", "Learning curves"),
+        *("EfficientNet-B0, depth 0", "EfficientNet-B0, depth 1"),
+        *("Segmentation: U-Net, 16 base filters", "How it was made"),
+        *("Test metrics", "Images by class", "Parameters, and memory for one image"),
+        *("By class", "Stages", "Runs"),
+    ):
+        assert heading in seen.headings, heading
+
+
+def test_the_page_is_self_contained(report):
+    text = (report / "index.html").read_text(encoding="utf-8")
+    seen = Seen(text)
+    assert seen.outside == []
+    assert set(seen.links) <= {f"#{name}" for name in seen.ids if name}
+    assert "<script" not in text
+    assert not re.search(r"url\(|@import", text)
+
+
+def test_markdown_and_latex_hold_the_same(report):
+    text = (report / "report.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^]]{20,}\]\((figures/[\w-]+\.png)\)", text)
+    assert sorted(pictures) == sorted(f"figures/{path.name}" for path in report.glob("figures/*"))
+    assert len(set(pictures)) == len(pictures) == 15
+    latex = (report / "tables.tex").read_text(encoding="utf-8")
+    titles = re.findall(r"^\*\*(.+)\*\*$", text, re.MULTILINE)
+    assert len(titles) == latex.count(r"\begin{table}") == 8
+    labels = re.findall(r"\\label\{(.+)\}", latex)
+    assert len(set(labels)) == len(labels)
+
+
+def test_our_figures_stand_beside_the_studys_and_say_what_they_came_from(runs, tmp_path):
+    warning = "another experiment"
+    to = tmp_path / "report"
+    page.write_report(find_runs([runs / "classification"]), to)
+    text = (to / "report.md").read_text(encoding="utf-8")
+    ours = json.loads((runs / "classification/depth1/metrics.json").read_text())["test"]
+    assert f"{ours['accuracy']:.4f}" in text
+    assert "0.9068" in text and "0.9848" in text  # the study's, at depth 1
+    assert "subset: 3,050 of 21,165 images" in text and "file trunk.h5" in text
+    assert warning in text
+    alike = classifier(tmp_path / "alike", 2, images=21_165, weights="imagenet")
+    page.write_report([alike], to)
+    text = (to / "report.md").read_text(encoding="utf-8")
+    assert warning not in text
+    assert "0.9313" in text
+
+
+def test_runs_of_the_same_name_are_told_apart(tmp_path):
+    paths = [classifier(tmp_path / name, 0) for name in ("seed0", "seed1")]
+    assert [run.name for run in read_runs(paths)] == [
+        "EfficientNet-B0, depth 0 (seed0)",
+        "EfficientNet-B0, depth 0 (seed1)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda run: (run / "DONE").unlink(), "finished run"),
+        (lambda run: (run / "history.json").unlink(), "history.json"),
+        (lambda run: (run / "metrics.json").write_text('{"task":'), "metrics.json"),
+        (shutil.rmtree, "must be folders"),
+    ],
+)
+def test_what_is_no_run_is_one_line_and_the_old_report_stays(tmp_path, capsys, damage, words):
+    run, to = classifier(tmp_path / "run", 0), tmp_path / "report"
+    assert verbs.main(["report", str(run), "--to", str(to)]) == 0
+    before = (to / "index.html").read_bytes()
+    damage(run)
+    capsys.readouterr()
+    assert verbs.main(["report", str(run), "--to", str(to)]) == 2
+    message = capsys.readouterr().err
+    assert words in message and message.count("\n") == 1
+    assert (to / "index.html").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir() if path != run) == ["report"]
+
+
+def test_a_folder_of_other_things_is_not_replaced(runs, tmp_path, capsys):
+    (tmp_path / "thesis.tex").touch()
+    assert verbs.main(["report", str(runs), "--to", str(tmp_path)]) == 2
+    assert "must be empty or hold a report" in capsys.readouterr().err
+    assert (tmp_path / "thesis.tex").exists()
+
+
+PROBE = """<script>
+addEventListener("load", () => {
+  const broken = [...document.images].filter((image) => !image.naturalWidth).length;
+  const loaded = performance.getEntriesByType("resource").map((entry) => entry.name)
+    .filter((name) => !name.startsWith("data:"));
+  const over = document.documentElement.scrollWidth - innerWidth;
+  document.title = JSON.stringify({broken, loaded, over, images: document.images.length});
+});
+</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="install Debian's chromium to run this")
+@pytest.mark.parametrize("width", [400, 800, 1280])
+def test_a_browser_shows_it_without_errors_or_requests(report, tmp_path, width):
+    probed = tmp_path / "probed.html"
+    text = (report / "index.html").read_text(encoding="utf-8")
+    probed.write_text(text.replace("</body>", f"{PROBE}</body>"), encoding="utf-8")
+    command = [
+        *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+        *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
+        *("--disable-sync", f"--user-data-dir={tmp_path / 'user'}", "--enable-logging=stderr"),
+        *(f"--window-size={width},900", "--virtual-time-budget=5000", "--dump-dom"),
+        probed.as_uri(),
+    ]
+    environment = os.environ | {"HOME": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert "CONSOLE" not in done.stderr
+    found = re.search(r"<title>(\{.*?\})</title>", done.stdout)
+    assert found, done.stderr[-2000:]
+    shown = json.loads(found[1])
+    assert shown.pop("over") <= 0, "the page scrolls sideways"
+    assert shown == {"broken": 0, "loaded": [], "images": 15}
+
+
+def test_no_picture_is_put_in_twice(report):
+    sizes = [path.stat().st_size for path in (report / "figures").iterdir()]
+    assert (report / "index.html").stat().st_size < 1.4 * sum(sizes) + 50_000
