@@ -47,7 +47,7 @@ def run_trainer(
         start_tensorflow()
         trainer()(config, folder)
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on from the last finished epoch.", file=sys.stderr)
+        print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
         return 130
     except (ValueError, OSError, ArithmeticError) as error:
         if folder is not None:

@@ -120,6 +120,8 @@ class RuntimeConfig:
         xla: Compile with XLA: "auto" does so on GPUs only (on CPUs it was four times slower).
         deterministic: Same seed, same numbers, at some cost in speed on GPUs.
         tensorboard: Write TensorBoard logs into the run folder.
+        checkpoint_seconds: Least seconds between checkpoints, which are made at the end of epochs;
+            a killed run loses no more than that and an epoch.
     """
 
     seed: int = 0
@@ -128,8 +130,14 @@ class RuntimeConfig:
     xla: Literal["auto", "on", "off"] = "auto"
     deterministic: bool = True
     tensorboard: bool = True
+    checkpoint_seconds: float = 10.0
 
     def __post_init__(self):
+        _check(
+            self.checkpoint_seconds >= 0,
+            "checkpoint_seconds must not be negative",
+            seconds=self.checkpoint_seconds,
+        )
         _check(0 <= self.seed < 2**31, "runtime.seed must be from 0 to 2**31 - 1", seed=self.seed)
 
 

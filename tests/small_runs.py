@@ -5,6 +5,7 @@ from PIL import Image
 
 SMALL = ["--backbone", "shufflenetv2_x0_5", "--image_size", "[32,32]", "--weights", "none"]
 SMALL += ["--runtime.tensorboard", "false", "--batch_size", "16"]
+SMALL += ["--runtime.checkpoint_seconds", "0"]
 
 
 def arguments(folder, *more):

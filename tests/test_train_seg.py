@@ -13,6 +13,7 @@ from kerascxr.evaluation.segmentation import score_image
 
 SMALL = ["--base_filters", "4", "--image_size", "[32,32]", "--batch_size", "8"]
 SMALL += ["--runtime.tensorboard", "false", "--save_masks", "true"]
+SMALL += ["--runtime.checkpoint_seconds", "0"]
 
 
 def pairs(folder, n=60, seed=0, size=40):

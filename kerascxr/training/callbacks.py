@@ -63,9 +63,9 @@ class Validate(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
     """Remembers each epoch, keeps the best weights, stops early, and survives being killed.
 
-    After each epoch the folder holds all that the next one needs: variables, optimizer, random
-    states, the rows of the table, the best epoch and how long ago it was. Keras' BackupAndRestore
-    forgets the last three.
+    At the end of an epoch, if the last time is long enough ago, the folder comes to hold all that
+    the next epoch needs: variables, optimizer, random states, the rows of the table, the best epoch
+    and how long ago it was. Keras' BackupAndRestore forgets the last three.
 
     Args:
         folder: Where checkpoints go.
@@ -73,9 +73,19 @@ class Progress(keras.callbacks.Callback):
         mode: "max" or "min".
         patience: Epochs without a better one before training stops.
         identity: Must be the same when the run goes on; e.g. the data's fingerprint.
+        save_seconds: Least time between two checkpoints. Short epochs would else write more than
+            they compute, and some disks stop taking it.
     """
 
-    def __init__(self, folder: Path, monitor: str, mode: str, patience: int, identity: str):
+    def __init__(
+        self,
+        folder: Path,
+        monitor: str,
+        mode: str,
+        patience: int,
+        identity: str,
+        save_seconds: float = 0.0,
+    ):
         super().__init__()
         self.rows: list[Row] = []
         self.best_epoch = -1
@@ -85,6 +95,9 @@ class Progress(keras.callbacks.Callback):
         self._sign = 1.0 if mode == "max" else -1.0
         self._patience = patience
         self._identity = identity
+        self._save_seconds = save_seconds
+        self._saved_at = time.perf_counter()
+        self._best: list[np.ndarray] | None = None
         self._started = 0.0
 
     @property
@@ -119,8 +132,12 @@ class Progress(keras.callbacks.Callback):
 
     def restore_best(self) -> None:
         """Gives the model the weights of its best epoch."""
-        with np.load(self._best_path(self.best_epoch)) as arrays:
-            _assign(self.model.variables, arrays)
+        if self._best is None:
+            with np.load(self._best_path(self.best_epoch)) as arrays:
+                _assign(self.model.variables, arrays)
+            return
+        for variable, value in zip(self.model.variables, self._best, strict=True):
+            variable.assign(value)
 
     def finish(self) -> None:
         """Records that training is over, so that a killed evaluation does not train again."""
@@ -132,16 +149,17 @@ class Progress(keras.callbacks.Callback):
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Records the epoch and saves."""
+        """Records the epoch and, if it is time, saves."""
         values = {key: float(value) for key, value in (logs or {}).items()}
         seconds = time.perf_counter() - self._started
         self.rows.append({"epoch": epoch + 1, **values, "seconds": seconds})
         if self.best_epoch < 0 or self._value(epoch) > self._value(self.best_epoch):
             self.best_epoch = epoch
-            _write_arrays(self._best_path(epoch), self.model.variables)
+            self._best = [np.array(variable) for variable in self.model.variables]
         if epoch - self.best_epoch >= self._patience:
             self.model.stop_training = True
-        self._save()
+        if time.perf_counter() - self._saved_at >= self._save_seconds:
+            self._save()
 
     def _value(self, epoch: int) -> float:
         value = self._sign * self.rows[epoch][self._monitor]
@@ -154,12 +172,16 @@ class Progress(keras.callbacks.Callback):
             "best_epoch": self.best_epoch,
             "complete": self.complete,
         }
+        best = self._best_path(self.best_epoch)
+        if self._best is not None and not best.exists():
+            _write_arrays(best, self._best)
         _write_arrays(
             self._folder / "latest.npz", self._variables(), state=np.array(json.dumps(state))
         )
         for old in self._folder.glob("best-*.npz"):
-            if old != self._best_path(self.best_epoch):
+            if old != best:
                 old.unlink()
+        self._saved_at = time.perf_counter()
 
     def _variables(self) -> list[Any]:
         return [*self.model.variables, *self.model.optimizer.variables]

@@ -90,7 +90,12 @@ def fit(
         model.optimizer.build(model.trainable_variables)
     mode = "min" if config.monitor == "loss" else "max"
     progress = Progress(
-        folder.checkpoint / stage, f"val_{config.monitor}", mode, config.patience, identity
+        folder.checkpoint / stage,
+        f"val_{config.monitor}",
+        mode,
+        config.patience,
+        identity,
+        config.runtime.checkpoint_seconds,
     )
     progress.set_model(model)
     if progress.restore():

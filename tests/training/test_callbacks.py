@@ -59,7 +59,7 @@ def run(path, epochs=6, kill_at=None, patience=10, rate=0.05, values=None, data=
         monitor="loss",
         patience=patience,
         optimizer=OptimizerConfig(learning_rate=rate),
-        runtime=RuntimeConfig(tensorboard=False),
+        runtime=RuntimeConfig(tensorboard=False, checkpoint_seconds=0),
     )
     path.mkdir(exist_ok=True)
     progress = fit(
@@ -159,7 +159,9 @@ def test_a_non_finite_loss_names_epoch_and_step(tmp_path):
             metrics=[],
             shown=(),
             identity="",
-            config=ClassificationConfig(monitor="loss", runtime=RuntimeConfig(tensorboard=False)),
+            config=ClassificationConfig(
+                monitor="loss", runtime=RuntimeConfig(tensorboard=False, checkpoint_seconds=0)
+            ),
             runtime=RUNTIME,
             folder=RunFolder(tmp_path / "r"),
         )
