@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
+from kerascxr.data.dicom import DicomError, is_dicom, patient_group, read_dicom
+
 # Raster formats only. Pillow knows more (EPS would start Ghostscript); none of them holds X-rays.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM")
 
 SUFFIXES = frozenset({
     ".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp", ".jp2",
-    ".j2k", ".pgm", ".ppm", ".pnm",
+    ".j2k", ".pgm", ".ppm", ".pnm", ".dcm", ".dicom",
 })  # fmt: skip
 
 # A large digital radiograph has 20 million pixels. Checked on the header, before any decoding.
@@ -60,6 +62,7 @@ def read_grey(path: Path) -> np.ndarray:
       not. (Pillow hands over 16-bit colour as its upper 8 bits, so there no such step is taken.)
     - Floats within 0..1 are scaled by 255; other non-negative values follow the rule above.
     - An EXIF orientation is applied.
+    - DICOM files are shown as on a screen, see ``dicom.read_dicom``.
 
     Args:
         path: The file.
@@ -77,13 +80,23 @@ def read_grey(path: Path) -> np.ndarray:
             start = file.read(512)
             if not start:
                 raise ImageFileError(path, "is empty (0 bytes)")
+            if is_dicom(start):
+                return read_dicom(path, MAX_PIXELS)
             file.seek(0)
             with _open(path, file, start) as image:
                 return _to_grey(path, image)
     except FileNotFoundError:
         raise ImageFileError(path, "does not exist", "Check the path") from None
+    except DicomError as error:
+        raise ImageFileError(path, str(error)) from error
     except OSError as error:  # a folder, no permission, a disk that fails
         raise ImageFileError(path, f"cannot be opened ({_line(error)})", "Check it") from error
+
+
+def group_in(path: Path) -> str:
+    """Returns the group that an image file itself tells: a DICOM file's patient, else ""."""
+    with path.open("rb") as file:
+        return patient_group(path) if is_dicom(file.read(512)) else ""
 
 
 def read_mask(paths: Sequence[Path]) -> np.ndarray:
@@ -204,8 +217,6 @@ def _what_it_is(start: bytes, error: Exception) -> str:
         return "is not an image but an HTML page, as a failed download leaves it"
     if text.startswith(b"version https://git-lfs"):
         return "is not an image but a Git LFS pointer (git lfs pull fetches the image)"
-    if start[128:132] == b"DICM":
-        return "is not an image but a DICOM file, which is not read"
     if isinstance(error, Image.UnidentifiedImageError):
         return "is not an image that can be read"
     return f"is damaged ({_line(error)})"

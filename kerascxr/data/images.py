@@ -2,6 +2,13 @@
 
 import tensorflow as tf
 
+from kerascxr.data.files import BIT_DEPTHS, MAX_PIXELS
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+_BMP = b"BM"
+_GREY = 0  # PNG's colour type
+
 
 def decode_png(data: tf.Tensor) -> tf.Tensor:
     """Decodes a store's PNG.
@@ -15,6 +22,130 @@ def decode_png(data: tf.Tensor) -> tf.Tensor:
     image = tf.io.decode_png(data, channels=1)
     image.set_shape((None, None, 1))
     return image
+
+
+def decode_file(data: tf.Tensor) -> tf.Tensor:
+    """Decodes an image file's bytes to 8-bit grey, in the graph, as ``files.read_grey`` does.
+
+    PNG (1 to 16 bits; grey, colour, palette, transparent), JPEG (grey, colour) and BMP. Equal to
+    ``read_grey`` to the last bit, but for half-transparent pixels (one grey level at most) and EXIF
+    orientation, which is not applied.
+
+    Args:
+        data: string scalar, the file's bytes.
+
+    Returns:
+        uint8 (height, width, 1).
+
+    Raises:
+        tf.errors.InvalidArgumentError: If the bytes are none of these, damaged, truncated, or claim
+            more than ``MAX_PIXELS``; that is found before any pixel is decoded.
+    """
+    is_png = tf.equal(tf.strings.substr(data, 0, 8), _PNG)
+    is_jpeg = tf.equal(tf.strings.substr(data, 0, 3), _JPEG)
+    is_bmp = tf.equal(tf.strings.substr(data, 0, 2), _BMP)
+    enough = tf.strings.length(data) >= 30
+    known = tf.debugging.Assert(
+        tf.logical_and(tf.reduce_any([is_png, is_jpeg, is_bmp]), enough),
+        ["an image must be a PNG, JPEG or BMP file. Got bytes that begin with", _shown(data)],
+    )
+    with tf.control_dependencies([known]):
+        image = tf.case(
+            [(is_png, lambda: _decode_any_png(data)), (is_jpeg, lambda: _decode_jpeg(data))],
+            default=lambda: _decode_bmp(data),
+        )
+    image.set_shape((None, None, 1))
+    return image
+
+
+def _shown(data: tf.Tensor) -> tf.Tensor:
+    codes = tf.io.decode_raw(
+        tf.strings.substr(data, 0, tf.minimum(8, tf.strings.length(data))), tf.uint8
+    )
+    return tf.strings.reduce_join(tf.strings.as_string(codes), separator=" ")
+
+
+def _number(data: tf.Tensor, begin: int, length: int, little_endian: bool = False) -> tf.Tensor:
+    """Reads an unsigned number of 1 or 4 bytes, int64."""
+    values = tf.cast(tf.io.decode_raw(tf.strings.substr(data, begin, length), tf.uint8), tf.int64)
+    values = values if little_endian else values[::-1]
+    return tf.reduce_sum(values * tf.constant([256**place for place in range(length)], tf.int64))
+
+
+def _check_pixels(height: tf.Tensor, width: tf.Tensor) -> tf.Operation:
+    height, width = tf.cast(height, tf.int64), tf.cast(width, tf.int64)
+    few = (height > 0) & (width > 0) & (height < 2**31) & (width < 2**31)
+    few = tf.logical_and(few, height * width <= MAX_PIXELS)
+    return tf.debugging.Assert(
+        few, [f"an image must have 1 to {MAX_PIXELS} pixels. Got (height, width)", height, width]
+    )
+
+
+def _decode_any_png(data: tf.Tensor) -> tf.Tensor:
+    bits, colour = _number(data, 24, 1), _number(data, 25, 1)
+    with tf.control_dependencies([_check_pixels(_number(data, 20, 4), _number(data, 16, 4))]):
+        data = tf.identity(data)
+    grey = colour == _GREY
+    return tf.case(
+        [
+            (
+                grey & (bits == 16),
+                lambda: _scale_deep(tf.io.decode_png(data, channels=1, dtype=tf.uint16)),
+            ),
+            # Asked for transparency, the decoder would give 1, 2 and 4 bits a wrong one.
+            (grey & (bits < 8), lambda: tf.io.decode_png(data, channels=1)),
+        ],
+        default=lambda: _to_luma(tf.io.decode_png(data, channels=4)),
+    )
+
+
+def _scale_deep(values: tf.Tensor) -> tf.Tensor:
+    """Divides by the smallest full scale that holds the maximum: see ``files.read_grey``."""
+    full_scales = tf.constant([2**bits - 1 for bits in BIT_DEPTHS], tf.int32)
+    values = tf.cast(values, tf.int32)
+    full = tf.reduce_min(tf.boolean_mask(full_scales, full_scales >= tf.reduce_max(values)))
+    scaled = tf.cast(values, tf.float64) * (255.0 / tf.cast(full, tf.float64))
+    return tf.cast(tf.round(scaled), tf.uint8)
+
+
+def _decode_jpeg(data: tf.Tensor) -> tf.Tensor:
+    shape = tf.image.extract_jpeg_shape(data)
+    with tf.control_dependencies([_check_pixels(shape[0], shape[1])]):
+        data = tf.identity(data)
+    # The slow transform is the exact one, and Pillow's.
+    return _to_luma(tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"))
+
+
+def _decode_bmp(data: tf.Tensor) -> tf.Tensor:
+    height = _number(data, 22, 4, little_endian=True)
+    height = tf.where(height >= 2**31, 2**32 - height, height)  # negative: rows from the top
+    bits = _number(data, 28, 1)
+    palette = tf.io.decode_raw(
+        tf.strings.substr(data, 14 + tf.cast(_number(data, 14, 1), tf.int32), 1024), tf.uint8
+    )
+    ramp = tf.repeat(tf.range(tf.size(palette) // 4), 3)
+    colours = tf.reshape(tf.cast(palette, tf.int32)[: tf.size(palette) // 4 * 4], (-1, 4))[:, :3]
+    # The decoder takes indices into the palette for grey values.
+    plain = (bits == 24) | (bits == 32)
+    plain |= (bits == 8) & tf.reduce_all(tf.reshape(colours, (-1,)) == ramp)
+    checks = [
+        _check_pixels(height, _number(data, 18, 4, little_endian=True)),
+        tf.debugging.Assert(plain, ["a BMP file must be grey or colour, without palette"]),
+    ]
+    with tf.control_dependencies(checks):
+        image = tf.io.decode_bmp(tf.identity(data), channels=0)
+    return tf.cond(
+        tf.shape(image)[2] == 1, lambda: image[..., :1], lambda: _to_luma(image[..., :3])
+    )
+
+
+def _to_luma(colour: tf.Tensor) -> tf.Tensor:
+    """Turns uint8 (h, w, 3 or 4) to ITU-R 601 luma in Pillow's integers, transparent to black."""
+    values = tf.cast(colour, tf.int32)
+    if colour.shape[-1] == 4:
+        values = (values[..., :3] * values[..., 3:] + 127) // 255
+    weighted = values[..., 0] * 19595 + values[..., 1] * 38470 + values[..., 2] * 7471 + 2**15
+    return tf.cast(tf.bitwise.right_shift(weighted, 16), tf.uint8)[..., None]
 
 
 def resize_image(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from kerascxr.atomic import write_json
 from kerascxr.data import check
-from kerascxr.data.files import ImageFileError, read_grey, read_mask
+from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask
 from kerascxr.data.folds import N_FOLDS, assign_fixed_folds, assign_folds
 from kerascxr.data.sources import Example, SetAside, Source
 
@@ -108,9 +108,10 @@ def _read(example: Example) -> tuple[check.Checked, np.ndarray, bytes, bytes] | 
         if isinstance(example.image, Path):
             path = str(example.image)
             pixels = read_grey(example.image)
+            group = example.group or group_in(example.image)
             mask = read_mask(example.masks) if example.masks else None
         else:
-            path = example.id
+            path, group = example.id, example.group or ""
             pixels, mask = example.image.draw()
     except ImageFileError as error:
         return SetAside(str(error.path), error.problem)
@@ -118,7 +119,7 @@ def _read(example: Example) -> tuple[check.Checked, np.ndarray, bytes, bytes] | 
     checked = check.Checked(
         id=example.id,
         label=example.label or UNLABELLED,
-        group=example.group or "",
+        group=group,
         origin=example.origin or "",
         split=example.split or "",
         path=path,

@@ -68,9 +68,6 @@ def only_images(root: Path, files: Iterable[Path], set_aside: list[SetAside]) ->
             images.append(path)
         elif suffix in SUFFIXES:
             set_aside.append(SetAside(relative_name(path, root), "a link to nothing"))
-        elif suffix == ".dcm":
-            reason = "a DICOM file: these are not read, convert them to PNG"
-            set_aside.append(SetAside(relative_name(path, root), reason))
         elif suffix not in COMPANION_SUFFIXES:
             reason = f"not an image by its suffix {suffix!r}"
             set_aside.append(SetAside(relative_name(path, root), reason))

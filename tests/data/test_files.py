@@ -227,7 +227,7 @@ def test_flipped_byte(tmp_path):
         (b"<!DOCTYPE html><p>Sign in", "is not an image but an HTML page"),
         (b"\n <html><p>Sign in", "is not an image but an HTML page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
-        (b"\0" * 128 + b"DICM" + b"\0" * 64, "a DICOM file, which is not read"),
+        (b"\0" * 128 + b"DICM" + b"\0" * 64, "DICOM file"),
         (b"just some text", "is not an image that can be read"),
         (b"\x89PNG\r\n\x1a\n", "is not an image that can be read"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image that can be read"),

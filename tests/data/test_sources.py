@@ -208,9 +208,8 @@ def test_odd_files_are_listed_and_junk_is_not(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "B/gone.png").symlink_to(tmp_path / "nowhere.png")
     source = open_(tmp_path)
-    assert ids(source) == ["A/1", "B/2"]
+    assert ids(source) == ["A/1", "A/scan", "B/2"]
     assert aside(source) == {
-        "A/scan.dcm": "a DICOM file: these are not read, convert them to PNG",
         "A/1.psd": "not an image by its suffix '.psd'",
         "A/raw": "not an image by its suffix ''",
         "B/gone.png": "a link to nothing",
@@ -531,10 +530,10 @@ def test_one_class(tmp_path):
 
 
 def test_folder_of_other_files(tmp_path):
-    for name in ("A/1.dcm", "A/2.dcm", "B/3.dcm", "B/4.txt"):
+    for name in ("A/1.nii", "A/2.nii", "B/3.nii", "B/4.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    refuse(tmp_path, "It holds no image (.bmp", "but 3 .dcm, 1 .txt")
+    refuse(tmp_path, "It holds no image (.bmp", "but 3 .nii, 1 .txt")
 
 
 def test_splits_are_no_classes(tmp_path):

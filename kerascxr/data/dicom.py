@@ -1,0 +1,128 @@
+"""Reading one DICOM file into 8-bit grey, as a radiologist's screen would show it."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+
+PREAMBLE, MAGIC = 128, b"DICM"
+
+_GREY = ("MONOCHROME1", "MONOCHROME2")
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601
+
+
+class DicomError(ValueError):
+    """A DICOM file that cannot be used; the text says what is wrong with it."""
+
+
+def is_dicom(start: bytes) -> bool:
+    """Says whether a file that begins with these bytes is DICOM."""
+    return start[PREAMBLE : PREAMBLE + len(MAGIC)] == MAGIC
+
+
+def read_dicom(path: Path, max_pixels: int) -> np.ndarray:
+    """Reads a DICOM file's image.
+
+    Modality LUT or rescale slope and intercept, then the VOI LUT or the (first) window, then to
+    0..255. Without a window, the image's own lowest and highest value become 0 and 255.
+    MONOCHROME1, in which high values are dark, is turned round. Colour becomes ITU-R 601 luma.
+
+    Args:
+        path: The file.
+        max_pixels: Most pixels that are decoded.
+
+    Returns:
+        uint8 (height, width).
+
+    Raises:
+        DicomError: If there is no image in it, several frames, too many pixels, or it cannot be
+            decoded.
+
+    Source:
+        DICOM PS3.3, sections C.7.6.3.1.2, C.11.1 and C.11.2.
+    """
+    dataset = _open(path)
+    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    if frames > 1:
+        raise DicomError(f"holds {frames} frames")
+    if "PixelData" not in dataset:
+        raise DicomError("is a DICOM file without an image")
+    rows, columns = int(dataset.get("Rows", 0)), int(dataset.get("Columns", 0))
+    if not 0 < rows * columns <= max_pixels:
+        most = f"at most {max_pixels / 1e6:.0f} million"
+        raise DicomError(f"claims {columns} x {rows} pixels, not 1 and {most}")
+    try:
+        stored = pixel_array(dataset)
+        kind = str(dataset.PhotometricInterpretation)
+        if stored.ndim == 3:
+            luma = stored[..., :3].astype(np.float64) @ _LUMA
+            return _to_bytes(luma, 0, 2 ** int(dataset.BitsStored) - 1)
+        if kind not in _GREY:
+            raise DicomError(f"has the colours {kind}, which are not read")
+        rescaled = apply_modality_lut(stored, dataset)
+        full_scale = _widen_lut(dataset)
+        values = apply_voi_lut(rescaled, dataset).astype(np.float64)
+        grey = _to_bytes(values, *_range(dataset, values, full_scale))
+    except DicomError:
+        raise
+    except Exception as error:  # each of pydicom's decoders has its own
+        reason = " ".join(str(error).split())[:120]
+        raise DicomError(f"is a DICOM file that cannot be decoded ({reason})") from error
+    return 255 - grey if kind == "MONOCHROME1" else grey
+
+
+def patient_group(path: Path) -> str:
+    """Returns what stands for the file's patient: a digest of PatientID, "" without one.
+
+    Nothing of the patient can be read from it, but images of one patient have the same.
+    """
+    patient = str(_open(path, pixels=False).get("PatientID", "") or "").strip()
+    return f"patient-{hashlib.sha256(patient.encode()).hexdigest()[:16]}" if patient else ""
+
+
+def _open(path: Path, pixels: bool = True) -> Any:
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=not pixels)
+    except Exception as error:  # pydicom raises of any kind on damaged files
+        reason = " ".join(str(error).split())[:120]
+        raise DicomError(f"is a damaged DICOM file ({reason})") from error
+
+
+def _widen_lut(dataset: Any) -> float | None:
+    """Returns the highest value of the VOI LUT, None without one, and calls its entries 16-bit.
+
+    pydicom 3.0 keeps places in the LUT in the type of its entries: of a LUT of 4,096 places with
+    8-bit entries it would use the first 256.
+    """
+    lut = dataset.get("VOILUTSequence")
+    if not lut:
+        return None
+    entries, first, bits = lut[0].LUTDescriptor
+    lut[0].LUTDescriptor = [entries, first, 16]
+    return 2.0 ** int(bits) - 1
+
+
+def _range(dataset: Any, values: np.ndarray, full_scale: float | None) -> tuple[float, float]:
+    """Returns the values that become 0 and 255, after pydicom's LUTs."""
+    if full_scale is not None:
+        return 0.0, full_scale
+    if "WindowCenter" not in dataset:
+        return float(values.min()), float(values.max())
+    modality = dataset.get("ModalityLUTSequence")
+    if modality:
+        return 0.0, 2.0 ** int(modality[0].LUTDescriptor[2]) - 1
+    # pydicom stretches a window over all that the stored bits can hold, rescaled.
+    bits = int(dataset.BitsStored)
+    ends = np.array([0.0, 2.0**bits - 1])
+    if int(dataset.get("PixelRepresentation", 0)):
+        ends -= 2.0 ** (bits - 1)
+    ends = ends * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))
+    return float(ends.min()), float(ends.max())
+
+
+def _to_bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    scaled = (values - low) * (255.0 / max(high - low, 1e-12))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)

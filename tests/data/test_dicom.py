@@ -1,0 +1,179 @@
+"""DICOM files become the picture that a screen would show, whatever way they store it."""
+
+import csv
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+    generate_uid,
+)
+
+from kerascxr.data.files import ImageFileError, group_in, read_grey
+from kerascxr.data.sources import open_source
+from kerascxr.data.store import open_store
+
+RAMP = np.linspace(0, 4095, 24 * 20).reshape(24, 20).astype(np.uint16)
+
+
+def write(path, values=RAMP, *, bits=12, kind="MONOCHROME2", syntax=ExplicitVRLittleEndian, **tags):
+    """Writes an X-ray of one frame; ``tags`` are more of its elements."""
+    dataset = pydicom.Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = (
+        syntax if syntax != RLELossless else ExplicitVRLittleEndian
+    )
+    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID
+    dataset.PatientID, dataset.PatientName = "X-17", "Doe^Jane"
+    dataset.Rows, dataset.Columns = values.shape[:2]
+    dataset.SamplesPerPixel = 1 if values.ndim == 2 else 3
+    if values.ndim == 3:
+        dataset.PlanarConfiguration = 0
+    dataset.PhotometricInterpretation = kind
+    dataset.BitsAllocated = 8 * values.dtype.itemsize
+    dataset.BitsStored, dataset.HighBit = bits, bits - 1
+    dataset.PixelRepresentation = int(values.dtype.kind == "i")
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    dataset.PixelData = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    dataset["PixelData"].VR = "OW" if values.dtype.itemsize == 2 else "OB"
+    if syntax == RLELossless:
+        dataset.compress(RLELossless)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def window(values, center, width):
+    """Returns PS3.3 C.11.2.1.2's linear window, 0..255."""
+    x = (values.astype(float) - (center - 0.5)) / (width - 1) + 0.5
+    return np.rint(np.clip(x, 0, 1) * 255)
+
+
+PLAIN = np.rint(RAMP / 4095 * 255)
+
+
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless]
+)
+def test_without_a_window_its_own_values_are_the_range(tmp_path, syntax):
+    grey = read_grey(write(tmp_path / "a.dcm", syntax=syntax))
+    assert grey.dtype == np.uint8
+    np.testing.assert_array_equal(grey, PLAIN)
+
+
+def test_monochrome1_is_turned_round(tmp_path):
+    grey = read_grey(write(tmp_path / "a.dcm", kind="MONOCHROME1"))
+    np.testing.assert_array_equal(grey, 255 - PLAIN)
+
+
+def test_a_window_is_applied_after_the_rescaling(tmp_path):
+    tags = {"RescaleSlope": 2, "RescaleIntercept": -1000, "WindowCenter": 1500, "WindowWidth": 3000}
+    grey = read_grey(write(tmp_path / "a.dcm", **tags))
+    expected = window(RAMP.astype(float) * 2 - 1000, 1500, 3000)
+    assert np.abs(grey.astype(float) - expected).max() <= 1
+    assert grey.min() == 0 and grey.max() == 255
+
+
+def test_a_rescaling_alone_changes_nothing_that_is_seen(tmp_path):
+    grey = read_grey(write(tmp_path / "a.dcm", RescaleSlope=0.5, RescaleIntercept=-200))
+    np.testing.assert_array_equal(grey, PLAIN)
+
+
+def test_a_voi_lut_is_applied(tmp_path):
+    lut = pydicom.Dataset()
+    lut.LUTDescriptor = [4096, 0, 8]
+    lut.LUTData = (255 - np.arange(4096) // 16).astype(np.uint16).tobytes()
+    lut["LUTData"].VR = "OW"
+    grey = read_grey(write(tmp_path / "a.dcm", VOILUTSequence=[lut]))
+    np.testing.assert_array_equal(grey, 255 - RAMP // 16)
+
+
+def test_signed_and_16_bit_values(tmp_path):
+    signed = (RAMP.astype(np.int32) - 2048).astype(np.int16)
+    np.testing.assert_array_equal(read_grey(write(tmp_path / "a.dcm", signed)), PLAIN)
+    wide = np.linspace(0, 65535, 480).reshape(24, 20).astype(np.uint16)
+    grey = read_grey(write(tmp_path / "b.dcm", wide, bits=16))
+    np.testing.assert_array_equal(grey, np.rint(wide / 65535 * 255))
+
+
+def test_colour_becomes_luma(tmp_path):
+    colour = np.random.default_rng(0).integers(0, 256, (8, 9, 3)).astype(np.uint8)
+    grey = read_grey(write(tmp_path / "a.dcm", colour, bits=8, kind="RGB"))
+    np.testing.assert_array_equal(grey, np.rint(colour @ [0.299, 0.587, 0.114]))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("CT_small.dcm", (128, 128)), ("MR_small_RLE.dcm", (64, 64)), ("JPEG2000.dcm", (1024, 256))],
+)
+def test_pydicoms_own_files(name, shape):
+    grey = read_grey(get_testdata_file(name, download=False))
+    assert grey.shape == shape
+    assert grey.std() > 5
+
+
+def test_a_compressed_file_shows_what_the_plain_one_shows():
+    plain, packed = (
+        read_grey(get_testdata_file(name, download=False))
+        for name in ("MR_small.dcm", "MR_small_RLE.dcm")
+    )
+    np.testing.assert_array_equal(plain, packed)
+
+
+def test_what_cannot_be_used_is_said_in_a_line(tmp_path):
+    several = np.zeros((2, 4, 5), np.uint8)
+    path = write(tmp_path / "film.dcm", several[0], bits=8, NumberOfFrames=2)
+    cases = {path: "holds 2 frames"}
+    huge = write(tmp_path / "huge.dcm", Rows=60_000, Columns=60_000)
+    cases[huge] = "claims 60000 x 60000 pixels"
+    cut = write(tmp_path / "cut.dcm")
+    cut.write_bytes(cut.read_bytes()[:-300])
+    cases[cut] = "cannot be decoded"
+    dataset = pydicom.dcmread(write(tmp_path / "note.dcm"))
+    del dataset.PixelData
+    dataset.save_as(tmp_path / "note.dcm")
+    cases[tmp_path / "note.dcm"] = "without an image"
+    for path, words in cases.items():
+        with pytest.raises(ImageFileError, match=words) as raised:
+            read_grey(path)
+        assert str(path) in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_the_patient_is_the_group_and_nothing_else_of_them_is_kept(tmp_path):
+    random = np.random.default_rng(0)
+    for label in ("A", "B"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for index in range(40):
+            pixels = random.integers(0, 4096, (20, 20)).astype(np.uint16)
+            write(
+                tmp_path / "set" / label / f"{index}.dcm",
+                pixels,
+                PatientID=f"number {label}-{index // 2}",
+                PatientName="Doe^Jane",
+            )
+    source = open_source(str(tmp_path / "set"), phantom_images=1, phantom_seed=0)
+    store = open_store(source, tmp_path / "stores", lambda line: None)
+    groups = {}
+    for row in store.rows:
+        label, number = row["id"].split("/")
+        groups.setdefault((label, int(number) // 2), set()).add((row["group"], row["fold"]))
+    assert len(groups) == 40
+    assert all(len(found) == 1 for found in groups.values())
+    assert len({group for found in groups.values() for group, _ in found}) == 40
+    for path in store.path.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert b"Doe^Jane" not in data and b"number A-1" not in data, path
+    with (store.path / "examples.csv").open(newline="") as file:
+        assert "PatientID" not in next(csv.reader(file))
+    assert group_in(tmp_path / "set" / "A" / "0.dcm") == group_in(tmp_path / "set" / "A" / "1.dcm")
