@@ -40,6 +40,50 @@ def _data(argv: Sequence[str], prog: str) -> None:
     open_store(source, values.stores)
 
 
+def _export(argv: Sequence[str], prog: str) -> None:
+    """Export a run for TF Serving: export RUN [--segmentation RUN2] --to FOLDER."""
+    parser = ArgumentParser(prog=prog, description=_export.__doc__, exit_on_error=False)
+    parser.add_argument("run", type=Path, help="The folder of a finished classification run.")
+    parser.add_argument("--to", type=Path, required=True, help="The model's folder.")
+    parser.add_argument(
+        "--segmentation", type=Path | None, help="A finished segmentation run, for lung masks."
+    )
+    values = parse_with(parser, argv)
+    start_tensorflow()
+    from kerascxr.serving.export import export_run
+
+    export_run(values.run, values.to, values.segmentation)
+
+
+def _predict(argv: Sequence[str], prog: str) -> int:
+    """Predict files, folders and globs into a table: predict RUN|EXPORT PATH... --to OUT.csv."""
+    parser = ArgumentParser(prog=prog, description=_predict.__doc__, exit_on_error=False)
+    parser.add_argument("model", type=Path, help="A finished run's folder, or an export.")
+    parser.add_argument("paths", nargs="+", help="Image files, folders or globs; DICOM too.")
+    parser.add_argument("--to", type=Path, required=True, help="The table: .csv or .parquet.")
+    parser.add_argument(
+        "--segmentation", type=Path | None, help="A finished segmentation run: adds lung_fraction."
+    )
+    parser.add_argument(
+        "--overlays", type=Path | None, help="A folder for each image with its Grad-CAM."
+    )
+    values = parse_with(parser, argv)
+    start_tensorflow()
+    from kerascxr.serving.predict import find_files, predict_files, report_unreadable
+    from kerascxr.serving.predictors import load_lung_finder, load_predictor
+
+    unreadable = predict_files(
+        load_predictor(values.model),
+        find_files(values.paths),
+        values.to,
+        lungs=load_lung_finder(values.segmentation) if values.segmentation else None,
+        overlays=values.overlays,
+    )
+    report_unreadable(unreadable, print)
+    print(f"Written: {values.to}")
+    return 1 if unreadable else 0
+
+
 def _report(argv: Sequence[str], prog: str) -> None:
     """Make one page, and tables, of finished runs: report RUNS... --to FOLDER."""
     parser = ArgumentParser(prog=prog, description=_report.__doc__, exit_on_error=False)
@@ -64,6 +108,8 @@ def _study(argv: Sequence[str], prog: str) -> int:
 VERBS: dict[str, Callable[[Sequence[str], str], int | None]] = {
     "data": _data,
     "evaluate": _evaluate,
+    "export": _export,
+    "predict": _predict,
     "report": _report,
     "study": _study,
 }

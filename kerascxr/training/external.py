@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from kerascxr.config import (
     ClassificationConfig,
     DataConfig,
@@ -16,6 +14,7 @@ from kerascxr.config import (
 from kerascxr.data.pipeline import Images
 from kerascxr.data.store import Store
 from kerascxr.evaluation.classification import evaluate
+from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.run_folder import RunFolder
 from kerascxr.training import classification, segmentation
@@ -54,7 +53,7 @@ def evaluate_run(run: Path, data: DataConfig) -> dict[str, Any]:
         _check_classes(store, known["test"]["classes"])
     folder = RunFolder(run / "external" / store.path.name)
     folder.path.mkdir(parents=True, exist_ok=True)
-    model = keras.saving.load_model(run / "model.keras", compile=False)
+    model = load_saved(run / "model.keras")
     images = read_everything(config, store, masks=task == "segmentation")
     metrics: dict[str, Any] = {
         "task": task,

@@ -1,0 +1,1 @@
+"""Finished runs as models that answer requests: export, and prediction of whole folders."""

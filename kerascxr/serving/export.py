@@ -1,0 +1,225 @@
+"""A finished run as a SavedModel that TF Serving loads: bytes in, probabilities out."""
+
+import csv
+import datetime
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerascxr import __version__
+from kerascxr.atomic import replace_folder
+from kerascxr.config import ClassificationConfig, DataConfig
+from kerascxr.data.folds import split_folds
+from kerascxr.data.sources import open_source
+from kerascxr.data.store import open_store
+from kerascxr.models.saved import load_saved
+from kerascxr.parsing import load_config
+from kerascxr.report.runs import Run, read_run
+from kerascxr.serving.graph import Segmenter, classify, from_bytes
+
+TOLERANCE = 1e-5
+_COMPARED = 16  # test images
+_WARM_UP = (1, 8)  # batch sizes
+_INTENDED_USE = (
+    "Research, not diagnosis. Not a medical device. Scores hold for images like those of the data "
+    "named here."
+)
+
+
+def export_run(
+    run_path: Path,
+    to: Path,
+    segmentation: Path | None = None,
+    data: DataConfig | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Exports a classifier, with a U-Net if there is one, as ``to/<version>/``.
+
+    Args:
+        run_path: A finished classification run.
+        to: The model's folder; the version is the next number there, from 1.
+        segmentation: A finished segmentation run.
+        data: Where the run's store lies, if not where its config says; its test images are what
+            the export is checked on.
+        say: Takes lines meant for the user.
+
+    Returns:
+        The version's folder. It appears only if the SavedModel, read back, answers test images as
+        the run's predictions.csv does, to ``TOLERANCE``.
+
+    Raises:
+        ValueError: If a run is not what it must be, the images to check on are not to be had, or
+            the answers differ.
+    """
+    run = _read(run_path, "classification")
+    config = load_config(ClassificationConfig, run_path / "config.yaml")
+    samples = _test_files(run, config, data or config.data)
+    classes = run.metrics["test"]["classes"]
+    model = load_saved(run_path / "model.keras")
+    segmenter = None
+    if segmentation:
+        lungs = _read(segmentation, "segmentation")
+        unet = load_saved(segmentation / "model.keras")
+        segmenter = Segmenter(unet, float(lungs.metrics["threshold"]))
+    height, width = config.image_size
+    answer = classify(model, classes)
+    serve = from_bytes(answer, (height, width), segmenter)
+
+    versions = [int(path.name) for path in to.glob("*") if path.name.isdigit()]
+    place = to / str(max(versions, default=0) + 1)
+    say(f"Exporting {run.name} to {place}.")
+
+    def fill(folder: Path) -> None:
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        if segmenter:
+            archive.track(segmenter.model)
+        files = tf.TensorSpec((None,), tf.string, name="images")
+        pixels = tf.TensorSpec((None, height, width, 1), tf.float32, name="images")
+        archive.add_endpoint("serving_default", serve, [files])
+        archive.add_endpoint("pixels", answer, [pixels])
+        archive.write_out(str(folder), verbose=False)
+        (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
+        description = json.dumps(_describe(run, config, segmentation), indent=2)
+        (folder / "metadata.json").write_text(description + "\n", encoding="utf-8")
+        difference = _compare(folder, samples, classes)
+        say(
+            f"Read back, it answers {len(samples)} test images as the run did: "
+            f"largest difference {difference:.1e}."
+        )
+        _write_warm_up(folder, to.name, [data for data, _ in samples])
+
+    replace_folder(place, fill)
+    say(f"Written to {place}")
+    return place
+
+
+def _read(path: Path, task: str) -> Run:
+    run = read_run(path)
+    if run.task != task:
+        raise ValueError(f"{path} must be a {task} run. Got a {run.task} run.")
+    return run
+
+
+def _test_files(
+    run: Run, config: ClassificationConfig, data: DataConfig
+) -> list[tuple[bytes, np.ndarray]]:
+    """Returns some test images as the store keeps them, with the run's probabilities."""
+    import tensorflow_datasets as tfds
+
+    source = open_source(
+        data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed
+    )
+    store = open_store(source, data.stores, lambda line: None)
+    if store.fingerprint["digest"] != run.metrics["data"]["fingerprint"]:
+        raise ValueError(
+            f"the images must be those that {run.path} was tested on, to check the export on. "
+            f"Got {source.name}, which has changed; name them with --data.source."
+        )
+    with (run.path / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    chosen = set(sorted(rows)[:: max(1, len(rows) // _COMPARED)][:_COMPARED])
+    folds = split_folds(config.split)["test"]
+    encoded = store.builder.as_dataset(
+        split="+".join(f"fold_{fold:02d}" for fold in folds),
+        decoders={"image": tfds.decode.SkipDecoding(), "mask": tfds.decode.SkipDecoding()},
+    )
+    names = run.metrics["test"]["classes"]
+    samples = []
+    for example in encoded.as_numpy_iterator():
+        name = example["id"].decode()
+        if name in chosen:
+            expected = [float(rows[name][f"probability {kind}"]) for kind in names]
+            samples.append((example["image"], np.array(expected)))
+    return samples
+
+
+def _compare(folder: Path, samples: list[tuple[bytes, np.ndarray]], classes: list[str]) -> float:
+    loaded = tf.saved_model.load(str(folder))
+    given = loaded.signatures["serving_default"](images=tf.constant([data for data, _ in samples]))
+    expected = np.stack([probabilities for _, probabilities in samples])
+    difference = float(np.abs(given["probabilities"].numpy() - expected).max())
+    labels = [label.decode() for label in given["labels"].numpy()[0]]
+    if not difference <= TOLERANCE or labels != classes:
+        raise ValueError(
+            f"the export must answer as the run did, to {TOLERANCE:g}. Got a difference of "
+            f"{difference:.2g}; nothing was written."
+        )
+    return difference
+
+
+def _write_warm_up(folder: Path, name: str, files: list[bytes]) -> None:
+    """Writes the requests that TF Serving sends itself before it says that it is ready."""
+    from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+
+    place = folder / "assets.extra"
+    place.mkdir()
+    with tf.io.TFRecordWriter(str(place / "tf_serving_warmup_requests")) as writer:
+        for size in _WARM_UP:
+            batch = [files[index % len(files)] for index in range(size)]
+            request = predict_pb2.PredictRequest(
+                model_spec=model_pb2.ModelSpec(name=name, signature_name="serving_default"),
+                inputs={"images": tf.make_tensor_proto(batch)},
+            )
+            log = prediction_log_pb2.PredictLog(request=request)
+            writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
+
+
+def _describe(run: Run, config: ClassificationConfig, segmentation: Path | None) -> dict[str, Any]:
+    classes = run.metrics["test"]["classes"]
+    n, (height, width) = len(classes), config.image_size
+
+    def tensor(kind: str, shape: list[int | None], meaning: str) -> dict[str, Any]:
+        return {"type": kind, "shape": shape, "meaning": meaning}
+
+    outputs = {
+        "probabilities": tensor("float32", [None, n], "of each class, 0..1, summing to 1"),
+        "label": tensor("string", [None], "the most probable class"),
+        "labels": tensor("string", [None, n], "the classes, in the order of probabilities"),
+    }
+    lungs = {
+        "lung_mask_bytes": tensor("string", [None], "a PNG of 0 and 255, at the image's own size"),
+        "lung_fraction": tensor("float32", [None], "the share of the image that is lung, 0..1"),
+    }
+    test = run.metrics["test"]
+    return {
+        "name": run.name,
+        "made_by": f"kerascxr {__version__}",
+        "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "intended_use": _INTENDED_USE,
+        "signatures": {
+            "serving_default": {
+                "inputs": {
+                    "images": tensor(
+                        "string",
+                        [None],
+                        "an image file's bytes: PNG of up to 16 bits, JPEG or BMP; any size; grey, "
+                        "colour or transparent. EXIF orientation is not applied.",
+                    )
+                },
+                "outputs": outputs | (lungs if segmentation else {}),
+            },
+            "pixels": {
+                "inputs": {
+                    "images": tensor(
+                        "float32", [None, height, width, 1], "grey values, 0 (black) to 255"
+                    )
+                },
+                "outputs": outputs,
+            },
+        },
+        "classes": classes,
+        "weights": run.environment["weights"],
+        "packages": run.environment["packages"],
+        "data": run.metrics["data"],
+        "data_fingerprint": run.environment["data_fingerprint"],
+        "test_metrics": {
+            name: test[name] for name in ("n", "accuracy", "precision", "recall", "f1", "auc")
+        },
+        "segmentation": str(segmentation) if segmentation else None,
+    }

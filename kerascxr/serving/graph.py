@@ -1,0 +1,153 @@
+"""What a served model computes, from a file's bytes to its answer, as TensorFlow functions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from kerascxr.data.images import decode_file, resize_image, to_trunk_input
+
+Outputs = dict[str, tf.Tensor]
+Sizes = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A U-Net and what turns its output into a mask.
+
+    Attributes:
+        model: Images float32 (batch, height, width, 1), 0..255, to logits of the same size.
+        threshold: Pixels above this probability are lung.
+    """
+
+    model: keras.Model
+    threshold: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The (height, width) that it takes."""
+        return self.model.input_shape[1:3]
+
+
+def classify(model: keras.Model, classes: Sequence[str]) -> Callable[[tf.Tensor], Outputs]:
+    """Returns the function from grey images to a classifier's answer.
+
+    Args:
+        model: A classifier.
+        classes: Its class names.
+
+    Returns:
+        A function of float32 (batch, height, width, 1), 0..255, to ``probabilities`` float32
+        (batch, n), ``label`` string (batch,) and ``labels`` string (batch, n).
+    """
+
+    def run(images: tf.Tensor) -> Outputs:
+        logits = model(to_trunk_input(images), training=False)
+        probabilities = tf.nn.softmax(tf.cast(logits, tf.float32))
+        names = tf.constant(list(classes))
+        return {
+            "probabilities": probabilities,
+            "label": tf.gather(names, tf.argmax(probabilities, axis=-1)),
+            # Once an image: in REST's row format each output has a row for each.
+            "labels": tf.tile(names[None], [tf.shape(images)[0], 1]),
+        }
+
+    return run
+
+
+def decode_batch(encoded: tf.Tensor, sizes: Sizes) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
+    """Decodes image files and resizes each to one or several sizes.
+
+    Args:
+        encoded: string (batch,), the files' bytes.
+        sizes: Each wanted (height, width).
+
+    Returns:
+        uint8 (batch, *size, 1) for each size, and int32 (batch, 2), the files' own sizes.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If an item cannot be decoded; names it by its place.
+    """
+
+    def prepare(place: tf.Tensor, data: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        image = decode_file(data)
+        return place, tf.shape(image)[:2], *(resize_image(image, size) for size in sizes)
+
+    n = tf.shape(encoded, tf.int64)[0]
+    decoded = tf.data.Dataset.from_tensor_slices(encoded).enumerate()
+    decoded = decoded.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+    # What cannot be decoded is left out, so that what is missing can be named.
+    decoded = decoded.ignore_errors(log_warning=False)
+    nothing = (
+        tf.constant([-1], tf.int64),
+        tf.zeros((1, 2), tf.int32),
+        *(tf.zeros((1, *size, 1), tf.uint8) for size in sizes),
+    )
+    decoded = decoded.concatenate(tf.data.Dataset.from_tensor_slices(nothing))
+    places, own, *images = decoded.batch(n + 1).get_single_element()
+    broken = tf.sets.difference(tf.range(n)[None], places[None, :-1]).values
+    first = tf.cond(tf.size(broken) > 0, lambda: broken[0], lambda: tf.constant(-1, tf.int64))
+    whole = tf.debugging.Assert(
+        tf.size(broken) == 0,
+        [
+            "each item must be a whole PNG, JPEG or BMP file of a size that can be taken. "
+            "Got one that is not at place (counted from 0)",
+            first,
+        ],
+    )
+    with tf.control_dependencies([whole]):
+        return tuple(
+            tf.ensure_shape(tf.identity(item)[:-1], (None, *size, 1))
+            for item, size in zip(images, sizes, strict=True)
+        ), own[:-1]
+
+
+def segment(segmenter: Segmenter, images: tf.Tensor, own_sizes: tf.Tensor) -> Outputs:
+    """Finds the lungs.
+
+    Args:
+        segmenter: The U-Net.
+        images: (batch, *segmenter.size, 1), 0..255.
+        own_sizes: int32 (batch, 2), the (height, width) that masks are wanted in.
+
+    Returns:
+        ``lung_mask_bytes`` string (batch,), PNG files of 0 and 255; ``lung_fraction`` float32
+        (batch,), the share of each mask that is lung.
+    """
+    logits = segmenter.model(tf.cast(images, tf.float32), training=False)
+    probabilities = tf.sigmoid(tf.cast(logits, tf.float32))
+
+    def encode(item: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        probability, size = item
+        inside = tf.image.resize(probability, size, method="bilinear") > segmenter.threshold
+        mask = tf.where(inside, tf.constant(255, tf.uint8), tf.constant(0, tf.uint8))
+        return tf.io.encode_png(mask), tf.reduce_mean(tf.cast(inside, tf.float32))
+
+    masks, fractions = tf.map_fn(
+        encode,
+        (probabilities, own_sizes),
+        fn_output_signature=(
+            tf.TensorSpec((), tf.string),
+            tf.TensorSpec((), tf.float32),
+        ),
+    )
+    return {"lung_mask_bytes": masks, "lung_fraction": fractions}
+
+
+def from_bytes(
+    answer: Callable[[tf.Tensor], Outputs],
+    size: tuple[int, int],
+    segmenter: Segmenter | None,
+) -> Callable[[tf.Tensor], Outputs]:
+    """Returns the function from files' bytes, string (batch,), to the whole answer."""
+
+    def run(images: tf.Tensor) -> Outputs:
+        sizes: Sizes = (size, segmenter.size) if segmenter else (size,)
+        resized, own = decode_batch(images, sizes)
+        outputs = answer(tf.cast(resized[0], tf.float32))
+        if segmenter:
+            outputs |= segment(segmenter, resized[1], own)
+        return outputs
+
+    return run

@@ -1,0 +1,102 @@
+"""Models for prediction, read from a run's folder or from an export."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerascxr.models.saved import load_saved
+from kerascxr.report.runs import read_run
+from kerascxr.serving.graph import classify
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model that gives class probabilities.
+
+    Attributes:
+        name: What it was read from.
+        classes: Its class names.
+        size: The (height, width) that it takes.
+        probabilities: float32 (n, *size, 1), 0..255, to float (n, n_classes).
+        keras_model: The Keras model, where there is one; Grad-CAM needs it.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    size: tuple[int, int]
+    probabilities: Callable[[tf.Tensor], np.ndarray]
+    keras_model: keras.Model | None = None
+
+
+@dataclass(frozen=True)
+class LungFinder:
+    """A U-Net's share of lung in an image."""
+
+    name: str
+    size: tuple[int, int]
+    fractions: Callable[[tf.Tensor], np.ndarray]
+
+
+def load_predictor(path: Path) -> Predictor:
+    """Reads a finished run, or an export (its folder or one version of it).
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if (path / "DONE").exists():
+        run = read_run(path)
+        if run.task != "classification":
+            raise ValueError(f"{path} must be a classification run. Got a {run.task} run.")
+        model = load_saved(path / "model.keras")
+        classes = tuple(run.metrics["test"]["classes"])
+        answer = tf.function(classify(model, classes), reduce_retracing=True)
+        return Predictor(
+            str(path),
+            classes,
+            model.input_shape[1:3],
+            lambda images: answer(images)["probabilities"].numpy(),
+            model,
+        )
+    versions = sorted(
+        (item for item in path.glob("*") if item.name.isdigit()), key=lambda item: int(item.name)
+    )
+    place = versions[-1] if versions else path
+    if not (place / "saved_model.pb").exists() or not (place / "labels.txt").exists():
+        raise ValueError(
+            f"the model must be a finished run's folder or an export. Got {path}, which is neither."
+        )
+    loaded = tf.saved_model.load(str(place))
+    signature = loaded.signatures["pixels"]
+    size = signature.structured_input_signature[1]["images"].shape[1:3]
+
+    def probabilities(images: tf.Tensor, keep: Any = loaded) -> np.ndarray:
+        del keep  # a signature alone would let its variables go
+        return signature(images=images)["probabilities"].numpy()
+
+    classes = tuple((place / "labels.txt").read_text(encoding="utf-8").splitlines())
+    return Predictor(str(place), classes, (size[0], size[1]), probabilities)
+
+
+def load_lung_finder(path: Path) -> LungFinder:
+    """Reads a finished segmentation run.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    run = read_run(path)
+    if run.task != "segmentation":
+        raise ValueError(f"{path} must be a segmentation run. Got a {run.task} run.")
+    model = load_saved(path / "model.keras")
+    limit = float(run.metrics["threshold"])
+
+    @tf.function(reduce_retracing=True)
+    def fractions(images: tf.Tensor) -> tf.Tensor:
+        inside = tf.sigmoid(tf.cast(model(images, training=False), tf.float32)) > limit
+        return tf.reduce_mean(tf.cast(inside, tf.float32), axis=(1, 2, 3))
+
+    return LungFinder(str(path), model.input_shape[1:3], lambda images: fractions(images).numpy())

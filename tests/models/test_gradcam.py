@@ -1,0 +1,49 @@
+"""Grad-CAM against a case that can be worked out by hand."""
+
+import keras
+import numpy as np
+import pytest
+
+from kerascxr.models.classifier import build_classifier
+from kerascxr.models.gradcam import GradCAM
+
+
+class ByHand:
+    """A 'trunk' whose maps are the image's channels, a head with known weights."""
+
+    def __init__(self):
+        image = keras.Input((4, 6, 3))
+        maps = keras.layers.Activation("linear", name="maps")(image)
+        pooled = keras.layers.GlobalAveragePooling2D(name="head_pool")(maps)
+        logits = keras.layers.Dense(2, use_bias=False, name="head_logits")
+        self.model = keras.Model(image, logits(pooled))
+        self.weights = np.array([[1.0, -2.0], [0.5, 1.0], [-1.0, 0.0]], np.float32)
+        logits.set_weights([self.weights])
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_it_is_the_weighted_sum_of_the_maps(kind):
+    by_hand = ByHand()
+    images = np.random.default_rng(kind).uniform(0, 255, (2, 4, 6, 3)).astype(np.float32)
+    # y = sum_k w_k mean(A_k), so dy/dA_k is w_k / 24 everywhere, and alpha_k too.
+    evidence = np.maximum(0, images @ (by_hand.weights[:, kind] / 24))
+    expected = evidence / evidence.max(axis=(1, 2), keepdims=True)
+    given = GradCAM(by_hand.model)(images, np.array([kind, kind]))
+    np.testing.assert_allclose(given, expected, atol=1e-5)
+
+
+def test_without_evidence_it_is_zero():
+    by_hand = ByHand()
+    images = np.zeros((1, 4, 6, 3), np.float32)
+    images[..., 2] = 100  # speaks against class 0 alone
+    assert not GradCAM(by_hand.model)(images, np.array([0])).any()
+
+
+@pytest.mark.parametrize("backbone", ["efficientnetb0", "shufflenetv2_x0_5"])
+def test_it_has_the_images_size_for_every_backbone(backbone):
+    keras.utils.set_random_seed(0)
+    model = build_classifier(backbone, 3, image_size=(64, 96))
+    images = np.random.default_rng(0).uniform(0, 255, (2, 64, 96, 3)).astype(np.float32)
+    maps = GradCAM(model)(images, np.array([0, 2]))
+    assert maps.shape == (2, 64, 96)
+    assert maps.min() >= 0 and maps.max() <= 1

@@ -1,0 +1,28 @@
+"""Runs that the tests of serving share."""
+
+import pytest
+from small_runs import arguments, bright_and_dark
+
+import train_cls
+import train_seg
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """A folder with images in set/, a classification and a segmentation run in runs/."""
+    folder = tmp_path_factory.mktemp("served")
+    bright_and_dark(folder / "set")
+    argv = arguments(folder, "--data.source", f"{folder}/set", "--depth", "0")
+    assert train_cls.main([*argv, "--epochs", "2", "--name", "first"]) == 0
+    places = ["--runs", f"{folder}/runs", "--data.stores", f"{folder}/stores"]
+    small = ["--base_filters", "2", "--image_size", "[32,32]", "--epochs", "1"]
+    small += ["--coarse_epochs", "0", "--runtime.tensorboard", "false", "--name", "lungs"]
+    drawn = ["--data.source", "phantom", "--data.phantom_images", "160"]
+    assert train_seg.main([*places, *small, *drawn]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def runs(served):
+    """The two runs' folders."""
+    return served / "runs/classification/first", served / "runs/segmentation/lungs"

@@ -1,0 +1,313 @@
+"""An exported model answers as the run did, from bytes, wherever TensorFlow runs."""
+
+import base64
+import csv
+import ctypes
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
+
+from kerascxr import __main__ as verbs
+from kerascxr.serving import export
+
+CLASSES = ["bright", "dark", "middle"]
+
+
+@pytest.fixture(scope="module")
+def exported(served, runs):
+    classifier, lungs = runs
+    to = served / "models" / "chest"
+    command = ["export", str(classifier), "--segmentation", str(lungs), "--to", str(to)]
+    assert verbs.main(command) == 0
+    return to / "1"
+
+
+@pytest.fixture(scope="module")
+def signature(exported):
+    return tf.saved_model.load(str(exported)).signatures["serving_default"]
+
+
+@pytest.fixture(scope="module")
+def known(served, runs):
+    """Test images' bytes and the run's probabilities."""
+    with (runs[0] / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    files = [(served / "set" / f"{row['id']}.png").read_bytes() for row in rows]
+    return files, np.array(
+        [[float(row[f"probability {name}"]) for name in CLASSES] for row in rows]
+    )
+
+
+def test_it_answers_as_the_run_did(signature, known):
+    files, expected = known
+    given = signature(images=tf.constant(files))
+    np.testing.assert_allclose(given["probabilities"], expected, atol=1e-5)
+    assert given["labels"].numpy().tolist() == [[name.encode() for name in CLASSES]] * len(files)
+    labels = [CLASSES[index].encode() for index in expected.argmax(1)]
+    assert given["label"].numpy().tolist() == labels
+    # REST's row format needs a row of each output for each image.
+    assert {len(value) for value in given.values()} == {len(files)}
+
+
+def test_a_fresh_process_with_tensorflow_alone_gives_the_same(exported, known, tmp_path):
+    files, expected = known
+    np.save(tmp_path / "expected.npy", expected)
+    for index, data in enumerate(files):
+        (tmp_path / f"{index}.png").write_bytes(data)
+    code = (
+        "import sys, numpy as np, tensorflow as tf\n"
+        "from pathlib import Path\n"
+        "model, folder = sys.argv[1:]\n"
+        "expected = np.load(f'{folder}/expected.npy')\n"
+        "files = [Path(f'{folder}/{i}.png').read_bytes() for i in range(len(expected))]\n"
+        "serve = tf.saved_model.load(model).signatures['serving_default']\n"
+        "given = serve(images=tf.constant(files))['probabilities'].numpy()\n"
+        "assert np.abs(given - expected).max() < 1e-5\n"
+        "assert 'kerascxr' not in sys.modules\n"
+    )
+    command = [sys.executable, "-I", "-c", code, str(exported), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_file_format_makes_no_difference(signature, known):
+    files, expected = known
+    image = Image.open(io.BytesIO(files[0]))
+    grey = np.asarray(image)
+
+    def file_of(picture, kind):
+        data = io.BytesIO()
+        picture.save(data, kind)
+        return data.getvalue()
+
+    batch = [
+        file_of(image.convert("RGB"), "PNG"),
+        file_of(image.convert("RGBA"), "PNG"),
+        file_of(Image.fromarray(grey.astype(np.uint16) * 257), "PNG"),
+        file_of(image, "BMP"),
+    ]
+    given = signature(images=tf.constant(batch))["probabilities"]
+    np.testing.assert_allclose(given, np.tile(expected[:1], (4, 1)), atol=1e-5)
+
+
+def test_pixels_can_be_sent_instead(exported, known):
+    files, expected = known
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(data)), np.float32) for data in files])
+    serve = tf.saved_model.load(str(exported)).signatures["pixels"]
+    given = serve(images=tf.constant(pixels[..., None]))["probabilities"]
+    np.testing.assert_allclose(given, expected, atol=1e-5)
+
+
+def test_the_lung_mask_has_the_images_own_size(signature):
+    random = np.random.default_rng(0)
+    sizes, batch = [(50, 70), (33, 20)], []
+    for size in sizes:
+        data = io.BytesIO()
+        Image.fromarray(random.integers(0, 256, size).astype(np.uint8)).save(data, "PNG")
+        batch.append(data.getvalue())
+    given = signature(images=tf.constant(batch))
+    for mask, size, share in zip(
+        given["lung_mask_bytes"].numpy(), sizes, given["lung_fraction"].numpy(), strict=True
+    ):
+        pixels = np.asarray(Image.open(io.BytesIO(mask)))
+        assert pixels.shape == size
+        assert set(np.unique(pixels)) <= {0, 255}
+        assert share == pytest.approx((pixels == 255).mean())
+
+
+def test_one_broken_item_is_named_and_the_next_request_is_answered(signature, known):
+    files, expected = known
+    for broken in (files[5][:60], b"", b"<html>", b"\x89PNG\r\n\x1a\n" + b"\xff" * 60):
+        batch = [*files[:5], broken, *files[5:7]]
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"counted from 0\)\] \[5\]"):
+            signature(images=tf.constant(batch))
+    given = signature(images=tf.constant(files[:1]))["probabilities"]
+    np.testing.assert_allclose(given, expected[:1], atol=1e-5)
+
+
+def test_the_warm_up_requests_are_ones_that_it_answers(exported, signature):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    path = exported / "assets.extra" / "tf_serving_warmup_requests"
+    logs = [
+        prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        for record in tf.data.TFRecordDataset(str(path))
+    ]
+    assert len(logs) == 2
+    for log in logs:
+        request = log.predict_log.request
+        assert request.model_spec.name == "chest"
+        batch = tf.make_ndarray(request.inputs["images"])
+        assert len(signature(images=tf.constant(batch))["label"]) == len(batch)
+
+
+def test_what_stands_beside_the_model_describes_it(exported, signature, runs):
+    assert (exported / "labels.txt").read_text().splitlines() == CLASSES
+    told = json.loads((exported / "metadata.json").read_text())
+    test = json.loads((runs[0] / "metrics.json").read_text())["test"]
+    assert told["test_metrics"]["accuracy"] == test["accuracy"]
+    assert "not diagnosis" in told["intended_use"]
+    outputs = told["signatures"]["serving_default"]["outputs"]
+    given = signature.structured_outputs
+    assert set(outputs) == set(given)
+    for name, output in outputs.items():
+        assert output["type"] == given[name].dtype.name, name
+        assert len(output["shape"]) == len(given[name].shape), name
+
+
+def test_a_difference_writes_nothing_and_a_second_export_is_the_next_version(
+    exported, runs, monkeypatch, capsys
+):
+    command = ["export", str(runs[0]), "--to", str(exported.parent)]
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "TOLERANCE", -1.0)
+        assert verbs.main(command) == 2
+    message = capsys.readouterr().err
+    assert "must answer as the run did" in message
+    assert message.rstrip().count("\n") == 0
+    assert [path.name for path in exported.parent.iterdir()] == ["1"]
+    assert verbs.main(command) == 0
+    assert sorted(path.name for path in exported.parent.iterdir()) == ["1", "2"]
+    loaded = tf.saved_model.load(str(exported.parent / "2"))
+    outputs = loaded.signatures["serving_default"].structured_outputs
+    assert set(outputs) == {"probabilities", "label", "labels"}
+
+
+def test_wrong_runs_are_refused(runs, tmp_path, capsys):
+    for command, words in (
+        (["export", str(runs[1]), "--to", str(tmp_path)], "must be a classification run"),
+        (["export", str(tmp_path), "--to", str(tmp_path)], "no DONE"),
+    ):
+        assert verbs.main(command) == 2
+        assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_c_library_loads_and_runs_it(exported, known):
+    """What TF Serving does: TF_LoadSessionFromSavedModel, then a session run on string tensors."""
+    files, expected = known
+    library = ctypes.CDLL(str(Path(tf.sysconfig.get_lib()) / "libtensorflow_cc.so.2"))
+    saved = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
+    names = saved.meta_graphs[0].signature_def["serving_default"]
+    given = run_in_c(
+        library, exported, names.inputs["images"].name, names.outputs["probabilities"].name, files
+    )
+    np.testing.assert_allclose(given, expected, atol=1e-5)
+
+
+class Output(ctypes.Structure):
+    """TF_Output."""
+
+    _fields_ = (("operation", ctypes.c_void_p), ("index", ctypes.c_int))
+
+
+def run_in_c(library, folder, feed, fetch, files):
+    """Returns what one float32 output gives for a batch of strings."""
+    pointers = (
+        *("TF_NewStatus", "TF_NewGraph", "TF_NewSessionOptions", "TF_LoadSessionFromSavedModel"),
+        *("TF_GraphOperationByName", "TF_AllocateTensor", "TF_TensorData", "TF_Message"),
+    )
+    for name in pointers:
+        getattr(library, name).restype = ctypes.c_void_p
+    library.TF_TensorByteSize.restype = ctypes.c_size_t
+    library.TF_Message.restype = ctypes.c_char_p
+
+    def pointer(value):
+        return ctypes.c_void_p(value)
+
+    status = pointer(library.TF_NewStatus())
+
+    def check():
+        assert library.TF_GetCode(status) == 0, library.TF_Message(status)
+
+    graph = pointer(library.TF_NewGraph())
+    tags = (ctypes.c_char_p * 1)(b"serve")
+    session = pointer(
+        library.TF_LoadSessionFromSavedModel(
+            *(pointer(library.TF_NewSessionOptions()), None, str(folder).encode(), tags, 1),
+            *(graph, None, status),
+        )
+    )
+    check()
+
+    def output(name):
+        operation, _, index = name.partition(":")
+        found = library.TF_GraphOperationByName(graph, operation.encode())
+        assert found, name
+        return Output(found, int(index))
+
+    string_bytes, string_type = 24, 7
+    dimensions = (ctypes.c_int64 * 1)(len(files))
+    tensor = pointer(
+        library.TF_AllocateTensor(string_type, dimensions, 1, ctypes.c_size_t(24 * len(files)))
+    )
+    start = library.TF_TensorData(tensor)
+    for index, data in enumerate(files):
+        place = pointer(start + string_bytes * index)
+        library.TF_StringInit(place)
+        library.TF_StringCopy(place, data, ctypes.c_size_t(len(data)))
+    feeds, fetches = (Output * 1)(output(feed)), (Output * 1)(output(fetch))
+    values, results = (ctypes.c_void_p * 1)(tensor.value), (ctypes.c_void_p * 1)()
+    library.TF_SessionRun(
+        *(session, None, feeds, values, 1, fetches, results, 1, None, 0, None, status)
+    )
+    check()
+    result = pointer(results[0])
+    raw = ctypes.string_at(library.TF_TensorData(result), library.TF_TensorByteSize(result))
+    return np.frombuffer(raw, np.float32).reshape(len(files), -1)
+
+
+def test_the_clients_requests_and_answers_fit(signature, known, monkeypatch):
+    """The forms of TF Serving's two interfaces, the server played by the signature itself."""
+    sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "serving"))
+    try:
+        import client
+    finally:
+        sys.path.pop(0)
+    files, expected = known
+
+    def serve_rest(request, timeout):
+        rows = json.loads(request.data)["instances"]
+        batch = [base64.b64decode(row["b64"], validate=True) for row in rows]
+        given = {
+            name: value.numpy() for name, value in signature(images=tf.constant(batch)).items()
+        }
+
+        def plain(name, value):
+            # The server's rule: text must be UTF-8 unless the name says that it is bytes.
+            if isinstance(value, bytes):
+                encoded = base64.b64encode(value).decode()
+                return {"b64": encoded} if name.endswith("_bytes") else value.decode("utf-8")
+            return value
+
+        predictions = [
+            {
+                name: [plain(name, item) for item in values[row].tolist()]
+                if values.ndim > 1
+                else plain(name, values[row] if values.dtype == object else float(values[row]))
+                for name, values in given.items()
+            }
+            for row in range(len(batch))
+        ]
+        return io.BytesIO(json.dumps({"predictions": predictions}).encode())
+
+    monkeypatch.setattr(client.urllib.request, "urlopen", serve_rest)
+    answers = client.ask_rest("localhost:1", files[:3])
+    for (label, probabilities), row in zip(answers, expected, strict=False):
+        assert list(probabilities) == CLASSES
+        assert label == CLASSES[row.argmax()]
+        np.testing.assert_allclose(list(probabilities.values()), row, atol=1e-5)
+
+    request = client.grpc_request(files[:3])
+    read_back = type(request).FromString(request.SerializeToString())
+    batch = tf.make_ndarray(read_back.inputs["images"])
+    given = signature(images=tf.constant(batch))["probabilities"]
+    np.testing.assert_allclose(given, expected[:3], atol=1e-5)

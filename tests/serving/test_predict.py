@@ -1,0 +1,151 @@
+"""Predictions of folders: the run's own numbers, whatever the file, and nothing lost to a kill."""
+
+import csv
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from kerascxr import __main__ as verbs
+from kerascxr.serving import predict
+from kerascxr.serving.predictors import load_predictor
+
+CLASSES = ["bright", "dark", "middle"]
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def known(served, runs):
+    """File to the run's probabilities, of the test images."""
+    return {
+        str(served / "set" / f"{row['id']}.png"): [
+            float(row[f"probability {name}"]) for name in CLASSES
+        ]
+        for row in read(runs[0] / "predictions.csv")
+    }
+
+
+@pytest.fixture(scope="module")
+def model(served, runs):
+    to = served / "predicting"
+    assert verbs.main(["export", str(runs[0]), "--to", str(to)]) == 0
+    return to
+
+
+@pytest.mark.parametrize("kind", ["run", "export", "version"])
+def test_it_gives_the_runs_numbers(served, runs, model, known, tmp_path, kind):
+    path = {"run": runs[0], "export": model, "version": model / "1"}[kind]
+    to = tmp_path / "out" / "table.csv"
+    assert verbs.main(["predict", str(path), str(served / "set"), "--to", str(to)]) == 0
+    rows = read(to)
+    assert len(rows) == len({row["path"] for row in rows}) == 90
+    found = {row["path"]: [float(row[f"probability {name}"]) for name in CLASSES] for row in rows}
+    for name, expected in known.items():
+        np.testing.assert_allclose(found[name], expected, atol=1e-5)
+    for row in rows:
+        best = int(np.argmax(found[row["path"]]))
+        assert row["predicted"] == CLASSES[best]
+    assert [path.name for path in to.parent.iterdir()] == ["table.csv"]
+
+
+def test_lungs_parquet_and_overlays(served, runs, tmp_path):
+    to = tmp_path / "table.parquet"
+    argv = ["predict", str(runs[0]), f"{served}/set/dark/1*.png", "--to", str(to)]
+    argv += ["--segmentation", str(runs[1]), "--overlays", str(tmp_path / "maps")]
+    assert verbs.main(argv) == 0
+    table = pyarrow.parquet.read_table(to).to_pydict()
+    assert len(table["path"]) == 11
+    assert all(0 <= value <= 1 for value in table["lung_fraction"])
+    pictures = sorted((tmp_path / "maps").iterdir())
+    assert len(pictures) == 11
+    assert np.asarray(Image.open(pictures[0])).shape == (32, 32, 3)
+
+
+def test_what_cannot_be_read_is_listed_and_the_rest_is_there(served, runs, tmp_path, capsys):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    good = (served / "set/dark/1.png").read_bytes()
+    (folder / "good.png").write_bytes(good)
+    (folder / "cut.png").write_bytes(good[:200])
+    (folder / "empty.png").touch()
+    (folder / "page.png").write_text("<html>404</html>")
+    (folder / "notes.txt").write_text("no image")
+    to = tmp_path / "table.csv"
+    assert verbs.main(["predict", str(runs[0]), str(folder), "--to", str(to)]) == 1
+    shown = capsys.readouterr().out
+    assert "3 files could not be read" in shown
+    for name, words in (("cut", "truncated"), ("empty", "0 bytes"), ("page", "HTML page")):
+        (line,) = [line for line in shown.splitlines() if f"{name}.png" in line]
+        assert words in line
+    assert [row["path"] for row in read(to)] == [str(folder / "good.png")]
+
+
+def test_killed_it_goes_on_and_gives_the_same_table(served, runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "_BATCH", 16)
+    predictor = load_predictor(runs[0])
+    files = predict.find_files([str(served / "set")])
+    whole, to = tmp_path / "whole.csv", tmp_path / "table.csv"
+    predict.predict_files(predictor, files, whole)
+
+    class Killed(BaseException):
+        pass
+
+    rows, seen = predict._rows, []
+
+    def die(paths, *more):
+        if len(seen) == 32:
+            raise Killed
+        seen.extend(paths)
+        return rows(paths, *more)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(predict, "_rows", die)
+        predict.predict_files(predictor, files, to)
+    assert not to.exists()
+    (kept,) = tmp_path.glob(".partial-*")
+    with kept.open("a") as file:
+        file.write("/half/a/r")  # a row that the kill cut off
+    again = []
+    monkeypatch.setattr(
+        predict, "_rows", lambda paths, *more: again.extend(paths) or rows(paths, *more)
+    )
+    said = []
+    predict.predict_files(predictor, files, to, say=said.append)
+    assert said == ["Going on after 32 of 90 files."]
+    assert not set(again) & set(seen)
+    assert len(again) + len(seen) == 90
+    ours, theirs = read(to), read(whole)
+    assert [row["path"] for row in ours] == [row["path"] for row in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        for name in CLASSES:
+            key = f"probability {name}"
+            assert float(one[key]) == pytest.approx(float(other[key]), abs=1e-6)
+    assert not list(tmp_path.glob(".partial-*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda argv: [argv[0], argv[1], "/no/such/place", *argv[3:]], "there are none"),
+        (lambda argv: [argv[0], "/no/model", *argv[2:]], "neither"),
+        (lambda argv: [*argv[:-1], argv[-1].replace(".csv", ".xlsx")], ".csv or .parquet"),
+    ],
+)
+def test_wrong_input_is_one_line(served, runs, tmp_path, capsys, change, words):
+    argv = ["predict", str(runs[0]), f"{served}/set/dark", "--to", str(tmp_path / "a.csv")]
+    assert verbs.main(change(argv)) == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert message.rstrip().count("\n") == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_has_no_gradients(served, model, tmp_path, capsys):
+    argv = ["predict", str(model), f"{served}/set/dark", "--to", str(tmp_path / "a.csv")]
+    assert verbs.main([*argv, "--overlays", str(tmp_path / "maps")]) == 2
+    assert "overlays need a run's folder" in capsys.readouterr().err
