@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import ArgumentParser
 
@@ -48,11 +49,22 @@ def _export(argv: Sequence[str], prog: str) -> None:
     parser.add_argument(
         "--segmentation", type=Path | None, help="A finished segmentation run, for lung masks."
     )
+    parser.add_argument(
+        "--format",
+        type=list[Literal["saved_model", "onnx", "litert", "litert-int8", "openvino"]],
+        default=["saved_model"],
+        help="One or several, as [onnx,litert].",
+    )
     values = parse_with(parser, argv)
     start_tensorflow()
     from kerascxr.serving.export import export_run
+    from kerascxr.serving.export_formats import export_formats
 
-    export_run(values.run, values.to, values.segmentation)
+    others = [name for name in values.format if name != "saved_model"]
+    if "saved_model" in values.format:
+        export_run(values.run, values.to, values.segmentation)
+    if others:
+        export_formats(values.run, values.to, others)
 
 
 def _predict(argv: Sequence[str], prog: str) -> int:

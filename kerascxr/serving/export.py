@@ -15,16 +15,28 @@ from kerascxr import __version__
 from kerascxr.atomic import replace_folder
 from kerascxr.config import ClassificationConfig, DataConfig
 from kerascxr.data.folds import split_folds
+from kerascxr.data.pipeline import Images
 from kerascxr.data.sources import open_source
-from kerascxr.data.store import open_store
+from kerascxr.data.store import Store, open_store
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.report.runs import Run, read_run
-from kerascxr.serving.graph import Segmenter, classify, from_bytes
+from kerascxr.serving.gate import (
+    ASPECT,
+    CONSTANT,
+    FAR,
+    INVERTED,
+    QUANTILE,
+    Neighbourhood,
+)
+from kerascxr.serving.graph import Classifier, Segmenter, from_bytes
+from kerascxr.training.inputs import read_splits
 
 TOLERANCE = 1e-5
 _COMPARED = 16  # test images
 _WARM_UP = (1, 8)  # batch sizes
+_MEASURED = 1000  # images of each split, for the gate
+_BATCH = 32
 _INTENDED_USE = (
     "Research, not diagnosis. Not a medical device. Scores hold for images like those of the data "
     "named here."
@@ -56,19 +68,21 @@ def export_run(
         ValueError: If a run is not what it must be, the images to check on are not to be had, or
             the answers differ.
     """
-    run = _read(run_path, "classification")
+    run = read_task_run(run_path, "classification")
     config = load_config(ClassificationConfig, run_path / "config.yaml")
-    samples = _test_files(run, config, data or config.data)
+    store = open_run_store(run, data or config.data)
+    samples = _test_files(run, config, store)
     classes = run.metrics["test"]["classes"]
     model = load_saved(run_path / "model.keras")
     segmenter = None
     if segmentation:
-        lungs = _read(segmentation, "segmentation")
+        lungs = read_task_run(segmentation, "segmentation")
         unet = load_saved(segmentation / "model.keras")
         segmenter = Segmenter(unet, float(lungs.metrics["threshold"]))
     height, width = config.image_size
-    answer = classify(model, classes)
-    serve = from_bytes(answer, (height, width), segmenter)
+    neighbourhood = _measure(Classifier(model, classes), config, store)
+    classifier = Classifier(model, classes, neighbourhood)
+    serve = from_bytes(classifier, (height, width), segmenter)
 
     versions = [int(path.name) for path in to.glob("*") if path.name.isdigit()]
     place = to / str(max(versions, default=0) + 1)
@@ -82,10 +96,10 @@ def export_run(
         files = tf.TensorSpec((None,), tf.string, name="images")
         pixels = tf.TensorSpec((None, height, width, 1), tf.float32, name="images")
         archive.add_endpoint("serving_default", serve, [files])
-        archive.add_endpoint("pixels", answer, [pixels])
+        archive.add_endpoint("pixels", lambda images: classifier.answer(images), [pixels])
         archive.write_out(str(folder), verbose=False)
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
-        description = json.dumps(_describe(run, config, segmentation), indent=2)
+        description = json.dumps(_describe(run, config, segmentation, neighbourhood), indent=2)
         (folder / "metadata.json").write_text(description + "\n", encoding="utf-8")
         difference = _compare(folder, samples, classes)
         say(
@@ -99,19 +113,24 @@ def export_run(
     return place
 
 
-def _read(path: Path, task: str) -> Run:
+def read_task_run(path: Path, task: str) -> Run:
+    """Reads a finished run of a task.
+
+    Raises:
+        ValueError: If it is none.
+    """
     run = read_run(path)
     if run.task != task:
         raise ValueError(f"{path} must be a {task} run. Got a {run.task} run.")
     return run
 
 
-def _test_files(
-    run: Run, config: ClassificationConfig, data: DataConfig
-) -> list[tuple[bytes, np.ndarray]]:
-    """Returns some test images as the store keeps them, with the run's probabilities."""
-    import tensorflow_datasets as tfds
+def open_run_store(run: Run, data: DataConfig) -> Store:
+    """Opens the images that a run was trained and tested on.
 
+    Raises:
+        ValueError: If they are not to be had or have changed.
+    """
     source = open_source(
         data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed
     )
@@ -121,6 +140,31 @@ def _test_files(
             f"the images must be those that {run.path} was tested on, to check the export on. "
             f"Got {source.name}, which has changed; name them with --data.source."
         )
+    return store
+
+
+def _measure(classifier: Classifier, config: ClassificationConfig, store: Store) -> Neighbourhood:
+    """Finds where the training images lie in feature space, from some of them."""
+    splits = read_splits(config, store)
+    pool = tf.function(classifier.pool, reduce_retracing=True)
+
+    def features(images: Images) -> np.ndarray:
+        count = min(len(images), _MEASURED)
+        chosen = np.unique(np.linspace(0, len(images) - 1, count).astype(np.int64))
+        batches = np.array_split(chosen, -(-len(chosen) // _BATCH))
+        return np.concatenate(
+            [pool(tf.constant(images.pixels[batch], tf.float32)).numpy() for batch in batches]
+        )
+
+    return Neighbourhood.fit(features(splits["train"]), features(splits["validation"]))
+
+
+def _test_files(
+    run: Run, config: ClassificationConfig, store: Store
+) -> list[tuple[bytes, np.ndarray]]:
+    """Returns some test images as the store keeps them, with the run's probabilities."""
+    import tensorflow_datasets as tfds
+
     with (run.path / "predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     chosen = set(sorted(rows)[:: max(1, len(rows) // _COMPARED)][:_COMPARED])
@@ -170,7 +214,12 @@ def _write_warm_up(folder: Path, name: str, files: list[bytes]) -> None:
             writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
 
 
-def _describe(run: Run, config: ClassificationConfig, segmentation: Path | None) -> dict[str, Any]:
+def _describe(
+    run: Run,
+    config: ClassificationConfig,
+    segmentation: Path | None,
+    neighbourhood: Neighbourhood,
+) -> dict[str, Any]:
     classes = run.metrics["test"]["classes"]
     n, (height, width) = len(classes), config.image_size
 
@@ -181,6 +230,13 @@ def _describe(run: Run, config: ClassificationConfig, segmentation: Path | None)
         "probabilities": tensor("float32", [None, n], "of each class, 0..1, summing to 1"),
         "label": tensor("string", [None], "the most probable class"),
         "labels": tensor("string", [None, n], "the classes, in the order of probabilities"),
+        "warnings": tensor(
+            "string",
+            [None],
+            f"what is odd about the image, joined by '; ', or '': {CONSTANT}, {ASPECT}, {FAR} "
+            f"(distance over {neighbourhood.limit:.3f}, as {1 - QUANTILE:.0%} of the validation "
+            f"images), {INVERTED}",
+        ),
     }
     lungs = {
         "lung_mask_bytes": tensor("string", [None], "a PNG of 0 and 255, at the image's own size"),

@@ -7,6 +7,8 @@ import keras
 import tensorflow as tf
 
 from kerascxr.data.images import decode_file, resize_image, to_trunk_input
+from kerascxr.models.classifier import split_at_depth
+from kerascxr.serving.gate import Neighbourhood, warn
 
 Outputs = dict[str, tf.Tensor]
 Sizes = tuple[tuple[int, int], ...]
@@ -18,7 +20,7 @@ class Segmenter:
 
     Attributes:
         model: Images float32 (batch, height, width, 1), 0..255, to logits of the same size.
-        threshold: Pixels above this probability are lung.
+        threshold: Pixels of this probability or above are lung.
     """
 
     model: keras.Model
@@ -30,30 +32,53 @@ class Segmenter:
         return self.model.input_shape[1:3]
 
 
-def classify(model: keras.Model, classes: Sequence[str]) -> Callable[[tf.Tensor], Outputs]:
-    """Returns the function from grey images to a classifier's answer.
+class Classifier:
+    """The functions from images to a classifier's answer.
 
     Args:
-        model: A classifier.
+        model: A classifier from ``build_classifier``.
         classes: Its class names.
-
-    Returns:
-        A function of float32 (batch, height, width, 1), 0..255, to ``probabilities`` float32
-        (batch, n), ``label`` string (batch,) and ``labels`` string (batch, n).
+        neighbourhood: Where its training images lie, for warnings; None gives none.
     """
 
-    def run(images: tf.Tensor) -> Outputs:
-        logits = model(to_trunk_input(images), training=False)
+    def __init__(
+        self,
+        model: keras.Model,
+        classes: Sequence[str],
+        neighbourhood: Neighbourhood | None = None,
+    ):
+        self._trunk, self._head = split_at_depth(model, 0)
+        self._classes = list(classes)
+        self._neighbourhood = neighbourhood
+
+    def pool(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns pooled features, float32 (batch, channels), of images as ``answer`` takes."""
+        return tf.cast(self._trunk(to_trunk_input(images), training=False), tf.float32)
+
+    def answer(self, images: tf.Tensor, own_sizes: tf.Tensor | None = None) -> Outputs:
+        """Answers.
+
+        Args:
+            images: float32 (batch, height, width, 1), 0..255.
+            own_sizes: int32 (batch, 2), the files' (height, width), where they are known.
+
+        Returns:
+            ``probabilities`` float32 (batch, n), ``label`` string (batch,), ``labels`` string
+            (batch, n) and, with a neighbourhood, ``warnings`` string (batch,).
+        """
+        features = self.pool(images)
+        logits = self._head(features, training=False)
         probabilities = tf.nn.softmax(tf.cast(logits, tf.float32))
-        names = tf.constant(list(classes))
-        return {
+        names = tf.constant(self._classes)
+        outputs = {
             "probabilities": probabilities,
             "label": tf.gather(names, tf.argmax(probabilities, axis=-1)),
             # Once an image: in REST's row format each output has a row for each.
             "labels": tf.tile(names[None], [tf.shape(images)[0], 1]),
         }
-
-    return run
+        if self._neighbourhood:
+            outputs["warnings"] = warn(images, features, self.pool, self._neighbourhood, own_sizes)
+        return outputs
 
 
 def decode_batch(encoded: tf.Tensor, sizes: Sizes) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
@@ -120,7 +145,7 @@ def segment(segmenter: Segmenter, images: tf.Tensor, own_sizes: tf.Tensor) -> Ou
 
     def encode(item: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         probability, size = item
-        inside = tf.image.resize(probability, size, method="bilinear") > segmenter.threshold
+        inside = tf.image.resize(probability, size, method="bilinear") >= segmenter.threshold
         mask = tf.where(inside, tf.constant(255, tf.uint8), tf.constant(0, tf.uint8))
         return tf.io.encode_png(mask), tf.reduce_mean(tf.cast(inside, tf.float32))
 
@@ -136,7 +161,7 @@ def segment(segmenter: Segmenter, images: tf.Tensor, own_sizes: tf.Tensor) -> Ou
 
 
 def from_bytes(
-    answer: Callable[[tf.Tensor], Outputs],
+    classifier: Classifier,
     size: tuple[int, int],
     segmenter: Segmenter | None,
 ) -> Callable[[tf.Tensor], Outputs]:
@@ -145,7 +170,7 @@ def from_bytes(
     def run(images: tf.Tensor) -> Outputs:
         sizes: Sizes = (size, segmenter.size) if segmenter else (size,)
         resized, own = decode_batch(images, sizes)
-        outputs = answer(tf.cast(resized[0], tf.float32))
+        outputs = classifier.answer(tf.cast(resized[0], tf.float32), own)
         if segmenter:
             outputs |= segment(segmenter, resized[1], own)
         return outputs

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from kerascxr.models.saved import load_saved
 from kerascxr.report.runs import read_run
-from kerascxr.serving.graph import classify
+from kerascxr.serving.graph import Classifier
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def load_predictor(path: Path) -> Predictor:
             raise ValueError(f"{path} must be a classification run. Got a {run.task} run.")
         model = load_saved(path / "model.keras")
         classes = tuple(run.metrics["test"]["classes"])
-        answer = tf.function(classify(model, classes), reduce_retracing=True)
+        answer = tf.function(Classifier(model, classes).answer, reduce_retracing=True)
         return Predictor(
             str(path),
             classes,
@@ -96,7 +96,7 @@ def load_lung_finder(path: Path) -> LungFinder:
 
     @tf.function(reduce_retracing=True)
     def fractions(images: tf.Tensor) -> tf.Tensor:
-        inside = tf.sigmoid(tf.cast(model(images, training=False), tf.float32)) > limit
+        inside = tf.sigmoid(tf.cast(model(images, training=False), tf.float32)) >= limit
         return tf.reduce_mean(tf.cast(inside, tf.float32), axis=(1, 2, 3))
 
     return LungFinder(str(path), model.input_shape[1:3], lambda images: fractions(images).numpy())

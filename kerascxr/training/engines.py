@@ -9,7 +9,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import keras
 import numpy as np
@@ -83,11 +83,9 @@ class OpenVINOEngine:
     def __init__(self, of: KerasEngine):
         import openvino
 
-        constant = convert_variables_to_constants_v2(of.function.get_concrete_function())
         core = openvino.Core()
         with tempfile.TemporaryDirectory() as folder:
-            tf.io.write_graph(constant.graph.as_graph_def(), folder, "frozen.pb", as_text=False)
-            model = core.read_model(Path(folder) / "frozen.pb")
+            model = core.read_model(frozen_graph(of.function, Path(folder)))
         # On some CPUs OpenVINO would take bfloat16 of its own accord.
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
         self._compiled = core.compile_model(model, "CPU", settings)
@@ -112,6 +110,21 @@ class OpenVINOEngine:
     def _finished(self, request) -> np.ndarray:
         request.wait()
         return request.get_output_tensor().data.copy()
+
+
+def frozen_graph(function: Any, folder: Path) -> Path:
+    """Writes a tf.function of one signature as a graph with constants for variables.
+
+    Args:
+        function: The function, with an input signature.
+        folder: Where to.
+
+    Returns:
+        The file, as OpenVINO reads it.
+    """
+    constant = convert_variables_to_constants_v2(function.get_concrete_function())
+    tf.io.write_graph(constant.graph.as_graph_def(), str(folder), "frozen.pb", as_text=False)
+    return folder / "frozen.pb"
 
 
 def likely_engine(wanted: EngineChoice) -> EngineName:

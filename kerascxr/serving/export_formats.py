@@ -1,0 +1,100 @@
+"""A finished run in other forms than a SavedModel, with a table of what each changes and costs."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from kerascxr.atomic import replace_folder, write_json
+from kerascxr.config import ClassificationConfig
+from kerascxr.data.pipeline import epoch_order
+from kerascxr.models.saved import load_saved
+from kerascxr.parsing import load_config
+from kerascxr.report.tables import markdown_table, text_table
+from kerascxr.serving.export import open_run_store, read_task_run
+from kerascxr.serving.formats import (
+    TOLERANCE,
+    Format,
+    Measured,
+    check_installed,
+    convert,
+    load,
+    measure,
+    table,
+)
+from kerascxr.serving.graph import Classifier
+from kerascxr.training.inputs import read_splits
+
+_CALIBRATION = 200  # training images
+
+
+def export_formats(
+    run_path: Path,
+    to: Path,
+    names: Sequence[Format],
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Writes a classifier in other forms, each measured on the whole test set.
+
+    Args:
+        run_path: A finished classification run.
+        to: The model's folder; the forms go into ``to/forms``, which is replaced.
+        names: Which forms.
+        say: Takes lines meant for the user.
+
+    Returns:
+        The folder, with a file a form, labels.txt, and the table as forms.md and forms.json.
+
+    Raises:
+        ValueError: If the run is none, a package is missing, a conversion fails, or a form's
+            answers differ from Keras' by more than its tolerance; nothing is written then.
+    """
+    for name in names:
+        check_installed(name)
+    run = read_task_run(run_path, "classification")
+    config = load_config(ClassificationConfig, run_path / "config.yaml")
+    splits = read_splits(config, open_run_store(run, config.data))
+    classes = tuple(run.metrics["test"]["classes"])
+    classifier = Classifier(load_saved(run_path / "model.keras"), classes)
+    train, test = splits["train"], splits["test"]
+    order = np.sort(epoch_order(train.labels, config.runtime.seed, 0)[:_CALIBRATION])
+    traced = tf.function(classifier.answer, reduce_retracing=True)
+    data = (test.pixels, test.labels, classes)
+
+    def in_keras(images: np.ndarray) -> np.ndarray:
+        return traced(tf.constant(images))["probabilities"].numpy()
+
+    def fill(folder: Path) -> None:
+        keras_file = run_path / "model.keras"
+        first, expected = measure("keras", in_keras, None, *data, keras_file)
+        rows = [first]
+        for name in names:
+            say(f"Converting to {name}.")
+            try:
+                path = convert(classifier, config.image_size, name, train.pixels[order], folder)
+            except Exception as error:  # each library raises of its own kind
+                reason = " ".join(str(error).split())[:200]
+                raise ValueError(f"{name} cannot hold this model ({reason}).") from error
+            row, _ = measure(name, load(path), expected, *data, path)
+            _check(row)
+            rows.append(row)
+        header, cells = table(rows)
+        say(f"\n{text_table(header, cells)}\n")
+        (folder / "forms.md").write_text(markdown_table(header, cells) + "\n", encoding="utf-8")
+        write_json(folder / "forms.json", [dataclasses.asdict(row) for row in rows])
+        (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
+
+    replace_folder(to / "forms", fill)
+    say(f"Written to {to / 'forms'}")
+    return to / "forms"
+
+
+def _check(row: Measured) -> None:
+    most = TOLERANCE[row.name]
+    if most is not None and not row.difference <= most:
+        raise ValueError(
+            f"{row.name} must give Keras' probabilities to {most:g}. Got a difference of "
+            f"{row.difference:.2g}; nothing was written."
+        )
