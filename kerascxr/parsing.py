@@ -14,7 +14,11 @@ from jsonargparse import ArgumentParser, Namespace
 Config = TypeVar("Config")
 
 # What may differ between two calls that mean the same run.
-_NOT_IDENTITY = ("name", "runs", "overwrite")
+_NOT_IDENTITY = (
+    *("name", "runs", "overwrite"),
+    *("data.stores", "data.features", "data.features_gb", "data.cache"),
+    *("runtime.tensorboard", "runtime.checkpoint_seconds"),
+)
 
 
 def build_parser(config_class: type, prog: str) -> ArgumentParser:

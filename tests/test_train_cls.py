@@ -48,7 +48,8 @@ def read_predictions(run):
 def test_the_run_folder_is_complete(finished):
     run, _ = finished
     names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
-    figures = ("accuracy", "loss", "confusion_matrix", "roc_and_precision_recall", "data_samples")
+    figures = ("accuracy", "loss", "confusion_matrix", "roc_and_precision_recall")
+    figures += ("data_samples", "grad_cam")
     assert names == {
         "DONE",
         "config.yaml",

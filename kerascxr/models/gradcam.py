@@ -26,7 +26,6 @@ class GradCAM:
         maps = cut_at_depth(model, 0)._keras_history.operation.input
         self._trunk = keras.Model(model.input, maps)
         self._head = keras.Model(maps, model.output)
-        self._run = tf.function(self._traced, reduce_retracing=True)
 
     def __call__(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Returns the map of one class for each image.
@@ -38,10 +37,10 @@ class GradCAM:
         Returns:
             float32 (n, height, width), 0..1.
         """
-        given = self._run(tf.convert_to_tensor(images), tf.convert_to_tensor(classes, tf.int32))
-        return given.numpy()
+        return self.maps(tf.convert_to_tensor(images), tf.constant(classes, tf.int32)).numpy()
 
-    def _traced(self, images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+    def maps(self, images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+        """Does the same with tensors, for a ``tf.function`` where there are many batches."""
         maps = self._trunk(images, training=False)
         with tf.GradientTape() as tape:
             tape.watch(maps)

@@ -275,6 +275,8 @@ def _classifier(run: Run, number: int) -> Section:
         )
         + ".",
         "sample_predictions": "Test images with predicted class and confidence.",
+        "grad_cam": "For each class, the surest recognised test image, and the same with a map of "
+        "where the evidence lies.",
     }
     captions = {
         "accuracy": "Accuracy",
@@ -282,6 +284,7 @@ def _classifier(run: Run, number: int) -> Section:
         "confusion_matrix": "Confusion matrix of the test",
         "roc_and_precision_recall": "ROC and precision-recall curves of the test",
         "sample_predictions": "Sample predictions of the test",
+        "grad_cam": "Grad-CAM: where the evidence for a class lies, by the surest image of each",
     }
     figures = _figures(run, f"classifier-{number}", alts, captions)
     rows = [[name, *row.values()] for name, row in test["per_class"].items()]
@@ -351,7 +354,7 @@ def _figures(run: Run, prefix: str, alts: dict[str, str], captions: dict[str, st
             f"{prefix}-{name}",
             f"{run.name}. {alts[name]}",
             captions[name],
-            wide=name == "sample_predictions",
+            wide=name in ("sample_predictions", "grad_cam"),
         )
         for name, path in found.items()
         if path

@@ -47,7 +47,6 @@ def export_run(
     run_path: Path,
     to: Path,
     segmentation: Path | None = None,
-    data: DataConfig | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Exports a classifier, with a U-Net if there is one, as ``to/<version>/``.
@@ -55,9 +54,7 @@ def export_run(
     Args:
         run_path: A finished classification run.
         to: The model's folder; the version is the next number there, from 1.
-        segmentation: A finished segmentation run.
-        data: Where the run's store lies, if not where its config says; its test images are what
-            the export is checked on.
+        segmentation: A finished segmentation run, for lung masks.
         say: Takes lines meant for the user.
 
     Returns:
@@ -70,7 +67,7 @@ def export_run(
     """
     run = read_task_run(run_path, "classification")
     config = load_config(ClassificationConfig, run_path / "config.yaml")
-    store = open_run_store(run, data or config.data)
+    store = open_run_store(run, config.data)
     samples = _test_files(run, config, store)
     classes = run.metrics["test"]["classes"]
     model = load_saved(run_path / "model.keras")
@@ -138,7 +135,7 @@ def open_run_store(run: Run, data: DataConfig) -> Store:
     if store.fingerprint["digest"] != run.metrics["data"]["fingerprint"]:
         raise ValueError(
             f"the images must be those that {run.path} was tested on, to check the export on. "
-            f"Got {source.name}, which has changed; name them with --data.source."
+            f"Got {source.name}, which has changed since; bring them back, or train again."
         )
     return store
 

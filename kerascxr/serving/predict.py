@@ -80,7 +80,9 @@ def predict_files(
         raise ValueError(f"the table must be .csv or .parquet. Got to={str(to)!r}.")
     if overlays and predictor.keras_model is None:
         raise ValueError("overlays need a run's folder: an export has no gradients.")
-    camera = GradCAM(predictor.keras_model) if overlays and predictor.keras_model else None
+    camera = None
+    if overlays and predictor.keras_model:
+        camera = tf.function(GradCAM(predictor.keras_model).maps, reduce_retracing=True)
     columns = ["path", "error", "predicted", *(f"probability {name}" for name in predictor.classes)]
     columns += ["lung_fraction"] if lungs else []
     to.parent.mkdir(parents=True, exist_ok=True)
@@ -183,11 +185,11 @@ def _draw(
     small: Grey,
     rows: list[list[Any]],
     folder: Path,
-    camera: GradCAM,
+    camera: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     predictor: Predictor,
 ) -> None:
     labels = [predictor.classes.index(row[2]) if row[2] else 0 for row in rows]
-    maps = camera(to_trunk_input(small).numpy(), np.array(labels))
+    maps = camera(to_trunk_input(small), tf.constant(labels, tf.int32)).numpy()
     for path, error, image, heat in zip(paths, errors, small, maps, strict=True):
         if not error:
             digest = hashlib.sha256(path.encode()).hexdigest()[:8]

@@ -10,6 +10,7 @@ import numpy as np
 
 from kerascxr.atomic import replacing
 from kerascxr.config import ClassificationConfig
+from kerascxr.data.images import to_trunk_input
 from kerascxr.data.pipeline import (
     Images,
     steps_per_epoch,
@@ -21,10 +22,11 @@ from kerascxr.evaluation.classification import (
 )
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import build_classifier, fine_tune
+from kerascxr.models.gradcam import GradCAM
 from kerascxr.models.parameters import format_parameter_table, parameter_summary
 from kerascxr.models.weights import load_weights
 from kerascxr.names import look_up
-from kerascxr.report import classification_figures, data_figures, figures
+from kerascxr.report import classification_figures, data_figures, figures, heat
 from kerascxr.report.tables import csv_text, metrics_markdown, metrics_text
 from kerascxr.run_folder import RunFolder
 from kerascxr.training.fitting import fit
@@ -124,6 +126,7 @@ def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
             )
     with folder.figure("data_samples") as path:
         data_figures.class_samples(_samples_by_class(splits["train"]), path)
+    _draw_evidence(model, splits["test"], probabilities, store.classes, folder)
     write_test(folder, metrics, splits["test"], probabilities, store.classes)
     folder.write_json("timing.json", {"seconds": time.perf_counter() - started})
     folder.finish()
@@ -138,6 +141,28 @@ def _samples_by_class(images: Images) -> dict[str, list[np.ndarray]]:
         chosen = members[np.linspace(0, len(members) - 1, _SAMPLES_OF_CLASS).astype(np.int64)]
         samples[name] = [images.pixels[index, ..., 0] for index in chosen]
     return samples
+
+
+def _draw_evidence(
+    model: keras.Model,
+    images: Images,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    folder: RunFolder,
+) -> None:
+    """Draws, for each class, Grad-CAM of the test image of it that is surest recognised."""
+    chosen = []
+    for label in range(len(classes)):
+        of_class = np.flatnonzero(images.labels == label)
+        chosen.append(int(of_class[probabilities[of_class, label].argmax()]))
+    pixels = images.pixels[chosen]
+    heats = GradCAM(model)(to_trunk_input(pixels).numpy(), np.arange(len(classes)))
+    titles = [
+        f"{name} {probabilities[index, label]:.0%}"
+        for label, (name, index) in enumerate(zip(classes, chosen, strict=True))
+    ]
+    with folder.figure("grad_cam") as path:
+        heat.evidence_grid(list(pixels[..., 0]), list(heats), titles, path)
 
 
 def _without_time(row: dict[str, float]) -> dict[str, float]:

@@ -20,7 +20,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FIGURES = {
     "classification": [
         *("accuracy", "loss", "confusion_matrix", "roc_and_precision_recall"),
-        *("sample_predictions", "data_samples"),
+        *("sample_predictions", "data_samples", "grad_cam"),
     ],
     "segmentation": ["loss", "dice", "sample_predictions"],
 }
@@ -153,8 +153,8 @@ class Seen(HTMLParser):
 
 def test_every_figure_and_table_is_there(report):
     seen = Seen((report / "index.html").read_text(encoding="utf-8"))
-    # Of two classifiers five each, their data's samples once, the common curves, the U-Net's three.
-    assert len(seen.images) == 2 * 5 + 1 + 1 + 3
+    # Of two classifiers six each, their data's samples once, the common curves, the U-Net's three.
+    assert len(seen.images) == 2 * 6 + 1 + 1 + 3
     assert all(len(image["alt"]) > 20 for image in seen.images)
     for heading in (
         *("Classification: results", "Data: some <set> & more", "Learning curves"),
@@ -179,7 +179,7 @@ def test_markdown_and_latex_hold_the_same(report):
     text = (report / "report.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[[^]]{20,}\]\((figures/[\w-]+\.png)\)", text)
     assert sorted(pictures) == sorted(f"figures/{path.name}" for path in report.glob("figures/*"))
-    assert len(set(pictures)) == len(pictures) == 15
+    assert len(set(pictures)) == len(pictures) == 17
     latex = (report / "tables.tex").read_text(encoding="utf-8")
     titles = re.findall(r"^\*\*(.+)\*\*$", text, re.MULTILINE)
     assert len(titles) == latex.count(r"\begin{table}") == 8
@@ -272,7 +272,7 @@ def test_a_browser_shows_it_without_errors_or_requests(report, tmp_path, width):
     assert found, done.stderr[-2000:]
     shown = json.loads(found[1])
     assert shown.pop("over") <= 0, "the page scrolls sideways"
-    assert shown == {"broken": 0, "loaded": [], "images": 15}
+    assert shown == {"broken": 0, "loaded": [], "images": 17}
 
 
 def test_no_picture_is_put_in_twice(report):
