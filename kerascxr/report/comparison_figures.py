@@ -102,7 +102,7 @@ def _leave_out_peaks(axes: Axes, runs: Sequence[Run], key: str) -> None:
     values = values[np.isfinite(values)]
     if not len(values):
         return
-    top = float(np.quantile(values, 0.97)) * 1.15
+    top = float(np.quantile(values, 0.93)) * 1.15
     if values.max() > 1.5 * top > 0:
         axes.set_ylim(0, top)
         axes.set_title(f"values over {top:.1f} cut off", loc="right", weight="normal", size=7.5)

@@ -103,7 +103,16 @@ def convert(
     if name == "onnx":
         import tf2onnx
 
-        tf2onnx.convert.from_function(probabilities, [spec], opset=_OPSET, output_path=str(path))
+        with tempfile.TemporaryDirectory() as temporary:
+            frozen = frozen_graph(probabilities, Path(temporary)).read_bytes()
+        # Of the function itself, tf2onnx would make inputs of the scaling's constants.
+        tf2onnx.convert.from_graph_def(
+            tf.compat.v1.GraphDef.FromString(frozen),
+            input_names=["images:0"],
+            output_names=["Identity:0"],
+            opset=_OPSET,
+            output_path=str(path),
+        )
     elif name == "openvino":
         import openvino
 

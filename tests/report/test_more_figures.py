@@ -74,7 +74,7 @@ def test_heat_colours_where_it_is_and_nowhere_else():
 def test_evidence_stands_below_its_image(tmp_path):
     heats = [np.full(IMAGE.shape, value) for value in (0.1, 0.9)]
     figure = evidence_grid([IMAGE, IMAGE], heats, ["COVID 98%", "Normal 50%"], tmp_path / "a.png")
-    titles = [axes.get_title() for axes in figure.axes]
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert sorted(titles) == ["", "", "COVID 98%", "Normal 50%"]
     with pytest.raises(ValueError, match="equally many"):
         evidence_grid([IMAGE], heats, ["a"], tmp_path / "a.png")
