@@ -26,3 +26,28 @@ def bright_and_dark(folder, each=30, names=tuple(LEVELS)):
             pixels = np.clip(random.normal(LEVELS[name], 20, (32, 32)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{index}.png")
     return str(folder)
+
+
+def pairs(folder, n=60, seed=0, size=40):
+    """Bright ellipses on noise, and their masks; three pairs are odd."""
+    random = np.random.default_rng(seed)
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    rows, columns = np.mgrid[:size, :size] / size
+    for index in range(n):
+        y, x = random.uniform(0.35, 0.65, 2)
+        mask = (rows - y) ** 2 / 0.06 + (columns - x) ** 2 / 0.04 < 1
+        pixels = np.clip(40 + 150 * mask + random.normal(0, 12, mask.shape), 0, 255)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / f"{index}.png")
+        shown = Image.fromarray((255 * mask).astype(np.uint8))
+        if index == 1:
+            shown = Image.new("L", shown.size, 0)
+        if index == 2:
+            shown = Image.new("L", shown.size, 255)
+        if index == 3:
+            shown = shown.resize((size, 2 * size))
+        if index != 4:
+            small = (32, 32 * shown.height // shown.width)
+            shown = shown.resize(small, Image.Resampling.NEAREST).convert("RGB")
+            shown.save(folder / "masks" / f"{index}.png")
+    return str(folder)

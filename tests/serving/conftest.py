@@ -1,7 +1,7 @@
 """Runs that the tests of serving share."""
 
 import pytest
-from small_runs import arguments, bright_and_dark
+from small_runs import arguments, bright_and_dark, pairs
 
 import train_cls
 import train_seg
@@ -17,8 +17,8 @@ def served(tmp_path_factory):
     places = ["--runs", f"{folder}/runs", "--data.stores", f"{folder}/stores"]
     small = ["--base_filters", "2", "--image_size", "[32,32]", "--epochs", "1"]
     small += ["--coarse_epochs", "0", "--runtime.tensorboard", "false", "--name", "lungs"]
-    drawn = ["--data.source", "phantom", "--data.phantom_images", "160"]
-    assert train_seg.main([*places, *small, *drawn]) == 0
+    lungs = ["--data.source", pairs(folder / "lungs")]
+    assert train_seg.main([*places, *small, *lungs]) == 0
     return folder
 
 

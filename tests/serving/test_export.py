@@ -178,7 +178,7 @@ def test_a_difference_writes_nothing_and_a_second_export_is_the_next_version(
     assert sorted(path.name for path in exported.parent.iterdir()) == ["1", "2"]
     loaded = tf.saved_model.load(str(exported.parent / "2"))
     outputs = loaded.signatures["serving_default"].structured_outputs
-    assert set(outputs) == {"probabilities", "label", "labels"}
+    assert set(outputs) == {"probabilities", "label", "labels", "warnings"}
 
 
 def test_wrong_runs_are_refused(runs, tmp_path, capsys):
