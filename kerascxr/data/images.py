@@ -160,8 +160,16 @@ def resize_image(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     Returns:
         uint8 (*size, 1).
     """
-    resized = tf.image.resize(image, size, method="bilinear", antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
+
+    def resample() -> tf.Tensor:
+        resized = tf.image.resize(image, size, method="bilinear", antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
+
+    # Resampling to the same size changes nothing and takes most of the time.
+    image = tf.convert_to_tensor(image)
+    same = tf.reduce_all(tf.shape(image)[-3:-1] == tf.constant(size))
+    resized = tf.cond(same, lambda: image, resample)
+    return tf.ensure_shape(resized, (*image.shape[:-3], *size, image.shape[-1]))
 
 
 def resize_mask(mask: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

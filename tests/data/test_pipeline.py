@@ -161,3 +161,15 @@ def test_trunks_get_three_equal_channels_of_0_to_255():
     assert x.dtype == np.float32
     for channel in range(3):
         np.testing.assert_array_equal(x[..., channel], images[..., 0])
+
+
+def test_an_image_of_the_size_wanted_stays_as_it_is():
+    image = np.random.default_rng(0).integers(0, 256, (17, 24, 1)).astype(np.uint8)
+    resampled = tf.image.resize(image, (17, 24), method="bilinear", antialias=True)
+    np.testing.assert_array_equal(resize_image(image, (17, 24)), image)
+    np.testing.assert_array_equal(np.round(resampled), image)
+    unknown = tf.data.Dataset.from_tensors(image).map(
+        lambda one: resize_image(tf.ensure_shape(one, (None, None, 1)), (17, 24))
+    )
+    assert unknown.element_spec.shape == (17, 24, 1)
+    np.testing.assert_array_equal(next(iter(unknown)), image)
