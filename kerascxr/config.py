@@ -192,7 +192,7 @@ class ClassificationConfig:
         features: Whether the frozen part of the trunk runs once instead of in every epoch: "on",
             "off", or "auto" (at depth 0, 1 and 2, without a GPU or with less than 6 GB on it).
         feature_views: With features: how many versions of each training image, the first as it is,
-            the others changed at random; epochs take them in turn.
+            the others changed at random; each image takes them in turn, epoch by epoch.
         feature_engine: What computes features: "keras", "openvino" (faster on CPUs; pip install
             openvino), or "auto" (openvino where it is installed and there is no GPU).
         name: The run's name; by default backbone and depth.

@@ -190,7 +190,8 @@ def feature_batches(
     """Batches features as ``training_batches`` batches images: same seed, same order.
 
     Args:
-        views: Features of the same images, float16 (n, ...) each; epochs take them in turn.
+        views: Features of the same images, float16 (n, ...) each. An image takes them in turn,
+            each epoch another, and the images of a batch different ones.
         labels: int64 (n,).
         batch_size: Features a batch.
         seed: Seed of the order.
@@ -203,13 +204,16 @@ def feature_batches(
     shape = views[0].shape[1:]
     targets = tf.constant(labels)
 
+    def read(epoch: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        # Every batch a mixture, or BatchNorm's statistics would be those of the last epoch's view.
+        turns = (int(epoch) + chosen) % len(views)
+        values = np.empty((len(chosen), *shape), np.float32)
+        for turn in np.unique(turns):
+            values[turns == turn] = views[turn][chosen[turns == turn]]
+        return values
+
     def fetch(epoch: tf.Tensor, step: tf.Tensor, indices: tf.Tensor) -> dict[str, tf.Tensor]:
-        values = tf.numpy_function(
-            lambda number, chosen: views[int(number) % len(views)][chosen].astype(np.float32),
-            [epoch, indices],
-            tf.float32,
-            stateful=False,
-        )
+        values = tf.numpy_function(read, [epoch, indices], tf.float32, stateful=False)
         values = tf.ensure_shape(values, (None, *shape))
         return {"features": values, "label": tf.gather(targets, indices)}
 

@@ -115,11 +115,19 @@ def test_they_come_in_the_order_of_the_images(images, balanced):
         np.testing.assert_array_equal(one["label"], other["label"])
 
 
-def test_epochs_take_the_views_in_turn(images):
-    views = [np.full((40, 1), view, np.float16) for view in range(3)]
-    batches = feature_batches(views, images.labels, 40, seed=0)
-    seen = [set(batch["features"].numpy().ravel()) for batch in batches.take(5)]
-    assert seen == [{0.0}, {1.0}, {2.0}, {0.0}, {1.0}]
+def test_each_image_takes_its_views_in_turn_and_batches_mix_them(images):
+    views = [
+        np.stack([np.full(40, view), np.arange(40)], 1).astype(np.float16) for view in range(3)
+    ]
+    seen = {index: [] for index in range(40)}
+    for batch in feature_batches(views, images.labels, 40, seed=0).take(6):
+        values = batch["features"].numpy().astype(int)
+        assert set(values[:, 0]) == {0, 1, 2}
+        for view, index in values:
+            seen[index].append(view)
+        np.testing.assert_array_equal(batch["label"], images.labels[values[:, 1]])
+    for taken in seen.values():
+        assert sorted(taken[:3]) == sorted(taken[3:]) == [0, 1, 2]
 
 
 def test_training_on_features_equals_training_on_images(images, tmp_path):
