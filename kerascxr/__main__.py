@@ -30,15 +30,9 @@ def _data(argv: Sequence[str], prog: str) -> None:
     parser.add_class_arguments(DataConfig)
     values = parse_with(parser, argv)
     start_tensorflow()
-    from kerascxr.data.sources import open_source
-    from kerascxr.data.store import open_store
+    from kerascxr.training.inputs import open_data
 
-    source = open_source(
-        values.source, phantom_images=values.phantom_images, phantom_seed=values.phantom_seed
-    )
-    if source.notice:
-        print(source.notice)
-    open_store(source, values.stores)
+    open_data(DataConfig(**values.as_dict()))
 
 
 def _export(argv: Sequence[str], prog: str) -> None:

@@ -21,12 +21,11 @@ start_tensorflow()
 
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
-import tensorflow_datasets as tfds  # noqa: E402
 
 from kerascxr.config import AugmentConfig  # noqa: E402
 from kerascxr.data.folds import N_FOLDS  # noqa: E402
 from kerascxr.data.images import decode_png, resize_image  # noqa: E402
-from kerascxr.data.pipeline import read_images, training_batches  # noqa: E402
+from kerascxr.data.pipeline import encoded_examples, read_images, training_batches  # noqa: E402
 from kerascxr.data.sources import open_source  # noqa: E402
 from kerascxr.data.store import open_store  # noqa: E402
 
@@ -53,9 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = open_source(arguments.source, phantom_images=800, phantom_seed=0)
         store = open_store(source, Path(folder), lambda line: None)
-        records = store.builder.as_dataset(
-            split="all", decoders={name: tfds.decode.SkipDecoding() for name in ("image", "mask")}
-        )
+        records = encoded_examples(store, range(N_FOLDS))
         encoded = np.array([record["image"] for record in records.as_numpy_iterator()], object)
         in_memory = tf.data.Dataset.from_tensor_slices(tf.constant(encoded))
         images = read_images(store, range(N_FOLDS), size)

@@ -42,6 +42,19 @@ class Images:
         return len(self.ids)
 
 
+def encoded_examples(store: Store, folds: Sequence[int]) -> tf.data.Dataset:
+    """Reads some folds of a store, ``image`` and ``mask`` as the bytes of their PNG files."""
+    import tensorflow_datasets as tfds
+
+    # Files and reads in one fixed order, so that a seed means the same run each time.
+    return store.builder.as_dataset(
+        split="+".join(f"fold_{fold:02d}" for fold in sorted(folds)),
+        shuffle_files=False,
+        decoders={"image": tfds.decode.SkipDecoding(), "mask": tfds.decode.SkipDecoding()},
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+    )
+
+
 def read_images(
     store: Store,
     folds: Sequence[int],
@@ -66,15 +79,7 @@ def read_images(
     Raises:
         ValueError: If the folds hold no (usable) image.
     """
-    import tensorflow_datasets as tfds
-
-    # Files and reads in one fixed order, so that a seed means the same run each time.
-    encoded = store.builder.as_dataset(
-        split="+".join(f"fold_{fold:02d}" for fold in sorted(folds)),
-        shuffle_files=False,
-        decoders={"image": tfds.decode.SkipDecoding(), "mask": tfds.decode.SkipDecoding()},
-        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
-    )
+    encoded = encoded_examples(store, folds)
     if masks:
         encoded = encoded.filter(lambda example: tf.equal(example["mask_state"], "ok"))
     light = encoded.map(lambda example: (example["id"], example["label"]))

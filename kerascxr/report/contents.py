@@ -102,7 +102,7 @@ def sections(runs: Sequence[Run], curves: Path | None) -> list[Section]:
         for number, run in enumerate(classifiers, 1):
             parts.append(_classifier(run, number))
     for number, run in enumerate(segmenters, 1):
-        parts += _segmenter(run, number)
+        parts.append(_segmenter(run, number))
     parts.append(_provenance(runs))
     return parts
 
@@ -296,7 +296,7 @@ def _classifier(run: Run, number: int) -> Section:
 _MEASURES = {"f1": "F1", "auc": "AUC", "support": "images"}
 
 
-def _segmenter(run: Run, number: int) -> list[Section]:
+def _segmenter(run: Run, number: int) -> Section:
     test, tidied = run.metrics["test"], run.metrics["test_two_largest_components"]
     rows = [
         [name, *(_mean(of, key) for key in ("dice", "iou", "hd95", "assd")), of["pooled_dice"]]
@@ -308,22 +308,14 @@ def _segmenter(run: Run, number: int) -> list[Section]:
         f"{run.metrics['threshold']}, chosen on validation. Two empty masks count as Dice 1: "
         f"{test['empty_pairs']} such pairs. {describe_data(run)}."
     )
-    stages = Table("Stages", ["stage", "channels", "output size", "operation"], [])
     blocks: list[str | Tabulated | Figure] = [
         Tabulated(Table("Test metrics", header, rows), f"unet-{number}", note)
     ]
     cells = run.metrics.get("stages")
     if cells:
         headings = ["stage", "channels", "output size", "operation", "parameters"]
-        stages = Table("Stages", headings[: len(cells[0])], cells)
-        parameters = _parameter_cells(run)
-        blocks.append(
-            Tabulated(
-                stages,
-                f"unet-{number}-stages",
-                f"{parameters[1]:,} parameters, moving statistics aside.",
-            )
-        )
+        total = f"{run.metrics['parameters']['total']:,} parameters, moving statistics aside."
+        blocks.append(Tabulated(Table("Stages", headings, cells), f"unet-{number}-stages", total))
     alts = {
         "loss": f"Loss over epochs at full size; best epoch {run.metrics['best_epoch']}.",
         "dice": f"Dice over epochs at full size; best epoch {run.metrics['best_epoch']}.",
@@ -339,7 +331,7 @@ def _segmenter(run: Run, number: int) -> list[Section]:
             f"validation Dice of {end['val_dice']:.4f}; the curves show what followed."
         )
     figures = _figures(run, f"unet-{number}", alts, captions)
-    return [Section(f"Segmentation: {run.name}", [*blocks, *figures])]
+    return Section(f"Segmentation: {run.name}", [*blocks, *figures])
 
 
 def _mean(of: dict[str, Any], key: str) -> str:

@@ -74,11 +74,15 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path, task: str | None = None) -> Run:
     """Reads a finished run.
 
+    Args:
+        path: Its folder.
+        task: The task that it must be of; None takes any.
+
     Raises:
-        ValueError: If a file is missing or damaged.
+        ValueError: If a file is missing or damaged, or the task is another.
     """
 
     def read(name: str, otherwise: Any = None) -> Any:
@@ -97,6 +101,8 @@ def read_run(path: Path) -> Run:
         raise ValueError(f"{path} must be the folder of a finished run. It has no DONE.")
     config = path / "config.yaml"
     metrics = read("metrics.json")
+    if task not in (None, metrics["task"]):
+        raise ValueError(f"{path} must be a {task} run. Got a {metrics['task']} run.")
     return Run(
         path=path,
         metrics=metrics,

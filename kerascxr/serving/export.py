@@ -15,9 +15,8 @@ from kerascxr import __version__
 from kerascxr.atomic import replace_folder
 from kerascxr.config import ClassificationConfig, DataConfig
 from kerascxr.data.folds import split_folds
-from kerascxr.data.pipeline import Images
-from kerascxr.data.sources import open_source
-from kerascxr.data.store import Store, open_store
+from kerascxr.data.pipeline import Images, encoded_examples
+from kerascxr.data.store import Store
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.report.runs import Run, read_run
@@ -29,8 +28,9 @@ from kerascxr.serving.gate import (
     QUANTILE,
     Neighbourhood,
 )
-from kerascxr.serving.graph import Classifier, Segmenter, from_bytes
-from kerascxr.training.inputs import read_splits
+from kerascxr.serving.graph import Classifier, from_bytes
+from kerascxr.serving.predictors import load_segmenter
+from kerascxr.training.inputs import open_data, read_splits
 
 TOLERANCE = 1e-5
 _COMPARED = 16  # test images
@@ -65,17 +65,13 @@ def export_run(
         ValueError: If a run is not what it must be, the images to check on are not to be had, or
             the answers differ.
     """
-    run = read_task_run(run_path, "classification")
+    run = read_run(run_path, "classification")
     config = load_config(ClassificationConfig, run_path / "config.yaml")
     store = open_run_store(run, config.data)
     samples = _test_files(run, config, store)
     classes = run.metrics["test"]["classes"]
     model = load_saved(run_path / "model.keras")
-    segmenter = None
-    if segmentation:
-        lungs = read_task_run(segmentation, "segmentation")
-        unet = load_saved(segmentation / "model.keras")
-        segmenter = Segmenter(unet, float(lungs.metrics["threshold"]))
+    segmenter = load_segmenter(segmentation) if segmentation else None
     height, width = config.image_size
     neighbourhood = _measure(Classifier(model, classes), config, store)
     classifier = Classifier(model, classes, neighbourhood)
@@ -110,32 +106,17 @@ def export_run(
     return place
 
 
-def read_task_run(path: Path, task: str) -> Run:
-    """Reads a finished run of a task.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    run = read_run(path)
-    if run.task != task:
-        raise ValueError(f"{path} must be a {task} run. Got a {run.task} run.")
-    return run
-
-
 def open_run_store(run: Run, data: DataConfig) -> Store:
     """Opens the images that a run was trained and tested on.
 
     Raises:
         ValueError: If they are not to be had or have changed.
     """
-    source = open_source(
-        data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed
-    )
-    store = open_store(source, data.stores, lambda line: None)
+    store = open_data(data, lambda line: None)
     if store.fingerprint["digest"] != run.metrics["data"]["fingerprint"]:
         raise ValueError(
             f"the images must be those that {run.path} was tested on, to check the export on. "
-            f"Got {source.name}, which has changed since; bring them back, or train again."
+            f"Got {store.path.name}, which has changed since; bring them back, or train again."
         )
     return store
 
@@ -160,16 +141,10 @@ def _test_files(
     run: Run, config: ClassificationConfig, store: Store
 ) -> list[tuple[bytes, np.ndarray]]:
     """Returns some test images as the store keeps them, with the run's probabilities."""
-    import tensorflow_datasets as tfds
-
     with (run.path / "predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     chosen = set(sorted(rows)[:: max(1, len(rows) // _COMPARED)][:_COMPARED])
-    folds = split_folds(config.split)["test"]
-    encoded = store.builder.as_dataset(
-        split="+".join(f"fold_{fold:02d}" for fold in folds),
-        decoders={"image": tfds.decode.SkipDecoding(), "mask": tfds.decode.SkipDecoding()},
-    )
+    encoded = encoded_examples(store, split_folds(config.split)["test"])
     names = run.metrics["test"]["classes"]
     samples = []
     for example in encoded.as_numpy_iterator():

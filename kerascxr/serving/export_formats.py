@@ -12,8 +12,9 @@ from kerascxr.config import ClassificationConfig
 from kerascxr.data.pipeline import epoch_order
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
+from kerascxr.report.runs import read_run
 from kerascxr.report.tables import markdown_table, text_table
-from kerascxr.serving.export import open_run_store, read_task_run
+from kerascxr.serving.export import open_run_store
 from kerascxr.serving.formats import (
     TOLERANCE,
     Format,
@@ -53,7 +54,7 @@ def export_formats(
     """
     for name in names:
         check_installed(name)
-    run = read_task_run(run_path, "classification")
+    run = read_run(run_path, "classification")
     config = load_config(ClassificationConfig, run_path / "config.yaml")
     splits = read_splits(config, open_run_store(run, config.data))
     classes = tuple(run.metrics["test"]["classes"])

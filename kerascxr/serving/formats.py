@@ -135,7 +135,7 @@ def convert(
 
 
 def load(path: Path) -> Run:
-    """Returns what runs a file that ``convert`` wrote, on two threads at most, batch by batch."""
+    """Returns what runs a file that ``convert`` wrote, batch by batch."""
     if path.suffix == ".onnx":
         import onnxruntime
 

@@ -31,6 +31,11 @@ class Segmenter:
         """The (height, width) that it takes."""
         return self.model.input_shape[1:3]
 
+    def probabilities(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns each pixel's probability of being lung, float32 of the images' shape."""
+        logits = self.model(tf.cast(images, tf.float32), training=False)
+        return tf.sigmoid(tf.cast(logits, tf.float32))
+
 
 class Classifier:
     """The functions from images to a classifier's answer.
@@ -140,8 +145,6 @@ def segment(segmenter: Segmenter, images: tf.Tensor, own_sizes: tf.Tensor) -> Ou
         ``lung_mask_bytes`` string (batch,), PNG files of 0 and 255; ``lung_fraction`` float32
         (batch,), the share of each mask that is lung.
     """
-    logits = segmenter.model(tf.cast(images, tf.float32), training=False)
-    probabilities = tf.sigmoid(tf.cast(logits, tf.float32))
 
     def encode(item: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         probability, size = item
@@ -151,7 +154,7 @@ def segment(segmenter: Segmenter, images: tf.Tensor, own_sizes: tf.Tensor) -> Ou
 
     masks, fractions = tf.map_fn(
         encode,
-        (probabilities, own_sizes),
+        (segmenter.probabilities(images), own_sizes),
         fn_output_signature=(
             tf.TensorSpec((), tf.string),
             tf.TensorSpec((), tf.float32),

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from kerascxr.models.saved import load_saved
 from kerascxr.report.runs import read_run
-from kerascxr.serving.graph import Classifier
+from kerascxr.serving.graph import Classifier, Segmenter
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,7 @@ def load_predictor(path: Path) -> Predictor:
         ValueError: If it is neither.
     """
     if (path / "DONE").exists():
-        run = read_run(path)
-        if run.task != "classification":
-            raise ValueError(f"{path} must be a classification run. Got a {run.task} run.")
+        run = read_run(path, "classification")
         model = load_saved(path / "model.keras")
         classes = tuple(run.metrics["test"]["classes"])
         answer = tf.function(Classifier(model, classes).answer, reduce_retracing=True)
@@ -82,21 +80,27 @@ def load_predictor(path: Path) -> Predictor:
     return Predictor(str(place), classes, (size[0], size[1]), probabilities)
 
 
+def load_segmenter(path: Path) -> Segmenter:
+    """Reads a finished segmentation run.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    run = read_run(path, "segmentation")
+    return Segmenter(load_saved(path / "model.keras"), float(run.metrics["threshold"]))
+
+
 def load_lung_finder(path: Path) -> LungFinder:
     """Reads a finished segmentation run.
 
     Raises:
         ValueError: If it is none.
     """
-    run = read_run(path)
-    if run.task != "segmentation":
-        raise ValueError(f"{path} must be a segmentation run. Got a {run.task} run.")
-    model = load_saved(path / "model.keras")
-    limit = float(run.metrics["threshold"])
+    segmenter = load_segmenter(path)
 
     @tf.function(reduce_retracing=True)
     def fractions(images: tf.Tensor) -> tf.Tensor:
-        inside = tf.sigmoid(tf.cast(model(images, training=False), tf.float32)) >= limit
+        inside = segmenter.probabilities(images) >= segmenter.threshold
         return tf.reduce_mean(tf.cast(inside, tf.float32), axis=(1, 2, 3))
 
-    return LungFinder(str(path), model.input_shape[1:3], lambda images: fractions(images).numpy())
+    return LungFinder(str(path), segmenter.size, lambda images: fractions(images).numpy())

@@ -56,7 +56,7 @@ def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
     started = time.perf_counter()
     backbone = look_up(BACKBONES, config.backbone, "backbone")
     runtime = set_up(config.runtime, folder.say)
-    store = open_data(config.data, folder)
+    store = open_data(config.data, folder.say)
     splits = read_splits(config, store)
     check_classes(splits)
     # Again, right before weights are drawn: an ingest on the way here may have drawn numbers too.

@@ -48,7 +48,7 @@ def evaluate_run(run: Path, data: DataConfig) -> dict[str, Any]:
     else:
         config = load_config(SegmentationConfig, run / "config.yaml")
     config = dataclasses.replace(config, data=data)
-    store = open_data(data, RunFolder(run))
+    store = open_data(data, RunFolder(run).say)
     if task == "classification":
         _check_classes(store, known["test"]["classes"])
     folder = RunFolder(run / "external" / store.path.name)

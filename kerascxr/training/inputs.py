@@ -4,16 +4,15 @@ from kerascxr.config import DataConfig, SplitConfig, TrainingConfig
 from kerascxr.data.folds import N_FOLDS, SPLITS, split_folds
 from kerascxr.data.pipeline import Images, read_images
 from kerascxr.data.sources import open_source
-from kerascxr.data.store import Store, open_store
-from kerascxr.run_folder import RunFolder
+from kerascxr.data.store import Say, Store, open_store
 
 
-def open_data(data: DataConfig, folder: RunFolder) -> Store:
+def open_data(data: DataConfig, say: Say = print) -> Store:
     """Opens a source as a store, saying which was taken.
 
     Args:
         data: The source and where stores lie.
-        folder: The run folder; takes the lines.
+        say: Takes lines meant for the user.
 
     Returns:
         The store.
@@ -25,8 +24,8 @@ def open_data(data: DataConfig, folder: RunFolder) -> Store:
         data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed
     )
     if source.notice:
-        folder.say(source.notice)
-    return open_store(source, data.stores, folder.say)
+        say(source.notice)
+    return open_store(source, data.stores, say)
 
 
 def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> dict[str, Images]:

@@ -62,7 +62,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
     config = _sized(config, runtime, folder)
     base_filters = config.base_filters
     assert base_filters is not None
-    store = open_data(config.data, folder)
+    store = open_data(config.data, folder.say)
     _report_pairs(store, folder)
     splits = read_splits(config, store, masks=True)
     # Again, right before weights are drawn: an ingest on the way here may have drawn numbers too.

@@ -3,21 +3,18 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from kerascxr.config import ClassificationConfig, SegmentationConfig, StudyConfig, TrainingConfig
-from kerascxr.data.sources import open_source
-from kerascxr.data.store import open_store
+from kerascxr.data.store import Say
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.names import look_up
 from kerascxr.report.page import write_report
 from kerascxr.report.tables import text_table
 from kerascxr.run_folder import RunFolder
 from kerascxr.training import classification, segmentation
-
-Say = Callable[[str], None]
+from kerascxr.training.inputs import open_data
 
 _HEADER = ("run", "state", "accuracy", "F1", "AUC", "Dice", "minutes")
 _MEASURES = ("accuracy", "f1", "auc", "dice")
@@ -128,11 +125,7 @@ def _overwriting(part: Part) -> TrainingConfig:
 
 
 def _has_masks(config: SegmentationConfig) -> bool:
-    data = config.data
-    source = open_source(
-        data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed
-    )
-    store = open_store(source, data.stores, lambda line: None)
+    store = open_data(config.data, lambda line: None)
     return any(row["mask_state"] == "ok" for row in store.rows)
 
 

@@ -89,13 +89,14 @@ class TrunkFeatures:
         changed = self._augment is not None and self._augment.enabled and view > 0
         change = (self._augment, self._seed, view) if changed else None
         stored = _open(self._folder, self._key(images, change))
-        if stored is None and self._running_engine(images):
-            stored = _open(self._folder, self._key(images, change))
         if stored is None:
-            key = self._key(images, change)
-            self._compute(images, key, view if changed else 0)
+            engine = self._running_engine(images)
+            key = self._key(images, change)  # another one if Keras had to stand in
             stored = _open(self._folder, key)
-            assert stored is not None
+            if stored is None:
+                self._compute(images, key, view if changed else 0, engine)
+                stored = _open(self._folder, key)
+        assert stored is not None
         if self._depth == _STORED_AT:
             return stored
         # Cast here: TensorFlow's own cast complains of CPUs without float16 instructions.
@@ -136,16 +137,15 @@ class TrunkFeatures:
             digest.update(np.ascontiguousarray(images.pixels[begin : begin + _BATCH]).tobytes())
         return digest.hexdigest()[:32]
 
-    def _compute(self, images: Images, key: str, view: int) -> None:
-        assert self._engine is not None
+    def _compute(self, images: Images, key: str, view: int, engine: Engine) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         shape = (len(images), *self._frozen.output_shape[1:])
         self._say(
             f"Computing trunk features of {len(images)} images, "
             f"{self.bytes_for(len(images)) / 2**20:.0f} MB in {self._folder}, "
-            f"with {'OpenVINO' if self._engine.name == 'openvino' else 'Keras'}."
+            f"with {'OpenVINO' if engine.name == 'openvino' else 'Keras'}."
         )
-        size = self._engine.batch_size
+        size = engine.batch_size
         batches = self._changed(images, view, size) if view else evaluation_batches(images, size)
         partial = self._folder / f".partial-{key}"
         target = np.memmap(partial, np.float16, "w+", shape=shape)
@@ -153,7 +153,7 @@ class TrunkFeatures:
         done = 0
         pixels = (batch["image"].astype(np.float32) for batch in batches.as_numpy_iterator())
         with tqdm(total=len(images), desc="Trunk features", unit="image", mininterval=0.5) as bar:
-            for values in self._engine.run(pixels):
+            for values in engine.run(pixels):
                 target[done : done + len(values)] = np.clip(values, -limit, limit)
                 done += len(values)
                 bar.update(len(values))
