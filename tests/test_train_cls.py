@@ -62,6 +62,7 @@ def test_the_run_folder_is_complete(finished):
         "metrics.md",
         "model.keras",
         "predictions.csv",
+        "validation_predictions.csv",
         "timing.json",
         "figures/sample_predictions.png",
         *(f"figures/{name}.png" for name in figures),

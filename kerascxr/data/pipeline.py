@@ -28,6 +28,7 @@ class Images:
         pixels: uint8 (n, height, width, 1), in memory or mapped from a file.
         masks: uint8 (n, height, width, 1), 0 or 255, or None.
         ids: Each image's id.
+        groups: Each image's group: near-duplicates, or one patient, share one.
         labels: int64 (n,).
         classes: Class names in label order.
     """
@@ -35,6 +36,7 @@ class Images:
     pixels: np.ndarray
     masks: np.ndarray | None
     ids: tuple[str, ...]
+    groups: tuple[str, ...]
     labels: np.ndarray
     classes: tuple[str, ...]
 
@@ -105,8 +107,14 @@ def read_images(
             done += len(batch[0])
             bar.update(len(batch[0]))
     ids, labels = zip(*pairs, strict=True)
+    group_of = {row["id"]: row["group"] for row in store.rows}
     return Images(
-        target[0], target[1] if masks else None, ids, np.array(labels, np.int64), store.classes
+        pixels=target[0],
+        masks=target[1] if masks else None,
+        ids=ids,
+        groups=tuple(group_of[name] for name in ids),
+        labels=np.array(labels, np.int64),
+        classes=store.classes,
     )
 
 

@@ -1,11 +1,11 @@
 """What the report says, in sections of text, tables and figures; not how that looks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kerascxr.report import reference
+from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.runs import Run
 from kerascxr.report.tables import Table, format_value
 
@@ -26,57 +26,6 @@ _PARAMETER_HEADER = [
     "estimated total MB",
 ]
 _STUDY = "the reference study"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture.
-
-    Attributes:
-        path: The PNG.
-        name: A file name without suffix that no other figure of the report has.
-        alt: What it shows, for who cannot see it.
-        caption: What stands below it.
-        wide: Whether it takes the page's whole width.
-    """
-
-    path: Path
-    name: str
-    alt: str
-    caption: str
-    wide: bool = False
-
-
-@dataclass(frozen=True)
-class Tabulated:
-    """A table and how it is shown.
-
-    Attributes:
-        table: The table; its title stands above it.
-        label: A short name that no other table of the report has.
-        note: What stands below it.
-        muted: Indices of rows that are not ours.
-    """
-
-    table: Table
-    label: str
-    note: str = ""
-    muted: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the report with a heading.
-
-    Attributes:
-        title: The heading.
-        blocks: Paragraphs (str), tables and figures, in order.
-        level: 2 for a section, 3 for one inside the section before.
-    """
-
-    title: str
-    blocks: list[str | Tabulated | Figure] = field(default_factory=list)
-    level: int = 2
 
 
 def sections(runs: Sequence[Run], curves: Path | None) -> list[Section]:
@@ -149,7 +98,7 @@ def _results(runs: Sequence[Run]) -> Section:
         "training or choice of epoch has seen. F1, precision, recall and AUC are means over the "
         "classes."
     )
-    blocks: list[str | Tabulated | Figure] = []
+    blocks: list[Block] = []
     if muted and not all(map(_is_like_the_study, runs)):
         blocks.append(
             "Mind the last two columns: the reference study trained on the whole database from "
@@ -193,7 +142,7 @@ def _data(runs: Sequence[Run]) -> list[Section]:
             f"source says so) are on one side. {fingerprint['set_aside']:,} files were set aside. "
             f"Fingerprint {fingerprint['digest'][:12]}."
         )
-        blocks: list[str | Tabulated | Figure] = [
+        blocks: list[Block] = [
             Tabulated(Table("Images by class", header, rows), f"data-{number}", note)
         ]
         samples = run.figure("data_samples")
@@ -308,9 +257,7 @@ def _segmenter(run: Run, number: int) -> Section:
         f"{run.metrics['threshold']}, chosen on validation. Two empty masks count as Dice 1: "
         f"{test['empty_pairs']} such pairs. {describe_data(run)}."
     )
-    blocks: list[str | Tabulated | Figure] = [
-        Tabulated(Table("Test metrics", header, rows), f"unet-{number}", note)
-    ]
+    blocks: list[Block] = [Tabulated(Table("Test metrics", header, rows), f"unet-{number}", note)]
     cells = run.metrics.get("stages")
     if cells:
         headings = ["stage", "channels", "output size", "operation", "parameters"]

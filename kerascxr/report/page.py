@@ -9,8 +9,9 @@ from pathlib import Path
 
 from kerascxr import __version__
 from kerascxr.atomic import replace_folder
+from kerascxr.report.blocks import Figure, Section, Tabulated
 from kerascxr.report.comparison_figures import all_curves
-from kerascxr.report.contents import Figure, Section, Tabulated, sections
+from kerascxr.report.contents import sections
 from kerascxr.report.runs import read_runs
 from kerascxr.report.tables import latex_table, markdown_table, table_cells
 

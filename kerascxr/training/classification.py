@@ -97,6 +97,10 @@ def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
     )
     with replacing(folder.path / "model.keras") as partial:
         model.save(partial)
+    for_calibration = learner.probabilities(splits["validation"])
+    write_predictions(
+        folder, "validation_predictions.csv", splits["validation"], for_calibration, store.classes
+    )
     probabilities = learner.probabilities(splits["test"])
     metrics: dict[str, Any] = {
         "task": "classification",
@@ -169,6 +173,29 @@ def _without_time(row: dict[str, float]) -> dict[str, float]:
     return {key: value for key, value in row.items() if key != "seconds"}
 
 
+def write_predictions(
+    folder: RunFolder,
+    name: str,
+    images: Images,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+) -> None:
+    """Writes one row an image: id, group, truth, predicted, and each class's probability."""
+    rows = [
+        {
+            "id": image,
+            "group": group,
+            "truth": classes[truth],
+            "predicted": classes[row.argmax()],
+        }
+        | {f"probability {kind}": value for kind, value in zip(classes, row, strict=True)}
+        for image, group, truth, row in zip(
+            images.ids, images.groups, images.labels, probabilities, strict=True
+        )
+    ]
+    folder.write_text(name, csv_text(rows))
+
+
 def write_test(
     folder: RunFolder,
     metrics: dict[str, Any],
@@ -190,14 +217,7 @@ def write_test(
     folder.write_json("metrics.json", metrics)
     note = f"\nWeights: {metrics['weights']}\n\nData: {metrics['data']['source']}, test images.\n"
     folder.write_text("metrics.md", metrics_markdown(metrics["test"], title) + note)
-    rows = [
-        {"id": name, "truth": classes[truth], "predicted": classes[guess]}
-        | {f"probability {kind}": value for kind, value in zip(classes, row, strict=True)}
-        for name, truth, guess, row in zip(
-            images.ids, images.labels, predicted, probabilities, strict=True
-        )
-    ]
-    folder.write_text("predictions.csv", csv_text(rows))
+    write_predictions(folder, "predictions.csv", images, probabilities, classes)
     with folder.figure("confusion_matrix") as path:
         matrix = metrics["test"]["confusion_matrix"]
         classification_figures.confusion_matrix(matrix, classes, path, title=title)

@@ -220,6 +220,7 @@ def _training_pairs(images: Images, config: SegmentationConfig, epoch: int) -> t
 @dataclasses.dataclass(frozen=True)
 class _Prediction:
     name: str
+    group: str
     label: str
     image: np.ndarray  # uint8 (height, width)
     truth: np.ndarray  # uint8 (height, width), 0 or 255
@@ -258,7 +259,14 @@ def _predictions(
             batch["index"], batch["image"], batch["mask"], probabilities, strict=True
         ):
             label = images.classes[images.labels[index]]
-            yield _Prediction(images.ids[index], label, image[..., 0], truth[..., 0], given)
+            yield _Prediction(
+                images.ids[index],
+                images.groups[index],
+                label,
+                image[..., 0],
+                truth[..., 0],
+                given,
+            )
 
 
 def test(
@@ -283,7 +291,7 @@ def test(
     """
     rows, tidied = [], []
     for item in _predictions(model, images, config):
-        named: dict[str, Any] = {"name": item.name}
+        named: dict[str, Any] = {"name": item.name, "group": item.group}
         if images.classes[0] != "unlabelled":
             named["label"] = item.label
         mask = binarise(item.probabilities, threshold)
@@ -316,6 +324,7 @@ def _only(images: Images, indices: list[int]) -> Images:
         pixels=images.pixels[indices],
         masks=images.masks[indices],
         ids=tuple(images.ids[index] for index in indices),
+        groups=tuple(images.groups[index] for index in indices),
         labels=images.labels[indices],
     )
 

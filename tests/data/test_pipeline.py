@@ -27,7 +27,8 @@ def numbered(n=10, classes=2):
     """Images whose every pixel is their number."""
     pixels = np.broadcast_to(np.arange(n, dtype=np.uint8)[:, None, None, None], (n, 8, 8, 1))
     names = tuple(f"class{kind}" for kind in range(classes))
-    return Images(pixels, None, tuple(map(str, range(n))), np.arange(n) % classes, names)
+    ids = tuple(map(str, range(n)))
+    return Images(pixels, None, ids, ids, np.arange(n) % classes, names)
 
 
 def order(images, epochs, **options):

@@ -84,7 +84,8 @@ def test_keras_is_taken_where_openvino_differs_or_fails(
     model, pixels, tmp_path, monkeypatch, engine, words
 ):
     monkeypatch.setattr(engines, "OpenVINOEngine", engine)
-    images = Images(pixels, None, tuple(map(str, range(23))), np.arange(23) % 3, ("a", "b", "c"))
+    ids = tuple(map(str, range(23)))
+    images = Images(pixels, None, ids, ids, np.arange(23) % 3, ("a", "b", "c"))
     said = []
     given = TrunkFeatures(model, 2, tmp_path, engine="openvino", say=said.append).of(images)
     assert words in said[0]

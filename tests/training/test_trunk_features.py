@@ -25,7 +25,8 @@ def model():
 @pytest.fixture(scope="module")
 def images():
     pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1)).astype(np.uint8)
-    return Images(pixels, None, tuple(map(str, range(40))), np.arange(40) % 3, ("a", "b", "c"))
+    ids = tuple(map(str, range(40)))
+    return Images(pixels, None, ids, ids, np.arange(40) % 3, ("a", "b", "c"))
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])

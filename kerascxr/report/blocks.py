@@ -1,0 +1,61 @@
+"""What a report is made of: figures, tables and paragraphs in sections."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kerascxr.report.tables import Table
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture.
+
+    Attributes:
+        path: The PNG.
+        name: A file name without suffix that no other figure of the report has.
+        alt: What it shows, for who cannot see it.
+        caption: What stands below it.
+        wide: Whether it takes the page's whole width.
+    """
+
+    path: Path
+    name: str
+    alt: str
+    caption: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Tabulated:
+    """A table and how it is shown.
+
+    Attributes:
+        table: The table; its title stands above it.
+        label: A short name that no other table of the report has.
+        note: What stands below it.
+        muted: Indices of rows that are not ours.
+    """
+
+    table: Table
+    label: str
+    note: str = ""
+    muted: frozenset[int] = frozenset()
+
+
+Block = str | Tabulated | Figure
+"""A paragraph, a table or a figure."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report with a heading.
+
+    Attributes:
+        title: The heading.
+        blocks: What stands below it, in order.
+        level: 2 for a section, 3 for one inside the section before.
+    """
+
+    title: str
+    blocks: list[Block] = field(default_factory=list)
+    level: int = 2
