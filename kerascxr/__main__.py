@@ -45,7 +45,9 @@ def _export(argv: Sequence[str], prog: str) -> None:
     )
     parser.add_argument(
         "--format",
-        type=list[Literal["saved_model", "onnx", "litert", "litert-int8", "openvino"]],
+        type=list[
+            Literal["saved_model", "onnx", "litert", "litert-dynamic", "litert-int8", "openvino"]
+        ],
         default=["saved_model"],
         help="One or several, as [onnx,litert].",
     )

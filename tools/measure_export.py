@@ -27,10 +27,12 @@ from kerascxr.data.files import read_grey  # noqa: E402
 from kerascxr.data.images import decode_file, resize_image  # noqa: E402
 from kerascxr.models.saved import load_saved  # noqa: E402
 from kerascxr.report.tables import markdown_table  # noqa: E402
+from kerascxr.serving.formats import load  # noqa: E402
 from kerascxr.serving.graph import Classifier  # noqa: E402
 from kerascxr.serving.predict import find_files  # noqa: E402
 
 KINDS = 40  # pictures of each kind
+TOLD = ("unlike", "inverted", "upside down", "on its side")
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -93,14 +95,16 @@ def gate_table(serve: Callable, xrays: list[Path]) -> str:
         for begin in range(0, len(files), 16):
             given = serve(images=tf.constant(files[begin : begin + 16]))["warnings"].numpy()
             told += [text.decode() for text in given]
-        shares = [np.mean([kind in text for text in told]) for kind in ("unlike", "inverted")]
+        shares = [np.mean([kind in text for text in told]) for kind in TOLD]
         rows.append([name, len(told), f"{np.mean([bool(text) for text in told]):.0%}"])
         rows[-1] += [f"{share:.0%}" for share in shares]
-    return markdown_table(["picture", "n", "any warning", "unlike", "inverted"], rows)
+    return markdown_table(["picture", "n", "any warning", *TOLD], rows)
 
 
-def latency_table(serve: Callable, run: Path, xrays: list[Path], repeats: int) -> str:
-    """Returns the latency of bytes to probabilities and of its parts."""
+def latency_table(
+    serve: Callable, run: Path, forms: Path | None, xrays: list[Path], repeats: int
+) -> str:
+    """Returns the latency of bytes to probabilities, by form, and of its parts."""
     model = load_saved(run / "model.keras")
     height, width = model.input_shape[1:3]
     classifier = Classifier(model, ("",) * model.output_shape[1])
@@ -119,6 +123,13 @@ def latency_table(serve: Callable, run: Path, xrays: list[Path], repeats: int) -
             images=tf.constant([files[index]])
         )["probabilities"].numpy(),
     }
+    paths = sorted(forms.glob("model*")) if forms else []
+    for path in paths:
+        if path.suffix != ".bin":
+            form = load(path)
+            ways[f"{path.name}, after decoding"] = lambda index, form=form: form(
+                decode(tf.constant(files[index])).numpy()
+            )
     times: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(repeats + 5):
         for name, way in ways.items():
@@ -146,12 +157,13 @@ def main() -> None:
     parser.add_argument("export", type=Path, help="one version of an export")
     parser.add_argument("--run", type=Path, required=True, help="the run that was exported")
     parser.add_argument("--xrays", nargs="+", required=True, help="PNG or JPEG files or folders")
+    parser.add_argument("--forms", type=Path, help="the forms folder of an export")
     parser.add_argument("--repeats", type=int, default=100)
     arguments = parser.parse_args()
     loaded = tf.saved_model.load(str(arguments.export))
     serve = loaded.signatures["serving_default"]
     xrays = find_files(arguments.xrays)
-    print(latency_table(serve, arguments.run, xrays[:50], arguments.repeats))
+    print(latency_table(serve, arguments.run, arguments.forms, xrays[:50], arguments.repeats))
     print()
     print(gate_table(serve, xrays))
 

@@ -15,7 +15,7 @@ from kerascxr import __version__
 from kerascxr.atomic import replace_folder
 from kerascxr.config import ClassificationConfig, DataConfig
 from kerascxr.data.folds import split_folds
-from kerascxr.data.pipeline import Images, encoded_examples
+from kerascxr.data.pipeline import encoded_examples
 from kerascxr.data.store import Store
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
@@ -24,9 +24,8 @@ from kerascxr.serving.gate import (
     ASPECT,
     CONSTANT,
     FAR,
-    INVERTED,
     QUANTILE,
-    Neighbourhood,
+    Gate,
 )
 from kerascxr.serving.graph import Classifier, from_bytes
 from kerascxr.serving.predictors import load_segmenter
@@ -35,8 +34,6 @@ from kerascxr.training.inputs import open_data, read_splits
 TOLERANCE = 1e-5
 _COMPARED = 16  # test images
 _WARM_UP = (1, 8)  # batch sizes
-_MEASURED = 1000  # images of each split, for the gate
-_BATCH = 32
 _INTENDED_USE = (
     "Research, not diagnosis. Not a medical device. Scores hold for images like those of the data "
     "named here."
@@ -73,8 +70,10 @@ def export_run(
     model = load_saved(run_path / "model.keras")
     segmenter = load_segmenter(segmentation) if segmentation else None
     height, width = config.image_size
-    neighbourhood = _measure(Classifier(model, classes), config, store)
-    classifier = Classifier(model, classes, neighbourhood)
+    splits = read_splits(config, store)
+    pool = tf.function(Classifier(model, classes).pool, reduce_retracing=True)
+    gate = Gate.fit(pool, splits["train"], splits["validation"])
+    classifier = Classifier(model, classes, gate)
     serve = from_bytes(classifier, (height, width), segmenter)
 
     versions = [int(path.name) for path in to.glob("*") if path.name.isdigit()]
@@ -92,7 +91,7 @@ def export_run(
         archive.add_endpoint("pixels", lambda images: classifier.answer(images), [pixels])
         archive.write_out(str(folder), verbose=False)
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
-        description = json.dumps(_describe(run, config, segmentation, neighbourhood), indent=2)
+        description = json.dumps(_describe(run, config, segmentation, gate), indent=2)
         (folder / "metadata.json").write_text(description + "\n", encoding="utf-8")
         difference = _compare(folder, samples, classes)
         say(
@@ -119,22 +118,6 @@ def open_run_store(run: Run, data: DataConfig) -> Store:
             f"Got {store.path.name}, which has changed since; bring them back, or train again."
         )
     return store
-
-
-def _measure(classifier: Classifier, config: ClassificationConfig, store: Store) -> Neighbourhood:
-    """Finds where the training images lie in feature space, from some of them."""
-    splits = read_splits(config, store)
-    pool = tf.function(classifier.pool, reduce_retracing=True)
-
-    def features(images: Images) -> np.ndarray:
-        count = min(len(images), _MEASURED)
-        chosen = np.unique(np.linspace(0, len(images) - 1, count).astype(np.int64))
-        batches = np.array_split(chosen, -(-len(chosen) // _BATCH))
-        return np.concatenate(
-            [pool(tf.constant(images.pixels[batch], tf.float32)).numpy() for batch in batches]
-        )
-
-    return Neighbourhood.fit(features(splits["train"]), features(splits["validation"]))
 
 
 def _test_files(
@@ -190,7 +173,7 @@ def _describe(
     run: Run,
     config: ClassificationConfig,
     segmentation: Path | None,
-    neighbourhood: Neighbourhood,
+    gate: Gate,
 ) -> dict[str, Any]:
     classes = run.metrics["test"]["classes"]
     n, (height, width) = len(classes), config.image_size
@@ -206,8 +189,8 @@ def _describe(
             "string",
             [None],
             f"what is odd about the image, joined by '; ', or '': {CONSTANT}, {ASPECT}, {FAR} "
-            f"(distance over {neighbourhood.limit:.3f}, as {1 - QUANTILE:.0%} of the validation "
-            f"images), {INVERTED}",
+            f"(distance over {gate.neighbourhood.limit:.3f}, as {1 - QUANTILE:.0%} of the "
+            f"validation images), {', '.join(gate.presentation.names)}",
         ),
     }
     lungs = {

@@ -16,6 +16,7 @@ from kerascxr.report.runs import read_run
 from kerascxr.report.tables import markdown_table, text_table
 from kerascxr.serving.export import open_run_store
 from kerascxr.serving.formats import (
+    MOST_LOST,
     TOLERANCE,
     Format,
     Measured,
@@ -50,7 +51,7 @@ def export_formats(
 
     Raises:
         ValueError: If the run is none, a package is missing, a conversion fails, or a form's
-            answers differ from Keras' by more than its tolerance; nothing is written then.
+            answers differ from Keras' by more than they may; nothing is written then.
     """
     for name in names:
         check_installed(name)
@@ -79,7 +80,7 @@ def export_formats(
                 reason = " ".join(str(error).split())[:200]
                 raise ValueError(f"{name} cannot hold this model ({reason}).") from error
             row, _ = measure(name, load(path), expected, *data, path)
-            _check(row)
+            _check(row, first)
             rows.append(row)
         header, cells = table(rows)
         say(f"\n{text_table(header, cells)}\n")
@@ -92,10 +93,16 @@ def export_formats(
     return to / "forms"
 
 
-def _check(row: Measured) -> None:
-    most = TOLERANCE[row.name]
-    if most is not None and not row.difference <= most:
+def _check(row: Measured, in_keras: Measured) -> None:
+    if row.name in TOLERANCE and not row.difference <= TOLERANCE[row.name]:
         raise ValueError(
-            f"{row.name} must give Keras' probabilities to {most:g}. Got a difference of "
-            f"{row.difference:.2g}; nothing was written."
+            f"{row.name} must give Keras' probabilities to {TOLERANCE[row.name]:g}. Got a "
+            f"difference of {row.difference:.2g}; nothing was written."
+        )
+    accuracy, before = row.scores["accuracy"], in_keras.scores["accuracy"]
+    if row.name in MOST_LOST and before - accuracy > MOST_LOST[row.name]:
+        raise ValueError(
+            f"{row.name} must keep the test accuracy to {MOST_LOST[row.name]:g}. Got "
+            f"{accuracy:.4f} where Keras has {before:.4f}, so this model does not "
+            "survive it; nothing was written."
         )

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+
+from kerascxr.data.images import resize_image
+from kerascxr.data.pipeline import Images
 
 LEAST_DEVIATION = 8.0  # grey levels; X-rays have 40 to 70
 ASPECTS = (0.6, 1.7)  # width over height; chest X-rays lie between 0.75 and 1.35
@@ -17,6 +21,16 @@ CONSTANT = "nearly constant"
 ASPECT = "unusual shape"
 FAR = "unlike the training images"
 INVERTED = "perhaps an inverted grey scale"
+UPSIDE_DOWN = "perhaps upside down"
+ON_ITS_SIDE = "perhaps on its side"
+
+_FITTED_ON = 1000  # images
+_TURNED = 300  # of these, shown inverted and turned as well
+_BATCH = 32
+_SMOOTHING = 0.01  # inverse strength of the weights' penalty
+
+Pool = Callable[[tf.Tensor], tf.Tensor]
+"""Images float32 (batch, height, width, 1), 0..255, to features float32 (batch, channels)."""
 
 
 @dataclass(frozen=True)
@@ -84,41 +98,134 @@ class Neighbourhood:
         return tf.sqrt(squared / len(self.mean))
 
 
+@dataclass(frozen=True)
+class Presentation:
+    """Tells images as they should be from inverted and turned ones, by their features.
+
+    A logistic regression on training images that are shown each way: it knows what an inverted
+    chest X-ray looks like to the trunk, which distance alone does not.
+
+    Attributes:
+        names: What each odd way is called.
+        weights: float32 (channels, 1 + ways); the first column is for images as they should be.
+        biases: float32 (1 + ways,).
+        limit: Least log-odds of a way to the images as they should be that is told.
+    """
+
+    names: tuple[str, ...]
+    weights: np.ndarray
+    biases: np.ndarray
+    limit: float
+
+    @classmethod
+    def fit(
+        cls, training: dict[str, np.ndarray], validation: np.ndarray, names: tuple[str, ...]
+    ) -> "Presentation":
+        """Learns it.
+
+        Args:
+            training: Features float (n, channels) of training images shown each way; "" is as they
+                should be.
+            validation: Features of validation images as they should be; ``QUANTILE`` of them get no
+                warning.
+            names: The odd ways.
+        """
+        stacked = np.concatenate([training[way] for way in ("", *names)]).astype(np.float64)
+        ways = np.repeat(np.arange(1 + len(names)), [len(training[way]) for way in ("", *names)])
+        mean, deviation = stacked.mean(axis=0), stacked.std(axis=0) + 1e-6
+        model = LogisticRegression(C=_SMOOTHING, max_iter=1000)
+        model.fit((stacked - mean) / deviation, ways)
+        weights = model.coef_.T / deviation[:, None]
+        biases = model.intercept_ - mean @ weights
+        scores = validation.astype(np.float64) @ weights + biases
+        odds = (scores[:, 1:] - scores[:, :1]).max(axis=1)
+        # Never below even odds, however well the validation images are told apart.
+        limit = max(0.0, float(np.quantile(odds, QUANTILE, method="higher")))
+        return cls(names, weights.astype(np.float32), biases.astype(np.float32), limit)
+
+    def tell(self, features: tf.Tensor) -> tf.Tensor:
+        """Returns string (batch,), the odd way that each image seems to be shown, or ""."""
+        scores = tf.linalg.matmul(features, self.weights) + self.biases
+        odds = scores[:, 1:] - scores[:, :1]
+        way = tf.gather(tf.constant(self.names), tf.argmax(odds, axis=1))
+        return tf.where(tf.reduce_max(odds, axis=1) > self.limit, way, "")
+
+
+_WAYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    INVERTED: lambda pixels: 255 - pixels,
+    UPSIDE_DOWN: lambda pixels: pixels[:, ::-1],
+    ON_ITS_SIDE: lambda pixels: np.concatenate(
+        [np.rot90(pixels[::2], 1, axes=(1, 2)), np.rot90(pixels[1::2], 3, axes=(1, 2))]
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What is known of the training images, to tell what is odd about others."""
+
+    neighbourhood: Neighbourhood
+    presentation: Presentation
+
+    @classmethod
+    def fit(cls, pool: Pool, training: Images, validation: Images) -> "Gate":
+        """Measures some of the training and validation images.
+
+        Args:
+            pool: The classifier's features.
+            training: Training images.
+            validation: Validation images.
+
+        Raises:
+            ValueError: If there are too few.
+        """
+        size = training.pixels.shape[1:3]
+
+        def features(pixels: np.ndarray) -> np.ndarray:
+            batches = np.array_split(pixels, -(-len(pixels) // _BATCH))
+            return np.concatenate(
+                [pool(tf.cast(resize_image(batch, size), tf.float32)) for batch in batches]
+            )
+
+        as_is = features(_some(training, _FITTED_ON))
+        held_out = features(_some(validation, _FITTED_ON))
+        few = _some(training, _TURNED)
+        shown = {name: features(way(few)) for name, way in _WAYS.items()}
+        return cls(
+            Neighbourhood.fit(as_is, held_out),
+            Presentation.fit({"": as_is} | shown, held_out, tuple(_WAYS)),
+        )
+
+
+def _some(images: Images, count: int) -> np.ndarray:
+    count = min(len(images), count)
+    return images.pixels[np.unique(np.linspace(0, len(images) - 1, count).astype(np.int64))]
+
+
 def warn(
-    images: tf.Tensor,
-    features: tf.Tensor,
-    pool: Callable[[tf.Tensor], tf.Tensor],
-    neighbourhood: Neighbourhood,
-    own_sizes: tf.Tensor | None = None,
+    images: tf.Tensor, features: tf.Tensor, gate: Gate, own_sizes: tf.Tensor | None = None
 ) -> tf.Tensor:
     """Tells what is odd about images.
-
-    An image is called inverted if it is far and its negative would not be; only then are negatives
-    looked at.
 
     Args:
         images: float32 (batch, height, width, 1), 0..255.
         features: float32 (batch, channels), their pooled features.
-        pool: Gives the features of images.
-        neighbourhood: Where the training images are.
+        gate: What is known of the training images.
         own_sizes: int32 (batch, 2), the (height, width) of the files, where they are known.
 
     Returns:
         string (batch,), the warnings joined by "; ", "" for none.
     """
-    deviations = tf.math.reduce_std(images, axis=(1, 2, 3))
-    constant = deviations < LEAST_DEVIATION
-    far = neighbourhood.distance(features) > neighbourhood.limit
-    negative_fits = tf.cond(
-        tf.reduce_any(far),
-        lambda: neighbourhood.distance(pool(255.0 - images)) <= neighbourhood.limit,
-        lambda: tf.zeros_like(far),
-    )
-    told = [(constant, CONSTANT), (far, FAR), (far & negative_fits & ~constant, INVERTED)]
+    constant = tf.math.reduce_std(images, axis=(1, 2, 3)) < LEAST_DEVIATION
+    far = gate.neighbourhood.distance(features) > gate.neighbourhood.limit
+    told = [
+        tf.where(constant, CONSTANT, ""),
+        tf.where(far, FAR, ""),
+        tf.where(constant, "", gate.presentation.tell(features)),
+    ]
     if own_sizes is not None:
         ratio = tf.cast(own_sizes[:, 1] / own_sizes[:, 0], tf.float32)
-        told.append(((ratio < ASPECTS[0]) | (ratio > ASPECTS[1]), ASPECT))
-    texts = tf.stack([tf.where(which, text, "") for which, text in told], axis=1)
-    joined = tf.strings.reduce_join(texts, axis=1, separator="; ")
+        told.append(tf.where((ratio < ASPECTS[0]) | (ratio > ASPECTS[1]), ASPECT, ""))
+    joined = tf.strings.reduce_join(tf.stack(told, axis=1), axis=1, separator="; ")
     joined = tf.strings.regex_replace(joined, "(; )+", "; ")
     return tf.strings.regex_replace(joined, "^; |; $", "")

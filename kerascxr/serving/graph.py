@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kerascxr.data.images import decode_file, resize_image, to_trunk_input
 from kerascxr.models.classifier import split_at_depth
-from kerascxr.serving.gate import Neighbourhood, warn
+from kerascxr.serving.gate import Gate, warn
 
 Outputs = dict[str, tf.Tensor]
 Sizes = tuple[tuple[int, int], ...]
@@ -43,18 +43,18 @@ class Classifier:
     Args:
         model: A classifier from ``build_classifier``.
         classes: Its class names.
-        neighbourhood: Where its training images lie, for warnings; None gives none.
+        gate: What is known of its training images, for warnings; None gives none.
     """
 
     def __init__(
         self,
         model: keras.Model,
         classes: Sequence[str],
-        neighbourhood: Neighbourhood | None = None,
+        gate: Gate | None = None,
     ):
         self._trunk, self._head = split_at_depth(model, 0)
         self._classes = list(classes)
-        self._neighbourhood = neighbourhood
+        self._gate = gate
 
     def pool(self, images: tf.Tensor) -> tf.Tensor:
         """Returns pooled features, float32 (batch, channels), of images as ``answer`` takes."""
@@ -69,7 +69,7 @@ class Classifier:
 
         Returns:
             ``probabilities`` float32 (batch, n), ``label`` string (batch,), ``labels`` string
-            (batch, n) and, with a neighbourhood, ``warnings`` string (batch,).
+            (batch, n) and, with a gate, ``warnings`` string (batch,).
         """
         features = self.pool(images)
         logits = self._head(features, training=False)
@@ -81,8 +81,8 @@ class Classifier:
             # Once an image: in REST's row format each output has a row for each.
             "labels": tf.tile(names[None], [tf.shape(images)[0], 1]),
         }
-        if self._neighbourhood:
-            outputs["warnings"] = warn(images, features, self.pool, self._neighbourhood, own_sizes)
+        if self._gate:
+            outputs["warnings"] = warn(images, features, self._gate, own_sizes)
         return outputs
 
 

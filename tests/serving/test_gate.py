@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerascxr.data.pipeline import Images
 from kerascxr.serving import gate
-from kerascxr.serving.gate import Neighbourhood, warn
+from kerascxr.serving.gate import Neighbourhood
 
 RANDOM = np.random.default_rng(0)
 MIXING = RANDOM.normal(0, 1, (5, 30))
@@ -46,36 +47,61 @@ def test_it_sees_a_direction_in_which_nothing_varied(neighbourhood):
     assert (shifted > neighbourhood.limit).all()
 
 
-def warnings_of(images, pool, neighbourhood, sizes=None):
+def bright_above(grey, n=1):
+    """X-rays of a kind: brighter above than below, uint8 (n, 40, 40, 1)."""
+    slope = np.linspace(40, -40, 40)[:, None, None]
+    levels = np.full((n, 1, 1, 1), grey) + RANDOM.normal(0, 5, (n, 1, 1, 1))
+    return np.clip(levels + slope + RANDOM.normal(0, 5, (n, 40, 40, 1)), 0, 255).astype(np.uint8)
+
+
+def pool(images):
+    """Features: the mean grey of four bands each way."""
+    bands = tf.reshape(images, (-1, 4, 10, 4, 10))
+    rows, columns = tf.reduce_mean(bands, (2, 3, 4)), tf.reduce_mean(bands, (1, 2, 4))
+    return tf.concat([rows, columns], axis=1) / 255
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    def images(n):
+        pixels = bright_above(80, n)
+        names = tuple(map(str, range(n)))
+        return Images(pixels, None, names, names, np.zeros(n, np.int64), ("a",))
+
+    return gate.Gate.fit(pool, images(200), images(100))
+
+
+def warnings_of(fitted, images, sizes=None):
     images = tf.constant(images, tf.float32)
-    told = warn(images, pool(images), pool, neighbourhood, sizes)
+    told = gate.warn(images, pool(images), fitted, sizes)
     return [text.decode() for text in told.numpy()]
 
 
-def test_each_kind_is_told():
-    """Features here are the image's mean grey, thirty times: training images have about 80."""
+def test_each_kind_is_told(fitted):
+    image = bright_above(80)
+    images = np.concatenate([image, np.full_like(image, 80), bright_above(20), image])
+    sizes = tf.constant([[400, 400], [400, 400], [400, 400], [100, 400]])
+    first, flat, dark, strip = warnings_of(fitted, images, sizes)
+    assert (first, strip) == ("", gate.ASPECT)
+    assert flat.startswith(gate.CONSTANT)
+    assert dark.startswith(gate.FAR)
+    assert warnings_of(fitted, image) == [""]
 
-    def pool(images):
-        return tf.tile(tf.reduce_mean(images, axis=(1, 2)) / 255, [1, 30])
 
-    def image(grey):
-        return np.clip(RANDOM.normal(grey, 20, (40, 40, 1)), 0, 255)
-
-    train, held = (
-        pool(tf.constant(np.stack([image(RANDOM.normal(80, 5)) for _ in range(n)]), tf.float32))
-        for n in (200, 100)
-    )
-    found = Neighbourhood.fit(train.numpy(), held.numpy())
-    images = np.stack([image(80), np.full((40, 40, 1), 80.0), image(175), image(125), image(80)])
-    sizes = tf.constant([[400, 400], [400, 400], [400, 400], [400, 400], [100, 400]])
-    assert warnings_of(images, pool, found, sizes) == [
-        "",
-        gate.CONSTANT,
-        f"{gate.FAR}; {gate.INVERTED}",
-        gate.FAR,
-        gate.ASPECT,
-    ]
-    assert warnings_of(images[4:], pool, found) == [""]
+@pytest.mark.parametrize(
+    "way, turn",
+    [
+        (gate.INVERTED, lambda pixels: 255 - pixels),
+        (gate.UPSIDE_DOWN, lambda pixels: pixels[:, ::-1]),
+        (gate.ON_ITS_SIDE, lambda pixels: np.rot90(pixels, 1, axes=(1, 2))),
+        (gate.ON_ITS_SIDE, lambda pixels: np.rot90(pixels, 3, axes=(1, 2))),
+    ],
+)
+def test_inverted_and_turned_images_are_told_and_upright_ones_left_alone(fitted, way, turn):
+    fresh = bright_above(80, 200)
+    told = warnings_of(fitted, turn(fresh))
+    assert np.mean([way in text for text in told]) > 0.95
+    assert np.mean([bool(text) for text in warnings_of(fitted, fresh)]) < 0.06
 
 
 def test_too_few_images_are_refused():
