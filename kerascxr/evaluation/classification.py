@@ -54,7 +54,7 @@ def evaluate(
         scikit-learn's ``precision_recall_fscore_support`` and ``roc_auc_score``; the macro
         one-vs-rest AUC is that of Provost and Domingos, 2000, without weights.
     """
-    truth, probabilities, names = _checked(truth, probabilities, classes)
+    truth, probabilities, names = checked_predictions(truth, probabilities, classes)
     k = len(names)
     predicted = probabilities.argmax(axis=1)
     matrix = metrics.confusion_matrix(truth, predicted, labels=range(k))  # (k, k)
@@ -104,7 +104,7 @@ def roc_curves(
     Raises:
         ValueError: As ``evaluate``.
     """
-    truth, probabilities, names = _checked(truth, probabilities, classes)
+    truth, probabilities, names = checked_predictions(truth, probabilities, classes)
     curves = {}
     for index, name in enumerate(names):
         positive, score = truth == index, probabilities[:, index]
@@ -137,7 +137,7 @@ def precision_recall_curves(
     Source:
         Davis and Goadrich, ICML 2006, on interpolation in precision-recall space.
     """
-    truth, probabilities, names = _checked(truth, probabilities, classes)
+    truth, probabilities, names = checked_predictions(truth, probabilities, classes)
     curves = {}
     for index, name in enumerate(names):
         positive, score = truth == index, probabilities[:, index]
@@ -166,10 +166,14 @@ def _specificity(matrix: np.ndarray, index: int) -> float | None:
     return float(1 - false_positives / negatives)
 
 
-def _checked(
+def checked_predictions(
     truth: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Returns the three as int64, float64 and list of str, or raises a ValueError of one line."""
+    """Returns the three as int64, float64 and list of str.
+
+    Raises:
+        ValueError: If shapes, labels, names or probabilities are not as ``evaluate`` takes them.
+    """
     truth, probabilities = np.asarray(truth), np.asarray(probabilities)
     if isinstance(classes, str):
         raise ValueError(f"classes must be a sequence of names. Got classes={classes!r}.")

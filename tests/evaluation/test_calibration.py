@@ -1,0 +1,195 @@
+"""Calibration agrees with scikit-learn, hand-made cases and temperatures that are known."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import log_softmax, softmax
+from sklearn import metrics
+
+from kerascxr.evaluation.calibration import (
+    TEMPERATURES,
+    apply_temperature,
+    brier_score,
+    calibrate,
+    expected_calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+    reliability_curve,
+)
+from kerascxr.evaluation.operating_points import (
+    operating_points,
+    score_operating_points,
+    wilson_interval,
+)
+
+CLASSES = ["a", "b", "c"]
+
+
+def drawn(seed, n, temperature=1.0):
+    """Logits, and truths drawn from softmax(logits / temperature): the temperature is true."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, 3, (n, 3))
+    chances = softmax(logits / temperature, axis=1)
+    truth = (chances.cumsum(axis=1) < random.random((n, 1))).sum(axis=1)
+    return truth, softmax(logits, axis=1)
+
+
+@pytest.mark.parametrize("temperature", [0.6, 1.0, 2.5])
+def test_a_known_temperature_is_found(temperature):
+    truth, probabilities = drawn(0, 20_000, temperature)
+    assert fit_temperature(truth, probabilities) == pytest.approx(temperature, rel=0.03)
+
+
+def test_no_other_temperature_is_likelier():
+    truth, probabilities = drawn(1, 300, 3.0)
+    best = fit_temperature(truth, probabilities)
+    losses = [
+        negative_log_likelihood(truth, apply_temperature(probabilities, temperature))
+        for temperature in np.geomspace(*TEMPERATURES, 400)
+    ]
+    found = negative_log_likelihood(truth, apply_temperature(probabilities, best))
+    assert found <= min(losses) + 1e-9
+
+
+def test_where_all_is_recognised_nothing_is_fitted():
+    probabilities = np.array([[0.6, 0.4], [0.3, 0.7]])
+    assert fit_temperature(np.array([0, 1]), probabilities) == 1.0
+    right, wrong = (np.array([0, 1]), probabilities), (np.array([1, 0]), probabilities)
+    result = calibrate(right, wrong, ["a", "b"])
+    assert result["temperature"] == 1.0 and "recognised" in result["fitted_on"]
+
+
+def test_worse_than_chance_ends_at_the_bound():
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8]])
+    found = fit_temperature(np.array([1, 0]), probabilities)
+    assert found == pytest.approx(TEMPERATURES[1], rel=1e-4)
+
+
+@given(st.floats(0.1, 10), st.integers(0, 1000))
+def test_a_temperature_is_that_of_the_logits_and_keeps_the_class(temperature, seed):
+    logits = np.random.default_rng(seed).normal(0, 5, (8, 4))
+    probabilities = softmax(logits, axis=1)
+    given_back = apply_temperature(probabilities, temperature)
+    np.testing.assert_allclose(given_back, softmax(logits / temperature, axis=1), atol=1e-12)
+    assert (given_back.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+
+
+def test_zeros_stay_numbers():
+    given_back = apply_temperature(np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]), 2.0)
+    assert np.isfinite(given_back).all()
+    np.testing.assert_allclose(given_back, [[1, 0, 0], [0.5, 0.5, 0]], atol=1e-12)
+    assert math.isfinite(negative_log_likelihood(np.array([1]), np.array([[1.0, 0.0]])))
+
+
+def test_a_curve_and_its_error_worked_out_by_hand():
+    # Two bins: 0.5 (the edge, so the lower) is right; of 0.6, 0.8, 0.7 two are right.
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.6, 0.4, 0.0], [0.1, 0.8, 0.1], [0.2, 0.1, 0.7]])
+    curve = reliability_curve(np.array([0, 0, 1, 0]), probabilities, bins=2)
+    assert [part["images"] for part in curve] == [1, 3]
+    assert [(part["over"], part["to"]) for part in curve] == [(0, 0.5), (0.5, 1)]
+    assert [part["accuracy"] for part in curve] == pytest.approx([1, 2 / 3])
+    assert [part["confidence"] for part in curve] == pytest.approx([0.5, 0.7])
+    expected = 1 / 4 * 0.5 + 3 / 4 * (0.7 - 2 / 3)
+    assert expected_calibration_error(curve) == pytest.approx(expected)
+
+
+def test_every_image_is_in_one_bin_and_empty_bins_say_so():
+    truth, probabilities = drawn(2, 500)
+    probabilities[0] = [1.0000001, 0, 0]  # as float32's rounding gives
+    curve = reliability_curve(truth, probabilities)
+    assert len(curve) == 15 and sum(part["images"] for part in curve) == 500
+    for part in curve[:5]:  # the surest of three has over a third
+        assert part["images"] == 0 and part["accuracy"] is None and part["confidence"] is None
+    assert curve[-1]["confidence"] > 14 / 15
+
+
+def test_what_is_calibrated_has_a_small_error_and_what_is_too_sure_a_large_one():
+    truth, probabilities = drawn(3, 20_000)
+    assert expected_calibration_error(reliability_curve(truth, probabilities)) < 0.01
+    truth, probabilities = drawn(3, 20_000, 3.0)
+    before = expected_calibration_error(reliability_curve(truth, probabilities))
+    mended = apply_temperature(probabilities, fit_temperature(truth, probabilities))
+    after = expected_calibration_error(reliability_curve(truth, mended))
+    assert before > 0.15 and after < 0.01
+
+
+def test_scores_are_those_of_scikit_learn():
+    truth, probabilities = drawn(4, 200, 2.0)
+    assert brier_score(truth, probabilities) == pytest.approx(
+        metrics.brier_score_loss(truth, probabilities, labels=range(3), scale_by_half=False)
+    )
+    assert negative_log_likelihood(truth, probabilities) == pytest.approx(
+        metrics.log_loss(truth, probabilities, labels=range(3))
+    )
+    assert brier_score(np.array([0]), np.array([[0.0, 1.0]])) == 2.0
+
+
+def test_operating_points_worked_out_by_hand():
+    # 20 images of "a" with 0.05, 0.10 ... 1.00: 19 of them are at 0.10 or more.
+    scores = np.arange(1, 21) / 20
+    probabilities = np.stack([scores, 1 - scores], axis=1)
+    truth = np.zeros(20, int)
+    thresholds = operating_points(truth, probabilities, ["a", "b"], sensitivity=0.95)
+    assert thresholds == {"a": pytest.approx(0.10), "b": None}
+    assert operating_points(truth, probabilities, ["a", "b"], 0.5)["a"] == pytest.approx(0.55)
+    test = np.array([[0.05, 0.95], [0.2, 0.8], [0.3, 0.7], [0.02, 0.98], [0.4, 0.6]])
+    scored = score_operating_points({"a": 0.10, "b": None}, np.array([0, 0, 0, 1, 1]), test)
+    a = scored["a"]
+    assert (a["positives"], a["negatives"]) == (3, 2)
+    assert a["sensitivity"] == pytest.approx(2 / 3) and a["specificity"] == 0.5
+    assert a["sensitivity_interval"] == list(wilson_interval(2, 3))
+    assert scored["b"]["sensitivity"] is None and scored["b"]["specificity_interval"] is None
+
+
+@pytest.mark.parametrize("n", [20, 40, 60, 97, 100, 460])
+def test_the_threshold_finds_the_share_and_the_next_does_not(n):
+    scores = np.random.default_rng(n).permutation(np.linspace(0.01, 0.99, n))
+    probabilities = np.stack([scores, 1 - scores], axis=1)
+    threshold = operating_points(np.zeros(n, int), probabilities, ["a", "b"])["a"]
+    assert (scores >= threshold).mean() >= 0.95 > (scores > threshold).mean()
+
+
+def test_wilsons_interval_is_the_formula():
+    z, hits, n = 1.959963984540054, 9, 10
+    centre = (hits + z**2 / 2) / (n + z**2)
+    reach = z / (n + z**2) * math.sqrt(hits * (n - hits) / n + z**2 / 4)
+    assert wilson_interval(hits, n) == pytest.approx((centre - reach, centre + reach))
+    assert wilson_interval(10, 10)[1] == 1
+
+
+def test_the_whole_is_json_and_thresholds_are_of_what_is_served():
+    validation, test = drawn(5, 400, 2.5), drawn(6, 300, 2.5)
+    found = calibrate(validation, test, CLASSES)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["temperature"] == fit_temperature(*validation)
+    assert "400 validation images" in found["fitted_on"]
+    served = apply_temperature(validation[1], found["temperature"])
+    thresholds = operating_points(validation[0], served, CLASSES)
+    points = found["operating_points"]
+    assert {name: row["threshold"] for name, row in points.items()} == thresholds
+    assert found["before"]["nll"] == pytest.approx(metrics.log_loss(*test))
+    cold = log_softmax(np.log(test[1]) / found["temperature"], axis=1)
+    assert found["after"]["nll"] == pytest.approx(-cold[np.arange(300), test[0]].mean())
+    assert found["after"]["ece"] < found["before"]["ece"]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: fit_temperature(np.array([0]), np.array([[2.0, -1.0]])), "sum to 1"),
+        (lambda: fit_temperature(np.array([0, 1]), np.array([[1.0, 0.0]])), "shape"),
+        (lambda: apply_temperature(np.array([[1.0, 0.0]]), 0.0), "temperature must be over 0"),
+        (lambda: apply_temperature(np.array([[1.0, 0.0]]), math.nan), "temperature must be over"),
+        (lambda: reliability_curve(*drawn(0, 5), bins=0), "bins must be at least 1"),
+        (lambda: operating_points(*drawn(0, 5), CLASSES, sensitivity=1.5), "sensitivity must be"),
+        (lambda: operating_points(*drawn(0, 5), [*CLASSES, "d"]), "probabilities must be of shape"),
+    ],
+)
+def test_wrong_arguments_are_one_line(call, words):
+    with pytest.raises(ValueError, match=words) as raised:
+        call()
+    assert "Got " in str(raised.value) and "\n" not in str(raised.value)
