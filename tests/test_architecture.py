@@ -18,10 +18,13 @@ WITHOUT_TENSORFLOW = (
     "kerascxr.data.phantom",
     "kerascxr.data.check",
     "kerascxr.data.folds",
+    "kerascxr.evaluation.calibration",
     "kerascxr.evaluation.classification",
     "kerascxr.evaluation.segmentation",
     "kerascxr.report.page",
     "kerascxr.report.tables",
+    "kerascxr.report.calibration",
+    "kerascxr.report.calibration_figures",
     "kerascxr.report.classification_figures",
     "kerascxr.report.segmentation_figures",
 )

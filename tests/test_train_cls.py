@@ -20,6 +20,7 @@ from small_runs import arguments, bright_and_dark
 import train_cls
 from kerascxr import __main__ as verbs
 from kerascxr.data import store as store_module
+from kerascxr.evaluation.calibration import calibrate
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,8 +41,8 @@ def finished(workplace):
     return workplace / "runs" / "classification" / "first", argv
 
 
-def read_predictions(run):
-    with (run / "predictions.csv").open(newline="") as file:
+def read_predictions(run, name="predictions.csv"):
+    with (run / name).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -49,7 +50,7 @@ def test_the_run_folder_is_complete(finished):
     run, _ = finished
     names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     figures = ("accuracy", "loss", "confusion_matrix", "roc_and_precision_recall")
-    figures += ("data_samples", "grad_cam")
+    figures += ("data_samples", "grad_cam", "reliability")
     assert names == {
         "DONE",
         "config.yaml",
@@ -95,6 +96,27 @@ def test_the_metrics_are_those_of_the_predictions_file(finished):
     assert test["f1"] == pytest.approx(metrics.f1_score(truth, predicted, average="macro"))
     auc = metrics.roc_auc_score(truth, probabilities, multi_class="ovr", labels=names)
     assert test["auc"] == pytest.approx(auc)
+
+
+def test_the_calibration_is_that_of_the_predictions_files(finished):
+    run, _ = finished
+    found = json.loads((run / "metrics.json").read_text())
+    names = found["test"]["classes"]
+    read = {}
+    for kind in ("validation_predictions.csv", "predictions.csv"):
+        rows = read_predictions(run, kind)
+        truth = np.array([names.index(row["truth"]) for row in rows])
+        given = [[float(row[f"probability {name}"]) for name in names] for row in rows]
+        read[kind] = truth, np.array(given)
+    assert found["calibration"] == calibrate(*read.values(), names)
+    text = (run / "metrics.md").read_text()
+    for words in (
+        f"## Calibration: temperature {found['calibration']['temperature']:.3f}",
+        "## Operating points",
+        f"{found['calibration']['after']['brier']:.4f}",
+        found["calibration"]["fitted_on"],
+    ):
+        assert words in text
 
 
 def test_predictions_hold_the_test_folds_and_nothing_else(finished, workplace):

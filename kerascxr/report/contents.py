@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kerascxr.report import reference
+from kerascxr.report import calibration, reference
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.runs import Run
 from kerascxr.report.tables import Table, format_value
@@ -43,6 +43,7 @@ def sections(runs: Sequence[Run], curves: Path | None) -> list[Section]:
     parts = []
     if classifiers:
         parts.append(_results(classifiers))
+        parts += calibration.overview(classifiers)
     parts += _data(runs)
     if classifiers:
         parts.append(_parameters(classifiers))
@@ -239,7 +240,8 @@ def _classifier(run: Run, number: int) -> Section:
     rows = [[name, *row.values()] for name, row in test["per_class"].items()]
     header = ["class", *(_MEASURES.get(key, key) for key in next(iter(test["per_class"].values())))]
     table = Tabulated(Table("By class", header, rows), f"classes-{number}")
-    return Section(run.name, [table, *figures], level=3)
+    calibrated = calibration.blocks_of(run, f"classifier-{number}")
+    return Section(run.name, [table, *figures, *calibrated], level=3)
 
 
 _MEASURES = {"f1": "F1", "auc": "AUC", "support": "images"}

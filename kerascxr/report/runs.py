@@ -45,6 +45,11 @@ class Run:
         """Returns the name of the run's images, without the digest of where they lay."""
         return re.sub(r"-[0-9a-f]{8}$", "", self.metrics["data"]["source"])
 
+    @property
+    def temperature(self) -> float:
+        """Returns what a classifier's logits are divided by; 1 for runs without calibration."""
+        return float(self.metrics.get("calibration", {}).get("temperature", 1.0))
+
     def figure(self, name: str) -> Path | None:
         """Returns figures/<name>.png, or None where the run has none."""
         path = self.path / "figures" / f"{name}.png"

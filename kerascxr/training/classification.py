@@ -15,6 +15,7 @@ from kerascxr.data.pipeline import (
     Images,
     steps_per_epoch,
 )
+from kerascxr.evaluation.calibration import calibrate
 from kerascxr.evaluation.classification import (
     evaluate,
     precision_recall_curves,
@@ -27,6 +28,8 @@ from kerascxr.models.parameters import format_parameter_table, parameter_summary
 from kerascxr.models.weights import load_weights
 from kerascxr.names import look_up
 from kerascxr.report import classification_figures, data_figures, figures, heat
+from kerascxr.report.calibration import calibration_markdown
+from kerascxr.report.calibration_figures import reliability
 from kerascxr.report.tables import csv_text, metrics_markdown, metrics_text
 from kerascxr.run_folder import RunFolder
 from kerascxr.training.fitting import fit
@@ -118,7 +121,14 @@ def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
         "epochs": len(progress.rows),
         "validation": _without_time(progress.rows[progress.best_epoch]),
         "test": evaluate(splits["test"].labels, probabilities, store.classes),
+        "calibration": calibrate(
+            (splits["validation"].labels, for_calibration),
+            (splits["test"].labels, probabilities),
+            store.classes,
+        ),
     }
+    with folder.figure("reliability") as path:
+        reliability(metrics["calibration"], path)
     for what in ("accuracy", "loss"):
         with folder.figure(what) as path:
             figures.training_curves(
@@ -207,7 +217,8 @@ def write_test(
 
     Args:
         folder: Where to.
-        metrics: What metrics.json is to hold: "test" from ``evaluate``, "title", "weights", "data".
+        metrics: What metrics.json is to hold: "test" from ``evaluate``, "title", "weights", "data"
+            and, if there is one, "calibration" from ``calibrate``.
         images: The images tested; their labels count in ``classes``.
         probabilities: float (n, k).
         classes: The model's k classes.
@@ -216,7 +227,8 @@ def write_test(
     title = metrics["title"]
     folder.write_json("metrics.json", metrics)
     note = f"\nWeights: {metrics['weights']}\n\nData: {metrics['data']['source']}, test images.\n"
-    folder.write_text("metrics.md", metrics_markdown(metrics["test"], title) + note)
+    calibrated = calibration_markdown(metrics["calibration"]) if "calibration" in metrics else ""
+    folder.write_text("metrics.md", metrics_markdown(metrics["test"], title) + calibrated + note)
     write_predictions(folder, "predictions.csv", images, probabilities, classes)
     with folder.figure("confusion_matrix") as path:
         matrix = metrics["test"]["confusion_matrix"]

@@ -9,10 +9,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from kerascxr import __main__ as verbs
 from kerascxr.evaluation import classification, segmentation
-from kerascxr.report import figures, page, reference
+from kerascxr.evaluation.calibration import calibrate
+from kerascxr.report import calibration_figures, figures, page, reference
 from kerascxr.report.runs import find_runs, read_runs
 
 CLASSES = list(reference.CLASSES)
@@ -202,6 +204,40 @@ def test_our_figures_stand_beside_the_studys_and_say_what_they_came_from(runs, t
     text = (to / "report.md").read_text(encoding="utf-8")
     assert warning not in text
     assert "0.9313" in text
+
+
+def calibrated(path, depth):
+    """A classifier's run that is too sure of itself, with its reliability figure."""
+    random = np.random.default_rng(depth)
+    both = []
+    for n in (120, 80):
+        logits = random.normal(0, 2, (n, 4))
+        chances = softmax(logits, axis=1)
+        truth = (chances.cumsum(axis=1) < random.random((n, 1))).sum(axis=1)
+        both.append((truth, softmax(3 * logits, axis=1)))
+    found = calibrate(*both, CLASSES)
+    classifier(path, depth, calibration=found)
+    calibration_figures.reliability(found, path / "figures" / "reliability.png")
+    return found
+
+
+def test_calibration_stands_beside_runs_that_have_none(tmp_path):
+    found = calibrated(tmp_path / "runs" / "new", 1)
+    classifier(tmp_path / "runs" / "old", 0)
+    page.write_report(find_runs([tmp_path / "runs"]), tmp_path / "report")
+    seen = Seen((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))
+    assert seen.headings.count("Calibration") == 2  # a section and its table
+    assert seen.headings.count("Operating points") == 1
+    (alt,) = [image["alt"] for image in seen.images if "over confidence" in image["alt"]]
+    assert f"{found['before']['ece']:.3f}" in alt and f"{found['after']['ece']:.3f}" in alt
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert "(figures/classifier-2-reliability.png)" in text
+    cells = [found["temperature"]]
+    cells += [found[side][key] for key in ("ece", "brier", "nll") for side in ("before", "after")]
+    assert " | ".join(f"{cell:.4f}" for cell in cells) in re.sub(" +", " ", text)
+    for name, point in found["operating_points"].items():
+        low, high = point["sensitivity_interval"]
+        assert f"{point['sensitivity']:.4f} ({low:.3f} to {high:.3f})" in text, name
 
 
 def test_runs_of_the_same_name_are_told_apart(tmp_path):

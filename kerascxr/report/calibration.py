@@ -1,0 +1,146 @@
+"""Tables and figures of calibration, for a run's metrics.md and for the report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kerascxr.report.blocks import Block, Figure, Section, Tabulated
+from kerascxr.report.runs import Run
+from kerascxr.report.tables import Table, format_value, markdown_table
+
+_MEASURES = {"ece": "ECE", "brier": "Brier score", "nll": "negative log likelihood"}
+
+
+def calibration_table(calibration: Mapping[str, Any]) -> Table:
+    """Lays out what the temperature changed on the test images."""
+    rows: list[list[Any]] = [
+        [name, *(calibration[side][key] for side in ("before", "after"))]
+        for key, name in _MEASURES.items()
+    ]
+    title = f"Calibration: temperature {calibration['temperature']:.3f}"
+    return Table(title, ["measure", "before", "after"], rows)
+
+
+def operating_points_table(calibration: Mapping[str, Any]) -> Table:
+    """Lays out each class's threshold and what it finds of the test images."""
+    header = ["class", "threshold", "sensitivity", "of", "specificity", "of"]
+    rows: list[list[Any]] = [
+        [
+            name,
+            point["threshold"],
+            _with_interval(point, "sensitivity"),
+            point["positives"],
+            _with_interval(point, "specificity"),
+            point["negatives"],
+        ]
+        for name, point in calibration["operating_points"].items()
+    ]
+    return Table("Operating points", header, rows)
+
+
+def calibration_markdown(calibration: Mapping[str, Any]) -> str:
+    """Returns both tables, and what they mean, as Markdown to follow a run's metrics."""
+    table, points = calibration_table(calibration), operating_points_table(calibration)
+    definitions = calibration["definitions"]
+    meanings = "\n".join(f"- {name}: {definitions[key]}" for key, name in _MEASURES.items())
+    parts = [
+        f"## {table.title}",
+        markdown_table(table.header, table.rows),
+        f"{_FITTED.format(calibration['fitted_on'])} Measured on the test images:",
+        meanings,
+        f"## {points.title}",
+        markdown_table(points.header, points.rows),
+        _operating_points_note(calibration),
+    ]
+    return "\n" + "\n\n".join(parts) + "\n"
+
+
+def overview(runs: Sequence[Run]) -> list[Section]:
+    """Compares the calibration of classifiers; nothing where no run has any.
+
+    Args:
+        runs: Finished classification runs.
+
+    Returns:
+        One section or none.
+    """
+    rows: list[list[Any]] = []
+    for run in runs:
+        found = run.metrics.get("calibration")
+        if found:
+            scores = [found[side][key] for key in _MEASURES for side in ("before", "after")]
+            rows.append([run.name, found["temperature"], *scores])
+    if not rows:
+        return []
+    names = ("ECE", "Brier", "NLL")
+    header = ["model", "temperature", *(f"{name} {side}" for name in names for side in _SIDES)]
+    text = (
+        "A model is calibrated if, of the images that it calls a class with 80%, 80 in 100 are of "
+        "it. Its logits are divided by one number, the temperature, which is fitted on the "
+        "validation images: over 1 the model was too sure of itself, under 1 not sure enough. The "
+        "predicted class, and so every measure above, stays as it is. Exports and predictions give "
+        "the probabilities after it."
+    )
+    note = (
+        "On the test images; lower is better. ECE: the mean distance between confidence and "
+        "accuracy, over bins of confidence; few images leave it over 0 by chance alone. Brier: "
+        "squared error of the probabilities, summed over classes. NLL: negative log likelihood."
+    )
+    table = Tabulated(Table("Calibration", header, rows), "calibration", note)
+    return [Section("Calibration", [text, table])]
+
+
+def blocks_of(run: Run, label: str) -> list[Block]:
+    """Returns a classifier's reliability figure and operating points; nothing for an older run.
+
+    Args:
+        run: A finished classification run.
+        label: What no other run's tables and figures are called.
+    """
+    found = run.metrics.get("calibration")
+    if not found:
+        return []
+    blocks: list[Block] = []
+    path = run.figure("reliability")
+    if path:
+        blocks.append(Figure(path, f"{label}-reliability", _alt(run.name, found), _CAPTION, True))
+    points = operating_points_table(found)
+    note = _operating_points_note(found)
+    return [*blocks, Tabulated(points, f"{label}-operating-points", note)]
+
+
+_SIDES = ("before", "after")
+_FITTED = "The temperature was fitted on {}."
+_CAPTION = (
+    "Reliability. How to use it: take the confidence that the model gives an image, go up to the "
+    "dot, and read on the left how many of such test images it got right. Below the dashed line "
+    "it is too sure of itself, above it not sure enough. The bars are 95% intervals: a dot of "
+    "few images (counted below) says little."
+)
+
+
+def _alt(name: str, calibration: Mapping[str, Any]) -> str:
+    sides = []
+    for side in _SIDES:
+        last = next(part for part in reversed(calibration[side]["bins"]) if part["images"])
+        sides.append(
+            f"{side} the temperature of {calibration['temperature']:.2f} the expected calibration "
+            f"error is {calibration[side]['ece']:.3f}, and of the {last['images']} surest images "
+            f"(mean confidence {last['confidence']:.3f}) {last['accuracy']:.1%} are right"
+        )
+    return f"{name}. Accuracy over confidence: {'; '.join(sides)}."
+
+
+def _operating_points_note(calibration: Mapping[str, Any]) -> str:
+    return (
+        f"An image is called a class if the class's probability, after the temperature, is at "
+        f"least the threshold: the highest one that finds {calibration['sensitivity']:.0%} of the "
+        "class's validation images. Sensitivity and specificity are those of the test images, with "
+        "their 95% Wilson intervals. An image can be called several classes, or none."
+    )
+
+
+def _with_interval(point: Mapping[str, Any], measure: str) -> str | None:
+    if point[measure] is None:
+        return None
+    low, high = point[f"{measure}_interval"]
+    return f"{format_value(point[measure])} ({low:.3f} to {high:.3f})"
