@@ -17,6 +17,7 @@ from kerascxr.config import ClassificationConfig, DataConfig
 from kerascxr.data.folds import split_folds
 from kerascxr.data.pipeline import encoded_examples
 from kerascxr.data.store import Store
+from kerascxr.evaluation.calibration import apply_temperature
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.report.runs import Run, read_run
@@ -56,7 +57,7 @@ def export_run(
 
     Returns:
         The version's folder. It appears only if the SavedModel, read back, answers test images as
-        the run's predictions.csv does, to ``TOLERANCE``.
+        the run's predictions.csv does at the run's temperature, to ``TOLERANCE``.
 
     Raises:
         ValueError: If a run is not what it must be, the images to check on are not to be had, or
@@ -73,7 +74,7 @@ def export_run(
     splits = read_splits(config, store)
     pool = tf.function(Classifier(model, classes).pool, reduce_retracing=True)
     gate = Gate.fit(pool, splits["train"], splits["validation"])
-    classifier = Classifier(model, classes, gate)
+    classifier = Classifier(model, classes, gate, run.temperature)
     serve = from_bytes(classifier, (height, width), segmenter)
 
     versions = [int(path.name) for path in to.glob("*") if path.name.isdigit()]
@@ -93,7 +94,7 @@ def export_run(
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
         description = json.dumps(_describe(run, config, segmentation, gate), indent=2)
         (folder / "metadata.json").write_text(description + "\n", encoding="utf-8")
-        difference = _compare(folder, samples, classes)
+        difference = _compare(folder, samples, classes, run.temperature)
         say(
             f"Read back, it answers {len(samples)} test images as the run did: "
             f"largest difference {difference:.1e}."
@@ -138,15 +139,23 @@ def _test_files(
     return samples
 
 
-def _compare(folder: Path, samples: list[tuple[bytes, np.ndarray]], classes: list[str]) -> float:
+def _compare(
+    folder: Path,
+    samples: list[tuple[bytes, np.ndarray]],
+    classes: list[str],
+    temperature: float,
+) -> float:
     loaded = tf.saved_model.load(str(folder))
     given = loaded.signatures["serving_default"](images=tf.constant([data for data, _ in samples]))
-    expected = np.stack([probabilities for _, probabilities in samples])
+    raw = np.stack([probabilities for _, probabilities in samples])
+    expected = apply_temperature(raw, temperature)
     difference = float(np.abs(given["probabilities"].numpy() - expected).max())
     labels = [label.decode() for label in given["labels"].numpy()[0]]
-    if not difference <= TOLERANCE or labels != classes:
+    # A temperature below 1 enlarges the logits' rounding errors.
+    allowed = TOLERANCE * max(1.0, 1 / temperature)
+    if not difference <= allowed or labels != classes:
         raise ValueError(
-            f"the export must answer as the run did, to {TOLERANCE:g}. Got a difference of "
+            f"the export must answer as the run did, to {allowed:g}. Got a difference of "
             f"{difference:.2g}; nothing was written."
         )
     return difference
@@ -182,7 +191,9 @@ def _describe(
         return {"type": kind, "shape": shape, "meaning": meaning}
 
     outputs = {
-        "probabilities": tensor("float32", [None, n], "of each class, 0..1, summing to 1"),
+        "probabilities": tensor(
+            "float32", [None, n], "of each class, 0..1, summing to 1, after the temperature"
+        ),
         "label": tensor("string", [None], "the most probable class"),
         "labels": tensor("string", [None, n], "the classes, in the order of probabilities"),
         "warnings": tensor(
@@ -225,6 +236,13 @@ def _describe(
             },
         },
         "classes": classes,
+        "temperature": {
+            "value": run.temperature,
+            "meaning": "probabilities are softmax(logits / value), so that confidence agrees with "
+            "accuracy; the label is the same at every value. 1 leaves them as the model gives "
+            "them, which is how the run's predictions.csv has them",
+            "fitted_on": run.metrics.get("calibration", {}).get("fitted_on"),
+        },
         "weights": run.environment["weights"],
         "packages": run.environment["packages"],
         "data": run.metrics["data"],

@@ -44,6 +44,7 @@ class Classifier:
         model: A classifier from ``build_classifier``.
         classes: Its class names.
         gate: What is known of its training images, for warnings; None gives none.
+        temperature: What its logits are divided by, over 0.
     """
 
     def __init__(
@@ -51,10 +52,12 @@ class Classifier:
         model: keras.Model,
         classes: Sequence[str],
         gate: Gate | None = None,
+        temperature: float = 1.0,
     ):
         self._trunk, self._head = split_at_depth(model, 0)
         self._classes = list(classes)
         self._gate = gate
+        self._temperature = temperature
 
     def pool(self, images: tf.Tensor) -> tf.Tensor:
         """Returns pooled features, float32 (batch, channels), of images as ``answer`` takes."""
@@ -68,12 +71,12 @@ class Classifier:
             own_sizes: int32 (batch, 2), the files' (height, width), where they are known.
 
         Returns:
-            ``probabilities`` float32 (batch, n), ``label`` string (batch,), ``labels`` string
-            (batch, n) and, with a gate, ``warnings`` string (batch,).
+            ``probabilities`` float32 (batch, n), after the temperature, ``label`` string (batch,),
+            ``labels`` string (batch, n) and, with a gate, ``warnings`` string (batch,).
         """
         features = self.pool(images)
         logits = self._head(features, training=False)
-        probabilities = tf.nn.softmax(tf.cast(logits, tf.float32))
+        probabilities = tf.nn.softmax(tf.cast(logits, tf.float32) / self._temperature)
         names = tf.constant(self._classes)
         outputs = {
             "probabilities": probabilities,

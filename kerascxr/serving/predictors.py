@@ -22,7 +22,8 @@ class Predictor:
         name: What it was read from.
         classes: Its class names.
         size: The (height, width) that it takes.
-        probabilities: float32 (n, *size, 1), 0..255, to float (n, n_classes).
+        probabilities: float32 (n, *size, 1), 0..255, to float (n, n_classes), after the run's
+            temperature.
         keras_model: The Keras model, where there is one; Grad-CAM needs it.
     """
 
@@ -52,7 +53,8 @@ def load_predictor(path: Path) -> Predictor:
         run = read_run(path, "classification")
         model = load_saved(path / "model.keras")
         classes = tuple(run.metrics["test"]["classes"])
-        answer = tf.function(Classifier(model, classes).answer, reduce_retracing=True)
+        classifier = Classifier(model, classes, temperature=run.temperature)
+        answer = tf.function(classifier.answer, reduce_retracing=True)
         return Predictor(
             str(path),
             classes,

@@ -1,10 +1,14 @@
 """Runs that the tests of serving share."""
 
+import json
+
+import numpy as np
 import pytest
 from small_runs import arguments, bright_and_dark, pairs
 
 import train_cls
 import train_seg
+from kerascxr.evaluation.calibration import apply_temperature
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +24,17 @@ def served(tmp_path_factory):
     lungs = ["--data.source", pairs(folder / "lungs")]
     assert train_seg.main([*places, *small, *lungs]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def at_temperature():
+    """Gives the test's probabilities, from its raw ones, as a run's predictions and exports do."""
+
+    def apply(run, probabilities):
+        found = json.loads((run / "metrics.json").read_text())["calibration"]["temperature"]
+        return apply_temperature(np.asarray(probabilities), found)
+
+    return apply
 
 
 @pytest.fixture(scope="session")

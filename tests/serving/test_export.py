@@ -36,14 +36,13 @@ def signature(exported):
 
 
 @pytest.fixture(scope="module")
-def known(served, runs):
-    """Test images' bytes and the run's probabilities."""
+def known(served, runs, at_temperature):
+    """Test images' bytes and the run's probabilities, at its temperature."""
     with (runs[0] / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     files = [(served / "set" / f"{row['id']}.png").read_bytes() for row in rows]
-    return files, np.array(
-        [[float(row[f"probability {name}"]) for name in CLASSES] for row in rows]
-    )
+    raw = [[float(row[f"probability {name}"]) for name in CLASSES] for row in rows]
+    return files, at_temperature(runs[0], raw)
 
 
 def test_it_answers_as_the_run_did(signature, known):

@@ -20,14 +20,12 @@ def read(path):
 
 
 @pytest.fixture(scope="module")
-def known(served, runs):
-    """File to the run's probabilities, of the test images."""
-    return {
-        str(served / "set" / f"{row['id']}.png"): [
-            float(row[f"probability {name}"]) for name in CLASSES
-        ]
-        for row in read(runs[0] / "predictions.csv")
-    }
+def known(served, runs, at_temperature):
+    """File to the run's probabilities at its temperature, of the test images."""
+    rows = read(runs[0] / "predictions.csv")
+    raw = [[float(row[f"probability {name}"]) for name in CLASSES] for row in rows]
+    files = [str(served / "set" / f"{row['id']}.png") for row in rows]
+    return dict(zip(files, at_temperature(runs[0], raw), strict=True))
 
 
 @pytest.fixture(scope="module")
