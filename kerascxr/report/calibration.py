@@ -77,8 +77,8 @@ def overview(runs: Sequence[Run]) -> list[Section]:
         "A model is calibrated if, of the images that it calls a class with 80%, 80 in 100 are of "
         "it. Its logits are divided by one number, the temperature, which is fitted on the "
         "validation images: over 1 the model was too sure of itself, under 1 not sure enough. The "
-        "predicted class, and so every measure above, stays as it is. Exports and predictions give "
-        "the probabilities after it."
+        "predicted class stays as it is, and all other measures are of the probabilities before "
+        "it. Exports and predictions give those after it."
     )
     note = (
         "On the test images; lower is better. ECE: the mean distance between confidence and "
