@@ -34,8 +34,18 @@ def run_trainer(
     """
     config: Any = parse_config(config_class, argv, prog)
     folder = None
+
+    def load() -> Callable[[Any, RunFolder], Any]:
+        start_tensorflow()
+        return trainer()
+
     try:
         folder = RunFolder.start(config, task, default_name(config))
+        if config.folds > 1 or config.seeds > 1:
+            from kerascxr.training.repeats import run_repeats
+
+            run_repeats(config, folder, load)
+            return 0
         if folder.finished:
             when = (folder.path / "DONE").read_text(encoding="utf-8").strip()
             results = (folder.path / "metrics.md").read_text(encoding="utf-8")
@@ -44,8 +54,7 @@ def run_trainer(
                 "To train again, give --overwrite true or another --name."
             )
             return 0
-        start_tensorflow()
-        trainer()(config, folder)
+        load()(config, folder)
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
         return 130

@@ -1,7 +1,7 @@
 """What can be set: frozen dataclasses, each value checked; their docstrings are the help texts."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -195,6 +195,9 @@ class ClassificationConfig:
             the others changed at random; each image takes them in turn, epoch by epoch.
         feature_engine: What computes features: "keras", "openvino" (faster on CPUs; pip install
             openvino), or "auto" (openvino where it is installed and there is no GPU).
+        folds: Cross-validation: so many runs that between them test every image once; 2, 4, 5, 10
+            or 20. Each tests 20 / folds of the 20 folds, in the place of test_folds' default.
+        seeds: So many runs that differ in their seed, counted up from runtime.seed.
         name: The run's name; by default backbone and depth.
         runs: Folder of run folders.
         overwrite: Whether a run of the same name with other settings is replaced.
@@ -220,6 +223,8 @@ class ClassificationConfig:
     features: Literal["auto", "on", "off"] = "auto"
     feature_views: int = 1
     feature_engine: Literal["auto", "keras", "openvino"] = "auto"
+    folds: int = 1
+    seeds: int = 1
     name: str | None = None
     runs: Path = Path("runs")
     overwrite: bool = False
@@ -271,6 +276,9 @@ class SegmentationConfig:
         test_time_augmentation: Whether predictions are averaged over three grey curves of the
             image.
         save_masks: Whether the test images' predicted masks are written as PNG.
+        folds: Cross-validation: so many runs that between them test every image once; 2, 4, 5, 10
+            or 20. Each tests 20 / folds of the 20 folds, in the place of test_folds' default.
+        seeds: So many runs that differ in their seed, counted up from runtime.seed.
         name: The run's name; by default unet and its base filters.
         runs: Folder of run folders.
         overwrite: Whether a run of the same name with other settings is replaced.
@@ -294,6 +302,8 @@ class SegmentationConfig:
     patience: int = 10
     test_time_augmentation: bool = False
     save_masks: bool = False
+    folds: int = 1
+    seeds: int = 1
     name: str | None = None
     runs: Path = Path("runs")
     overwrite: bool = False
@@ -345,6 +355,29 @@ def _check_training(config: Any) -> None:
             "name must be letters, digits, '_', '-', '+' and '.' (it names a folder)",
             name=config.name,
         )
+    _check_repeats(config)
+
+
+def _check_repeats(config: Any) -> None:
+    folds, seeds, split = config.folds, config.seeds, config.split
+    _check(folds in (1, 2, 4, 5, 10, 20), "folds must be 1, 2, 4, 5, 10 or 20", folds=folds)
+    _check(seeds > 0, "seeds must be positive", seeds=seeds)
+    _check(folds == 1 or seeds == 1, "folds or seeds must be 1", folds=folds, seeds=seeds)
+    if folds > 1:
+        _check(split.offset == 0, "split.offset must be 0: folds rotate it", offset=split.offset)
+        _check(
+            split.test_folds in (SplitConfig.test_folds, 20 // folds),
+            f"split.test_folds must be left out, or 20 / folds = {20 // folds}",
+            test_folds=split.test_folds,
+            folds=folds,
+        )
+        replace(split, test_folds=20 // folds)  # refuses what leaves no fold to train
+    _check(
+        config.runtime.seed + seeds <= 2**31,
+        "runtime.seed must leave room for all seeds below 2**31",
+        seed=config.runtime.seed,
+        seeds=seeds,
+    )
 
 
 TrainingConfig = ClassificationConfig | SegmentationConfig
@@ -396,7 +429,7 @@ class StudyConfig:
             ("unet", self.unet, ()),
         ):
             default = type(given)()
-            for name in (*names, "name", "runs", "overwrite", "split", "runtime"):
+            for name in (*names, "folds", "seeds", "name", "runs", "overwrite", "split", "runtime"):
                 _check(
                     getattr(given, name) == getattr(default, name),
                     f"{part}.{name} must be left out: the study sets it",

@@ -40,7 +40,16 @@ class RunFolder:
         Raises:
             ValueError: If the folder holds a run with other settings and ``overwrite`` is off.
         """
-        folder = cls(Path(config.runs) / task / (config.name or name))
+        return cls.start_at(config, Path(config.runs) / task / (config.name or name))
+
+    @classmethod
+    def start_at(cls, config: Any, path: Path) -> "RunFolder":
+        """Does what ``start`` does, at a path that the config does not name.
+
+        Raises:
+            ValueError: As ``start``.
+        """
+        folder = cls(path)
         if config.overwrite and folder.path.exists():
             shutil.rmtree(folder.path)
         cls.check(config, folder.path)

@@ -44,7 +44,8 @@ def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> di
     """
     if store.fixed_split and config.split != SplitConfig():
         raise ValueError(
-            "split must be left as it is where the source itself says what trains and what tests. "
+            "split must be left as it is, and folds left out, where the source itself says what "
+            "trains and what tests. "
             f"Got split={config.split}."
         )
     return {

@@ -1,0 +1,288 @@
+"""Cross-validation and repeated seeds: ordinary runs in one folder, and what they say together."""
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerascxr.config import TrainingConfig
+from kerascxr.data.folds import N_FOLDS
+from kerascxr.evaluation import classification, segmentation
+from kerascxr.report.runs import Run, read_run
+from kerascxr.report.tables import (
+    LABELS,
+    Table,
+    csv_text,
+    format_value,
+    markdown_table,
+    metric_tables,
+    text_table,
+)
+from kerascxr.run_folder import RunFolder
+
+_SHOWN = {
+    "classification": ("accuracy", "precision", "recall", "f1", "auc"),
+    "segmentation": ("dice", "iou", "hd95", "assd", "pooled_dice"),
+}
+_TEXT_COLUMNS = ("name", "group", "label")
+_NOTES = {
+    "folds": (
+        "±: the sample standard deviation over the runs. Their training sets overlap, so it is no "
+        "confidence interval (Bengio and Grandvalet, JMLR 2004)."
+    ),
+    "seeds": (
+        "±: the sample standard deviation over the runs. All test the same images, so it is the "
+        "chance of training, not that of which images were tested."
+    ),
+    "pooled": "Pooled: computed on the runs' predictions together, every image once.",
+    "pooled classification": (
+        "The pooled AUC ranks the scores of different models against each other; where they are "
+        "scaled differently it lies below the mean of the runs' own (Forman and Scholz, SIGKDD "
+        "Explorations 2010)."
+    ),
+    "pooled segmentation": "Each run has the threshold that its own validation images chose.",
+    "ensemble": "Ensemble: the mean of the runs' probabilities, scored as one model.",
+}
+
+
+def plan(config: TrainingConfig, name: str) -> dict[str, TrainingConfig]:
+    """Returns the runs that a config with ``folds`` or ``seeds`` stands for.
+
+    Args:
+        config: With ``folds`` or ``seeds`` above 1.
+        name: The name of all of them together.
+
+    Returns:
+        Folder name ("fold-04" by its split.offset, "seed-1") -> the config of that run alone,
+        whose own name is that of a separate run, so that it can be repeated without the others.
+    """
+    alone: Any = replace(config, folds=1, seeds=1, overwrite=False)
+    parts: dict[str, dict[str, Any]]
+    if config.folds > 1:
+        each = N_FOLDS // config.folds
+        parts = {
+            f"fold-{offset:02d}": {"split": replace(config.split, offset=offset, test_folds=each)}
+            for offset in range(0, N_FOLDS, each)
+        }
+    else:
+        first = config.runtime.seed
+        parts = {
+            f"seed-{seed}": {"runtime": replace(config.runtime, seed=seed)}
+            for seed in range(first, first + config.seeds)
+        }
+    return {part: replace(alone, name=f"{name}-{part}", **own) for part, own in parts.items()}
+
+
+def run_repeats(
+    config: TrainingConfig,
+    folder: RunFolder,
+    load_trainer: Callable[[], Callable[[Any, RunFolder], Any]],
+) -> dict[str, Any]:
+    """Trains the runs that are not finished yet, one after another, and sums all of them up.
+
+    Args:
+        config: With ``folds`` or ``seeds`` above 1.
+        folder: The folder of all, from ``RunFolder.start``; each run gets a run folder in it.
+        load_trainer: Imports TensorFlow and returns the train function; called if one is needed.
+
+    Returns:
+        What summary.json holds.
+
+    Raises:
+        ValueError: If the config asks for what the data or this machine does not have, or the
+            data changed between runs.
+        NonFiniteLossError: If a run's loss becomes NaN or infinite.
+    """
+    parts = plan(config, folder.path.name)
+    trained = 0
+    for number, (part, alone) in enumerate(parts.items(), 1):
+        run = RunFolder.start_at(alone, folder.path / part)
+        if run.finished:
+            continue
+        folder.say(f"\n=== {number} of {len(parts)}: {part} ===\n")
+        load_trainer()(alone, run)
+        trained += 1
+    summary = summarise([folder.path / part for part in parts], folder)
+    if not trained:
+        print("\nAll of it was there. To train again, give --overwrite true or another --name.")
+    return summary
+
+
+def summarise(paths: Sequence[Path], folder: RunFolder) -> dict[str, Any]:
+    """Sums finished runs up: writes summary.json, summary.md and, of folds, predictions.csv.
+
+    Args:
+        paths: The runs' folders: all of one cross-validation, or of one configuration's seeds.
+        folder: Where to.
+
+    Returns:
+        What summary.json holds: ``runs`` (name, split.offset, seed, test metrics), ``spread`` (see
+        ``spread``), and ``pooled`` (metrics of folds' joint predictions) or, of classifiers that
+        differ in their seeds, ``ensemble`` (those of their mean probabilities).
+
+    Raises:
+        ValueError: If the runs are not on the same images, or folds share some.
+    """
+    runs = [read_run(path) for path in paths]
+    _check_same_images(runs, folder.path)
+    folds = len({run.config["split"]["offset"] for run in runs}) > 1
+    kind, task, classes = "folds" if folds else "seeds", runs[0].task, _classes(runs[0])
+    tables = [_read_predictions(run) for run in runs]
+    summary: dict[str, Any] = {
+        "task": task,
+        "title": runs[0].name,
+        "kind": kind,
+        "data": {key: runs[0].metrics["data"][key] for key in ("source", "fingerprint")},
+        "runs": [
+            {
+                "run": run.path.name,
+                "offset": run.config["split"]["offset"],
+                "seed": run.config["runtime"]["seed"],
+                "test": run.metrics["test"],
+            }
+            for run in runs
+        ],
+        "spread": spread([run.metrics["test"] for run in runs]),
+    }
+    notes = [_NOTES[kind]]
+    if folds:
+        pooled = [row for rows in tables for row in rows]
+        _check_tested_once(pooled, folder.path)
+        summary["pooled"] = score(pooled, classes)
+        origins = [run.path.name for run, rows in zip(runs, tables, strict=True) for _ in rows]
+        marked = [row | {"fold_run": run} for row, run in zip(pooled, origins, strict=True)]
+        folder.write_text("predictions.csv", csv_text(marked))
+        notes += [_NOTES["pooled"], _NOTES[f"pooled {task}"]]
+    elif classes:
+        truth = _truth(tables[0], classes)
+        mean = np.mean([_probabilities(rows, classes) for rows in tables], axis=0)
+        summary["ensemble"] = classification.evaluate(truth, mean, classes)
+        notes.append(_NOTES["ensemble"])
+    summary["notes"] = notes
+    folder.write_json("summary.json", summary)
+    table = summary_table(summary)
+    together = [
+        f"## {name.capitalize()}: {part.title}\n\n{markdown_table(part.header, part.rows)}"
+        for name in ("pooled", "ensemble")
+        for part in metric_tables(summary.get(name, {}))
+        if part.rows
+    ]
+    body = [f"# {table.title}", markdown_table(table.header, table.rows), *notes, *together]
+    folder.write_text("summary.md", "\n\n".join(body) + "\n")
+    lines = ["", table.title, "", text_table(table.header, table.rows), "", *notes]
+    folder.say("\n".join([*lines, "", f"Written to {folder.path}"]))
+    return summary
+
+
+def spread(tests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns how each measure varies between runs.
+
+    Args:
+        tests: Metric dictionaries of one kind; dictionaries within them are entered.
+
+    Returns:
+        For each measure that is a fraction or a distance (counts and deviations within a run are
+        not): ``mean``, ``std`` (sample standard deviation; None of fewer than two), ``min``,
+        ``max``, and ``runs``, how many define it. What no run defines is left out.
+    """
+    summary: dict[str, Any] = {}
+    for key in dict.fromkeys(key for test in tests for key in test):
+        values = [test[key] for test in tests if test.get(key) is not None]
+        if values and isinstance(values[0], Mapping):
+            summary[key] = spread(values)
+        elif values and isinstance(values[0], float) and not key.endswith("_std"):
+            summary[key] = {
+                "mean": float(np.mean(values)),
+                "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                "min": min(values),
+                "max": max(values),
+                "runs": len(values),
+            }
+    return summary
+
+
+def score(rows: Sequence[Mapping[str, str]], classes: Sequence[str] | None) -> dict[str, Any]:
+    """Computes the metrics of predictions read back from files.
+
+    Args:
+        rows: Rows of predictions.csv, of one run or of several.
+        classes: A classifier's classes; None for segmentation.
+
+    Returns:
+        What a run's metrics.json has under "test".
+    """
+    if classes:
+        truth, probabilities = _truth(rows, classes), _probabilities(rows, classes)
+        return classification.evaluate(truth, probabilities, classes)
+    measured: list[dict[str, Any]] = [
+        {
+            key: value if key in _TEXT_COLUMNS else float(value) if value else None
+            for key, value in row.items()
+        }
+        for row in rows
+    ]
+    return segmentation.summarise(measured)
+
+
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    """Lays a summary out: a row a run, their mean ± deviation, and what they are together."""
+    measures = _SHOWN[summary["task"]]
+    rows = [
+        [run["run"], run["test"]["n"], *(run["test"][measure] for measure in measures)]
+        for run in summary["runs"]
+    ]
+    means = []
+    for measure in measures:
+        over = summary["spread"].get(measure)
+        means.append(over and f"{format_value(over['mean'])} ± {format_value(over['std'])}")
+    rows.append(["mean ± SD", None, *means])
+    rows += [
+        [name, summary[name]["n"], *(summary[name][measure] for measure in measures)]
+        for name in ("pooled", "ensemble")
+        if name in summary
+    ]
+    header = ["run", "images", *(LABELS.get(measure, measure) for measure in measures)]
+    return Table(f"{summary['title']}: {len(summary['runs'])} {summary['kind']}", header, rows)
+
+
+def _check_same_images(runs: Sequence[Run], path: Path) -> None:
+    digests = {run.path.name: run.metrics["data"]["fingerprint"] for run in runs}
+    if len(set(digests.values())) > 1:
+        shown = ", ".join(f"{name}: {digest[:8]}" for name, digest in digests.items())
+        raise ValueError(
+            f"runs in {path} must be on the same images, and these changed between them. "
+            f"Got data fingerprints {shown}; --overwrite true trains all again."
+        )
+
+
+def _check_tested_once(rows: Sequence[Mapping[str, str]], path: Path) -> None:
+    counts = Counter(row["id"] if "id" in row else row["name"] for row in rows)
+    (image, often), *_ = counts.most_common(1)
+    if often > 1:
+        raise ValueError(
+            f"folds in {path} must test each image once; the groups changed between runs. "
+            f"Got {image} {often} times; --overwrite true trains all again."
+        )
+
+
+def _classes(run: Run) -> list[str] | None:
+    return run.metrics["test"]["classes"] if run.task == "classification" else None
+
+
+def _read_predictions(run: Run) -> list[dict[str, str]]:
+    with (run.path / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _truth(rows: Sequence[Mapping[str, str]], classes: Sequence[str]) -> np.ndarray:
+    """Returns int64 (n,)."""
+    return np.array([classes.index(row["truth"]) for row in rows], np.int64)
+
+
+def _probabilities(rows: Sequence[Mapping[str, str]], classes: Sequence[str]) -> np.ndarray:
+    """Returns float64 (n, k)."""
+    return np.array([[float(row[f"probability {name}"]) for name in classes] for row in rows])
