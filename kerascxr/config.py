@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 Depth = Literal[0, 1, 2, "all"]
+RoiName = Literal[
+    "none", "crop", "mask", "channel", "hidden", "border", "corners", "thumbnail", "shape"
+]
 
 
 def _check(holds: bool, rule: str, **got: Any) -> None:
@@ -179,6 +182,12 @@ class ClassificationConfig:
         weights: The trunk's start: "imagenet", "none" (random), a file (.weights.h5, .keras, .pth),
             or "auto" (imagenet where it can be had, else random, and said so).
         image_size: Height and width that the model sees, in pixels.
+        roi: What of each image is seen: all ("none"), the box around the lungs ("crop"), the lungs
+            alone ("mask"), or all with the lungs marked in a channel ("channel"). The others show
+            what a model learns from what is not lung: "hidden" (all but the lungs' box), "border",
+            "corners" (all but these), "thumbnail" (8x8), "shape" (the lungs' outline).
+        lungs: A finished segmentation run that finds the lungs for the roi; by default they are the
+            source's own masks.
         epochs: Most epochs to train.
         batch_size: Images a step.
         dropout: Rate behind each hidden layer of the head.
@@ -212,6 +221,8 @@ class ClassificationConfig:
     depth: Depth = 1
     weights: str = "auto"
     image_size: tuple[int, int] = (224, 224)
+    roi: RoiName = "none"
+    lungs: Path | None = None
     epochs: int = 20
     batch_size: int = 32
     dropout: float = 0.3

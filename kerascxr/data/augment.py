@@ -42,7 +42,8 @@ class Augment:
         """Changes each image of a batch by its own draw.
 
         Args:
-            images: (batch, height, width, 1), 0..255, any number type.
+            images: (batch, height, width, 1 or 2), 0..255, any number type; a second channel is a
+                mask, and stays one.
             seed: int (2,); the same seed and batch give the same result.
             masks: (batch, height, width, 1), 0 or 255, or None.
 
@@ -51,6 +52,9 @@ class Augment:
         """
         config = self._config
         images = tf.cast(images, tf.float32)
+        if images.shape[-1] == 2:
+            grey, inside = self(images[..., :1], seed, images[..., 1:])
+            return tf.concat([grey, inside], axis=-1), None
         if not config.enabled:
             return images, None if masks is None else tf.cast(masks, tf.float32)
         batch = tf.shape(images)[0]

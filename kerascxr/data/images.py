@@ -190,9 +190,12 @@ def to_trunk_input(images: tf.Tensor) -> tf.Tensor:
     """Turns grey images into what classifiers take.
 
     Args:
-        images: (batch, height, width, 1), 0..255, any number type.
+        images: (batch, height, width, 1 or 2), 0..255, any number type; a second channel marks the
+            lungs.
 
     Returns:
-        float32 (batch, height, width, 3), 0..255, the grey copied to three channels.
+        float32 (batch, height, width, 3), 0..255: the grey in all channels, or the lungs in blue.
     """
-    return tf.repeat(tf.cast(images, tf.float32), 3, axis=-1)
+    images = tf.cast(images, tf.float32)
+    grey = images[..., :1]
+    return tf.concat([grey, grey, images[..., -1:]], axis=-1)

@@ -11,7 +11,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from kerascxr.config import AugmentConfig
-from kerascxr.data.images import decode_png, resize_image, resize_mask
+from kerascxr.data.images import decode_png, resize_mask
+from kerascxr.data.roi import ROIS
 from kerascxr.data.store import Store
 
 Batch = dict[str, tf.Tensor]
@@ -25,7 +26,8 @@ class Images:
     """Some folds' images at one size, decoded and resized, always in the same order.
 
     Attributes:
-        pixels: uint8 (n, height, width, 1), in memory or mapped from a file.
+        pixels: uint8 (n, height, width, 1), in memory or mapped from a file; (n, height, width, 2)
+            where the lungs come along as a channel.
         masks: uint8 (n, height, width, 1), 0 or 255, or None.
         ids: Each image's id.
         groups: Each image's group: near-duplicates, or one patient, share one.
@@ -63,6 +65,8 @@ def read_images(
     size: tuple[int, int],
     *,
     masks: bool = False,
+    roi: str = "none",
+    lungs: np.ndarray | None = None,
     cache: str = "auto",
 ) -> Images:
     """Decodes and resizes some folds of a store, once; all epochs read the result.
@@ -72,6 +76,8 @@ def read_images(
         folds: Which folds, each 0..19.
         size: Height and width wanted, in pixels.
         masks: Whether masks come along; then only images whose mask is usable are read.
+        roi: What of each image is kept, a key of ``ROIS``.
+        lungs: uint8 (n, h, w, 1), 0 or 255: each image's lungs, where the roi needs them.
         cache: "memory", "disk" (a temporary file beside the store) or "auto": memory while the
             images take less than a quarter of what is free.
 
@@ -90,14 +96,23 @@ def read_images(
         kind = "images with a usable mask" if masks else "images"
         raise ValueError(f"folds {sorted(folds)} of {store.path.name} must hold {kind}. Got n=0.")
 
-    def decode(example: Batch) -> tuple[tf.Tensor, ...]:
-        image = resize_image(decode_png(example["image"]), size)
+    look = ROIS[roi]
+    nothing = tf.zeros((1, 1, 1), tf.uint8)
+
+    def decode(place: tf.Tensor, example: Batch) -> tuple[tf.Tensor, ...]:
+        inside = nothing
+        if look.needs_lungs:
+            assert lungs is not None
+            inside = tf.numpy_function(lambda i: lungs[i], [place], tf.uint8, stateful=False)
+            inside = tf.ensure_shape(inside, lungs.shape[1:])
+        image = look.see(decode_png(example["image"]), inside, size)
         return (image, resize_mask(decode_png(example["mask"]), size)) if masks else (image,)
 
     planes = 2 if masks else 1
-    shape = (planes, len(pairs), *size, 1)
+    shape = (planes, len(pairs), *size, look.channels)
     target = _new_array(shape, cache, store.path.parent)
-    batches = encoded.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(_READ_BATCH)
+    numbered = encoded.enumerate().map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = numbered.batch(_READ_BATCH)
     bar = tqdm(total=len(pairs), desc="Decoding", unit="image", leave=False, mininterval=0.5)
     done = 0
     with bar:
@@ -131,12 +146,11 @@ def _new_array(shape: tuple[int, ...], cache: str, folder: Path) -> np.ndarray:
 
 def _fetch(images: Images, indices: tf.Tensor) -> Batch:
     """Reads a batch by index: image, label, index and, where there are masks, mask."""
-    size = images.pixels.shape[1:]
 
     def read(array: np.ndarray) -> tf.Tensor:
         # Not stateful: the same indices give the same pixels, so calls may run side by side.
         values = tf.numpy_function(lambda i: array[i], [indices], tf.uint8, stateful=False)
-        return tf.ensure_shape(values, (None, *size))
+        return tf.ensure_shape(values, (None, *array.shape[1:]))
 
     batch = {
         "image": read(images.pixels),

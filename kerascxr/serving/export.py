@@ -29,8 +29,8 @@ from kerascxr.serving.gate import (
     Gate,
 )
 from kerascxr.serving.graph import Classifier, from_bytes
-from kerascxr.serving.predictors import load_segmenter
 from kerascxr.training.inputs import open_data, read_splits
+from kerascxr.training.lungs import load_segmenter
 
 TOLERANCE = 1e-5
 _COMPARED = 16  # test images

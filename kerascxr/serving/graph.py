@@ -1,40 +1,17 @@
 """What a served model computes, from a file's bytes to its answer, as TensorFlow functions."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
 from kerascxr.data.images import decode_file, resize_image, to_trunk_input
 from kerascxr.models.classifier import split_at_depth
+from kerascxr.models.segmenter import Segmenter
 from kerascxr.serving.gate import Gate, warn
 
 Outputs = dict[str, tf.Tensor]
 Sizes = tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True)
-class Segmenter:
-    """A U-Net and what turns its output into a mask.
-
-    Attributes:
-        model: Images float32 (batch, height, width, 1), 0..255, to logits of the same size.
-        threshold: Pixels of this probability or above are lung.
-    """
-
-    model: keras.Model
-    threshold: float
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """The (height, width) that it takes."""
-        return self.model.input_shape[1:3]
-
-    def probabilities(self, images: tf.Tensor) -> tf.Tensor:
-        """Returns each pixel's probability of being lung, float32 of the images' shape."""
-        logits = self.model(tf.cast(images, tf.float32), training=False)
-        return tf.sigmoid(tf.cast(logits, tf.float32))
 
 
 class Classifier:

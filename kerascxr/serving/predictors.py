@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from kerascxr.models.saved import load_saved
 from kerascxr.report.runs import read_run
-from kerascxr.serving.graph import Classifier, Segmenter
+from kerascxr.serving.graph import Classifier
+from kerascxr.training.lungs import load_segmenter
 
 
 @dataclass(frozen=True)
@@ -82,16 +83,6 @@ def load_predictor(path: Path) -> Predictor:
     return Predictor(str(place), classes, (size[0], size[1]), probabilities)
 
 
-def load_segmenter(path: Path) -> Segmenter:
-    """Reads a finished segmentation run.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    run = read_run(path, "segmentation")
-    return Segmenter(load_saved(path / "model.keras"), float(run.metrics["threshold"]))
-
-
 def load_lung_finder(path: Path) -> LungFinder:
     """Reads a finished segmentation run.
 
@@ -102,7 +93,6 @@ def load_lung_finder(path: Path) -> LungFinder:
 
     @tf.function(reduce_retracing=True)
     def fractions(images: tf.Tensor) -> tf.Tensor:
-        inside = segmenter.probabilities(images) >= segmenter.threshold
-        return tf.reduce_mean(tf.cast(inside, tf.float32), axis=(1, 2, 3))
+        return tf.reduce_mean(tf.cast(segmenter.masks(images) > 0, tf.float32), axis=(1, 2, 3))
 
     return LungFinder(str(path), segmenter.size, lambda images: fractions(images).numpy())

@@ -39,7 +39,7 @@ class Engine(Protocol):
     batch_size: int
 
     def run(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Gives the output, float32 (batch, ...), for each float32 (batch, h, w, 1), 0..255."""
+        """Gives the output, float32 (batch, ...), for float32 (batch, h, w, channels), 0..255."""
         ...
 
 
@@ -48,17 +48,18 @@ class KerasEngine:
 
     Args:
         frozen: Images float32 (batch, height, width, 3), 0..255, to one tensor.
+        channels: Of the images that it gets, see ``to_trunk_input``.
     """
 
     name: EngineName = "keras"
     batch_size = 32
 
-    def __init__(self, frozen: keras.Model):
+    def __init__(self, frozen: keras.Model, channels: int = 1):
         height, width = frozen.input_shape[1:3]
         # One trace for all batches, of whatever size.
         self.function = tf.function(
             lambda images: frozen(to_trunk_input(images), training=False),
-            [tf.TensorSpec((None, height, width, 1), name="images")],
+            [tf.TensorSpec((None, height, width, channels), name="images")],
         )
 
     def run(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -153,10 +154,10 @@ def build_engine(
         frozen: Images float32 (batch, height, width, 3), 0..255, to one tensor.
         name: The engine to take. If that is OpenVINO and it fails or gives something else than
             Keras on the sample, Keras is taken, and a line says so.
-        sample: Images to compare on, float32 (n, height, width, 1), 0..255.
+        sample: Images to compare on, float32 (n, height, width, channels), 0..255.
         say: Takes lines meant for the user.
     """
-    ours = KerasEngine(frozen)
+    ours = KerasEngine(frozen, sample.shape[-1])
     if name == "keras":
         return ours
     try:

@@ -1,10 +1,14 @@
 """What both trainers read: a source, opened as a store and dealt out into splits."""
 
-from kerascxr.config import DataConfig, SplitConfig, TrainingConfig
+from collections.abc import Sequence
+
+from kerascxr.config import ClassificationConfig, DataConfig, SplitConfig, TrainingConfig
 from kerascxr.data.folds import N_FOLDS, SPLITS, split_folds
 from kerascxr.data.pipeline import Images, read_images
+from kerascxr.data.roi import ROIS
 from kerascxr.data.sources import open_source
 from kerascxr.data.store import Say, Store, open_store
+from kerascxr.training.lungs import read_lungs
 
 
 def open_data(data: DataConfig, say: Say = print) -> Store:
@@ -49,15 +53,30 @@ def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> di
             f"Got split={config.split}."
         )
     return {
-        name: read_images(store, folds, config.image_size, masks=masks, cache=config.data.cache)
+        name: _read(config, store, folds, masks)
         for name, folds in split_folds(config.split).items()
     }
 
 
 def read_everything(config: TrainingConfig, store: Store, masks: bool = False) -> Images:
     """Reads all folds of a store, for a test on a set that the model has not seen."""
+    return _read(config, store, range(N_FOLDS), masks)
+
+
+def _read(config: TrainingConfig, store: Store, folds: Sequence[int], masks: bool) -> Images:
+    roi, lungs = "none", None
+    if isinstance(config, ClassificationConfig):
+        roi = config.roi
+        if ROIS[roi].needs_lungs:
+            lungs = read_lungs(store, folds, config.lungs, config.image_size, config.data.features)
     return read_images(
-        store, range(N_FOLDS), config.image_size, masks=masks, cache=config.data.cache
+        store,
+        folds,
+        config.image_size,
+        masks=masks,
+        roi=roi,
+        lungs=lungs,
+        cache=config.data.cache,
     )
 
 

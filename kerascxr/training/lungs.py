@@ -1,0 +1,95 @@
+"""Where the lungs are in a store's images: by the source's own masks, or found by a U-Net."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from kerascxr.atomic import replacing
+from kerascxr.data.images import decode_png, resize_image, resize_mask
+from kerascxr.data.pipeline import encoded_examples
+from kerascxr.data.store import Store
+from kerascxr.models.saved import load_saved
+from kerascxr.models.segmenter import Segmenter
+from kerascxr.report.runs import read_run
+
+_BATCH = 16
+
+
+def load_segmenter(run: Path) -> Segmenter:
+    """Reads a finished segmentation run.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    threshold = float(read_run(run, "segmentation").metrics["threshold"])
+    return Segmenter(load_saved(run / "model.keras"), threshold)
+
+
+def read_lungs(
+    store: Store, folds: Sequence[int], run: Path | None, size: tuple[int, int], kept: Path
+) -> np.ndarray:
+    """Returns the lungs in some folds' images, in the order in which images are read.
+
+    Args:
+        store: The images.
+        folds: Which folds, each 0..19.
+        run: A finished segmentation run that finds them; None for the source's own masks.
+        size: The (height, width) that the source's masks are wanted in; a U-Net's have its own.
+        kept: A folder where what a U-Net found is kept.
+
+    Returns:
+        uint8 (n, h, w, 1), 0 or 255; all 0 where the U-Net finds no lung.
+
+    Raises:
+        ValueError: If an image has no usable mask, or the run is none.
+    """
+    if run is None:
+        return _from_source(store, folds, size)
+    segmenter = load_segmenter(run)
+    digest = hashlib.sha256((run / "model.keras").read_bytes())
+    digest.update(f"{store.fingerprint['digest']} {sorted(folds)} {segmenter.threshold}".encode())
+    path = kept / f"lungs-{digest.hexdigest()[:32]}.npz"
+    if path.exists():
+        with np.load(path) as file:
+            flat = np.unpackbits(file["bits"], axis=1, count=int(np.prod(segmenter.size)))
+        return 255 * flat.reshape(-1, *segmenter.size, 1)
+    found = _from_unet(store, folds, segmenter)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, bits=np.packbits(found.reshape(len(found), -1) > 0, axis=1))
+    return found
+
+
+def _from_source(store: Store, folds: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    without = [row["id"] for row in store.rows if row["mask_state"] != "ok"]
+    if without:
+        raise ValueError(
+            "each image must have a lung mask where the roi needs the lungs. Got "
+            f"{len(without):,} of {len(store.rows):,} without a usable one ({without[0]}, ...); "
+            "--lungs RUN takes a finished segmentation run to find them."
+        )
+    masks = encoded_examples(store, folds).map(
+        lambda example: resize_mask(decode_png(example["mask"]), size),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return np.concatenate(list(masks.batch(_BATCH).as_numpy_iterator()))
+
+
+def _from_unet(store: Store, folds: Sequence[int], segmenter: Segmenter) -> np.ndarray:
+    images = encoded_examples(store, folds).map(
+        lambda example: resize_image(decode_png(example["image"]), segmenter.size),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    find = tf.function(segmenter.masks, reduce_retracing=True)
+    chosen = set(map(str, folds))
+    total = sum(row["fold"] in chosen for row in store.rows)
+    found = []
+    with tqdm(total=total, desc="Finding lungs", unit="image", mininterval=0.5) as bar:
+        for batch in images.batch(_BATCH).prefetch(2):
+            found.append(find(batch).numpy())
+            bar.update(len(found[-1]))
+    return np.concatenate(found)
