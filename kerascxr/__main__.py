@@ -24,6 +24,17 @@ def _evaluate(argv: Sequence[str], prog: str) -> None:
     evaluate_run(values.run, values.data)
 
 
+def _compare(argv: Sequence[str], prog: str) -> None:
+    """Say which finished runs differ by more than chance: compare RUN RUN... [--to FOLDER]."""
+    parser = ArgumentParser(prog=prog, description=_compare.__doc__, exit_on_error=False)
+    parser.add_argument("runs", type=Path, nargs="+", help="Run folders, or folders of them.")
+    parser.add_argument("--to", type=Path | None, help="A folder for compare.md and compare.json.")
+    values = parse_with(parser, argv)
+    from kerascxr.report.compare import compare_runs
+
+    print(compare_runs(values.runs, values.to))
+
+
 def _data(argv: Sequence[str], prog: str) -> None:
     """Check and ingest a source, and print its table: data --source SOURCE."""
     parser = ArgumentParser(prog=prog, description=_data.__doc__, exit_on_error=False)
@@ -114,6 +125,7 @@ def _study(argv: Sequence[str], prog: str) -> int:
 
 
 VERBS: dict[str, Callable[[Sequence[str], str], int | None]] = {
+    "compare": _compare,
     "data": _data,
     "evaluate": _evaluate,
     "export": _export,

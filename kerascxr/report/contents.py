@@ -7,7 +7,7 @@ from typing import Any
 from kerascxr.report import calibration, reference
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.runs import Run
-from kerascxr.report.tables import Table, format_value
+from kerascxr.report.tables import Table, class_rows, format_value, with_interval
 
 LIMITS = (
     "Research, not diagnosis. In the radiography database class is nearly source (Lung_Opacity is "
@@ -26,6 +26,10 @@ _PARAMETER_HEADER = [
     "estimated total MB",
 ]
 _STUDY = "the reference study"
+_INTERVALS = (
+    " In brackets: 95% intervals for such a test, with near-duplicates or one patient's images "
+    "resampled together. They say nothing of other seeds, splits or hospitals."
+)
 
 
 def sections(runs: Sequence[Run], curves: Path | None) -> list[Section]:
@@ -87,7 +91,10 @@ def _results(runs: Sequence[Run]) -> Section:
     muted = set()
     for run in runs:
         test = run.metrics["test"]
-        figures = [test[measure] for measure in reference.MEASURES]
+        intervals = test.get("intervals", {})
+        figures = [
+            with_interval(test[measure], intervals.get(measure)) for measure in reference.MEASURES
+        ]
         rows.append([run.name, *figures, describe_data(run), describe_weights(run)])
         study = reference.METRICS.get((run.metrics["backbone"], run.metrics["depth"]))
         if study:
@@ -99,6 +106,8 @@ def _results(runs: Sequence[Run]) -> Section:
         "training or choice of epoch has seen. F1, precision, recall and AUC are means over the "
         "classes."
     )
+    if any("intervals" in run.metrics["test"] for run in runs):
+        note += _INTERVALS
     blocks: list[Block] = []
     if muted and not all(map(_is_like_the_study, runs)):
         blocks.append(
@@ -237,9 +246,8 @@ def _classifier(run: Run, number: int) -> Section:
         "grad_cam": "Grad-CAM: where the evidence for a class lies, by the surest image of each",
     }
     figures = _figures(run, f"classifier-{number}", alts, captions)
-    rows = [[name, *row.values()] for name, row in test["per_class"].items()]
     header = ["class", *(_MEASURES.get(key, key) for key in next(iter(test["per_class"].values())))]
-    table = Tabulated(Table("By class", header, rows), f"classes-{number}")
+    table = Tabulated(Table("By class", header, class_rows(test)), f"classes-{number}")
     calibrated = calibration.blocks_of(run, f"classifier-{number}")
     return Section(run.name, [table, *figures, *calibrated], level=3)
 
@@ -250,7 +258,11 @@ _MEASURES = {"f1": "F1", "auc": "AUC", "support": "images"}
 def _segmenter(run: Run, number: int) -> Section:
     test, tidied = run.metrics["test"], run.metrics["test_two_largest_components"]
     rows = [
-        [name, *(_mean(of, key) for key in ("dice", "iou", "hd95", "assd")), of["pooled_dice"]]
+        [
+            name,
+            *(_mean(of, key) for key in ("dice", "iou", "hd95", "assd")),
+            with_interval(of["pooled_dice"], of.get("intervals", {}).get("pooled_dice")),
+        ]
         for name, of in (("as predicted", test), ("two largest components", tidied))
     ]
     header = ["prediction", "Dice", "IoU", "HD95 (pixels)", "ASSD (pixels)", "pooled Dice"]
@@ -259,6 +271,8 @@ def _segmenter(run: Run, number: int) -> Section:
         f"{run.metrics['threshold']}, chosen on validation. Two empty masks count as Dice 1: "
         f"{test['empty_pairs']} such pairs. {describe_data(run)}."
     )
+    if "intervals" in test:
+        note += _INTERVALS
     blocks: list[Block] = [Tabulated(Table("Test metrics", header, rows), f"unet-{number}", note)]
     cells = run.metrics.get("stages")
     if cells:
@@ -284,7 +298,8 @@ def _segmenter(run: Run, number: int) -> Section:
 
 
 def _mean(of: dict[str, Any], key: str) -> str:
-    return f"{format_value(of[key])} ± {format_value(of[f'{key}_std'])}"
+    mean = f"{format_value(of[key])} ± {format_value(of[f'{key}_std'])}"
+    return with_interval(mean, of.get("intervals", {}).get(key))
 
 
 def _figures(run: Run, prefix: str, alts: dict[str, str], captions: dict[str, str]) -> list[Figure]:

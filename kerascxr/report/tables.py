@@ -61,25 +61,59 @@ def format_value(value: Any) -> str:
     return " ".join(str(value).split())
 
 
+def with_interval(value: Any, interval: Sequence[float] | None) -> Any:
+    """Puts a figure and its interval into one cell, as "0.9632 [0.944, 0.980]".
+
+    Args:
+        value: The figure, formatted or not.
+        interval: Lower and upper end; the value is returned as it is where that is None.
+    """
+    if interval is None:
+        return value
+    low, high = interval
+    return f"{format_value(value)} [{low:.3f}, {high:.3f}]"
+
+
+def class_rows(metrics: Mapping[str, Any]) -> list[list[Any]]:
+    """Returns the cells of a table of metrics by class: name, measures with their intervals."""
+    intervals = metrics.get("intervals", {}).get("per_class", {})
+    return [
+        [
+            name,
+            *(
+                with_interval(value, intervals.get(name, {}).get(measure))
+                for measure, value in row.items()
+            ),
+        ]
+        for name, row in metrics["per_class"].items()
+    ]
+
+
 def metric_tables(metrics: Mapping[str, Any]) -> list[Table]:
     """Lays a metric dictionary out as tables: overall, by class, confusion matrix.
 
     Args:
         metrics: What ``evaluation.classification.evaluate`` returns, or the summary of
             ``evaluation.segmentation.evaluate``. A measure with a standard
-            deviation is shown as "mean ± deviation".
+            deviation is shown as "mean ± deviation". Where it holds ``intervals``, from
+            ``evaluation.uncertainty``, each measure that has one is shown with it.
 
     Returns:
         One to three tables, those that there is something for.
     """
     rows = []
+    intervals = metrics.get("intervals", {})
     for key, value in metrics.items():
         if isinstance(value, Mapping | list | tuple) or key.endswith("_std"):
             continue
         if f"{key}_std" in metrics:
             value = f"{format_value(value)} ± {format_value(metrics[f'{key}_std'])}"
+        if intervals.get(key):
+            value = with_interval(value, intervals[key])
         averaged = "confusion_matrix" in metrics and key in ("precision", "recall", "f1", "auc")
         rows.append([f"{'macro ' * averaged}{_label(key)}", value])
+    if intervals:
+        rows.append(["in brackets", f"{intervals['level']:.0%} intervals"])
     if metrics.get("absent_classes"):
         rows.append(["absent classes (not averaged)", ", ".join(metrics["absent_classes"])])
     tables = [Table("Overall", ["measure", "value"], rows)]
@@ -90,10 +124,7 @@ def metric_tables(metrics: Mapping[str, Any]) -> list[Table]:
             Table(
                 "By class",
                 ["class", *map(_label, measures)],
-                [
-                    [name, *(row[measure] for measure in measures)]
-                    for name, row in per_class.items()
-                ],
+                class_rows(metrics),
             )
         )
     if metrics.get("confusion_matrix"):

@@ -21,6 +21,7 @@ from kerascxr.evaluation.classification import (
     precision_recall_curves,
     roc_curves,
 )
+from kerascxr.evaluation.uncertainty import classification_intervals
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import build_classifier, fine_tune
 from kerascxr.models.gradcam import GradCAM
@@ -217,14 +218,17 @@ def write_test(
 
     Args:
         folder: Where to.
-        metrics: What metrics.json is to hold: "test" from ``evaluate``, "title", "weights", "data"
-            and, if there is one, "calibration" from ``calibrate``.
+        metrics: What metrics.json is to hold: "test" from ``evaluate``, which gets ``intervals``,
+            "title", "weights", "data" and, if there is one, "calibration" from ``calibrate``.
         images: The images tested; their labels count in ``classes``.
         probabilities: float (n, k).
         classes: The model's k classes.
     """
     predicted = probabilities.argmax(axis=1)
     title = metrics["title"]
+    metrics["test"]["intervals"] = classification_intervals(
+        images.labels, probabilities, classes, images.groups
+    )
     folder.write_json("metrics.json", metrics)
     note = f"\nWeights: {metrics['weights']}\n\nData: {metrics['data']['source']}, test images.\n"
     calibrated = calibration_markdown(metrics["calibration"]) if "calibration" in metrics else ""

@@ -26,6 +26,7 @@ from kerascxr.evaluation.segmentation import (
     score_image,
     summarise,
 )
+from kerascxr.evaluation.uncertainty import segmentation_intervals
 from kerascxr.models.parameters import format_parameter_table, parameter_summary
 from kerascxr.models.unet import STAGE_HEADER, build_unet, stage_cells
 from kerascxr.report import figures, segmentation_figures
@@ -286,8 +287,8 @@ def test(
         folder: Where to write.
 
     Returns:
-        ``test``: the scores; ``test_two_largest_components``: the same after dropping all but the
-        two largest components of each prediction.
+        ``test``: the scores and their ``intervals``; ``test_two_largest_components``: the same
+        after dropping all but the two largest components of each prediction.
     """
     rows, tidied = [], []
     for item in _predictions(model, images, config):
@@ -314,7 +315,10 @@ def test(
             ],
             path,
         )
-    return {"test": summarise(rows), "test_two_largest_components": summarise(tidied)}
+    return {
+        name: summarise(of) | {"intervals": segmentation_intervals(of)}
+        for name, of in (("test", rows), ("test_two_largest_components", tidied))
+    }
 
 
 def _only(images: Images, indices: list[int]) -> Images:

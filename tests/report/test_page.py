@@ -12,7 +12,7 @@ import pytest
 from scipy.special import softmax
 
 from kerascxr import __main__ as verbs
-from kerascxr.evaluation import classification, segmentation
+from kerascxr.evaluation import classification, segmentation, uncertainty
 from kerascxr.evaluation.calibration import calibrate
 from kerascxr.report import calibration_figures, figures, page, reference
 from kerascxr.report.runs import find_runs, read_runs
@@ -93,6 +93,10 @@ def classifier(path, depth, **options):
     probabilities = np.random.default_rng(depth).dirichlet(np.ones(4), 40)
     probabilities[np.arange(40), truth] += 1
     test = classification.evaluate(truth, probabilities / 2, CLASSES)
+    if depth:  # depth 0 is an old run, from before there were intervals
+        test["intervals"] = uncertainty.classification_intervals(
+            truth, probabilities / 2, CLASSES, [str(index) for index in range(40)], resamples=100
+        )
     title = f"EfficientNet-B0, depth {depth}"
     more = {"backbone": "efficientnetb0", "depth": depth, "test": test}
     return write_run(path, "classification", title, **more, **options)
@@ -102,7 +106,9 @@ def segmenter(path):
     masks = np.zeros((2, 8, 8), bool)
     masks[:, 2:6, 2:6] = True
     rows = [{"name": "a"} | segmentation.score_image(mask, mask) for mask in masks]
-    test = segmentation.summarise(rows)
+    rows = [row | {"group": str(index)} for index, row in enumerate(rows)]
+    intervals = uncertainty.segmentation_intervals(rows, resamples=100)
+    test = segmentation.summarise(rows) | {"intervals": intervals}
     more = {"test": test, "test_two_largest_components": test, "threshold": 0.5}
     stages = [["encoder1", 16, "256x256", "conv 3x3 twice", 2464]]
     return write_run(path, "segmentation", "U-Net, 16 base filters", stages=stages, **more)
@@ -238,6 +244,23 @@ def test_calibration_stands_beside_runs_that_have_none(tmp_path):
     for name, point in found["operating_points"].items():
         low, high = point["sensitivity_interval"]
         assert f"{point['sensitivity']:.4f} ({low:.3f} to {high:.3f})" in text, name
+
+
+def test_intervals_stand_behind_their_figures_where_a_run_has_them(runs, report):
+    text = (report / "report.md").read_text(encoding="utf-8")
+    test = json.loads((runs / "classification/depth1/metrics.json").read_text())["test"]
+    name, row = next(iter(test["per_class"].items()))
+    for value, (low, high) in (
+        (test["accuracy"], test["intervals"]["accuracy"]),
+        (row["recall"], test["intervals"]["per_class"][name]["recall"]),
+    ):
+        assert f"{value:.4f} [{low:.3f}, {high:.3f}]" in text
+    old = json.loads((runs / "classification/depth0/metrics.json").read_text())["test"]
+    assert f"| {old['accuracy']:.4f} " in text
+    low, high = json.loads((runs / "segmentation/unet/metrics.json").read_text())["test"][
+        "intervals"
+    ]["dice"]
+    assert f"1.0000 ± 0.0000 [{low:.3f}, {high:.3f}]" in text
 
 
 def test_runs_of_the_same_name_are_told_apart(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kerascxr.evaluation import classification, segmentation
+from kerascxr.evaluation import classification, segmentation, uncertainty
 from kerascxr.report.tables import (
     csv_text,
     format_value,
@@ -116,6 +116,19 @@ def test_classification_metrics_are_all_shown():
         ["Lung_Opacity", 1, 2, 0],
         ["Viral Pneumonia", 0, 0, 0],
     ]
+
+
+def test_intervals_are_shown_where_there_are_some():
+    classes = SCORES["classes"]
+    intervals = uncertainty.classification_intervals(TRUTH, PROBABILITIES, classes, list("abcde"))
+    overall, by_class = metric_tables(SCORES | {"intervals": intervals})[:2]
+    low, high = intervals["accuracy"]
+    assert dict(overall.rows)["accuracy"] == f"0.6000 [{low:.3f}, {high:.3f}]"
+    assert dict(overall.rows)["images"] == 5
+    low, high = intervals["per_class"]["COVID"]["recall"]
+    assert by_class.rows[0][2] == f"0.5000 [{low:.3f}, {high:.3f}]"
+    assert by_class.rows[2][2] == 0  # an absent class has none
+    assert metric_tables(SCORES)[0].rows[1] == ["accuracy", SCORES["accuracy"]]
 
 
 def test_metrics_markdown():

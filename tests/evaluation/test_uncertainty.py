@@ -1,0 +1,179 @@
+"""Resamples score as scikit-learn scores the repeated images; intervals say what they should."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from kerascxr.evaluation import classification, resampling, segmentation, uncertainty
+from kerascxr.evaluation.comparison import difference, holm, mcnemar
+from kerascxr.evaluation.weighted import weighted_scores
+
+CLASSES = ["a", "b", "c", "never"]
+
+
+def test_set(n=120, seed=0, strength=1.0, digits=1):
+    """Predictions with many ties, three of four classes, groups of two."""
+    random = np.random.default_rng(seed)
+    truth = np.arange(n) // 2 % 3
+    scores = random.random((n, 4))
+    scores[np.arange(n), truth] += strength
+    rounded = np.round(scores / scores.sum(axis=1, keepdims=True), digits)
+    rounded[:, 3] += 1 - rounded.sum(axis=1)
+    rounded = np.clip(rounded, 0, None)
+    probabilities = rounded / rounded.sum(axis=1, keepdims=True)
+    return truth, probabilities, [str(index // 2) for index in range(n)]
+
+
+test_set.__test__ = False
+
+
+@pytest.mark.parametrize("digits", [1, 2, 12])
+def test_each_resample_scores_as_the_repeated_images(digits):
+    truth, probabilities, groups = test_set(digits=digits)
+    numbers = resampling.group_numbers(groups)
+    strata = resampling.group_strata(numbers, truth)
+    (weights,) = resampling.resample(numbers, strata, 6)
+    weights[truth == 2, 4] = 0  # a class that is absent from a resample
+    weights[truth != 1, 5] = 0  # and one that is alone in it
+    scores = weighted_scores(truth, probabilities)(weights)
+    for column in range(6):
+        often = weights[:, column].astype(int)
+        assert often.max() > 1
+        again = classification.evaluate(
+            np.repeat(truth, often), np.repeat(probabilities, often, axis=0), CLASSES
+        )
+        for measure, values in scores.overall.items():
+            expected = np.nan if again[measure] is None else again[measure]
+            assert values[column] == pytest.approx(expected, abs=1e-12, nan_ok=True), measure
+        for measure, values in scores.per_class.items():
+            expected = [row[measure] for row in again["per_class"].values()]
+            expected = [np.nan if value is None else value for value in expected]
+            assert values[:, column] == pytest.approx(expected, abs=1e-12, nan_ok=True), measure
+
+
+def test_groups_stay_whole_and_classes_keep_their_number_of_groups(monkeypatch):
+    monkeypatch.setattr(resampling, "_CHUNK_BYTES", 8 * 90 * 7)  # seven columns a piece
+    labels = np.repeat([0, 1, 2], 30)
+    groups = np.arange(90) // 3
+    strata = resampling.group_strata(groups, labels)
+    pieces = list(resampling.resample(groups, strata, 50))
+    weights = np.concatenate(pieces, axis=1)
+    assert len(pieces) == 8 and weights.shape == (90, 50)
+    assert (weights.reshape(30, 3, 50).std(axis=1) == 0).all()
+    assert (weights.reshape(3, 30, 50).sum(axis=1) == 30).all()
+    assert weights.std() > 0.5
+    again = np.concatenate(list(resampling.resample(groups, strata, 50)), axis=1)
+    assert (again == weights).all()
+
+
+def test_the_standard_error_of_an_accuracy_is_that_of_its_binomial_and_of_groups_if_there_are():
+    right = np.random.default_rng(1).random(200).repeat(2) < 0.8  # right or wrong in pairs
+    truth = np.arange(200).repeat(2) % 2
+    probabilities = np.eye(2)[np.where(right, truth, 1 - truth)]
+    alone = [str(index) for index in range(400)]
+    together = [str(index // 2) for index in range(400)]
+    widths = []
+    for groups in (alone, together):
+        low, high = uncertainty.classification_intervals(truth, probabilities, "ab", groups)[
+            "accuracy"
+        ]
+        assert low < right.mean() < high
+        widths.append(high - low)
+    error = (right.mean() * (1 - right.mean()) / 400) ** 0.5
+    assert widths[0] == pytest.approx(2 * 1.96 * error, rel=0.1)
+    assert widths[1] / widths[0] == pytest.approx(2**0.5, rel=0.1)
+
+
+def test_a_test_without_an_error_is_not_certain():
+    truth = np.arange(60) % 2
+    found = uncertainty.classification_intervals(
+        truth, np.eye(2)[truth], ["a", "b"], [str(index) for index in range(60)]
+    )
+    for measure in ("accuracy", "f1", "auc"):
+        low, high = found[measure]
+        assert high == 1 and 0.85 < low < 0.97
+    assert found["per_class"]["a"]["recall"][0] < found["accuracy"][0]
+    assert found["groups"] == 60 and found["resamples"] == 2000
+
+
+def test_what_cannot_be_known_is_none():
+    truth, probabilities, groups = test_set()
+    groups = ["one" if label == 2 else name for label, name in zip(truth, groups, strict=True)]
+    found = uncertainty.classification_intervals(truth, probabilities, CLASSES, groups)
+    assert found["per_class"]["c"]["recall"] is None  # all of it is one patient's
+    assert found["per_class"]["never"]["f1"] is None
+    assert found["per_class"]["never"]["specificity"] is not None
+    assert found["f1"] is None and found["accuracy"] is not None
+
+
+def lungs(n=40, seed=0):
+    random = np.random.default_rng(seed)
+    rows = []
+    for index in range(n):
+        truth = np.zeros((16, 16), bool)
+        truth[3:12, 3:12] = True
+        predicted = truth ^ (random.random(truth.shape) < random.uniform(0.01, 0.1))
+        if index == 7:
+            predicted[:] = False
+        rows.append({"group": str(index // 2)} | segmentation.score_image(truth, predicted))
+    return rows
+
+
+def test_segmentation_resamples_are_means_of_the_repeated_images():
+    rows = lungs()
+    numbers = resampling.group_numbers([row["group"] for row in rows])
+    (weights,) = resampling.resample(numbers, np.zeros(20, int), 5)
+    found = uncertainty.segmentation_metrics(rows, resamples=5)
+    for column in range(5):
+        often = weights[:, column].astype(int)
+        repeated = [row for row, times in zip(rows, often, strict=True) for _ in range(times)]
+        again = segmentation.summarise(repeated)
+        for measure, metric in found.items():
+            assert metric.resamples[column] == pytest.approx(again[measure])
+    intervals = uncertainty.segmentation_intervals(rows)
+    summary = segmentation.summarise(rows)
+    for measure in uncertainty.SEGMENTATION_MEASURES:
+        low, high = intervals[measure]
+        assert low < summary[measure] < high
+    assert intervals["groups"] == 20
+
+
+def test_perfect_lungs_have_an_interval_of_dice_and_none_of_distance():
+    mask = np.eye(6, dtype=bool)
+    rows = [{"group": str(i)} | segmentation.score_image(mask, mask) for i in range(30)]
+    intervals = uncertainty.segmentation_intervals(rows, resamples=50)
+    assert intervals["hd95"] is None
+    assert intervals["dice"][1] == 1 and 0.8 < intervals["dice"][0] < 1
+
+
+def test_a_paired_difference_is_narrower_and_as_scipy_has_it():
+    truth, good, _ = test_set(300, strength=0.6, digits=12)
+    groups = [str(index) for index in range(300)]
+    other = good.copy()
+    other[:40] = test_set(300, seed=5, strength=0.6, digits=12)[1][:40]
+    first = uncertainty.classification_metrics(truth, good, groups)[0]["accuracy"]
+    second = uncertainty.classification_metrics(truth, other, groups)[0]["accuracy"]
+    paired = difference(first, second, paired=True)
+    apart = difference(first, second, paired=False)
+    assert paired.value == apart.value == second.value - first.value
+    assert paired.high - paired.low < 0.6 * (apart.high - apart.low)
+    right = [predictions.argmax(axis=1) == truth for predictions in (good, other)]
+    expected = stats.ttest_rel(right[1].astype(float), right[0].astype(float))
+    assert paired.p == pytest.approx(expected.pvalue, abs=0.05)
+    same = difference(first, first, paired=True)
+    assert same == (0, 0, 0, 1)
+
+
+def test_mcnemar_is_the_mid_p_of_the_binomial_test():
+    first = np.array([True] * 9 + [False] * 2 + [True] * 50)
+    second = np.array([False] * 9 + [True] * 2 + [True] * 50)
+    exact = stats.binomtest(2, 11).pvalue
+    assert mcnemar(first, second) == (9, 2, pytest.approx(exact - stats.binom.pmf(2, 11, 0.5)))
+    assert mcnemar(first, first) == (0, 0, 1)
+    assert mcnemar(first[:0], first[:0]).p == 1
+
+
+def test_holm():
+    assert holm([0.01, 0.04, 0.03, 0.6]) == pytest.approx([0.04, 0.09, 0.09, 0.6])
+    assert holm([0.5, 0.6]) == [1, 1]
+    assert holm([]) == []
