@@ -94,6 +94,10 @@ def test_the_metrics_are_those_of_the_predictions_file(finished):
     assert [row["predicted"] for row in rows] == predicted
     assert test["accuracy"] == metrics.accuracy_score(truth, predicted)
     assert test["f1"] == pytest.approx(metrics.f1_score(truth, predicted, average="macro"))
+    low, high = test["intervals"]["accuracy"]
+    assert low < test["accuracy"] <= high
+    assert test["intervals"]["groups"] == len({row["group"] for row in rows})
+    assert f"[{low:.3f}, {high:.3f}]" in (run / "metrics.md").read_text()
     auc = metrics.roc_auc_score(truth, probabilities, multi_class="ovr", labels=names)
     assert test["auc"] == pytest.approx(auc)
 
@@ -177,6 +181,8 @@ def test_it_is_tested_on_a_set_with_fewer_classes(finished, workplace, tmp_path,
     test = json.loads((external / "metrics.json").read_text())["test"]
     assert test["accuracy"] > 0.9
     assert test["absent_classes"] == ["bright"]
+    assert test["intervals"]["f1"][0] < test["f1"]
+    assert test["intervals"]["per_class"]["bright"]["recall"] is None
     assert len(read_predictions(external)) == 60
     shutil.move(tmp_path / "fewer" / "dark", tmp_path / "fewer" / "strange")
     assert verbs.main(["evaluate", str(run), "--data.source", fewer, *places]) == 2

@@ -47,6 +47,8 @@ def test_it_learns(finished):
     assert metrics["test"]["dice"] > 0.8
     assert 0.05 <= metrics["threshold"] <= 0.95
     assert metrics["test_two_largest_components"]["n"] == metrics["test"]["n"]
+    low, high = metrics["test"]["intervals"]["dice"]
+    assert low < metrics["test"]["dice"] < high
 
 
 def test_the_run_folder_is_complete(finished):

@@ -148,7 +148,8 @@ def _table(block: Tabulated) -> str:
     for index, row in enumerate(rows):
         first = f'<th scope="row">{escape(row[0])}</th>'
         others = "".join(
-            f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row[1:], kinds[1:], strict=True)
+            f"<td{kind}>{_unbroken(escape(cell))}</td>"
+            for cell, kind in zip(row[1:], kinds[1:], strict=True)
         )
         muted = ' class="muted"' if index in block.muted else ""
         lines.append(f"<tr{muted}>{first}{others}</tr>")
@@ -159,6 +160,11 @@ def _table(block: Tabulated) -> str:
         f"<table><caption>{escape(block.table.title)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>{note}"
     )
+
+
+def _unbroken(cell: str) -> str:
+    """Keeps an interval, "[0.944, 0.980]", on one line."""
+    return cell.replace(", ", ",&nbsp;") if cell.endswith("]") else cell
 
 
 _STYLE = """\
@@ -186,10 +192,10 @@ nav li.level3 { padding-left: 1.1rem; font-size: 0.92rem; }
 .scroll { overflow-x: auto; margin: 1rem 0 0.25rem; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding-bottom: 0.35rem; }
-th, td { text-align: left; padding: 0.32rem 0.7rem; border-bottom: 1px solid var(--line);
+th, td { text-align: left; padding: 0.32rem 0.5rem; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 th, .number { white-space: nowrap; }
-td:not(.number) { min-width: 8rem; }
+td:not(.number) { min-width: 7.6rem; overflow-wrap: anywhere; }
 th[scope="row"] { font-weight: 500; }
 thead th { border-bottom: 2px solid var(--soft); font-weight: 600; }
 .number { text-align: right; }
