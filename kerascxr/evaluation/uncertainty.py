@@ -64,13 +64,14 @@ class Resampled(NamedTuple):
         return float(np.nanvar(self.resamples)) * self.evidence.inflation
 
 
-def evidence(sizes: np.ndarray, equal: bool) -> Evidence | None:
+def evidence(sizes: np.ndarray, equal: bool, most: int) -> Evidence | None:
     """Combines strata.
 
     Args:
         sizes: Groups of each stratum that a metric depends on, int ``(strata,)``.
         equal: Whether each stratum counts the same, as in a macro mean; otherwise each counts by
             its groups, as in the accuracy, and strata of one group are passed over.
+        most: All groups; a group that several strata share is no more than one.
 
     Source:
         Satterthwaite, Biometrics Bulletin 1946, on the degrees of freedom.
@@ -83,8 +84,8 @@ def evidence(sizes: np.ndarray, equal: bool) -> Evidence | None:
     share = 1 / sizes if equal else sizes  # of each stratum in the variance
     return Evidence(
         float((share * sizes / (sizes - 1)).sum() / share.sum()),
-        float(share.sum() ** 2 / (share**2 / (sizes - 1)).sum()),
-        float(len(sizes) ** 2 / share.sum() if equal else sizes.sum()),
+        min(most - 1.0, float(share.sum() ** 2 / (share**2 / (sizes - 1)).sum())),
+        min(float(most), float(len(sizes) ** 2 / share.sum() if equal else sizes.sum())),
     )
 
 
@@ -144,11 +145,14 @@ def classification_metrics(
     score = weighted_scores(truth, probabilities)
     numbers = group_numbers(groups)
     strata = group_strata(numbers, truth)
-    sizes = np.bincount(strata, minlength=k)
-    present = np.bincount(truth, minlength=k) > 0
+    # A patient's images may be of several classes: all groups that hold one of a class speak of it.
+    sizes = np.array([len(np.unique(numbers[truth == index])) for index in range(k)])
+    present = sizes > 0
     exact = score(np.ones((len(truth), 1)))
     drawn = [score(weights) for weights in resample(numbers, strata, resamples, seed)]
-    macro, plain = evidence(sizes[present], True), evidence(sizes[present], False)
+    most = len(strata)
+    macro = evidence(sizes[present], True, most)
+    plain = evidence(sizes[present], False, most)
     overall = {
         measure: Resampled(
             _value(exact.overall[measure][0]),
@@ -164,9 +168,9 @@ def classification_metrics(
             Resampled(
                 _value(exact.per_class[measure][index, 0]),
                 values[index],
-                evidence(np.delete(sizes, index), False)
+                evidence(np.delete(sizes, index), False, most)
                 if measure == "specificity"
-                else evidence(sizes[[index]], True),
+                else evidence(sizes[[index]], True, most),
             )
             for index in range(k)
         ]
@@ -230,7 +234,9 @@ def segmentation_metrics(
         [score(weights) for weights in resample(numbers, strata, resamples, seed)], axis=1
     )
     return {
-        measure: Resampled(_value(exact[index, 0]), drawn[index], evidence(sizes, False))
+        measure: Resampled(
+            _value(exact[index, 0]), drawn[index], evidence(sizes, False, len(strata))
+        )
         for index, measure in enumerate(SEGMENTATION_MEASURES)
     }
 

@@ -106,6 +106,19 @@ def test_what_cannot_be_known_is_none():
     assert found["f1"] is None and found["accuracy"] is not None
 
 
+def test_a_patient_may_have_images_of_several_classes():
+    truth, probabilities, _ = test_set()
+    patients = [str(index // 6) for index in range(120)]  # each with all three classes
+    found = uncertainty.classification_intervals(truth, probabilities, CLASSES, patients)
+    scores = classification.evaluate(truth, probabilities, CLASSES)
+    for name in CLASSES[:3]:
+        low, high = found["per_class"][name]["recall"]
+        assert low < scores["per_class"][name]["recall"] <= high
+    assert found["f1"][0] < scores["f1"] <= found["f1"][1]
+    perfect = uncertainty.classification_intervals(truth, np.eye(4)[truth], CLASSES, patients)
+    assert perfect["accuracy"][0] == pytest.approx(perfect["per_class"]["a"]["recall"][0])
+
+
 def lungs(n=40, seed=0):
     random = np.random.default_rng(seed)
     rows = []
