@@ -115,6 +115,17 @@ def _report(argv: Sequence[str], prog: str) -> None:
     print(f"Written: {write_report(find_runs(values.runs), values.to)}")
 
 
+def _robustness(argv: Sequence[str], prog: str) -> None:
+    """Test a finished run on its test images made worse on purpose: robustness RUN."""
+    parser = ArgumentParser(prog=prog, description=_robustness.__doc__, exit_on_error=False)
+    parser.add_argument("run", type=Path, help="The folder of a finished run.")
+    values = parse_with(parser, argv)
+    start_tensorflow()
+    from kerascxr.training.robustness import measure_robustness
+
+    measure_robustness(values.run)
+
+
 def _study(argv: Sequence[str], prog: str) -> int:
     """Train six classifiers and the U-Net, then report: study [--config configs/study.yaml]."""
     config = parse_config(StudyConfig, argv, prog)
@@ -131,6 +142,7 @@ VERBS: dict[str, Callable[[Sequence[str], str], int | None]] = {
     "export": _export,
     "predict": _predict,
     "report": _report,
+    "robustness": _robustness,
     "study": _study,
 }
 
@@ -139,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a verb; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     prog = "python -m kerascxr"
-    lines = [f"  {name:<10}{verb.__doc__}" for name, verb in VERBS.items()]
+    lines = [f"  {name:<12}{verb.__doc__}" for name, verb in VERBS.items()]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: {prog} VERB ...\n\n" + "\n".join(lines))
         return 0

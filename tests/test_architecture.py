@@ -19,6 +19,7 @@ WITHOUT_TENSORFLOW = (
     "kerascxr.data.check",
     "kerascxr.data.folds",
     "kerascxr.evaluation.calibration",
+    "kerascxr.data.corruptions",
     "kerascxr.evaluation.classification",
     "kerascxr.evaluation.segmentation",
     "kerascxr.evaluation.uncertainty",
@@ -28,6 +29,7 @@ WITHOUT_TENSORFLOW = (
     "kerascxr.report.tables",
     "kerascxr.report.calibration",
     "kerascxr.report.calibration_figures",
+    "kerascxr.report.robustness",
     "kerascxr.report.classification_figures",
     "kerascxr.report.segmentation_figures",
 )

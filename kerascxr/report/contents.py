@@ -6,6 +6,7 @@ from typing import Any
 
 from kerascxr.report import calibration, reference
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
+from kerascxr.report.robustness import robustness_blocks
 from kerascxr.report.runs import Run
 from kerascxr.report.tables import Table, class_rows, format_value, with_interval
 
@@ -249,7 +250,8 @@ def _classifier(run: Run, number: int) -> Section:
     header = ["class", *(_MEASURES.get(key, key) for key in next(iter(test["per_class"].values())))]
     table = Tabulated(Table("By class", header, class_rows(test)), f"classes-{number}")
     calibrated = calibration.blocks_of(run, f"classifier-{number}")
-    return Section(run.name, [table, *figures, *calibrated], level=3)
+    robustness = robustness_blocks(run, f"classifier-{number}")
+    return Section(run.name, [table, *figures, *calibrated, *robustness], level=3)
 
 
 _MEASURES = {"f1": "F1", "auc": "AUC", "support": "images"}
@@ -294,7 +296,8 @@ def _segmenter(run: Run, number: int) -> Section:
             f"validation Dice of {end['val_dice']:.4f}; the curves show what followed."
         )
     figures = _figures(run, f"unet-{number}", alts, captions)
-    return Section(f"Segmentation: {run.name}", [*blocks, *figures])
+    robustness = robustness_blocks(run, f"unet-{number}")
+    return Section(f"Segmentation: {run.name}", [*blocks, *figures, *robustness])
 
 
 def _mean(of: dict[str, Any], key: str) -> str:

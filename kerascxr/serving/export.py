@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kerascxr import __version__
 from kerascxr.atomic import replace_folder
-from kerascxr.config import ClassificationConfig, DataConfig
+from kerascxr.config import ClassificationConfig
 from kerascxr.data.folds import split_folds
 from kerascxr.data.pipeline import encoded_examples
 from kerascxr.data.store import Store
@@ -29,7 +29,7 @@ from kerascxr.serving.gate import (
     Gate,
 )
 from kerascxr.serving.graph import Classifier, from_bytes
-from kerascxr.training.inputs import open_data, read_splits
+from kerascxr.training.inputs import open_run_store, read_splits
 from kerascxr.training.lungs import load_segmenter
 
 TOLERANCE = 1e-5
@@ -104,21 +104,6 @@ def export_run(
     replace_folder(place, fill)
     say(f"Written to {place}")
     return place
-
-
-def open_run_store(run: Run, data: DataConfig) -> Store:
-    """Opens the images that a run was trained and tested on.
-
-    Raises:
-        ValueError: If they are not to be had or have changed.
-    """
-    store = open_data(data, lambda line: None)
-    if store.fingerprint["digest"] != run.metrics["data"]["fingerprint"]:
-        raise ValueError(
-            f"the images must be those that {run.path} was tested on, to check the export on. "
-            f"Got {store.path.name}, which has changed since; bring them back, or train again."
-        )
-    return store
 
 
 def _test_files(

@@ -14,7 +14,6 @@ from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.report.runs import read_run
 from kerascxr.report.tables import markdown_table, text_table
-from kerascxr.serving.export import open_run_store
 from kerascxr.serving.formats import (
     MOST_LOST,
     TOLERANCE,
@@ -27,7 +26,7 @@ from kerascxr.serving.formats import (
     table,
 )
 from kerascxr.serving.graph import Classifier
-from kerascxr.training.inputs import read_splits
+from kerascxr.training.inputs import open_run_store, read_splits
 
 _CALIBRATION = 200  # training images
 

@@ -8,6 +8,7 @@ from kerascxr.data.pipeline import Images, read_images
 from kerascxr.data.roi import ROIS
 from kerascxr.data.sources import open_source
 from kerascxr.data.store import Say, Store, open_store
+from kerascxr.report.runs import Run
 from kerascxr.training.lungs import read_lungs
 
 
@@ -30,6 +31,21 @@ def open_data(data: DataConfig, say: Say = print) -> Store:
     if source.notice:
         say(source.notice)
     return open_store(source, data.stores, say)
+
+
+def open_run_store(run: Run, data: DataConfig) -> Store:
+    """Opens the images that a run was trained and tested on.
+
+    Raises:
+        ValueError: If they are not to be had or have changed.
+    """
+    store = open_data(data, lambda line: None)
+    if store.fingerprint["digest"] != run.metrics["data"]["fingerprint"]:
+        raise ValueError(
+            f"the images must be those that {run.path} was tested on. "
+            f"Got {store.path.name}, which has changed since; bring them back, or train again."
+        )
+    return store
 
 
 def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> dict[str, Images]:

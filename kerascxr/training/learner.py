@@ -160,18 +160,27 @@ class Learner:
             ).prefetch(tf.data.AUTOTUNE)
 
         validation = array_batches(held_out, _PREDICT_BATCH)
-        behind = keras.Model(cut_at_depth(model, 2), model.output)
-
-        def probabilities(images: Images) -> np.ndarray:
-            run = tf.function(lambda x: behind(x, training=False), reduce_retracing=True)
-            return softmax(np.concatenate([run(x) for x in features.stream(images)]))
-
         return cls(
             rest,
             training_pairs,
             lambda: _figures(rest, validation, splits["validation"]),
-            probabilities,
+            by_features(model, features),
         )
+
+
+def by_features(model: keras.Model, features: TrunkFeatures) -> Callable[[Images], np.ndarray]:
+    """Returns what ``predict_probabilities`` does, the trunk running in the features' engine.
+
+    Args:
+        model: A classifier, of any depth.
+        features: Of the same model.
+
+    Returns:
+        A function of images to float64 (n, n_classes), each row summing to 1.
+    """
+    behind = keras.Model(cut_at_depth(model, 2), model.output)
+    run = tf.function(lambda x: behind(x, training=False), reduce_retracing=True)
+    return lambda images: softmax(np.concatenate([run(x) for x in features.stream(images)]))
 
 
 def predict_probabilities(model: keras.Model, images: Images, batch_size: int) -> np.ndarray:

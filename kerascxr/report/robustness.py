@@ -1,0 +1,141 @@
+"""What a run scores on test images made worse on purpose, as tables and as blocks of the report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerascxr.report.blocks import Block, Figure, Tabulated
+from kerascxr.report.runs import Run
+from kerascxr.report.tables import Table, format_value, markdown_table, text_table
+
+RESULT = "robustness/robustness.json"
+CLEAN = "none"
+"""The corruption, at severity 0, of the images as they are."""
+
+MEASURES = {
+    "classification": {"accuracy": "Accuracy", "f1": "Macro F1", "auc": "Macro AUC"},
+    "segmentation": {"dice": "Dice", "iou": "IoU"},
+}
+"""What is measured of a task, and how it reads; the first is the one that is drawn."""
+
+
+def read_robustness(run: Path) -> dict[str, Any] | None:
+    """Reads a run's robustness.json.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        ``task``, ``title``, ``images`` (how many), ``seed``, ``strengths`` (corruption -> unit and
+        values), ``cells`` (one dict a test: corruption, severity, measures) and what the test was
+        made on; None where the run has no such test, or an unfinished one.
+    """
+    path = run / RESULT
+    if not path.exists():
+        return None
+    result = json.loads(path.read_text(encoding="utf-8"))
+    wanted = 1 + sum(len(strength["values"]) for strength in result["strengths"].values())
+    return result if len(result["cells"]) == wanted else None
+
+
+def by_severity(result: dict[str, Any], measure: str) -> tuple[float, dict[str, list[float]]]:
+    """Returns a measure of the clean images, and of each corruption by rising severity."""
+    cells = {(cell["corruption"], cell["severity"]): cell[measure] for cell in result["cells"]}
+    return cells[CLEAN, 0], {
+        name: [cells[name, place] for place in range(1, len(strength["values"]) + 1)]
+        for name, strength in result["strengths"].items()
+    }
+
+
+def score_table(result: dict[str, Any], measure: str) -> Table:
+    """Lays a measure out: a row a corruption, a column a severity, and their mean."""
+    clean, scores = by_severity(result, measure)
+    rows = [[name, *values, float(np.mean(values))] for name, values in scores.items()]
+    severities = [str(place) for place in range(1, len(rows[0]) - 1)]
+    title = f"{MEASURES[result['task']][measure]} by severity; clean {format_value(clean)}"
+    return Table(title, ["corruption", *severities, "mean"], rows)
+
+
+def strength_table(result: dict[str, Any]) -> Table:
+    """Lays out what the severities mean."""
+    rows = [
+        [name, strength["unit"], *(f"{value:g}" for value in strength["values"])]
+        for name, strength in result["strengths"].items()
+    ]
+    severities = [str(place) for place in range(1, len(rows[0]) - 1)]
+    return Table("What the severities are", ["corruption", "strength", *severities], rows)
+
+
+def robustness_text(result: dict[str, Any]) -> str:
+    """Formats all measures for the terminal."""
+    tables = [score_table(result, measure) for measure in MEASURES[result["task"]]]
+    return "\n\n".join(f"{table.title}\n{text_table(table.header, table.rows)}" for table in tables)
+
+
+def robustness_markdown(result: dict[str, Any]) -> str:
+    """Formats all measures, and what the severities are, as a Markdown document."""
+    tables = [score_table(result, measure) for measure in MEASURES[result["task"]]]
+    parts = [f"# {result['title']}, on images made worse", _explained(result)]
+    for table in (*tables, strength_table(result)):
+        parts += [f"## {table.title}", markdown_table(table.header, table.rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def robustness_blocks(run: Run, prefix: str) -> list[Block]:
+    """Returns the report's table and figures of a run's test, or nothing where it has none.
+
+    Args:
+        run: A finished run.
+        prefix: What names of its figures and tables begin with.
+    """
+    result = read_robustness(run.path)
+    if result is None:
+        return []
+    measure, label = next(iter(MEASURES[run.task].items()))
+    clean, scores = by_severity(result, measure)
+    table = score_table(result, measure)
+    blocks: list[Block] = [Tabulated(table, f"{prefix}-robustness", _explained(result))]
+    curves, samples = run.figure("robustness"), run.figure("corruptions")
+    worst = {name: format_value(values[-1]) for name, values in scores.items()}
+    if curves:
+        ends = ", ".join(f"{name} {value}" for name, value in worst.items())
+        blocks.append(
+            Figure(
+                curves,
+                f"{prefix}-robustness",
+                f"{run.name}. {label} over severity, a line for each corruption. Clean "
+                f"{format_value(clean)}; at severity 5: {ends}.",
+                f"{label} on test images made worse on purpose; dashed: the images as they are. "
+                "A line that falls early shows what the model cannot do without.",
+            )
+        )
+    if samples:
+        strengths = "; ".join(
+            f"{name}: {strength['unit']}, "
+            + ", ".join(f"{strength['values'][place - 1]:g}" for place in (1, 3, 5))
+            for name, strength in result["strengths"].items()
+        )
+        blocks.append(
+            Figure(
+                samples,
+                f"{prefix}-corruptions",
+                f"{run.name}. One test image as it is, and under each corruption at severities 1, "
+                "3 and 5.",
+                f"What that looks like, at severities 1, 3 and 5. {strengths}.",
+                wide=True,
+            )
+        )
+    return blocks
+
+
+def _explained(result: dict[str, Any]) -> str:
+    masks = " Where an image is turned or shifted, its mask is too." * (
+        result["task"] == "segmentation"
+    )
+    return (
+        f"The same {result['images']:,} test images, changed at the size at which the model sees "
+        f"them, from severity 1 (mild) to 5.{masks} The model was not trained again. This says how "
+        "it takes worse images, not how it takes another hospital's."
+    )
