@@ -30,4 +30,8 @@ class Segmenter:
 
     def masks(self, images: tf.Tensor) -> tf.Tensor:
         """Returns the lungs, uint8 of the images' shape, 0 or 255."""
-        return tf.cast(self.probabilities(images) >= self.threshold, tf.uint8) * 255
+        return self.binarise(self.probabilities(images))
+
+    def binarise(self, probabilities: tf.Tensor) -> tf.Tensor:
+        """Returns uint8 of the probabilities' shape, 0 or 255."""
+        return tf.cast(probabilities >= self.threshold, tf.uint8) * 255

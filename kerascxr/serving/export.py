@@ -16,19 +16,14 @@ from kerascxr.atomic import replace_folder
 from kerascxr.config import ClassificationConfig
 from kerascxr.data.folds import split_folds
 from kerascxr.data.pipeline import encoded_examples
+from kerascxr.data.roi import ROIS
 from kerascxr.data.store import Store
 from kerascxr.evaluation.calibration import apply_temperature
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.report.runs import Run, read_run
-from kerascxr.serving.gate import (
-    ASPECT,
-    CONSTANT,
-    FAR,
-    QUANTILE,
-    Gate,
-)
-from kerascxr.serving.graph import Classifier, from_bytes
+from kerascxr.serving.gate import QUANTILE, Gate
+from kerascxr.serving.graph import Classifier, from_bytes, from_pixels
 from kerascxr.training.inputs import open_run_store, read_splits
 from kerascxr.training.lungs import load_segmenter
 
@@ -52,12 +47,14 @@ def export_run(
     Args:
         run_path: A finished classification run.
         to: The model's folder; the version is the next number there, from 1.
-        segmentation: A finished segmentation run, for lung masks.
+        segmentation: A finished segmentation run, for lung masks. A classifier that sees the lungs
+            (``roi``) cannot do without; by default it is the one that it was trained with.
         say: Takes lines meant for the user.
 
     Returns:
         The version's folder. It appears only if the SavedModel, read back, answers test images as
-        the run's predictions.csv does at the run's temperature, to ``TOLERANCE``.
+        the run's predictions.csv does at the run's temperature, to ``TOLERANCE``; where the lungs
+        were found in another way in training, as Keras does with these.
 
     Raises:
         ValueError: If a run is not what it must be, the images to check on are not to be had, or
@@ -69,13 +66,31 @@ def export_run(
     samples = _test_files(run, config, store)
     classes = run.metrics["test"]["classes"]
     model = load_saved(run_path / "model.keras")
+    roi = ROIS[config.roi]
+    if roi.needs_lungs and segmentation is None:
+        segmentation = config.lungs
+    if roi.needs_lungs and segmentation is None:
+        raise ValueError(
+            f"{run_path} sees {roi.meaning}, by the masks of its source, which a server does not "
+            "have. Give --segmentation RUN to find the lungs."
+        )
     segmenter = load_segmenter(segmentation) if segmentation else None
     height, width = config.image_size
     splits = read_splits(config, store)
     pool = tf.function(Classifier(model, classes).pool, reduce_retracing=True)
-    gate = Gate.fit(pool, splits["train"], splits["validation"])
+    gate = Gate.fit(pool, splits["train"], splits["validation"], config.roi == "none")
     classifier = Classifier(model, classes, gate, run.temperature)
-    serve = from_bytes(classifier, (height, width), segmenter)
+    serve = from_bytes(classifier, (height, width), segmenter, config.roi)
+    expected = apply_temperature(np.stack([known for _, known in samples]), run.temperature)
+    files_of_samples = [data for data, _ in samples]
+    if roi.needs_lungs and segmentation != config.lungs:
+        by_masks = expected
+        given = tf.function(serve)(tf.constant(files_of_samples))
+        expected = given["probabilities"].numpy().astype(np.float64)
+        say(
+            "The lungs were found in another way in training: probabilities differ from the run's "
+            f"by {np.abs(expected - by_masks).mean():.3f} on average."
+        )
 
     versions = [int(path.name) for path in to.glob("*") if path.name.isdigit()]
     place = to / str(max(versions, default=0) + 1)
@@ -89,17 +104,19 @@ def export_run(
         files = tf.TensorSpec((None,), tf.string, name="images")
         pixels = tf.TensorSpec((None, height, width, 1), tf.float32, name="images")
         archive.add_endpoint("serving_default", serve, [files])
-        archive.add_endpoint("pixels", lambda images: classifier.answer(images), [pixels])
+        archive.add_endpoint(
+            "pixels", from_pixels(classifier, (height, width), segmenter, config.roi), [pixels]
+        )
         archive.write_out(str(folder), verbose=False)
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
         description = json.dumps(_describe(run, config, segmentation, gate), indent=2)
         (folder / "metadata.json").write_text(description + "\n", encoding="utf-8")
-        difference = _compare(folder, samples, classes, run.temperature)
+        difference = _compare(folder, files_of_samples, expected, classes, run.temperature)
         say(
-            f"Read back, it answers {len(samples)} test images as the run did: "
+            f"Read back, it answers {len(samples)} test images as Keras did: "
             f"largest difference {difference:.1e}."
         )
-        _write_warm_up(folder, to.name, [data for data, _ in samples])
+        _write_warm_up(folder, to.name, files_of_samples)
 
     replace_folder(place, fill)
     say(f"Written to {place}")
@@ -126,14 +143,13 @@ def _test_files(
 
 def _compare(
     folder: Path,
-    samples: list[tuple[bytes, np.ndarray]],
+    files: list[bytes],
+    expected: np.ndarray,
     classes: list[str],
     temperature: float,
 ) -> float:
     loaded = tf.saved_model.load(str(folder))
-    given = loaded.signatures["serving_default"](images=tf.constant([data for data, _ in samples]))
-    raw = np.stack([probabilities for _, probabilities in samples])
-    expected = apply_temperature(raw, temperature)
+    given = loaded.signatures["serving_default"](images=tf.constant(files))
     difference = float(np.abs(given["probabilities"].numpy() - expected).max())
     labels = [label.decode() for label in given["labels"].numpy()[0]]
     # A temperature below 1 enlarges the logits' rounding errors.
@@ -184,9 +200,9 @@ def _describe(
         "warnings": tensor(
             "string",
             [None],
-            f"what is odd about the image, joined by '; ', or '': {CONSTANT}, {ASPECT}, {FAR} "
-            f"(distance over {gate.neighbourhood.limit:.3f}, as {1 - QUANTILE:.0%} of the "
-            f"validation images), {', '.join(gate.presentation.names)}",
+            f"what is odd about the image, joined by '; ', or '': {', '.join(gate.kinds)}. Unlike is a "
+            f"distance over {gate.neighbourhood.limit:.3f}, as {1 - QUANTILE:.0%} of the "
+            "validation images have it",
         ),
     }
     lungs = {
@@ -236,4 +252,5 @@ def _describe(
             name: test[name] for name in ("n", "accuracy", "precision", "recall", "f1", "auc")
         },
         "segmentation": str(segmentation) if segmentation else None,
+        "sees": ROIS[config.roi].meaning,
     }

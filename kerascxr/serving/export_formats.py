@@ -10,6 +10,7 @@ import tensorflow as tf
 from kerascxr.atomic import replace_folder, write_json
 from kerascxr.config import ClassificationConfig
 from kerascxr.data.pipeline import epoch_order
+from kerascxr.data.roi import ROIS
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.report.runs import read_run
@@ -56,6 +57,11 @@ def export_formats(
         check_installed(name)
     run = read_run(run_path, "classification")
     config = load_config(ClassificationConfig, run_path / "config.yaml")
+    if config.roi != "none":
+        raise ValueError(
+            f"other forms hold a classifier alone, without what finds the lungs. Got {run_path}, "
+            f"which sees {ROIS[config.roi].meaning}; export it as saved_model."
+        )
     splits = read_splits(config, open_run_store(run, config.data))
     classes = tuple(run.metrics["test"]["classes"])
     model = load_saved(run_path / "model.keras")

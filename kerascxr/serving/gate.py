@@ -165,16 +165,24 @@ class Gate:
     """What is known of the training images, to tell what is odd about others."""
 
     neighbourhood: Neighbourhood
-    presentation: Presentation
+    presentation: Presentation | None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Every warning that it can give."""
+        return (CONSTANT, ASPECT, FAR, *(self.presentation.names if self.presentation else ()))
 
     @classmethod
-    def fit(cls, pool: Pool, training: Images, validation: Images) -> "Gate":
+    def fit(
+        cls, pool: Pool, training: Images, validation: Images, whole_images: bool = True
+    ) -> "Gate":
         """Measures some of the training and validation images.
 
         Args:
             pool: The classifier's features.
             training: Training images.
             validation: Validation images.
+            whole_images: Whether they are; if not, turned ones are not looked for.
 
         Raises:
             ValueError: If there are too few.
@@ -190,10 +198,12 @@ class Gate:
         as_is = features(_some(training, _FITTED_ON))
         held_out = features(_some(validation, _FITTED_ON))
         few = _some(training, _TURNED)
-        shown = {name: features(way(few)) for name, way in _WAYS.items()}
+        # Of a part of an image that has been cut out, turning it would show something else.
+        ways = _WAYS if whole_images else {}
+        shown = {name: features(way(few)) for name, way in ways.items()}
         return cls(
             Neighbourhood.fit(as_is, held_out),
-            Presentation.fit({"": as_is} | shown, held_out, tuple(_WAYS)),
+            Presentation.fit({"": as_is} | shown, held_out, tuple(ways)) if ways else None,
         )
 
 
@@ -221,8 +231,9 @@ def warn(
     told = [
         tf.where(constant, CONSTANT, ""),
         tf.where(far, FAR, ""),
-        tf.where(constant, "", gate.presentation.tell(features)),
     ]
+    if gate.presentation is not None:
+        told.append(tf.where(constant, "", gate.presentation.tell(features)))
     if own_sizes is not None:
         ratio = tf.cast(own_sizes[:, 1] / own_sizes[:, 0], tf.float32)
         told.append(tf.where((ratio < ASPECTS[0]) | (ratio > ASPECTS[1]), ASPECT, ""))

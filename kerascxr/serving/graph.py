@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from kerascxr.data.images import decode_file, resize_image, to_trunk_input
+from kerascxr.data.roi import ROIS
 from kerascxr.models.classifier import split_at_depth
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.serving.gate import Gate, warn
@@ -44,7 +45,7 @@ class Classifier:
         """Answers.
 
         Args:
-            images: float32 (batch, height, width, 1), 0..255.
+            images: What it sees, float32 (batch, height, width, 1 or 2), 0..255.
             own_sizes: int32 (batch, 2), the files' (height, width), where they are known.
 
         Returns:
@@ -113,12 +114,12 @@ def decode_batch(encoded: tf.Tensor, sizes: Sizes) -> tuple[tuple[tf.Tensor, ...
         ), own[:-1]
 
 
-def segment(segmenter: Segmenter, images: tf.Tensor, own_sizes: tf.Tensor) -> Outputs:
-    """Finds the lungs.
+def lung_answer(segmenter: Segmenter, probabilities: tf.Tensor, own_sizes: tf.Tensor) -> Outputs:
+    """Makes the part of the answer that tells of the lungs.
 
     Args:
         segmenter: The U-Net.
-        images: (batch, *segmenter.size, 1), 0..255.
+        probabilities: Its output, float32 (batch, *segmenter.size, 1).
         own_sizes: int32 (batch, 2), the (height, width) that masks are wanted in.
 
     Returns:
@@ -134,7 +135,7 @@ def segment(segmenter: Segmenter, images: tf.Tensor, own_sizes: tf.Tensor) -> Ou
 
     masks, fractions = tf.map_fn(
         encode,
-        (segmenter.probabilities(images), own_sizes),
+        (probabilities, own_sizes),
         fn_output_signature=(
             tf.TensorSpec((), tf.string),
             tf.TensorSpec((), tf.float32),
@@ -143,19 +144,62 @@ def segment(segmenter: Segmenter, images: tf.Tensor, own_sizes: tf.Tensor) -> Ou
     return {"lung_mask_bytes": masks, "lung_fraction": fractions}
 
 
+def _look(
+    items: tf.Tensor,
+    decode: Callable[[tf.Tensor], tf.Tensor],
+    lungs: tf.Tensor,
+    roi: str,
+    size: tuple[int, int],
+) -> tf.Tensor:
+    """Returns what the classifier sees of each item, float32 (batch, *size, channels)."""
+    seen = tf.map_fn(
+        lambda item: ROIS[roi].see(decode(item[0]), item[1], size),
+        (items, lungs),
+        fn_output_signature=tf.TensorSpec((*size, ROIS[roi].channels), tf.uint8),
+    )
+    return tf.cast(seen, tf.float32)
+
+
 def from_bytes(
     classifier: Classifier,
     size: tuple[int, int],
     segmenter: Segmenter | None,
+    roi: str = "none",
 ) -> Callable[[tf.Tensor], Outputs]:
     """Returns the function from files' bytes, string (batch,), to the whole answer."""
 
     def run(images: tf.Tensor) -> Outputs:
         sizes: Sizes = (size, segmenter.size) if segmenter else (size,)
         resized, own = decode_batch(images, sizes)
-        outputs = classifier.answer(tf.cast(resized[0], tf.float32), own)
+        answer: Outputs = {}
+        lungs = tf.zeros((tf.shape(images)[0], 1, 1, 1), tf.uint8)
         if segmenter:
-            outputs |= segment(segmenter, resized[1], own)
-        return outputs
+            probabilities = segmenter.probabilities(resized[1])
+            lungs = segmenter.binarise(probabilities)
+            answer = lung_answer(segmenter, probabilities, own)
+        seen = tf.cast(resized[0], tf.float32)
+        if roi != "none":
+            seen = _look(images, decode_file, lungs, roi, size)
+        return classifier.answer(seen, own) | answer
+
+    return run
+
+
+def from_pixels(
+    classifier: Classifier,
+    size: tuple[int, int],
+    segmenter: Segmenter | None,
+    roi: str = "none",
+) -> Callable[[tf.Tensor], Outputs]:
+    """Returns the function from grey values, float32 (batch, *size, 1), to the classes' answer."""
+
+    def run(images: tf.Tensor) -> Outputs:
+        if roi == "none":
+            return classifier.answer(images)
+        grey = tf.cast(tf.clip_by_value(tf.round(images), 0.0, 255.0), tf.uint8)
+        lungs = tf.zeros((tf.shape(images)[0], 1, 1, 1), tf.uint8)
+        if segmenter:
+            lungs = segmenter.masks(resize_image(grey, segmenter.size))
+        return classifier.answer(_look(grey, tf.identity, lungs, roi, size))
 
     return run

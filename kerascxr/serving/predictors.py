@@ -52,6 +52,11 @@ def load_predictor(path: Path) -> Predictor:
     """
     if (path / "DONE").exists():
         run = read_run(path, "classification")
+        if run.config.get("roi", "none") != "none":
+            raise ValueError(
+                f"{path} sees a part of each image alone (roi {run.config['roi']}); export it, "
+                "and predict with the export, which finds that part."
+            )
         model = load_saved(path / "model.keras")
         classes = tuple(run.metrics["test"]["classes"])
         classifier = Classifier(model, classes, temperature=run.temperature)
