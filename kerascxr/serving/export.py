@@ -200,9 +200,9 @@ def _describe(
         "warnings": tensor(
             "string",
             [None],
-            f"what is odd about the image, joined by '; ', or '': {', '.join(gate.kinds)}. Unlike is a "
-            f"distance over {gate.neighbourhood.limit:.3f}, as {1 - QUANTILE:.0%} of the "
-            "validation images have it",
+            f"what is odd about the image, joined by '; ', or '': {', '.join(gate.kinds)}. "
+            f"Unlike is a distance over {gate.neighbourhood.limit:.3f}, as {1 - QUANTILE:.0%} of "
+            "the validation images have it",
         ),
     }
     lungs = {
