@@ -36,7 +36,10 @@ def _compare(argv: Sequence[str], prog: str) -> None:
 
 
 def _data(argv: Sequence[str], prog: str) -> None:
-    """Check and ingest a source, and print its table: data --source SOURCE."""
+    """Check and ingest a source: data --source SOURCE; or look for leaks: data audit SOURCE."""
+    if argv and argv[0] == "audit":
+        _audit(argv[1:], f"{prog} audit")
+        return
     parser = ArgumentParser(prog=prog, description=_data.__doc__, exit_on_error=False)
     parser.add_class_arguments(DataConfig)
     values = parse_with(parser, argv)
@@ -44,6 +47,33 @@ def _data(argv: Sequence[str], prog: str) -> None:
     from kerascxr.training.inputs import open_data
 
     open_data(DataConfig(**values.as_dict()))
+
+
+def _audit(argv: Sequence[str], prog: str) -> None:
+    """Look for duplicates, leaks and shortcuts in a source: data audit SOURCE --to FOLDER."""
+    parser = ArgumentParser(prog=prog, description=_audit.__doc__, exit_on_error=False)
+    parser.add_argument("source", help="What --data.source takes.")
+    parser.add_argument("--to", type=Path, default=Path("audit"), help="Folder of the audit.")
+    unused = {"source", "features", "features_gb", "cache"}
+    parser.add_class_arguments(DataConfig, skip=unused)
+    values = parse_with(parser, argv).as_dict()
+    to = values.pop("to")
+    data = DataConfig(**values)
+    from kerascxr.report.data_audit import check_folder, headlines, write_audit
+
+    check_folder(to)
+    start_tensorflow()
+    from kerascxr.data.audit import audit
+    from kerascxr.data.sources import open_source
+    from kerascxr.data.store import open_store
+
+    source = open_source(
+        data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed
+    )
+    found = audit(source, open_store(source, data.stores))
+    page = write_audit(found, to)
+    print("\n".join(headlines(found.summary)))
+    print(f"Written: {page}")
 
 
 def _export(argv: Sequence[str], prog: str) -> None:

@@ -16,6 +16,7 @@ class Figure:
         alt: What it shows, for who cannot see it.
         caption: What stands below it.
         wide: Whether it takes the page's whole width.
+        small: Whether several of its kind stand in a row.
     """
 
     path: Path
@@ -23,6 +24,7 @@ class Figure:
     alt: str
     caption: str
     wide: bool = False
+    small: bool = False
 
 
 @dataclass(frozen=True)

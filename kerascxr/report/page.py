@@ -81,8 +81,14 @@ def latex_tables(parts: Sequence[Section]) -> str:
     return "% Needs \\usepackage{booktabs}.\n\n" + "\n\n".join(tables) + "\n"
 
 
-def html_page(parts: Sequence[Section]) -> str:
-    """Returns the report as one HTML page with its pictures inside."""
+def html_page(parts: Sequence[Section], title: str = _TITLE, made: str = "from run folders") -> str:
+    """Returns sections as one HTML page with their pictures inside.
+
+    Args:
+        parts: What it says.
+        title: Its heading.
+        made: What the footer says of its making.
+    """
     links = "".join(
         f'<li class="level{part.level}"><a href="#{_anchor(number)}">{escape(part.title)}</a></li>'
         for number, part in enumerate(parts)
@@ -93,10 +99,10 @@ def html_page(parts: Sequence[Section]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         '<link rel="icon" href="data:,">\n'
-        f"<title>{_TITLE}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n"
-        f"<header><h1>{_TITLE}</h1></header>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n"
+        f"<header><h1>{escape(title)}</h1></header>\n"
         f'<nav aria-label="Contents"><ol>{links}</ol></nav>\n<main>\n{body}\n</main>\n'
-        f"<footer>Made by kerascxr {escape(__version__)} from run folders.</footer>\n"
+        f"<footer>Made by kerascxr {escape(__version__)} {escape(made)}.</footer>\n"
         "</body>\n</html>\n"
     )
 
@@ -130,7 +136,7 @@ def _section(part: Section, number: int) -> str:
 
 def _picture(figure: Figure) -> str:
     data = base64.b64encode(figure.path.read_bytes()).decode("ascii")
-    kind = ' class="wide"' if figure.wide else ""
+    kind = ' class="wide"' if figure.wide else ' class="small"' if figure.small else ""
     return (
         f'<figure{kind}><img alt="{escape(figure.alt)}" src="data:image/png;base64,{data}">'
         f"<figcaption>{escape(figure.caption)}</figcaption></figure>"
@@ -206,6 +212,8 @@ tr.muted th { padding-left: 1.6rem; }
   gap: 1rem; margin: 1rem 0; align-items: start; }
 figure { margin: 0; }
 figure.wide { grid-column: 1 / -1; }
+.gallery:has(.small) { grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); }
+figure.small { overflow-wrap: anywhere; }
 figure img { display: block; width: 100%; height: auto; max-width: 56rem; margin: 0 auto;
   background: #ffffff; border: 1px solid var(--line); border-radius: 6px; }
 figcaption { color: var(--soft); font-size: 0.9rem; padding: 0.3rem 0.1rem; }

@@ -1,0 +1,114 @@
+"""What an image's file and edges tell without its lungs: size, grey, frames, markers."""
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+KINDS = {
+    "size in pixels": ("height", "width"),
+    "file size": ("bytes", "bytes_per_pixel"),
+    "grey levels": ("mean", "deviation", "percentile_1", "median", "percentile_99"),
+    "black and white": ("share_black", "share_white"),
+    "frames": tuple(
+        f"{tone}_{side}"
+        for tone in ("black", "white")
+        for side in ("top", "bottom", "left", "right")
+    ),
+    "corner markers": tuple(
+        f"marker_{corner}" for corner in ("top_left", "top_right", "bottom_left", "bottom_right")
+    ),
+}
+"""Kind of property -> the names of its numbers."""
+
+_BLACK, _WHITE = 10, 245
+_OF_A_LINE = 0.95
+_VIEW = 256
+_CORNER = 0.3
+_STROKE = 9
+_CONTRAST = 70
+_LETTER = (0.025, 0.14)
+
+
+def measure(pixels: np.ndarray, file_bytes: int) -> dict[str, float]:
+    """Measures one image.
+
+    Args:
+        pixels: uint8 (height, width).
+        file_bytes: The size of its file; 0 where there is none.
+
+    Returns:
+        All properties of ``KINDS``: sizes in pixels and bytes, greys 0..255, shares and frame
+        widths 0..1 (of all pixels, of the image's side), markers 0 or 1.
+    """
+    height, width = pixels.shape
+    counts = np.bincount(pixels.ravel(), minlength=256)
+    shares = counts / pixels.size
+    levels = np.arange(256)
+    mean = float(shares @ levels)
+    below = np.cumsum(shares)
+    values = [float(height), float(width), float(file_bytes), file_bytes / pixels.size]
+    values += [mean, float(np.sqrt(shares @ (levels - mean) ** 2))]
+    values += [float(np.searchsorted(below, share)) for share in (0.01, 0.5, 0.99)]
+    values += [float(shares[: _BLACK + 1].sum()), float(shares[_WHITE:].sum())]
+    for dark in (True, False):
+        values += frame_widths(pixels, dark)
+    values += [float(found) for found in corner_markers(pixels)]
+    return dict(zip((name for names in KINDS.values() for name in names), values, strict=True))
+
+
+def frame_widths(pixels: np.ndarray, dark: bool) -> list[float]:
+    """Measures an image's black or white frame.
+
+    A line at the edge belongs to the frame if 95 % of its pixels are at most 10 (or at least
+    245), and so do the lines before it.
+
+    Args:
+        pixels: uint8 (height, width).
+        dark: Whether the black frame is asked for, or the white one.
+
+    Returns:
+        Top, bottom, left, right, as shares of the image's height and width, 0..1.
+    """
+    plain = pixels <= _BLACK if dark else pixels >= _WHITE
+    widths = []
+    for axis in (1, 0):
+        lines = plain.mean(axis=axis) >= _OF_A_LINE
+        for ordered in (lines, lines[::-1]):
+            widths.append(float(np.argmin(ordered)) / len(lines) if not ordered.all() else 1.0)
+    return widths
+
+
+def corner_markers(pixels: np.ndarray) -> list[bool]:
+    """Tells whether something like a burnt-in letter is in each corner.
+
+    In the image at 256x256, within the outer 30 % of both sides: a connected patch over 70 grey
+    levels above what a 9x9 opening leaves (so of strokes thinner than 9), of 2.5 to 14 % of the
+    side in height and 1 to 14 % in width, that fills 15 to 85 % of its box and touches neither
+    the image's edge nor the corner's inner border. Wires and clips of that size count as well.
+
+    Args:
+        pixels: uint8 (height, width).
+
+    Returns:
+        Top left, top right, bottom left, bottom right.
+    """
+    view = np.asarray(Image.fromarray(pixels).resize((_VIEW, _VIEW), Image.Resampling.BOX))
+    reach = round(_CORNER * _VIEW)
+    ends = (slice(0, reach), slice(_VIEW - reach, _VIEW))
+    return [_holds_a_letter(view[rows, columns]) for rows in ends for columns in ends]
+
+
+def _holds_a_letter(corner: np.ndarray) -> bool:
+    bright = corner.astype(np.int16) - ndimage.grey_opening(corner, (_STROKE, _STROKE)) > _CONTRAST
+    if not bright.any():
+        return False
+    labels, _ = ndimage.label(bright, np.ones((3, 3)))
+    least, most = (share * _VIEW for share in _LETTER)
+    for number, box in enumerate(ndimage.find_objects(labels), 1):
+        height, width = (part.stop - part.start for part in box)
+        inside = all(part.start > 0 and part.stop < len(corner) for part in box)
+        if inside and least <= height <= most and 0.01 * _VIEW <= width <= most:
+            fill = (labels[box] == number).mean()
+            if 0.15 <= fill <= 0.85 or (fill > 0.85 and width < height / 2):
+                return True
+    return False

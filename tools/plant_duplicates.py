@@ -1,0 +1,149 @@
+"""Plants changed copies among distinct images and counts how many the audit finds.
+
+Run by hand, from the project's root::
+
+    python -m tools.plant_duplicates --source PATH [--images 1000] [--copies 200]
+
+Images that the audit takes for the same without any planting are left out first, all but one of
+each chain, so that a pair found is either planted or wrong (which makes the precision among the
+distinct images themselves perfect by choice; only what copies meet tests it). Each copy is of one
+kind, and its strength is drawn evenly from the range that its row names.
+"""
+
+import argparse
+import io
+import time
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from kerascxr.data.audit import read_pixels
+from kerascxr.data.check import digest, duplicate_groups, thumbnail
+from kerascxr.data.duplicates import Pair, find_duplicates, miniature
+from kerascxr.data.sources import open_source
+from kerascxr.report.tables import text_table
+
+
+def _resized(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    size = [max(32, round(side * random.uniform(0.5, 1.5))) for side in pixels.shape[::-1]]
+    image = Image.fromarray(pixels).resize((size[0], size[1]), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def _reencoded(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=int(random.integers(40, 91)))
+    return np.asarray(Image.open(buffer))
+
+
+def _brightened(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    gain, offset = random.uniform(0.75, 1.25), random.uniform(-30, 30)
+    return np.clip(pixels * gain + offset, 0, 255).astype(np.uint8)
+
+
+def _cropped(pixels: np.ndarray, random: np.random.Generator, most: float = 0.04) -> np.ndarray:
+    height, width = pixels.shape
+    top, bottom, left, right = random.uniform(0, most, 4)
+    rows = slice(round(top * height), round((1 - bottom) * height))
+    return pixels[rows, round(left * width) : round((1 - right) * width)]
+
+
+def _everything(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    for change in (_cropped, _resized, _brightened, _reencoded):
+        pixels = change(pixels, random)
+    return pixels
+
+
+KINDS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "exact": lambda pixels, random: pixels.copy(),
+    "resized, each side 0.5 to 1.5": _resized,
+    "JPEG, quality 40 to 90": _reencoded,
+    "contrast ±25 %, brightness ±30": _brightened,
+    "cropped, 0 to 4 % of each side": _cropped,
+    "cropped, 0 to 6 % of each side": lambda pixels, random: _cropped(pixels, random, 0.06),
+    "cropped to 4 %, resized, brightened, JPEG": _everything,
+}
+
+
+def plant(
+    images: list[np.ndarray], copies: int, seed: int = 0
+) -> tuple[list[np.ndarray], list[tuple[int, str]]]:
+    """Makes changed copies of distinct images.
+
+    Args:
+        images: uint8 (height, width) each.
+        copies: How many of each kind.
+        seed: What to draw from.
+
+    Returns:
+        The copies, and of each the index of its original and its kind.
+    """
+    random = np.random.default_rng(seed)
+    planted, told = [], []
+    for kind, change in KINDS.items():
+        for index in random.choice(len(images), copies, replace=False).tolist():
+            planted.append(change(images[index], random))
+            told.append((index, kind))
+    return planted, told
+
+
+def score(found: list[Pair], told: list[tuple[int, str]], n: int) -> list[list[object]]:
+    """Counts by kind: pairs of a copy and an image, right and wrong, and copies found."""
+    rows: list[list[object]] = []
+    for kind in KINDS:
+        own = {n + place: index for place, (index, of) in enumerate(told) if of == kind}
+        with_originals = [pair for pair in found if pair.first < n and pair.second in own]
+        right = sum(own[pair.second] == pair.first for pair in with_originals)
+        precision = right / len(with_originals) if with_originals else None
+        rows.append([kind, len(own), right / len(own), precision])
+    return rows
+
+
+def _look(images: list[np.ndarray]) -> tuple[np.ndarray, list[str]]:
+    return np.stack([miniature(image) for image in images]), [digest(image) for image in images]
+
+
+def main() -> None:
+    """Plants, looks and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--images", type=int, default=1000, help="distinct images to begin with")
+    parser.add_argument("--copies", type=int, default=200, help="copies of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    source = open_source(arguments.source, phantom_images=arguments.images, phantom_seed=0)
+    random = np.random.default_rng(arguments.seed)
+    count = min(arguments.images, len(source.examples))
+    chosen = random.choice(len(source.examples), count, replace=False)
+    images = [read_pixels(source.examples[index]) for index in np.sort(chosen)]
+    known = find_duplicates(*_look(images))
+    ends = np.array([(pair.first, pair.second) for pair in known], int).reshape(-1, 2)
+    graph = coo_matrix((np.ones(len(ends)), ends.T), (count, count))
+    keep = np.unique(connected_components(graph, directed=False)[1], return_index=True)[1]
+    images = [images[index] for index in keep]
+    copies = min(arguments.copies, len(images))
+    planted, told = plant(images, copies, arguments.seed)
+    everything = images + planted
+    started = time.perf_counter()
+    found = find_duplicates(*_look(everything))
+    seconds = time.perf_counter() - started
+    print(f"{len(images):,} distinct images of {source.name}, {copies} copies of each kind")
+    print(f"{len(found):,} pairs found in {seconds:.1f} s")
+    header = ["kind of copy", "copies", "recall", "precision"]
+    print(text_table(header, score(found, told, len(images))))
+    groups = duplicate_groups(np.stack([thumbnail(image) for image in everything]))
+    print("\nThe same by the store's grouping (thumbnails that correlate above 0.999), recall:")
+    for kind in KINDS:
+        joined = [
+            groups[len(images) + place] == groups[index]
+            for place, (index, of) in enumerate(told)
+            if of == kind
+        ]
+        print(f"  {kind}: {np.mean(joined):.3f}")
+
+
+if __name__ == "__main__":
+    main()
