@@ -170,7 +170,7 @@ def _leaks(
     dealt = []
     for _ in range(_DEALS):
         blind = np.array(splits)
-        for name in set(labels):
+        for name in sorted(set(labels)):
             members = np.array([label == name for label in labels]) & (blind != "")
             blind[members] = generator.permutation(blind[members])
         dealt.append(twins_in_training(ends, blind))
