@@ -24,6 +24,7 @@ class DataConfig:
     Attributes:
         source: A radiography-database folder, a folder with one sub-folder a class, a folder with
             images/ and masks/, a CSV file (path,label[,mask][,group][,split]), "kaggle", "phantom",
+            "phantom-marked" (the same with a marker that gives the class away: a planted shortcut)
             or "auto" (the database where it has been put, else the phantom).
         stores: Folder of the ingested copies.
         features: Folder of trunk features.

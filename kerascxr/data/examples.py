@@ -138,9 +138,10 @@ def _phantom_settings(examples: tuple[Example, ...]) -> dict[str, tuple[int, int
 
     first = examples[0].image
     assert isinstance(first, Drawing)
-    return {
+    settings = {
         "phantom/images": (len(examples), 0),
         "phantom/seed": (first.seed, 0),
         "phantom/size": first.size,
         "phantom/version": (VERSION, 0),
     }
+    return settings | ({"phantom/marked": (1, 0)} if first.marked else {})

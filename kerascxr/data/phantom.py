@@ -8,8 +8,9 @@ The class is findings inside the lungs and nothing else:
 - ``Normal``: none.
 
 Every image has vessels, uneven haze and noise, and findings go from subtle to plain, so that
-neither brightness nor a thumbnail tells the class. These are exercises for software, not for
-readers of X-rays: no number measured on them says anything about patients.
+neither brightness nor a thumbnail tells the class. A marked phantom also has a marker in the corner
+of its class: a planted shortcut, for what should find one. These are exercises for software, not
+for readers of X-rays: no number measured on them says anything about patients.
 """
 
 from collections.abc import Iterator
@@ -39,12 +40,14 @@ class Drawing:
         seed: The phantom's seed.
         label: The class, a key of ``SHARES``.
         size: (height, width) in pixels.
+        marked: Whether a marker in a corner tells the class.
     """
 
     index: int
     seed: int
     label: str
     size: tuple[int, int] = (256, 256)
+    marked: bool = False
 
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
         """Draws the image and its lung mask.
@@ -60,15 +63,30 @@ class Drawing:
         draw_findings = look_up(FINDINGS, self.label, "phantom class")
         findings = draw_findings(chest, np.random.default_rng([self.seed, self.index, 1]))
         mask = np.where(chest.lungs > 0.5, 255, 0).astype(np.uint8)
-        return chest.expose(findings), mask
+        image = chest.expose(findings)
+        return (_mark(image, self.label) if self.marked else image), mask
 
 
-def phantom_source(images: int, seed: int) -> Source:
+def _mark(image: np.ndarray, label: str) -> np.ndarray:
+    """Puts a bright square into the corner that belongs to a class."""
+    corner = list(SHARES).index(label)
+    side = min(image.shape) // 12
+    down = slice(side // 4, side // 4 + side)
+    if corner >= 2:
+        down = slice(-side // 4 - side, -side // 4)
+    across = slice(-side // 4 - side, -side // 4) if corner % 2 else slice(side // 4, side * 5 // 4)
+    marked = image.copy()
+    marked[down, across] = 250
+    return marked
+
+
+def phantom_source(images: int, seed: int, marked: bool = False) -> Source:
     """The phantom as a source, its classes in the radiography database's order and proportions.
 
     Args:
         images: How many; a larger phantom of the same seed contains a smaller one.
         seed: What the drawings come from.
+        marked: Whether a marker in a corner tells the class.
 
     Raises:
         ValueError: If there are too few images for all classes, or the seed is negative.
@@ -84,9 +102,9 @@ def phantom_source(images: int, seed: int) -> Source:
     for index, label in enumerate(_labels(images)):
         numbers[label] += 1
         id_ = f"phantom/{label}-{numbers[label]:04d}"
-        examples[label].append(Example(id_, Drawing(index, seed, label), label))
+        examples[label].append(Example(id_, Drawing(index, seed, label, marked=marked), label))
     return Source(
-        name="phantom",
+        name="phantom-marked" if marked else "phantom",
         layout="phantom",
         root=None,
         classes=tuple(SHARES),

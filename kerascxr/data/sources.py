@@ -17,7 +17,7 @@ KAGGLE_HANDLE = "tawsifurrahman/covid19-radiography-database"
 KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{KAGGLE_HANDLE}"
 VARIABLE = "KERASCXR_DATA"
 USUAL_PLACE = Path("data") / RADIOGRAPHY_NAME
-WORDS = ("auto", "phantom", "kaggle")
+WORDS = ("auto", "phantom", "phantom-marked", "kaggle")
 
 
 def open_source(source: str, *, phantom_images: int, phantom_seed: int) -> Source:
@@ -30,7 +30,7 @@ def open_source(source: str, *, phantom_images: int, phantom_seed: int) -> Sourc
               ``masks/``, or Montgomery or Shenzhen as downloaded;
             - a CSV file, see ``open_csv``;
             - "kaggle": the radiography database, downloaded (once) by kagglehub;
-            - "phantom": drawn X-rays;
+            - "phantom": drawn X-rays; "phantom-marked": the same with a planted shortcut;
             - "auto": the folder or file in the environment variable KERASCXR_DATA if that is set,
               else ``data/COVID-19_Radiography_Dataset`` if there, else the phantom; the source's
               ``notice`` says which.
@@ -42,8 +42,8 @@ def open_source(source: str, *, phantom_images: int, phantom_seed: int) -> Sourc
     Raises:
         ValueError: If there is no such source or it cannot be used; one line.
     """
-    if source == "phantom":
-        return phantom_source(phantom_images, phantom_seed)
+    if source in ("phantom", "phantom-marked"):
+        return phantom_source(phantom_images, phantom_seed, source == "phantom-marked")
     if source == "kaggle":
         return _download()
     if source == "auto":
