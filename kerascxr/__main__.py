@@ -38,7 +38,7 @@ def _compare(argv: Sequence[str], prog: str) -> None:
 def _data(argv: Sequence[str], prog: str) -> None:
     """Check and ingest a source: data --source SOURCE; or look for leaks: data audit SOURCE."""
     if argv and argv[0] == "audit":
-        _audit(argv[1:], f"{prog} audit")
+        _audit_data(argv[1:], f"{prog} audit")
         return
     parser = ArgumentParser(prog=prog, description=_data.__doc__, exit_on_error=False)
     parser.add_class_arguments(DataConfig)
@@ -49,9 +49,9 @@ def _data(argv: Sequence[str], prog: str) -> None:
     open_data(DataConfig(**values.as_dict()))
 
 
-def _audit(argv: Sequence[str], prog: str) -> None:
+def _audit_data(argv: Sequence[str], prog: str) -> None:
     """Look for duplicates, leaks and shortcuts in a source: data audit SOURCE --to FOLDER."""
-    parser = ArgumentParser(prog=prog, description=_audit.__doc__, exit_on_error=False)
+    parser = ArgumentParser(prog=prog, description=_audit_data.__doc__, exit_on_error=False)
     parser.add_argument("source", help="What --data.source takes.")
     parser.add_argument("--to", type=Path, default=Path("audit"), help="Folder of the audit.")
     unused = {"source", "features", "features_gb", "cache"}
@@ -165,7 +165,30 @@ def _study(argv: Sequence[str], prog: str) -> int:
     return 0 if run_study(config) else 1
 
 
+def _audit(argv: Sequence[str], prog: str) -> None:
+    """Look for shortcuts a classifier could take: audit RUN [--lungs RUN2]."""
+    parser = ArgumentParser(prog=prog, description=_audit.__doc__, exit_on_error=False)
+    parser.add_argument("run", type=Path, help="The folder of a finished classification run.")
+    parser.add_argument(
+        "--lungs",
+        type=Path | None,
+        help="A finished segmentation run that finds the lungs; else the source's masks.",
+    )
+    parser.add_argument(
+        "--depth",
+        type=Literal[0, 1, 2, "all"] | None,
+        help="What learns in the battery's models; by default as in the run, at most 1.",
+    )
+    parser.add_argument("--epochs", type=int, default=10, help="How long they train.")
+    values = parse_with(parser, argv)
+    start_tensorflow()
+    from kerascxr.training.shortcuts import audit_run
+
+    audit_run(values.run, values.lungs, values.depth, values.epochs)
+
+
 VERBS: dict[str, Callable[[Sequence[str], str], int | None]] = {
+    "audit": _audit,
     "compare": _compare,
     "data": _data,
     "evaluate": _evaluate,

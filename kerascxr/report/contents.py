@@ -8,6 +8,7 @@ from kerascxr.report import calibration, reference
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.robustness import robustness_blocks
 from kerascxr.report.runs import Run
+from kerascxr.report.shortcuts import shortcut_blocks
 from kerascxr.report.tables import Table, class_rows, format_value, with_interval
 
 LIMITS = (
@@ -251,7 +252,9 @@ def _classifier(run: Run, number: int) -> Section:
     table = Tabulated(Table("By class", header, class_rows(test)), f"classes-{number}")
     calibrated = calibration.blocks_of(run, f"classifier-{number}")
     robustness = robustness_blocks(run, f"classifier-{number}")
-    return Section(run.name, [table, *figures, *calibrated, *robustness], level=3)
+    shortcuts = shortcut_blocks(run, f"classifier-{number}")
+    blocks = [table, *figures, *calibrated, *shortcuts, *robustness]
+    return Section(run.name, blocks, level=3)
 
 
 _MEASURES = {"f1": "F1", "auc": "AUC", "support": "images"}

@@ -69,7 +69,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
         below = sorted(
             done.parent
             for done in path.rglob("DONE")
-            if "external" not in done.relative_to(path).parts
+            if not {"external", "audit"} & set(done.relative_to(path).parts)
         )
         if not below:
             raise ValueError(
