@@ -12,6 +12,7 @@ import numpy as np
 from kerascxr.config import TrainingConfig
 from kerascxr.data.folds import N_FOLDS
 from kerascxr.evaluation import classification, segmentation
+from kerascxr.evaluation.uncertainty import classification_intervals, segmentation_intervals
 from kerascxr.report.runs import Run, read_run
 from kerascxr.report.tables import (
     LABELS,
@@ -182,7 +183,8 @@ def spread(tests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Returns how each measure varies between runs.
 
     Args:
-        tests: Metric dictionaries of one kind; dictionaries within them are entered.
+        tests: Metric dictionaries of one kind; dictionaries within them are entered, but for the
+            runs' own intervals.
 
     Returns:
         For each measure that is a fraction or a distance (counts and deviations within a run are
@@ -190,7 +192,7 @@ def spread(tests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         ``max``, and ``runs``, how many define it. What no run defines is left out.
     """
     summary: dict[str, Any] = {}
-    for key in dict.fromkeys(key for test in tests for key in test):
+    for key in dict.fromkeys(key for test in tests for key in test if key != "intervals"):
         values = [test[key] for test in tests if test.get(key) is not None]
         if values and isinstance(values[0], Mapping):
             summary[key] = spread(values)
@@ -217,7 +219,10 @@ def score(rows: Sequence[Mapping[str, str]], classes: Sequence[str] | None) -> d
     """
     if classes:
         truth, probabilities = _truth(rows, classes), _probabilities(rows, classes)
-        return classification.evaluate(truth, probabilities, classes)
+        groups = [row["group"] for row in rows]
+        return classification.evaluate(truth, probabilities, classes) | {
+            "intervals": classification_intervals(truth, probabilities, classes, groups)
+        }
     measured: list[dict[str, Any]] = [
         {
             key: value if key in _TEXT_COLUMNS else float(value) if value else None
@@ -225,7 +230,7 @@ def score(rows: Sequence[Mapping[str, str]], classes: Sequence[str] | None) -> d
         }
         for row in rows
     ]
-    return segmentation.summarise(measured)
+    return segmentation.summarise(measured) | {"intervals": segmentation_intervals(measured)}
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:

@@ -85,8 +85,8 @@ def test_a_run_without_calibration_is_served_as_it_is(runs, images, tmp_path):
 
 
 def test_other_forms_may_differ_more_where_the_temperature_is_low():
-    row = Measured("onnx", 3e-4, {}, 1.0, (1.0, 1.0))
-    _check(row, 0.25)
+    row = Measured("onnx", 3e-4, {"accuracy": 1.0}, 1.0, (1.0, 1.0))
+    _check(row, row, 0.25)
     for temperature in (0.5, 1.0, 5.0):
         with pytest.raises(ValueError, match="nothing was written"):
-            _check(row, temperature)
+            _check(row, row, temperature)
