@@ -37,3 +37,13 @@ def phantom_store(tmp_path_factory):
 
     source = open_source("phantom", phantom_images=160, phantom_seed=0)
     return open_store(source, tmp_path_factory.mktemp("stores"), say=lambda line: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tiny_backbone():
+    """Adds a trunk that trains in a moment; tests of all backbones are collected before."""
+    from tiny_backbone import TINY
+
+    from kerascxr.models.backbones import BACKBONES
+
+    BACKBONES["tiny"] = TINY

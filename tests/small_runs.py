@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-SMALL = ["--backbone", "shufflenetv2_x0_5", "--image_size", "[32,32]", "--weights", "none"]
+SMALL = ["--backbone", "tiny", "--image_size", "[32,32]", "--weights", "none"]
 SMALL += ["--runtime.tensorboard", "false", "--batch_size", "16"]
 SMALL += ["--runtime.checkpoint_seconds", "0"]
 

@@ -227,8 +227,14 @@ def test_killed_anywhere_it_goes_on_and_ends_with_the_same_numbers(finished, wor
     run, argv = finished
     argv = [item.replace(f"{workplace}/runs", f"{tmp_path}/runs") for item in argv]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    code = (
+        "import sys; sys.path[:0] = ['.', 'tests']; import train_cls, tiny_backbone\n"
+        "from kerascxr.models.backbones import BACKBONES\n"
+        "BACKBONES['tiny'] = tiny_backbone.TINY\n"
+        "train_cls.main(sys.argv[1:])"
+    )
     process = subprocess.Popen(
-        [sys.executable, "train_cls.py", *argv],
+        [sys.executable, "-c", code, *argv],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.DEVNULL,

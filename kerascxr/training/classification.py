@@ -10,7 +10,6 @@ import numpy as np
 
 from kerascxr.atomic import replacing
 from kerascxr.config import ClassificationConfig
-from kerascxr.data.images import to_trunk_input
 from kerascxr.data.pipeline import (
     Images,
     steps_per_epoch,
@@ -18,37 +17,32 @@ from kerascxr.data.pipeline import (
 from kerascxr.evaluation.calibration import calibrate
 from kerascxr.evaluation.classification import (
     evaluate,
-    precision_recall_curves,
-    roc_curves,
 )
 from kerascxr.evaluation.uncertainty import classification_intervals
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import build_classifier, fine_tune
-from kerascxr.models.gradcam import GradCAM
 from kerascxr.models.parameters import format_parameter_table, parameter_summary
 from kerascxr.models.weights import load_weights
 from kerascxr.names import look_up
-from kerascxr.report import classification_figures, data_figures, figures, heat
 from kerascxr.report.calibration import calibration_markdown
-from kerascxr.report.calibration_figures import reliability
 from kerascxr.report.tables import csv_text, metrics_markdown, metrics_text
 from kerascxr.run_folder import RunFolder
+from kerascxr.training.drawing import draw_evidence, draw_test, draw_training
 from kerascxr.training.fitting import fit
 from kerascxr.training.inputs import check_classes, open_data, read_splits
 from kerascxr.training.learner import Learner
 from kerascxr.training.runtime import environment, set_up
 
 _SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy", "val_f1", "val_auc")
-_SAMPLES = 12
-_SAMPLES_OF_CLASS = 6
 
 
-def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
+def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) -> dict[str, Any]:
     """Trains, evaluates and writes a run; takes up one that was cut off.
 
     Args:
         config: What to do.
         folder: The run folder, from ``RunFolder.start``.
+        draw: Whether figures are drawn.
 
     Returns:
         What metrics.json holds.
@@ -128,56 +122,14 @@ def train(config: ClassificationConfig, folder: RunFolder) -> dict[str, Any]:
             store.classes,
         ),
     }
-    with folder.figure("reliability") as path:
-        reliability(metrics["calibration"], path)
-    for what in ("accuracy", "loss"):
-        with folder.figure(what) as path:
-            figures.training_curves(
-                progress.rows,
-                path,
-                what=what,
-                best_epoch=metrics["best_epoch"],
-                title=f"{title}: {what}",
-            )
-    with folder.figure("data_samples") as path:
-        data_figures.class_samples(_samples_by_class(splits["train"]), path)
-    _draw_evidence(model, splits["test"], probabilities, store.classes, folder)
     write_test(folder, metrics, splits["test"], probabilities, store.classes)
+    if draw:
+        draw_training(folder, metrics, progress.rows, splits["train"])
+        draw_evidence(folder, model, splits["test"], probabilities, store.classes)
+        draw_test(folder, metrics, splits["test"], probabilities, store.classes)
     folder.write_json("timing.json", {"seconds": time.perf_counter() - started})
     folder.finish()
     return metrics
-
-
-def _samples_by_class(images: Images) -> dict[str, list[np.ndarray]]:
-    """Returns some images of each class, spread over the set."""
-    samples = {}
-    for label, name in enumerate(images.classes):
-        members = np.flatnonzero(images.labels == label)
-        chosen = members[np.linspace(0, len(members) - 1, _SAMPLES_OF_CLASS).astype(np.int64)]
-        samples[name] = [images.pixels[index, ..., 0] for index in chosen]
-    return samples
-
-
-def _draw_evidence(
-    model: keras.Model,
-    images: Images,
-    probabilities: np.ndarray,
-    classes: Sequence[str],
-    folder: RunFolder,
-) -> None:
-    """Draws, for each class, Grad-CAM of the test image of it that is surest recognised."""
-    chosen = []
-    for label in range(len(classes)):
-        of_class = np.flatnonzero(images.labels == label)
-        chosen.append(int(of_class[probabilities[of_class, label].argmax()]))
-    pixels = images.pixels[chosen]
-    heats = GradCAM(model)(to_trunk_input(pixels).numpy(), np.arange(len(classes)))
-    titles = [
-        f"{name} {probabilities[index, label]:.0%}"
-        for label, (name, index) in enumerate(zip(classes, chosen, strict=True))
-    ]
-    with folder.figure("grad_cam") as path:
-        heat.evidence_grid(list(pixels[..., 0]), list(heats), titles, path)
 
 
 def _without_time(row: dict[str, float]) -> dict[str, float]:
@@ -214,7 +166,7 @@ def write_test(
     probabilities: np.ndarray,
     classes: Sequence[str],
 ) -> None:
-    """Writes metrics, predictions and figures of a test, and prints the table.
+    """Writes metrics and predictions of a test, and prints the table.
 
     Args:
         folder: Where to.
@@ -224,7 +176,6 @@ def write_test(
         probabilities: float (n, k).
         classes: The model's k classes.
     """
-    predicted = probabilities.argmax(axis=1)
     title = metrics["title"]
     metrics["test"]["intervals"] = classification_intervals(
         images.labels, probabilities, classes, images.groups
@@ -234,22 +185,5 @@ def write_test(
     calibrated = calibration_markdown(metrics["calibration"]) if "calibration" in metrics else ""
     folder.write_text("metrics.md", metrics_markdown(metrics["test"], title) + calibrated + note)
     write_predictions(folder, "predictions.csv", images, probabilities, classes)
-    with folder.figure("confusion_matrix") as path:
-        matrix = metrics["test"]["confusion_matrix"]
-        classification_figures.confusion_matrix(matrix, classes, path, title=title)
-    with folder.figure("roc_and_precision_recall") as path:
-        curves = (images.labels, probabilities, classes)
-        classification_figures.roc_and_pr(
-            roc_curves(*curves), precision_recall_curves(*curves), path
-        )
-    chosen = np.linspace(0, len(images) - 1, min(_SAMPLES, len(images))).astype(np.int64)
-    with folder.figure("sample_predictions") as path:
-        classification_figures.sample_predictions(
-            images.pixels[chosen, ..., 0],
-            [classes[images.labels[index]] for index in chosen],
-            [classes[predicted[index]] for index in chosen],
-            [float(probabilities[index].max()) for index in chosen],
-            path,
-        )
     folder.say(f"\nTest, {title}\nWeights: {metrics['weights']}\n")
     folder.say(f"{metrics_text(metrics['test'])}\n\nWritten to {folder.path}")

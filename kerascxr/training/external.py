@@ -18,6 +18,7 @@ from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.run_folder import RunFolder
 from kerascxr.training import classification, segmentation
+from kerascxr.training.drawing import draw_test
 from kerascxr.training.inputs import open_data, read_everything
 from kerascxr.training.learner import predict_probabilities
 
@@ -72,6 +73,7 @@ def evaluate_run(run: Path, data: DataConfig) -> dict[str, Any]:
         metrics["weights"] = known["weights"]
         metrics["test"] = evaluate(images.labels, probabilities, classes)
         classification.write_test(folder, metrics, images, probabilities, classes)
+        draw_test(folder, metrics, images, probabilities, classes)
     else:
         metrics["threshold"] = known["threshold"]
         metrics |= segmentation.test(model, images, config, known["threshold"], folder)

@@ -146,7 +146,7 @@ def _train(config: ClassificationConfig, path: Path) -> Path:
     folder = RunFolder.start_at(config, path)
     if not folder.finished:
         with contextlib.redirect_stdout(io.StringIO()):
-            classification.train(config, folder)
+            classification.train(config, folder, draw=False)
     return path
 
 

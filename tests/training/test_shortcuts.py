@@ -13,7 +13,7 @@ from kerascxr.report import page, shortcuts
 from kerascxr.report.runs import find_runs
 from kerascxr.training import shortcuts as battery
 
-IMAGES = 200
+IMAGES = 160
 
 
 def trained(folder, source):
@@ -42,7 +42,7 @@ def audited(tmp_path_factory, few):
     runs = {}
     for source in ("phantom", "phantom-marked"):
         runs[source] = trained(folder, source)
-        assert verbs.main(["audit", str(runs[source]), "--epochs", "25"]) == 0
+        assert verbs.main(["audit", str(runs[source]), "--epochs", "20"]) == 0
     return runs
 
 
@@ -73,7 +73,7 @@ def test_it_goes_on_where_it_was_cut_off_and_says_the_same(audited, monkeypatch)
     run = audited["phantom"]
     before = result(run)
     monkeypatch.setattr(battery.classification, "train", partial(pytest.fail, "trained again"))
-    assert verbs.main(["audit", str(run), "--epochs", "25"]) == 0
+    assert verbs.main(["audit", str(run), "--epochs", "20"]) == 0
     after = result(run)
     assert before | {"seconds": 0} == after | {"seconds": 0}
 

@@ -1,0 +1,34 @@
+"""A trunk of three convolutions, for tests of what is built around a trunk."""
+
+import keras
+from keras import layers
+
+from kerascxr.models.backbones import Backbone, PublishedWeights
+from kerascxr.models.layers import (
+    SwitchableBatchNormalization,
+    image_input,
+    imagenet_normalization,
+    unit_scaling,
+)
+
+
+def build(image_size):
+    """Images (batch, H, W, 3) to features (batch, H/32, W/32, 128)."""
+    images = image_input(image_size)
+    x = imagenet_normalization()(unit_scaling()(images))
+    for name, filters, strides in (("stem", 24, 4), ("stage4", 64, 4), ("conv5", 128, 2)):
+        x = layers.Conv2D(filters, 3, strides, "same", use_bias=False, name=f"{name}_conv")(x)
+        x = SwitchableBatchNormalization(momentum=0.9, name=f"{name}_conv_bn")(x)
+        x = layers.ReLU(name=f"{name}_relu")(x)
+    return keras.Model(images, x, name="tiny")
+
+
+TINY = Backbone(
+    name="tiny",
+    study_name="Tiny",
+    build=build,
+    image_size=(32, 32),
+    last_convolution=("conv5",),
+    last_stage=("stage4",),
+    imagenet=PublishedWeights("https://example.org/tiny.h5", "md5", "0", "nobody's"),
+)
