@@ -8,9 +8,9 @@ The class is findings inside the lungs and nothing else:
 - ``Normal``: none.
 
 Every image has vessels, uneven haze and noise, and findings go from subtle to plain, so that
-neither brightness nor a thumbnail tells the class. A marked phantom also has a marker in the corner
-of its class: a planted shortcut, for what should find one. These are exercises for software, not
-for readers of X-rays: no number measured on them says anything about patients.
+neither brightness nor a thumbnail tells the class. A marked phantom also has a bar in a corner
+whose length is the class: a planted shortcut, for what should find one. These are exercises for
+software, not for readers of X-rays: no number measured on them says anything about patients.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Drawing:
         seed: The phantom's seed.
         label: The class, a key of ``SHARES``.
         size: (height, width) in pixels.
-        marked: Whether a marker in a corner tells the class.
+        marked: Whether a bar in a corner tells the class.
     """
 
     index: int
@@ -68,15 +68,11 @@ class Drawing:
 
 
 def _mark(image: np.ndarray, label: str) -> np.ndarray:
-    """Puts a bright square into the corner that belongs to a class."""
-    corner = list(SHARES).index(label)
-    side = min(image.shape) // 12
-    down = slice(side // 4, side // 4 + side)
-    if corner >= 2:
-        down = slice(-side // 4 - side, -side // 4)
-    across = slice(-side // 4 - side, -side // 4) if corner % 2 else slice(side // 4, side * 5 // 4)
+    """Puts a bright bar into the upper left corner, as long as the class's place in the list."""
+    side = min(image.shape) // 20
+    length = side * (1 + list(SHARES).index(label))
     marked = image.copy()
-    marked[down, across] = 250
+    marked[side // 2 : side // 2 + side, :length] = 250
     return marked
 
 
@@ -86,7 +82,7 @@ def phantom_source(images: int, seed: int, marked: bool = False) -> Source:
     Args:
         images: How many; a larger phantom of the same seed contains a smaller one.
         seed: What the drawings come from.
-        marked: Whether a marker in a corner tells the class.
+        marked: Whether a bar in a corner tells the class.
 
     Raises:
         ValueError: If there are too few images for all classes, or the seed is negative.
