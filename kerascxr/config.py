@@ -56,11 +56,15 @@ class SplitConfig:
         offset: Rotates the folds, 0 to 19, for cross-validation.
         validation_folds: How many of the 20 folds validate.
         test_folds: How many of the 20 folds test; the rest train.
+        groups: "kept" leaves near-duplicates and one patient's images on one side. "ignored" deals
+            images out one by one, as many published studies do: to measure what that leak is worth
+            (see compare), not to report.
     """
 
     offset: int = 0
     validation_folds: int = 3
     test_folds: int = 3
+    groups: Literal["kept", "ignored"] = "kept"
 
     def __post_init__(self):
         _check(0 <= self.offset < 20, "split.offset must be from 0 to 19", offset=self.offset)

@@ -278,3 +278,20 @@ def test_killed_at_evaluation_it_does_not_train_again(finished, workplace, tmp_p
     again = tmp_path / "runs" / "classification" / "first"
     assert (again / "metrics.json").read_text() == (run / "metrics.json").read_text()
     assert not (again / "checkpoint").exists()
+
+
+def test_a_split_that_ignores_groups_is_marked_and_not_exported(
+    finished, workplace, capsys, tmp_path
+):
+    argv = ["--data.source", f"{workplace}/set", "--depth", "0", "--epochs", "1"]
+    argv += ["--split.groups", "ignored", "--name", "leaky"]
+    assert train_cls.main(arguments(workplace, *argv)) == 0
+    run = workplace / "runs" / "classification" / "leaky"
+    with (run / "predictions.csv").open(newline="") as file:
+        leaky = {row["id"] for row in csv.DictReader(file)}
+    with (run.parent / "first" / "predictions.csv").open(newline="") as file:
+        assert leaky != {row["id"] for row in csv.DictReader(file)}
+    assert verbs.main(["compare", str(run.parent / "first"), str(run)]) == 0
+    assert "npaired" in capsys.readouterr().out
+    assert verbs.main(["export", str(run), "--to", str(tmp_path)]) == 2
+    assert "ignored groups" in capsys.readouterr().err

@@ -78,6 +78,24 @@ def assign_fixed_folds(
     return folds
 
 
+def blind_folds(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Puts every image into one of 20 folds by itself, whatever its group: the usual random split.
+
+    Args:
+        labels: int (n,), each image's class; classes are spread evenly.
+        seed: Seed of the dealing.
+
+    Returns:
+        int64 (n,), 0..19.
+    """
+    random = np.random.default_rng(seed)
+    folds = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        folds[members] = random.permutation(np.arange(len(members)) % N_FOLDS)
+    return folds
+
+
 def _spread(labels: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
     """Deals groups out, largest first, each to the fold that has least of its classes.
 

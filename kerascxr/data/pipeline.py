@@ -45,6 +45,18 @@ class Images:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def only(self, indices: Sequence[int] | np.ndarray) -> "Images":
+        """Returns some of them, in the order given."""
+        chosen = np.asarray(indices, np.int64)
+        return Images(
+            pixels=self.pixels[chosen],
+            masks=None if self.masks is None else self.masks[chosen],
+            ids=tuple(self.ids[index] for index in chosen),
+            groups=tuple(self.groups[index] for index in chosen),
+            labels=self.labels[chosen],
+            classes=self.classes,
+        )
+
 
 def encoded_examples(store: Store, folds: Sequence[int]) -> tf.data.Dataset:
     """Reads some folds of a store, ``image`` and ``mask`` as the bytes of their PNG files."""

@@ -65,6 +65,12 @@ def sections(runs: Sequence[Run], curves: Path | None) -> list[Section]:
 
 def describe_data(run: Run) -> str:
     """Says in a few words what a run's images are, and whether they are the study's."""
+    if run.config.get("split", {}).get("groups") == "ignored":
+        return f"{_images_of(run)}, groups ignored: test images leak into training"
+    return _images_of(run)
+
+
+def _images_of(run: Run) -> str:
     fingerprint = run.environment["data_fingerprint"]
     n = fingerprint["images"]
     if run.source.startswith("phantom"):

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from kerascxr.config import ClassificationConfig, DataConfig, SplitConfig, TrainingConfig
-from kerascxr.data.folds import N_FOLDS, SPLITS, split_folds
+from kerascxr.data.folds import N_FOLDS, SPLITS, blind_folds, split_folds
 from kerascxr.data.pipeline import Images, read_images
 from kerascxr.data.roi import ROIS
 from kerascxr.data.sources import open_source
@@ -39,6 +41,11 @@ def open_run_store(run: Run, data: DataConfig) -> Store:
     Raises:
         ValueError: If they are not to be had or have changed.
     """
+    if run.config["split"].get("groups") == "ignored":
+        raise ValueError(
+            f"{run.path} ignored groups in its split, to measure what that is worth: its test "
+            "images leak into its training images. Train one that keeps them (split.groups kept)."
+        )
     store = open_data(data, lambda line: None)
     if store.fingerprint["digest"] != run.metrics["data"]["fingerprint"]:
         raise ValueError(
@@ -68,9 +75,14 @@ def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> di
             "trains and what tests. "
             f"Got split={config.split}."
         )
+    folds_of = split_folds(config.split)
+    if config.split.groups == "kept":
+        return {name: _read(config, store, folds, masks) for name, folds in folds_of.items()}
+    print("Groups are ignored: test images leak into training. For measuring that, not to report.")
+    images = _read(config, store, range(N_FOLDS), masks)
+    fold = blind_folds(images.labels, config.runtime.seed)
     return {
-        name: _read(config, store, folds, masks)
-        for name, folds in split_folds(config.split).items()
+        name: images.only(np.flatnonzero(np.isin(fold, folds))) for name, folds in folds_of.items()
     }
 
 

@@ -303,7 +303,7 @@ def test(
                 Image.fromarray((mask * 255).astype(np.uint8)).save(path)
     folder.write_text("predictions.csv", csv_text(rows))
     chosen = best_median_worst(rows)
-    shown = list(_predictions(model, _only(images, list(chosen.values())), config))
+    shown = list(_predictions(model, images.only(list(chosen.values())), config))
     with folder.figure("sample_predictions") as path:
         segmentation_figures.overlay_grid(
             [item.image for item in shown],
@@ -319,18 +319,6 @@ def test(
         name: summarise(of) | {"intervals": segmentation_intervals(of)}
         for name, of in (("test", rows), ("test_two_largest_components", tidied))
     }
-
-
-def _only(images: Images, indices: list[int]) -> Images:
-    assert images.masks is not None
-    return dataclasses.replace(
-        images,
-        pixels=images.pixels[indices],
-        masks=images.masks[indices],
-        ids=tuple(images.ids[index] for index in indices),
-        groups=tuple(images.groups[index] for index in indices),
-        labels=images.labels[indices],
-    )
 
 
 def write_test(folder: RunFolder, metrics: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerascxr.config import SplitConfig
-from kerascxr.data.folds import assign_fixed_folds, assign_folds, split_folds
+from kerascxr.data.folds import N_FOLDS, assign_fixed_folds, assign_folds, blind_folds, split_folds
 
 
 @given(
@@ -79,3 +79,14 @@ def test_without_fixed_validation_some_training_images_validate():
     assert folds[40:].min() >= 17
     with pytest.raises(ValueError, match="test=0"):
         assign_fixed_folds(["a"] * 3, list("abc"), ["train"] * 3)
+
+
+def test_blind_folds_spread_classes_evenly_and_split_groups():
+    labels = np.repeat([0, 1], [400, 100])
+    folds = blind_folds(labels, seed=0)
+    for label, each in ((0, 20), (1, 5)):
+        assert (np.bincount(folds[labels == label], minlength=N_FOLDS) == each).all()
+    assert (folds == blind_folds(labels, seed=0)).all()
+    assert (folds != blind_folds(labels, seed=1)).any()
+    pairs = folds.reshape(-1, 2)  # neighbours as a group of two
+    assert (pairs[:, 0] != pairs[:, 1]).mean() > 0.8
