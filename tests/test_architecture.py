@@ -25,6 +25,8 @@ WITHOUT_TENSORFLOW = (
     "kerascxr.evaluation.segmentation",
     "kerascxr.evaluation.uncertainty",
     "kerascxr.evaluation.comparison",
+    "kerascxr.evaluation.source_probes",
+    "kerascxr.report.source_checks",
     "kerascxr.report.compare",
     "kerascxr.report.page",
     "kerascxr.report.data_audit",
