@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 from kerascxr.report.blocks import Block, Figure, Tabulated
 from kerascxr.report.runs import Run
+from kerascxr.report.source_checks import source_blocks, source_text
 from kerascxr.report.tables import Table, markdown_table, text_table, with_interval
 
 RESULT = "audit/audit.json"
 FULL = "none"
 HISTOGRAM = "histogram"
 ATTENTION = "attention"
+SOURCES = "sources"
 
 # Of what the full image's AUC has over chance.
 MUCH, SOME = 0.5, 0.15
@@ -133,7 +135,8 @@ def explanation(result: Mapping[str, Any]) -> str:
 def audit_text(result: Mapping[str, Any]) -> str:
     """Formats the battery for the terminal."""
     parts = [f"{table.title}\n{text_table(table.header, table.rows)}" for table in _tables(result)]
-    return "\n\n".join([*parts, explanation(result), verdict(result)])
+    sources = source_text(result[SOURCES])
+    return "\n\n".join([*parts, explanation(result), sources, verdict(result)])
 
 
 def audit_markdown(result: Mapping[str, Any]) -> str:
@@ -141,7 +144,14 @@ def audit_markdown(result: Mapping[str, Any]) -> str:
     parts = [f"# Shortcut battery: {result['title']}", verdict(result)]
     for table in _tables(result):
         parts += [f"## {table.title}", markdown_table(table.header, table.rows)]
-    return "\n\n".join([*parts, explanation(result)]) + "\n"
+    parts += [explanation(result), "## Sources"]
+    for block in source_blocks(result[SOURCES], ""):
+        if isinstance(block, Tabulated):
+            cells = markdown_table(block.table.header, block.table.rows)
+            parts += [f"### {block.table.title}", cells, block.note]
+        else:
+            parts.append(str(block))
+    return "\n\n".join(parts) + "\n"
 
 
 def _tables(result: Mapping[str, Any]) -> list[Table]:
@@ -188,4 +198,4 @@ def shortcut_blocks(run: Run, prefix: str) -> list[Block]:
         if path:
             wide = name == "shortcut_parts"
             blocks.append(Figure(path, f"{prefix}-{name}", f"{run.name}. {alt}", caption, wide))
-    return blocks
+    return [*blocks, *source_blocks(result[SOURCES], f"{prefix}-sources")]

@@ -24,8 +24,10 @@ from kerascxr.data.store import Store
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.evaluation.comparison import difference
 from kerascxr.evaluation.uncertainty import classification_metrics, interval
+from kerascxr.models.classifier import build_classifier
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.models.saved import load_saved
+from kerascxr.models.weights import load_weights
 from kerascxr.parsing import load_config
 from kerascxr.report import data_figures, shortcut_figures
 from kerascxr.report.compare import read_tested
@@ -35,6 +37,7 @@ from kerascxr.report.shortcuts import (
     FULL,
     HISTOGRAM,
     PARTS,
+    SOURCES,
     audit_markdown,
     audit_text,
 )
@@ -42,6 +45,7 @@ from kerascxr.run_folder import RunFolder
 from kerascxr.training import classification
 from kerascxr.training.inputs import open_run_store, read_splits
 from kerascxr.training.lungs import read_lungs
+from kerascxr.training.source_checks import check_sources, origins_of
 
 DEPTH: Depth = 1
 EPOCHS = 10
@@ -127,6 +131,7 @@ def audit_run(
         "chance": float(np.bincount(truth).max() / len(truth)),
         "run": {measure: run.metrics["test"][measure] for measure in _MEASURES},
         "parts": _compare(predicted, truth, groups, classes),
+        SOURCES: _sources(config, images, store, folder),
         ATTENTION: _attention(run, config, store, images["test"], lungs) if known else None,
     }
     _draw(result, config, store, lungs if known else None, known, folder)
@@ -135,6 +140,14 @@ def audit_run(
     folder.write_text("audit/audit.md", audit_markdown(result))
     folder.say(f"\n{audit_text(result)}\n\nWritten to {path / 'audit'}")
     return result
+
+
+def _sources(
+    config: ClassificationConfig, images: dict[str, Images], store: Store, folder: RunFolder
+) -> dict[str, Any]:
+    model = build_classifier(config.backbone, len(store.classes), image_size=config.image_size)
+    load_weights(model, config.backbone, config.weights)
+    return check_sources(model, images, origins_of(store), config, folder.say)
 
 
 def _needs_lungs(name: str) -> bool:
