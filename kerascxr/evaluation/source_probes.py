@@ -159,7 +159,9 @@ def _class_scores(train: Sourced, test: Sourced, classes: Sequence[str]) -> dict
     }
     guesses = [best.get(origin, int(overall.argmax())) for origin in test.origins.tolist()]
     by_origin = _scores(test.labels, np.eye(k)[guesses], classes, test.groups)
-    by_origin["auc"] = by_origin["intervals"]["auc"] = None  # a guess is no ranking
+    # A guess is no ranking. And resampled within classes, as tests are, whole classes are right or
+    # wrong at once: the interval would be far too narrow.
+    by_origin |= {"auc": None, "intervals": {"accuracy": None, "auc": None}}
     probe = _fit(train.features, train.labels)
     by_features = _scores(
         test.labels, _probabilities(probe, test.features, k), classes, test.groups
