@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 PREAMBLE, MAGIC = 128, b"DICM"
 
@@ -45,12 +47,12 @@ def read_dicom(path: Path, max_pixels: int) -> np.ndarray:
         DICOM PS3.3, sections C.7.6.3.1.2, C.11.1 and C.11.2.
     """
     dataset = _open(path)
-    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    frames = _number(dataset, "NumberOfFrames", 1)
     if frames > 1:
         raise DicomError(f"holds {frames} frames")
     if "PixelData" not in dataset:
         raise DicomError("is a DICOM file without an image")
-    rows, columns = int(dataset.get("Rows", 0)), int(dataset.get("Columns", 0))
+    rows, columns = _number(dataset, "Rows", 0), _number(dataset, "Columns", 0)
     if not 0 < rows * columns <= max_pixels:
         most = f"at most {max_pixels / 1e6:.0f} million"
         raise DicomError(f"claims {columns} x {rows} pixels, not 1 and {most}")
@@ -83,9 +85,22 @@ def patient_group(path: Path) -> str:
     return f"patient-{hashlib.sha256(patient.encode()).hexdigest()[:16]}" if patient else ""
 
 
+def _number(dataset: Any, name: str, default: int) -> int:
+    try:
+        return int(dataset.get(name, default) or default)
+    except (TypeError, ValueError) as error:  # several values, or no number
+        raise DicomError(f"is a DICOM file whose {name} is not a number") from error
+
+
 def _open(path: Path, pixels: bool = True) -> Any:
     try:
+        # pydicom would unpack the whole of it, whatever the size, before the first element.
+        syntax = read_file_meta_info(path).get("TransferSyntaxUID")
+        if syntax == DeflatedExplicitVRLittleEndian:
+            raise DicomError("is a DICOM file deflated as a whole, which is not read")
         return pydicom.dcmread(path, stop_before_pixels=not pixels)
+    except DicomError:
+        raise
     except Exception as error:  # pydicom raises of any kind on damaged files
         reason = " ".join(str(error).split())[:120]
         raise DicomError(f"is a damaged DICOM file ({reason})") from error

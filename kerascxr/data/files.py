@@ -28,6 +28,7 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)
 # A mask of small numbers with several of them above 0 names regions rather than one region.
 MAX_LABEL = 15
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 AGAIN = "Download or export it again, or remove it"
 MIN_IS_WHITE = 0
 PHOTOMETRIC_TAG = 262
@@ -76,6 +77,9 @@ def read_grey(path: Path) -> np.ndarray:
     """
     path = Path(path)
     try:
+        # To open a pipe would wait for its writer.
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ImageFileError(path, "is not a regular file", "Remove it")
         with path.open("rb") as file:
             start = file.read(512)
             if not start:
@@ -84,7 +88,10 @@ def read_grey(path: Path) -> np.ndarray:
                 return read_dicom(path, MAX_PIXELS)
             file.seek(0)
             with _open(path, file, start) as image:
-                return _to_grey(path, image)
+                grey = _to_grey(path, image)
+            if start.startswith(_PNG):
+                _check_sums(path, file)
+            return grey
     except FileNotFoundError:
         raise ImageFileError(path, "does not exist", "Check the path") from None
     except DicomError as error:
@@ -183,6 +190,16 @@ def _to_grey(path: Path, image: Image.Image) -> np.ndarray:
     # Pillow turns a white-is-zero TIFF round itself at 8 bits, but not at 16.
     inverted = tags.get(PHOTOMETRIC_TAG) == MIN_IS_WHITE
     return 255 - grey if inverted else grey
+
+
+def _check_sums(path: Path, file) -> None:
+    """Checks what Pillow's decoder passes over: the check sums of pixels, and a missing end."""
+    file.seek(0)
+    try:
+        with Image.open(file, formats=("PNG",)) as image:
+            image.verify()
+    except Exception as error:
+        raise ImageFileError(path, f"is damaged ({_line(error)})") from error
 
 
 def _colour_to_grey(image: Image.Image) -> np.ndarray:

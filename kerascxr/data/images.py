@@ -8,6 +8,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _BMP = b"BM"
 _GREY = 0  # PNG's colour type
+_PIECE = 2**20  # pixels turned to grey at a time: intermediate values take 50 bytes a pixel
 
 
 def decode_png(data: tf.Tensor) -> tf.Tensor:
@@ -104,8 +105,8 @@ def _scale_deep(values: tf.Tensor) -> tf.Tensor:
     full_scales = tf.constant([2**bits - 1 for bits in BIT_DEPTHS], tf.int32)
     values = tf.cast(values, tf.int32)
     full = tf.reduce_min(tf.boolean_mask(full_scales, full_scales >= tf.reduce_max(values)))
-    scaled = tf.cast(values, tf.float64) * (255.0 / tf.cast(full, tf.float64))
-    return tf.cast(tf.round(scaled), tf.uint8)
+    scaled = tf.range(full + 1, dtype=tf.float64) * (255.0 / tf.cast(full, tf.float64))
+    return tf.gather(tf.cast(tf.round(scaled), tf.uint8), values)
 
 
 def _decode_jpeg(data: tf.Tensor) -> tf.Tensor:
@@ -141,11 +142,21 @@ def _decode_bmp(data: tf.Tensor) -> tf.Tensor:
 
 def _to_luma(colour: tf.Tensor) -> tf.Tensor:
     """Turns uint8 (h, w, 3 or 4) to ITU-R 601 luma in Pillow's integers, transparent to black."""
-    values = tf.cast(colour, tf.int32)
-    if colour.shape[-1] == 4:
-        values = (values[..., :3] * values[..., 3:] + 127) // 255
-    weighted = values[..., 0] * 19595 + values[..., 1] * 38470 + values[..., 2] * 7471 + 2**15
-    return tf.cast(tf.bitwise.right_shift(weighted, 16), tf.uint8)[..., None]
+    transparent = colour.shape[-1] == 4
+    pixels = tf.reshape(colour, (-1, tf.shape(colour)[2]))
+    n = (tf.shape(pixels)[0] + _PIECE - 1) // _PIECE
+
+    def add(index: tf.Tensor, pieces: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        values = tf.cast(pixels[index * _PIECE : (index + 1) * _PIECE], tf.int32)
+        if transparent:
+            values = (values[:, :3] * values[:, 3:] + 127) // 255
+        weighted = values[:, 0] * 19595 + values[:, 1] * 38470 + values[:, 2] * 7471 + 2**15
+        grey = tf.cast(tf.bitwise.right_shift(weighted, 16), tf.uint8)
+        return index + 1, pieces.write(index, grey)
+
+    empty = tf.TensorArray(tf.uint8, n, infer_shape=False, element_shape=(None,))
+    _, pieces = tf.while_loop(lambda index, _: index < n, add, (0, empty), parallel_iterations=1)
+    return tf.reshape(pieces.concat(), (*tf.unstack(tf.shape(colour)[:2]), 1))
 
 
 def resize_image(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
