@@ -20,7 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         ClassificationConfig,
         argv,
         "train_cls.py",
-        lambda config: f"{config.backbone}-depth{config.depth}",
+        lambda config: (
+            f"{config.backbone}-depth{config.depth}"
+            + ("" if config.roi == "none" else f"-{config.roi}")
+        ),
         _trainer,
     )
 

@@ -16,12 +16,15 @@ def _evaluate(argv: Sequence[str], prog: str) -> None:
     """Test a finished run on another set: evaluate RUN --data.source OTHER."""
     parser = ArgumentParser(prog=prog, description=_evaluate.__doc__, exit_on_error=False)
     parser.add_argument("run", type=Path, help="The folder of a finished run.")
+    parser.add_argument(
+        "--lungs", type=Path | None, help="A finished segmentation run, for a run with a roi."
+    )
     parser.add_class_arguments(DataConfig, "data")
     values = parse_with(parser, argv)
     start_tensorflow()
     from kerascxr.training.external import evaluate_run
 
-    evaluate_run(values.run, values.data)
+    evaluate_run(values.run, values.data, values.lungs)
 
 
 def _compare(argv: Sequence[str], prog: str) -> None:

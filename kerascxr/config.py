@@ -9,6 +9,7 @@ Depth = Literal[0, 1, 2, "all"]
 RoiName = Literal[
     "none", "crop", "mask", "channel", "hidden", "border", "corners", "thumbnail", "shape"
 ]
+WITHOUT_LUNGS: tuple[RoiName, ...] = ("none", "border", "corners", "thumbnail")
 
 
 def _check(holds: bool, rule: str, **got: Any) -> None:
@@ -212,7 +213,7 @@ class ClassificationConfig:
         folds: Cross-validation: so many runs that between them test every image once; 2, 4, 5, 10
             or 20. Each tests 20 / folds of the 20 folds, in the place of test_folds' default.
         seeds: So many runs that differ in their seed, counted up from runtime.seed.
-        name: The run's name; by default backbone and depth.
+        name: The run's name; by default backbone, depth and roi.
         runs: Folder of run folders.
         overwrite: Whether a run of the same name with other settings is replaced.
         data: Images.
@@ -256,6 +257,12 @@ class ClassificationConfig:
             all(32 <= side <= 4096 for side in self.image_size),
             "image_size must be from 32 to 4096",
             image_size=self.image_size,
+        )
+        _check(
+            self.lungs is None or self.roi not in WITHOUT_LUNGS,
+            "lungs must be left out where the roi does without them",
+            lungs=str(self.lungs),
+            roi=self.roi,
         )
         _check(0 <= self.dropout < 1, "dropout must be from 0 to below 1", dropout=self.dropout)
         _check(

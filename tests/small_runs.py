@@ -51,3 +51,24 @@ def pairs(folder, n=60, seed=0, size=40):
             shown = shown.resize(small, Image.Resampling.NEAREST).convert("RGB")
             shown.save(folder / "masks" / f"{index}.png")
     return str(folder)
+
+
+def masked_classes(folder, each=20, masks=True):
+    """Two classes in the radiography layout that differ by brightness outside of the lungs."""
+    random = np.random.default_rng(0)
+    rows, columns = np.mgrid[:40, :40] / 40
+    for name, around in (("COVID", 40), ("Normal", 200)):
+        for part in ("images", "masks"):
+            (folder / name / part).mkdir(parents=True)
+        for index in range(each):
+            y, x = random.uniform(0.4, 0.6, 2)
+            inside = (rows - y) ** 2 / 0.06 + (columns - x) ** 2 / 0.04 < 1
+            pixels = np.where(inside, 110, around) + random.normal(0, 15, inside.shape)
+            file = f"{name}-{index}.png"
+            shown = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+            shown.save(folder / name / "images" / file)
+            if masks:
+                mask = Image.fromarray(np.where(inside, 255, 0).astype(np.uint8))
+                mask = mask.resize((32, 32), Image.Resampling.NEAREST).convert("RGB")
+                mask.save(folder / name / "masks" / file)
+    return str(folder)

@@ -83,7 +83,7 @@ def export_run(
     serve = from_bytes(classifier, (height, width), segmenter, config.roi)
     expected = apply_temperature(np.stack([known for _, known in samples]), run.temperature)
     files_of_samples = [data for data, _ in samples]
-    if roi.needs_lungs and segmentation != config.lungs:
+    if roi.needs_lungs and not _same(segmentation, config.lungs):
         by_masks = expected
         given = tf.function(serve)(tf.constant(files_of_samples))
         expected = given["probabilities"].numpy().astype(np.float64)
@@ -121,6 +121,10 @@ def export_run(
     replace_folder(place, fill)
     say(f"Written to {place}")
     return place
+
+
+def _same(one: Path | None, other: Path | None) -> bool:
+    return one is not None and other is not None and one.resolve() == other.resolve()
 
 
 def _test_files(

@@ -218,7 +218,7 @@ def warn(
     """Tells what is odd about images.
 
     Args:
-        images: float32 (batch, height, width, 1), 0..255.
+        images: float32 (batch, height, width, 1 or 2), 0..255; the first channel is looked at.
         features: float32 (batch, channels), their pooled features.
         gate: What is known of the training images.
         own_sizes: int32 (batch, 2), the (height, width) of the files, where they are known.
@@ -226,7 +226,7 @@ def warn(
     Returns:
         string (batch,), the warnings joined by "; ", "" for none.
     """
-    constant = tf.math.reduce_std(images, axis=(1, 2, 3)) < LEAST_DEVIATION
+    constant = tf.math.reduce_std(images[..., 0], axis=(1, 2)) < LEAST_DEVIATION
     far = gate.neighbourhood.distance(features) > gate.neighbourhood.limit
     told = [
         tf.where(constant, CONSTANT, ""),

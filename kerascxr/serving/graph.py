@@ -179,7 +179,9 @@ def from_bytes(
             answer = lung_answer(segmenter, probabilities, own)
         seen = tf.cast(resized[0], tf.float32)
         if roi != "none":
-            seen = _look(images, decode_file, lungs, roi, size)
+            # Behind the check of the batch, or a broken item could fail here without its place.
+            with tf.control_dependencies([own]):
+                seen = _look(tf.identity(images), decode_file, lungs, roi, size)
         return classifier.answer(seen, own) | answer
 
     return run

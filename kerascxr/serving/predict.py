@@ -150,6 +150,8 @@ def _batches(
     def prepare(name: tf.Tensor) -> tuple[tf.Tensor, ...]:
         image, error = tf.numpy_function(read, [name], (tf.uint8, tf.string))
         image = tf.ensure_shape(image, (None, None, 1))
+        if predictor.takes_files:
+            return name, error, tf.io.encode_png(image), resize_image(image, wanted)
         return name, error, resize_image(image, predictor.size), resize_image(image, wanted)
 
     data = tf.data.Dataset.from_tensor_slices(tf.constant([str(path) for path in files], tf.string))
@@ -166,7 +168,8 @@ def _rows(
     predictor: Predictor,
     lungs: LungFinder | None,
 ) -> list[list[Any]]:
-    probabilities = predictor.probabilities(tf.constant(small, tf.float32))
+    kind = tf.string if predictor.takes_files else tf.float32
+    probabilities = predictor.probabilities(tf.constant(small, kind))
     fractions = lungs.fractions(tf.constant(large, tf.float32)) if lungs else [None] * len(paths)
     rows: list[list[Any]] = []
     for path, error, values, fraction in zip(paths, errors, probabilities, fractions, strict=True):

@@ -1,5 +1,6 @@
 """Models for prediction, read from a run's folder or from an export."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerascxr.data.roi import ROIS
 from kerascxr.models.saved import load_saved
 from kerascxr.report.runs import read_run
 from kerascxr.serving.graph import Classifier
@@ -26,6 +28,8 @@ class Predictor:
         probabilities: float32 (n, *size, 1), 0..255, to float (n, n_classes), after the run's
             temperature.
         keras_model: The Keras model, where there is one; Grad-CAM needs it.
+        takes_files: Whether ``probabilities`` takes PNG files, string (n,), in the place of pixels:
+            a part of an image is cut out of the image at its own size.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Predictor:
     size: tuple[int, int]
     probabilities: Callable[[tf.Tensor], np.ndarray]
     keras_model: keras.Model | None = None
+    takes_files: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,15 +82,20 @@ def load_predictor(path: Path) -> Predictor:
             f"the model must be a finished run's folder or an export. Got {path}, which is neither."
         )
     loaded = tf.saved_model.load(str(place))
-    signature = loaded.signatures["pixels"]
-    size = signature.structured_input_signature[1]["images"].shape[1:3]
+    size = loaded.signatures["pixels"].structured_input_signature[1]["images"].shape[1:3]
+    whole = ROIS["none"].meaning
+    description = json.loads((place / "metadata.json").read_text(encoding="utf-8"))
+    takes_files = description.get("sees", whole) != whole
+    signature = loaded.signatures["serving_default" if takes_files else "pixels"]
 
     def probabilities(images: tf.Tensor, keep: Any = loaded) -> np.ndarray:
         del keep  # a signature alone would let its variables go
         return signature(images=images)["probabilities"].numpy()
 
     classes = tuple((place / "labels.txt").read_text(encoding="utf-8").splitlines())
-    return Predictor(str(place), classes, (size[0], size[1]), probabilities)
+    return Predictor(
+        str(place), classes, (size[0], size[1]), probabilities, takes_files=takes_files
+    )
 
 
 def load_lung_finder(path: Path) -> LungFinder:

@@ -71,6 +71,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
     folder.say(f"Weights: {weights.description}")
     parameters = parameter_summary(model)
     title = f"{backbone.study_name}, depth {config.depth}"
+    title += "" if config.roi == "none" else f", roi {config.roi}"
     folder.say(format_parameter_table({title: parameters}))
     folder.write_json(
         "environment.json",

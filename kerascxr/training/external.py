@@ -23,7 +23,7 @@ from kerascxr.training.inputs import open_data, read_everything
 from kerascxr.training.learner import predict_probabilities
 
 
-def evaluate_run(run: Path, data: DataConfig) -> dict[str, Any]:
+def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict[str, Any]:
     """Tests a run's model on all images of a set; writes ``RUN/external/<set>/``.
 
     A classifier is scored on the classes that the set has, which must all be among its own.
@@ -31,6 +31,8 @@ def evaluate_run(run: Path, data: DataConfig) -> dict[str, Any]:
     Args:
         run: A finished run folder.
         data: The other set.
+        lungs: A finished segmentation run that finds the lungs for a classifier that sees them; by
+            default they are found as in training.
 
     Returns:
         What metrics.json holds.
@@ -46,6 +48,9 @@ def evaluate_run(run: Path, data: DataConfig) -> dict[str, Any]:
     config: TrainingConfig
     if task == "classification":
         config = load_config(ClassificationConfig, run / "config.yaml")
+        config = dataclasses.replace(config, lungs=lungs or config.lungs)
+    elif lungs is not None:
+        raise ValueError(f"lungs must be left out for a U-Net. Got lungs={str(lungs)!r}.")
     else:
         config = load_config(SegmentationConfig, run / "config.yaml")
     config = dataclasses.replace(config, data=data)

@@ -77,9 +77,9 @@ def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> di
         )
     folds_of = split_folds(config.split)
     if config.split.groups == "kept":
-        return {name: _read(config, store, folds, masks) for name, folds in folds_of.items()}
+        return {name: read_folds(config, store, folds, masks) for name, folds in folds_of.items()}
     print("Groups are ignored: test images leak into training. For measuring that, not to report.")
-    images = _read(config, store, range(N_FOLDS), masks)
+    images = read_folds(config, store, range(N_FOLDS), masks)
     fold = blind_folds(images.labels, config.runtime.seed)
     return {
         name: images.only(np.flatnonzero(np.isin(fold, folds))) for name, folds in folds_of.items()
@@ -88,10 +88,13 @@ def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> di
 
 def read_everything(config: TrainingConfig, store: Store, masks: bool = False) -> Images:
     """Reads all folds of a store, for a test on a set that the model has not seen."""
-    return _read(config, store, range(N_FOLDS), masks)
+    return read_folds(config, store, range(N_FOLDS), masks)
 
 
-def _read(config: TrainingConfig, store: Store, folds: Sequence[int], masks: bool) -> Images:
+def read_folds(
+    config: TrainingConfig, store: Store, folds: Sequence[int], masks: bool = False
+) -> Images:
+    """Reads some folds of a store, a classifier's as it sees them."""
     roi, lungs = "none", None
     if isinstance(config, ClassificationConfig):
         roi = config.roi

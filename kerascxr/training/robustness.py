@@ -1,17 +1,21 @@
 """Testing a finished run on its own test images, made worse on purpose."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from kerascxr.config import ClassificationConfig, SegmentationConfig, TrainingConfig
 from kerascxr.data.corruptions import SEVERITIES, STRENGTHS, corrupt
 from kerascxr.data.folds import split_folds
-from kerascxr.data.pipeline import Images, read_images
+from kerascxr.data.pipeline import Images
+from kerascxr.data.roi import ROIS
 from kerascxr.evaluation import classification, segmentation
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
@@ -28,7 +32,7 @@ from kerascxr.report.runs import read_run
 from kerascxr.report.tables import csv_text
 from kerascxr.run_folder import RunFolder
 from kerascxr.training.engines import likely_engine
-from kerascxr.training.inputs import open_run_store
+from kerascxr.training.inputs import open_run_store, read_folds
 from kerascxr.training.learner import by_features
 from kerascxr.training.segmentation import predict_probabilities
 from kerascxr.training.trunk_features import TrunkFeatures
@@ -62,12 +66,12 @@ def measure_robustness(path: Path) -> dict[str, Any]:
     store = open_run_store(run, config.data)
     model = load_saved(path / "model.keras")
     folder = RunFolder(path)
-    images = read_images(
+    roi = config.roi if isinstance(config, ClassificationConfig) else "none"
+    images = read_folds(
+        _before_hiding(config),
         store,
         split_folds(config.split)["test"],
-        config.image_size,
         masks=run.task == "segmentation",
-        cache=config.data.cache,
     )
     result = _begun(
         folder,
@@ -88,9 +92,44 @@ def measure_robustness(path: Path) -> dict[str, Any]:
         score = _classifier_score(model, config, folder)
     else:
         score = _segmenter_score(model, config, run.metrics["threshold"])
-    _fill(result, images, score, folder)
-    _write(result, images, folder)
+    _fill(result, images, roi, score, folder)
+    _write(result, images, roi, folder)
     return result
+
+
+def _before_hiding(config: TrainingConfig) -> TrainingConfig:
+    """Returns a config that reads images as they are before a part of them is hidden.
+
+    What is hidden must stay so when the image is made brighter. A crop stays a crop: it has more
+    pixels than could be cut out of the resized image.
+    """
+    if not isinstance(config, ClassificationConfig) or config.roi == "crop":
+        return config
+    lungs_along = ROIS[config.roi].needs_lungs
+    return dataclasses.replace(config, roi="channel" if lungs_along else "none")
+
+
+def worsen(images: Images, name: str, severity: int, seed: int, roi: str) -> Images:
+    """Makes images worse, lungs and masks moving with them, and then looks at them.
+
+    Args:
+        images: Images before a part of them is hidden; a second channel has the lungs.
+        name: A corruption, or ``CLEAN``.
+        severity: 1 to 5.
+        seed: Seed of the draws.
+        roi: What of each image is seen, a key of ``ROIS``; of a crop, the images are that already.
+    """
+    grey, lungs = images.pixels[..., :1], images.pixels[..., 1:]
+    along = lungs if lungs.shape[-1] else images.masks
+    if name != CLEAN:
+        grey, along = corrupt(name, grey, severity, seed, along)
+    if roi in ("none", "crop"):
+        return dataclasses.replace(images, pixels=grey, masks=along)
+    size = grey.shape[1:3]
+    if along is None:
+        along = np.zeros((len(grey), 1, 1, 1), np.uint8)
+    seen = [_looking(roi)(*pair, size).numpy() for pair in zip(grey, along, strict=True)]
+    return dataclasses.replace(images, pixels=np.stack(seen))
 
 
 def _begun(folder: RunFolder, about: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +141,14 @@ def _begun(folder: RunFolder, about: dict[str, Any]) -> dict[str, Any]:
     return about | {"cells": []}
 
 
-def _fill(result: dict[str, Any], images: Images, score: Score, folder: RunFolder) -> None:
+@functools.cache
+def _looking(roi: str) -> Any:
+    return tf.function(ROIS[roi].see)
+
+
+def _fill(
+    result: dict[str, Any], images: Images, roi: str, score: Score, folder: RunFolder
+) -> None:
     """Makes the tests that are missing, and keeps each as soon as it is made."""
     seed, measures = result["seed"], MEASURES[result["task"]]
     plan = [(CLEAN, 0), *((name, severity) for name in STRENGTHS for severity in SEVERITIES)]
@@ -114,11 +160,7 @@ def _fill(result: dict[str, Any], images: Images, score: Score, folder: RunFolde
     )
     with tqdm(total=len(plan), initial=done, desc="Robustness", unit="test") as bar:
         for name, severity in plan[done:]:
-            worse = images
-            if name != CLEAN:
-                pixels, masks = corrupt(name, images.pixels, severity, seed, images.masks)
-                worse = dataclasses.replace(images, pixels=pixels, masks=masks)
-            scores = score(worse)
+            scores = score(worsen(images, name, severity, seed, roi))
             cell = {"corruption": name, "severity": severity}
             result["cells"].append(cell | {measure: scores[measure] for measure in measures})
             folder.write_json(RESULT, result)
@@ -148,7 +190,7 @@ def _segmenter_score(model: Any, config: SegmentationConfig, threshold: float) -
     return score
 
 
-def _write(result: dict[str, Any], images: Images, folder: RunFolder) -> None:
+def _write(result: dict[str, Any], images: Images, roi: str, folder: RunFolder) -> None:
     folder.write_text("robustness/robustness.csv", csv_text(result["cells"]))
     folder.write_text("robustness/robustness.md", robustness_markdown(result))
     measure, label = next(iter(MEASURES[result["task"]].items()))
@@ -159,17 +201,15 @@ def _write(result: dict[str, Any], images: Images, folder: RunFolder) -> None:
             what=label,
             title=f"{result['title']}: {label} on images made worse",
         )
-    first = images.pixels[:1]
+    first = dataclasses.replace(images, pixels=images.pixels[:1], masks=None)
+
+    def shown(name: str, severity: int) -> np.ndarray:
+        return worsen(first, name, severity, result["seed"], roi).pixels[0, ..., 0]
+
     with folder.figure("corruptions") as path:
         robustness_figures.corruption_grid(
-            first[0, ..., 0],
-            {
-                name: {
-                    severity: corrupt(name, first, severity, result["seed"])[0][0, ..., 0]
-                    for severity in _SHOWN
-                }
-                for name in STRENGTHS
-            },
+            shown(CLEAN, 0),
+            {name: {severity: shown(name, severity) for severity in _SHOWN} for name in STRENGTHS},
             path,
         )
     folder.say(f"\n{result['title']}\n\n{robustness_text(result)}\n")

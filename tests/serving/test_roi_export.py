@@ -1,0 +1,100 @@
+"""What sees a part of each image: its export finds that part as training did."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_runs import arguments, masked_classes
+
+import train_cls
+from kerascxr import __main__ as verbs
+from kerascxr.data.roi import ROIS
+from kerascxr.serving import export
+
+
+@pytest.fixture(scope="module")
+def seers(served, runs):
+    """Runs that see the lungs' box: "found" by the U-Net, "given" by the source's masks."""
+    source = masked_classes(served / "masked")
+    argv = arguments(served, "--data.source", source, "--depth", "0", "--epochs", "1")
+    argv += ["--feature_engine", "keras", "--roi", "crop"]
+    found = ["--lungs", str(runs[1]), "--name", "found"]
+    assert train_cls.main([*argv, *found]) == 0
+    assert train_cls.main([*argv, "--name", "given"]) == 0
+    return served / "runs/classification/found", served / "runs/classification/given"
+
+
+@pytest.fixture(scope="module")
+def known(served, seers, at_temperature):
+    """Test images' paths, and the probabilities of the run that finds the lungs."""
+    with (seers[0] / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [row["id"].split("/") for row in rows]
+    paths = [served / "masked" / kind / "images" / f"{name}.png" for kind, name in names]
+    columns = ("probability COVID", "probability Normal")
+    raw = [[float(row[column]) for column in columns] for row in rows]
+    return paths, at_temperature(seers[0], raw)
+
+
+@pytest.fixture(scope="module")
+def exported(served, seers):
+    to = served / "models" / "crop"
+    assert verbs.main(["export", str(seers[0]), "--to", str(to)]) == 0
+    return to
+
+
+def test_bytes_are_answered_as_the_run_did(exported, known, runs):
+    paths, expected = known
+    files = [path.read_bytes() for path in paths]
+    serve = tf.saved_model.load(str(exported / "1")).signatures["serving_default"]
+    given = serve(images=tf.constant(files))
+    np.testing.assert_allclose(given["probabilities"], expected, atol=1e-5)
+    assert "lung_mask_bytes" in given
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"counted from 0\)\] \[2\]"):
+        serve(images=tf.constant([*files[:2], files[2][:60]]))
+    told = json.loads((exported / "1" / "metadata.json").read_text())
+    assert told["sees"] == ROIS["crop"].meaning and told["segmentation"] == str(runs[1])
+
+
+def test_predict_takes_the_export_and_not_the_run(exported, seers, known, tmp_path, capsys):
+    paths, expected = known
+    to = tmp_path / "table.csv"
+    files = [*map(str, paths), "--to", str(to)]
+    assert verbs.main(["predict", str(seers[0]), *files]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "sees a part of each image alone (roi crop); export it" in line
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\xff" * 60)
+    assert verbs.main(["predict", str(exported), str(tmp_path / "broken.png"), *files]) == 1
+    with to.open(newline="") as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
+    assert list(rows) == [str(path) for path in paths]
+    given = [
+        [float(row[f"probability {name}"]) for name in ("COVID", "Normal")] for row in rows.values()
+    ]
+    np.testing.assert_allclose(given, expected, atol=1e-5)
+
+
+def test_without_a_unet_there_is_no_export(seers, runs, tmp_path, capsys):
+    assert verbs.main(["export", str(seers[1]), "--to", str(tmp_path / "a")]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "by the masks of its source" in line and "Give --segmentation RUN" in line
+    assert not (tmp_path / "a").exists()
+    command = ["export", str(seers[1]), "--segmentation", str(runs[1]), "--to", str(tmp_path / "a")]
+    assert verbs.main(command) == 0
+    told = capsys.readouterr().out
+    assert "found in another way in training" in told and "as Keras did" in told
+
+
+def test_the_same_run_by_another_path_is_the_same(runs):
+    other = runs[1].parent / ".." / runs[1].parent.name / runs[1].name
+    assert export._same(runs[1], other)
+    assert not export._same(runs[1], runs[0]) and not export._same(runs[1], None)
+
+
+def test_other_formats_refuse(seers, tmp_path, capsys):
+    command = ["export", str(seers[0]), "--to", str(tmp_path / "b"), "--format", "[openvino]"]
+    assert verbs.main(command) == 2
+    assert "other forms hold a classifier alone" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()

@@ -1,0 +1,189 @@
+"""Where the lungs come from, and that a classifier learns from what it sees alone."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_runs import arguments, masked_classes, pairs
+
+import train_cls
+import train_seg
+from kerascxr.__main__ import main
+from kerascxr.config import AugmentConfig, ClassificationConfig, DataConfig
+from kerascxr.data.corruptions import STRENGTHS
+from kerascxr.data.images import resize_mask
+from kerascxr.data.pipeline import Images, read_images, training_batches
+from kerascxr.report.robustness import CLEAN, by_severity, read_robustness
+from kerascxr.training import lungs as lungs_module
+from kerascxr.training import robustness
+from kerascxr.training.inputs import open_data, read_folds
+from kerascxr.training.lungs import load_segmenter, read_lungs
+from kerascxr.training.robustness import worsen
+
+FOLDS = (3, 1, 17)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Classes in set/, pairs of other images, and a segmentation run."""
+    folder = tmp_path_factory.mktemp("rois")
+    masked_classes(folder / "set")
+    argv = ["--runs", f"{folder}/runs", "--data.stores", f"{folder}/stores", "--name", "lungs"]
+    argv += ["--data.source", pairs(folder / "pairs"), "--runtime.tensorboard", "false"]
+    argv += ["--base_filters", "2", "--image_size", "[32,32]", "--coarse_epochs", "0"]
+    assert train_seg.main([*argv, "--epochs", "1"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    return folder / "runs/segmentation/lungs"
+
+
+@pytest.fixture(scope="module")
+def store(folder):
+    return open_data(DataConfig(f"{folder}/set", folder / "stores"), lambda line: None)
+
+
+def trained(folder, name, *more):
+    """A classifier's test accuracy."""
+    argv = arguments(folder, "--data.source", f"{folder}/set", "--depth", "0", "--name", name)
+    argv += ["--feature_engine", "keras", "--epochs", "6", *more]
+    assert train_cls.main(argv) == 0
+    metrics = folder / f"runs/classification/{name}/metrics.json"
+    return json.loads(metrics.read_text())["test"]["accuracy"]
+
+
+def test_the_sources_masks_come_in_the_order_of_the_images(folder, store):
+    found = read_lungs(store, FOLDS, None, (24, 20), folder / "kept")
+    ids = read_images(store, FOLDS, (24, 20)).ids
+    assert found.shape == (len(ids), 24, 20, 1) and found.dtype == np.uint8
+    assert not (folder / "kept").exists()
+    for name, mask in zip(ids, found, strict=True):
+        kind, image = name.split("/")
+        own = np.asarray(Image.open(folder / "set" / kind / "masks" / f"{image}.png").convert("L"))
+        np.testing.assert_array_equal(mask, resize_mask(own[..., None], (24, 20)))
+
+
+def test_a_unets_lungs_are_kept_for_the_same_run_threshold_and_folds(
+    folder, run, store, tmp_path, monkeypatch
+):
+    size, kept = (24, 24), tmp_path / "kept"
+    segmenter = load_segmenter(run)
+    first = read_lungs(store, FOLDS, run, size, kept)
+    images = read_images(store, FOLDS, segmenter.size)
+    np.testing.assert_array_equal(first, segmenter.masks(images.pixels))
+    assert 0 < (first > 0).mean() < 1 and len(np.unique(first)) == 2
+    assert len(list(kept.iterdir())) == 1
+
+    def fail(*given):
+        raise AssertionError("computed again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lungs_module, "_from_unet", fail)
+        again = read_lungs(store, tuple(sorted(FOLDS)), run, size, kept)
+        np.testing.assert_array_equal(first, again)
+        with pytest.raises(AssertionError):
+            read_lungs(store, (1, 3), run, size, kept)
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in run.iterdir():
+        (other / path.name).symlink_to(path)
+    (other / "metrics.json").unlink()
+    known = json.loads((run / "metrics.json").read_text())
+    values = segmenter.probabilities(images.pixels).numpy()
+    middle = float(np.median(values))
+    (other / "metrics.json").write_text(json.dumps(known | {"threshold": middle}))
+    second = read_lungs(store, FOLDS, other, size, kept)
+    np.testing.assert_array_equal(second > 0, values >= np.float32(middle))
+    assert len(list(kept.iterdir())) == 2
+    with pytest.raises(ValueError, match="no DONE"):
+        read_lungs(store, FOLDS, tmp_path, size, kept)
+
+
+def test_images_without_masks_and_lungs_without_use_are_one_line(folder, run, tmp_path, capsys):
+    masked_classes(tmp_path / "bare", masks=False)
+    argv = arguments(tmp_path, "--data.source", f"{tmp_path}/bare", "--depth", "0")
+    assert train_cls.main([*argv, "--roi", "crop"]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "must have a lung mask" in line and "40 of 40" in line and "--lungs RUN" in line
+    with pytest.raises(SystemExit, match="2"):
+        train_cls.main([*argv, "--roi", "border", "--lungs", str(run)])
+    assert "lungs must be left out" in capsys.readouterr().err.strip().splitlines()[-1]
+    # A run by its source's masks meets images without any: evaluate finds their lungs.
+    trained(folder, "by-masks", "--roi", "crop")
+    command = ["evaluate", str(folder / "runs/classification/by-masks"), "--data.source"]
+    command += [f"{tmp_path}/bare", "--data.stores", f"{tmp_path}/stores"]
+    command += ["--data.features", f"{tmp_path}/features"]
+    assert main(command) == 2
+    assert "--lungs RUN" in capsys.readouterr().err
+    assert main([*command, "--lungs", str(run)]) == 0
+    assert main(["evaluate", str(run), "--lungs", str(run)]) == 2
+    assert "must be left out for a U-Net" in capsys.readouterr().err
+
+
+def test_a_class_that_only_the_surroundings_tell_is_learnt_only_where_they_are_seen(folder):
+    assert trained(folder, "none") > 0.95
+    assert trained(folder, "mask", "--roi", "mask") < 0.85
+    metrics = json.loads((folder / "runs/classification/mask/metrics.json").read_text())
+    assert metrics["title"].endswith("depth 0, roi mask")
+
+
+def test_channel_trains_on_features_and_on_images_and_stands_corruptions(folder, monkeypatch):
+    on_images = ["--features", "off", "--augment.enabled", "true", "--epochs", "1"]
+    trained(folder, "channel-images", "--roi", "channel", *on_images)
+    clean = trained(folder, "channel", "--roi", "channel", "--features", "on")
+    assert clean > 0.95
+    run = folder / "runs/classification/channel"
+    for name in ("data_samples", "sample_predictions", "grad_cam"):
+        assert (run / f"figures/{name}.png").stat().st_size > 5000
+    few = {name: STRENGTHS[name] for name in ("brightness", "rotation")}
+    monkeypatch.setattr(robustness, "STRENGTHS", few)
+    assert main(["robustness", str(run)]) == 0
+    found, scores = by_severity(read_robustness(run), "accuracy")
+    assert found == pytest.approx(clean) and set(scores) == set(few)
+
+
+def test_the_lungs_channel_stays_a_mask_and_moves_with_its_image(store):
+    config = ClassificationConfig(roi="channel", image_size=(32, 32))
+    images = read_folds(config, store, FOLDS)
+    # The image is its own mask, so that they can be compared after every change.
+    twins = Images(
+        images.pixels[..., 1:].repeat(2, axis=-1),
+        None,
+        images.ids,
+        images.groups,
+        images.labels,
+        (),
+    )
+    moves = AugmentConfig(brightness=0, contrast=0, rotation_degrees=20, shift=0.2)
+    batch = next(iter(training_batches(twins, len(twins), seed=1, augment=moves)))
+    grey, inside = np.split(batch["image"].numpy(), 2, axis=-1)
+    before = twins.pixels[batch["index"].numpy()][..., :1]
+    assert set(np.unique(inside)) == {0, 255}
+    assert ((inside > 0) != (before > 0)).mean() > 0.02
+    np.testing.assert_array_equal(inside > 0, grey >= 127.5)
+    noisy = next(iter(training_batches(images, 8, seed=1, augment=AugmentConfig(noise=0.5))))
+    assert set(np.unique(noisy["image"][..., 1])) == {0, 255}
+
+
+def test_what_is_hidden_stays_so_when_images_are_made_worse(store):
+    config = ClassificationConfig(roi="channel", image_size=(32, 32))
+    images = read_folds(config, store, FOLDS)
+    inside = images.pixels[..., 1:] > 0
+    masked = read_folds(ClassificationConfig(roi="mask", image_size=(32, 32)), store, FOLDS)
+    np.testing.assert_array_equal(worsen(images, CLEAN, 0, 0, "mask").pixels, masked.pixels)
+    bright = worsen(images, "brightness", 5, 0, "mask").pixels
+    assert not bright[~inside].any() and (bright[inside] >= 100).all()
+    channel = worsen(images, "brightness", 5, 0, "channel").pixels
+    np.testing.assert_array_equal(channel[..., 1:] > 0, inside)
+    shifted = worsen(images, "shift", 3, 0, "channel").pixels
+    both = worsen(images, "shift", 3, 0, "mask").pixels
+    assert ((shifted[..., 1:] > 0) != inside).any()
+    np.testing.assert_array_equal(both, np.where(shifted[..., 1:] > 0, shifted[..., :1], 0))
+    crop = read_folds(ClassificationConfig(roi="crop", image_size=(32, 32)), store, FOLDS)
+    np.testing.assert_array_equal(worsen(crop, CLEAN, 0, 0, "crop").pixels, crop.pixels)
+    whole = read_folds(ClassificationConfig(image_size=(32, 32)), store, FOLDS)
+    border = worsen(whole, "brightness", 5, 0, "border").pixels
+    assert not border[:, 8:24, 8:24].any() and border[:, 0].all()
