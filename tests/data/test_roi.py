@@ -1,0 +1,152 @@
+"""What each roi leaves of an image, pixel by pixel, on drawn images with known lungs."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerascxr.config import WITHOUT_LUNGS, RoiName
+from kerascxr.data.images import resize_mask, to_trunk_input
+from kerascxr.data.roi import BORDER, CORNER, LUNG_MARGIN, ROIS, lung_box
+
+H, W = 80, 60
+NOISE = np.random.default_rng(0).integers(1, 256, (H, W, 1)).astype(np.uint8)  # nowhere black
+
+
+def lungs(top, bottom, left, right, size=(H, W)):
+    mask = np.zeros((*size, 1), np.uint8)
+    mask[top:bottom, left:right] = 255
+    return mask
+
+
+INSIDE = lungs(20, 48, 15, 45)
+EMPTY = np.zeros((H, W, 1), np.uint8)
+
+
+def look(roi, image=NOISE, mask=INSIDE, size=(H, W)):
+    seen = ROIS[roi].see(tf.constant(image), tf.constant(mask), size)
+    assert seen.dtype == tf.uint8
+    return seen.numpy()
+
+
+def test_the_config_knows_them_all_and_which_do_without_lungs():
+    assert get_args(RoiName) == tuple(ROIS)
+    assert tuple(name for name, roi in ROIS.items() if not roi.needs_lungs) == WITHOUT_LUNGS
+
+
+@pytest.mark.parametrize("roi", ROIS)
+@pytest.mark.parametrize("mask", [INSIDE, EMPTY, lungs(0, 9, 0, 7, (32, 24))])
+def test_eager_and_mapped_give_the_same_at_the_size_wanted(roi, mask):
+    for size in ((32, 32), (40, 64)):
+        eager = look(roi, mask=mask, size=size)
+        assert eager.shape == (*size, ROIS[roi].channels)
+        data = tf.data.Dataset.from_tensors((NOISE, mask))
+        mapped = data.map(lambda image, inside, size=size: ROIS[roi].see(image, inside, size))
+        assert mapped.element_spec.shape == eager.shape
+        np.testing.assert_array_equal(next(mapped.as_numpy_iterator()), eager)
+
+
+def test_the_lungs_box_has_a_margin_and_stays_inside():
+    m = LUNG_MARGIN
+    np.testing.assert_allclose(
+        lung_box(INSIDE), [20 / H - m, 15 / W - m, 48 / H + m, 45 / W + m], atol=1e-6
+    )
+    np.testing.assert_allclose(lung_box(lungs(0, 40, 30, W)), [0, 0.5 - m, 0.5 + m, 1], atol=1e-6)
+    np.testing.assert_array_equal(lung_box(EMPTY), [0, 0, 1, 1])
+
+
+def test_mask_channel_and_shape_follow_the_outline():
+    inside = INSIDE > 0
+    np.testing.assert_array_equal(look("mask"), np.where(inside, NOISE, 0))
+    np.testing.assert_array_equal(look("shape"), INSIDE)
+    np.testing.assert_array_equal(look("channel"), np.concatenate([NOISE, INSIDE], axis=-1))
+
+
+def test_a_mask_of_another_size_is_that_of_the_image():
+    small = lungs(10, 24, 5, 15, (H // 2, W // 3))
+    large = small.repeat(2, axis=0).repeat(3, axis=1)
+    size = (H // 2, W // 3)
+    for roi in ("mask", "channel", "shape", "hidden"):
+        np.testing.assert_array_equal(
+            look(roi, mask=small, size=size), look(roi, mask=large, size=size)
+        )
+    np.testing.assert_array_equal(look("crop", mask=small), look("crop", mask=large))
+
+
+def test_no_lungs_count_as_lungs_everywhere():
+    np.testing.assert_array_equal(look("crop", mask=EMPTY), NOISE)
+    np.testing.assert_array_equal(look("mask", mask=EMPTY), NOISE)
+    assert (look("shape", mask=EMPTY) == 255).all()
+    assert (look("channel", mask=EMPTY)[..., 1] == 255).all()
+    assert not look("hidden", mask=EMPTY).any()
+
+
+@pytest.mark.parametrize("size", [(H, W), (33, 47)])
+@pytest.mark.parametrize(
+    "mask", [INSIDE, lungs(0, 30, 0, 20), lungs(50, H, 40, W), lungs(30, 31, 0, W)]
+)
+def test_hidden_hides_every_lung_pixel_and_no_more_than_the_margin(mask, size):
+    seen = look("hidden", np.full((H, W, 1), 200, np.uint8), mask, size)[..., 0]
+    assert not seen[resize_mask(mask, size).numpy()[..., 0] > 0].any()
+    top, left, bottom, right = lung_box(resize_mask(mask, size)).numpy() * np.tile(size, 2)
+    expected = np.full(size, 200)
+    expected[round(top) : round(bottom), round(left) : round(right)] = 0
+    np.testing.assert_array_equal(seen, expected)
+
+
+def test_border_corners_and_thumbnail():
+    down, across = round(BORDER * H), round(BORDER * W)
+    expected = NOISE.copy()
+    expected[down:-down, across:-across] = 0
+    np.testing.assert_array_equal(look("border"), expected)
+    down, across = round(CORNER * H), round(CORNER * W)
+    expected = NOISE.copy()
+    for rows in (slice(down), slice(H - down, H)):
+        for columns in (slice(across), slice(W - across, W)):
+            expected[rows, columns] = 0
+    np.testing.assert_array_equal(look("corners"), expected)
+    blocks = np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * 3
+    large = blocks.repeat(8, axis=0).repeat(8, axis=1)
+    assert len(np.unique(look("thumbnail", NOISE, size=(8, 8)))) > 10
+    fine = (np.indices((64, 64)).sum(0) % 2 * 200)[..., None].astype(np.uint8)
+    assert np.ptp(look("thumbnail", fine, size=(64, 64)).astype(int)) <= 50
+    assert np.abs(look("thumbnail", large, size=(8, 8)).astype(int) - blocks).max() < 20
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [INSIDE, lungs(0, 30, 0, 20), lungs(50, H, 45, W), lungs(0, H, 25, 35), lungs(3, 9, 0, W)],
+)
+@pytest.mark.parametrize("scale", [1, 2])
+def test_crop_is_inside_holds_the_lungs_and_stretches_nothing(mask, scale):
+    # Grey values tell where a pixel comes from.
+    mask = mask.repeat(scale, axis=0).repeat(scale, axis=1)
+    places = np.indices((H, W), np.uint8)
+    size = (H, W)
+    ends = []
+    for axis in (0, 1):
+        seen = look("crop", places[axis][..., None], mask, size)[..., 0]
+        ends.append((int(seen.min()), int(seen.max()) + 1))
+    rows, columns = (np.flatnonzero(mask[..., 0].any(axis=1 - axis)) // scale for axis in (0, 1))
+    for (first, last), found, side in zip(ends, (rows, columns), (H, W), strict=True):
+        assert 0 <= first <= found.min() and found.max() < last <= side
+    shares = [(last - first) / side for (first, last), side in zip(ends, (H, W), strict=True)]
+    assert abs(shares[0] - shares[1]) < 2.5 / W
+    box = lung_box(mask).numpy()
+    assert max(shares) <= max(box[2] - box[0], box[3] - box[1]) + 2.5 / W
+
+
+def test_crop_takes_the_pixels_of_the_image_at_its_own_size():
+    large = np.random.default_rng(1).integers(0, 256, (80, 80, 1)).astype(np.uint8)
+    mask = lungs(24, 56, 24, 56, (80, 80))  # 0.3 to 0.7, and 0.25 to 0.75 with the margin
+    np.testing.assert_array_equal(look("crop", large, mask, (40, 40)), large[20:60, 20:60])
+
+
+def test_a_classifier_gets_grey_grey_and_the_lungs():
+    seen = look("channel")[None]
+    given = to_trunk_input(seen).numpy()
+    assert given.dtype == np.float32
+    np.testing.assert_array_equal(given[..., :2], np.concatenate([NOISE, NOISE], axis=-1)[None])
+    np.testing.assert_array_equal(given[..., 2:], INSIDE[None])
+    np.testing.assert_array_equal(to_trunk_input(NOISE[None]), NOISE[None].repeat(3, axis=-1))
