@@ -1,8 +1,12 @@
-"""Measures an export: its latency beside the bare model's, and what its gate says of what.
+"""Measures an export: parity with its run by every way, latency, and what its gate says of what.
 
 Run by hand, from the project's root::
 
     python -m tools.measure_export EXPORT/1 --run RUN --xrays FOLDER
+
+Parity is of 32 of the run's test images, from bytes to probabilities, with predictions.csv at the
+run's temperature; without ``--xrays`` it is all that is measured. REST and gRPC are the forms of
+request and answer, served by the signature itself.
 
 Latency is of one image, median and 95th percentile, all ways taking turns. X-rays should be ones
 that the run was not trained on, or the gate's rate for them is too good.
@@ -30,6 +34,7 @@ from kerascxr.report.tables import markdown_table  # noqa: E402
 from kerascxr.serving.formats import load  # noqa: E402
 from kerascxr.serving.graph import Classifier  # noqa: E402
 from kerascxr.serving.predict import find_files  # noqa: E402
+from tools.parity import parity_table  # noqa: E402
 
 KINDS = 40  # pictures of each kind
 TOLD = ("unlike", "inverted", "upside down", "on its side")
@@ -152,17 +157,21 @@ def latency_table(
 
 
 def main() -> None:
-    """Prints both tables."""
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("export", type=Path, help="one version of an export")
     parser.add_argument("--run", type=Path, required=True, help="the run that was exported")
-    parser.add_argument("--xrays", nargs="+", required=True, help="PNG or JPEG files or folders")
+    parser.add_argument("--xrays", nargs="+", default=[], help="PNG or JPEG files or folders")
     parser.add_argument("--forms", type=Path, help="the forms folder of an export")
     parser.add_argument("--repeats", type=int, default=100)
     arguments = parser.parse_args()
     loaded = tf.saved_model.load(str(arguments.export))
     serve = loaded.signatures["serving_default"]
+    print(parity_table(arguments.export, serve, arguments.run))
+    if not arguments.xrays:
+        return
     xrays = find_files(arguments.xrays)
+    print()
     print(latency_table(serve, arguments.run, arguments.forms, xrays[:50], arguments.repeats))
     print()
     print(gate_table(serve, xrays))

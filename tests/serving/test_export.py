@@ -2,7 +2,6 @@
 
 import base64
 import csv
-import ctypes
 import io
 import json
 import subprocess
@@ -13,10 +12,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import predict_pb2
 
 from kerascxr import __main__ as verbs
 from kerascxr.serving import export
+from tools.c_api import run_in_c
+from tools.played_server import answer_grpc, answer_rest
 
 CLASSES = ["bright", "dark", "middle"]
 
@@ -193,75 +194,7 @@ def test_wrong_runs_are_refused(runs, tmp_path, capsys):
 def test_the_c_library_loads_and_runs_it(exported, known):
     """What TF Serving does: TF_LoadSessionFromSavedModel, then a session run on string tensors."""
     files, expected = known
-    library = ctypes.CDLL(str(Path(tf.sysconfig.get_lib()) / "libtensorflow_cc.so.2"))
-    saved = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
-    names = saved.meta_graphs[0].signature_def["serving_default"]
-    given = run_in_c(
-        library, exported, names.inputs["images"].name, names.outputs["probabilities"].name, files
-    )
-    np.testing.assert_allclose(given, expected, atol=1e-5)
-
-
-class Output(ctypes.Structure):
-    """TF_Output."""
-
-    _fields_ = (("operation", ctypes.c_void_p), ("index", ctypes.c_int))
-
-
-def run_in_c(library, folder, feed, fetch, files):
-    """Returns what one float32 output gives for a batch of strings."""
-    pointers = (
-        *("TF_NewStatus", "TF_NewGraph", "TF_NewSessionOptions", "TF_LoadSessionFromSavedModel"),
-        *("TF_GraphOperationByName", "TF_AllocateTensor", "TF_TensorData", "TF_Message"),
-    )
-    for name in pointers:
-        getattr(library, name).restype = ctypes.c_void_p
-    library.TF_TensorByteSize.restype = ctypes.c_size_t
-    library.TF_Message.restype = ctypes.c_char_p
-
-    def pointer(value):
-        return ctypes.c_void_p(value)
-
-    status = pointer(library.TF_NewStatus())
-
-    def check():
-        assert library.TF_GetCode(status) == 0, library.TF_Message(status)
-
-    graph = pointer(library.TF_NewGraph())
-    tags = (ctypes.c_char_p * 1)(b"serve")
-    session = pointer(
-        library.TF_LoadSessionFromSavedModel(
-            *(pointer(library.TF_NewSessionOptions()), None, str(folder).encode(), tags, 1),
-            *(graph, None, status),
-        )
-    )
-    check()
-
-    def output(name):
-        operation, _, index = name.partition(":")
-        found = library.TF_GraphOperationByName(graph, operation.encode())
-        assert found, name
-        return Output(found, int(index))
-
-    string_bytes, string_type = 24, 7
-    dimensions = (ctypes.c_int64 * 1)(len(files))
-    tensor = pointer(
-        library.TF_AllocateTensor(string_type, dimensions, 1, ctypes.c_size_t(24 * len(files)))
-    )
-    start = library.TF_TensorData(tensor)
-    for index, data in enumerate(files):
-        place = pointer(start + string_bytes * index)
-        library.TF_StringInit(place)
-        library.TF_StringCopy(place, data, ctypes.c_size_t(len(data)))
-    feeds, fetches = (Output * 1)(output(feed)), (Output * 1)(output(fetch))
-    values, results = (ctypes.c_void_p * 1)(tensor.value), (ctypes.c_void_p * 1)()
-    library.TF_SessionRun(
-        *(session, None, feeds, values, 1, fetches, results, 1, None, 0, None, status)
-    )
-    check()
-    result = pointer(results[0])
-    raw = ctypes.string_at(library.TF_TensorData(result), library.TF_TensorByteSize(result))
-    return np.frombuffer(raw, np.float32).reshape(len(files), -1)
+    np.testing.assert_allclose(run_in_c(exported, files), expected, atol=1e-5)
 
 
 def test_the_clients_requests_and_answers_fit(signature, known, monkeypatch):
@@ -274,29 +207,7 @@ def test_the_clients_requests_and_answers_fit(signature, known, monkeypatch):
     files, expected = known
 
     def serve_rest(request, timeout):
-        rows = json.loads(request.data)["instances"]
-        batch = [base64.b64decode(row["b64"], validate=True) for row in rows]
-        given = {
-            name: value.numpy() for name, value in signature(images=tf.constant(batch)).items()
-        }
-
-        def plain(name, value):
-            # The server's rule: text must be UTF-8 unless the name says that it is bytes.
-            if isinstance(value, bytes):
-                encoded = base64.b64encode(value).decode()
-                return {"b64": encoded} if name.endswith("_bytes") else value.decode("utf-8")
-            return value
-
-        predictions = [
-            {
-                name: [plain(name, item) for item in values[row].tolist()]
-                if values.ndim > 1
-                else plain(name, values[row] if values.dtype == object else float(values[row]))
-                for name, values in given.items()
-            }
-            for row in range(len(batch))
-        ]
-        return io.BytesIO(json.dumps({"predictions": predictions}).encode())
+        return io.BytesIO(answer_rest(signature, request.data))
 
     monkeypatch.setattr(client.urllib.request, "urlopen", serve_rest)
     answers = client.ask_rest("localhost:1", files[:3])
@@ -306,7 +217,19 @@ def test_the_clients_requests_and_answers_fit(signature, known, monkeypatch):
         np.testing.assert_allclose(list(probabilities.values()), row, atol=1e-5)
 
     request = client.grpc_request(files[:3])
-    read_back = type(request).FromString(request.SerializeToString())
-    batch = tf.make_ndarray(read_back.inputs["images"])
-    given = signature(images=tf.constant(batch))["probabilities"]
+    answer = predict_pb2.PredictResponse.FromString(
+        answer_grpc(signature, request.SerializeToString())
+    )
+    given = tf.make_ndarray(answer.outputs["probabilities"])
     np.testing.assert_allclose(given, expected[:3], atol=1e-5)
+
+
+def test_the_column_format_of_rest_gives_the_same(signature, known):
+    files, expected = known
+    encoded = [{"b64": base64.b64encode(data).decode()} for data in files[:3]]
+    body = json.dumps({"inputs": {"images": encoded}}).encode()
+    outputs = json.loads(answer_rest(signature, body))["outputs"]
+    assert {len(column) for column in outputs.values()} == {3}
+    np.testing.assert_allclose(outputs["probabilities"], expected[:3], atol=1e-5)
+    masks = [base64.b64decode(mask["b64"]) for mask in outputs["lung_mask_bytes"]]
+    assert all(Image.open(io.BytesIO(mask)).size == (32, 32) for mask in masks)
