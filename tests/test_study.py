@@ -18,8 +18,8 @@ def workplace(tmp_path_factory):
 def study(workplace, *more):
     return verbs.main(
         [
-            *("study", "--backbones", "[shufflenetv2_x0_5]", "--depths", "[0,1]"),
-            *("--weights.shufflenetv2_x0_5", "none", "--classifier.image_size", "[32,32]"),
+            *("study", "--backbones", "[tiny]", "--depths", "[0,1]"),
+            *("--weights.tiny", "none", "--classifier.image_size", "[32,32]"),
             *("--classifier.epochs", "1", "--runtime.tensorboard", "false"),
             *("--data.source", f"{workplace}/set", "--data.stores", f"{workplace}/stores"),
             *("--data.features", f"{workplace}/features", "--runs", f"{workplace}/study", *more),
@@ -40,18 +40,18 @@ def test_a_failure_loses_nothing_and_the_same_command_mends_it(workplace, monkey
     monkeypatch.setattr(classification, "train", broken)
     assert study(workplace) == 1
     shown = capsys.readouterr().out
-    assert "shufflenetv2_x0_5-depth0  failed: the disk is on fire" in shown
+    assert "tiny-depth0  failed: the disk is on fire" in shown
     assert "left out: no lung masks" in shown
     report = workplace / "study" / "report" / "report.md"
     text = report.read_text(encoding="utf-8")
-    assert "ShuffleNetV2 x0.5, depth 1" in text and "depth 0" not in text
-    log = workplace / "study" / "classification" / "shufflenetv2_x0_5-depth0" / "log.txt"
+    assert "Tiny, depth 1" in text and "depth 0" not in text
+    log = workplace / "study" / "classification" / "tiny-depth0" / "log.txt"
     assert "Traceback" in log.read_text(encoding="utf-8")
 
     assert study(workplace) == 0
     assert trained == [0, 1, 0]
-    assert "shufflenetv2_x0_5-depth1  done before" in capsys.readouterr().out
-    assert "ShuffleNetV2 x0.5, depth 0" in report.read_text(encoding="utf-8")
+    assert "tiny-depth1  done before" in capsys.readouterr().out
+    assert "Tiny, depth 0" in report.read_text(encoding="utf-8")
 
     assert study(workplace, "--classifier.dropout", "0.5") == 1
     assert "holds a run with other settings" in capsys.readouterr().out

@@ -126,7 +126,7 @@ def explanation(result: Mapping[str, Any]) -> str:
     return (
         f"The same model, trained again for {result['epochs']} epochs at depth {result['depth']} "
         "from the same weights on each part of the images, and tested on the same "
-        f"{result['images']:,} test images; the histograms by boosted trees. Always guessing the "
+        f"{result['images']:,} test images; the histograms by a random forest. Always guessing the "
         f"largest class gives an accuracy of {result['chance']:.3f}; guessing at all an AUC of 0.5."
         f"{where}"
     )

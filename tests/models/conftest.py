@@ -9,6 +9,14 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 
+@pytest.fixture(autouse=True)
+def only_real_backbones(monkeypatch):
+    """Takes the tests' own tiny trunk away: what is tested here is what there is to choose from."""
+    from kerascxr.models.backbones import BACKBONES
+
+    monkeypatch.delitem(BACKBONES, "tiny", raising=False)
+
+
 @pytest.fixture(scope="session")
 def _built_once():
     import keras

@@ -5,10 +5,10 @@ import json
 import shutil
 
 import pytest
-from small_runs import arguments, bright_and_dark, pairs
+import yaml
+from small_runs import arguments, bright_and_dark
 
 import train_cls
-import train_seg
 from kerascxr.__main__ import main
 from kerascxr.data.corruptions import CORRUPTIONS
 from kerascxr.report.robustness import by_severity, read_robustness, robustness_blocks
@@ -95,17 +95,18 @@ def test_a_killed_test_goes_on_to_the_same_numbers(tested, monkeypatch, capsys):
         ).read_bytes()
 
 
-def test_a_unet_too_and_changed_images_are_one_line(tmp_path, capsys):
-    source = pairs(tmp_path / "lungs", n=40)
-    argv = ["--runs", f"{tmp_path}/runs", "--data.stores", f"{tmp_path}/stores"]
-    argv += ["--data.source", source, "--name", "lungs", "--runtime.tensorboard", "false"]
-    argv += ["--base_filters", "2", "--image_size", "[32,32]", "--coarse_epochs", "0"]
-    assert train_seg.main([*argv, "--epochs", "2"]) == 0
-    run = tmp_path / "runs/segmentation/lungs"
+def test_a_unet_too_and_changed_images_are_one_line(runs, tmp_path, capsys):
+    run = shutil.copytree(runs[1], tmp_path / "lungs")
     assert main(["robustness", str(run)]) == 0
     clean, _ = by_severity(read_robustness(run), "dice")
     assert clean == pytest.approx(read_run(run).metrics["test"]["dice"])
-    (tmp_path / "lungs/images/7.png").unlink()
+    config = (run / "config.yaml").read_text()
+    known = yaml.safe_load(config)["data"]
+    other = shutil.copytree(known["source"], tmp_path / "set")
+    (other / "images/7.png").unlink()
+    changed = config.replace(str(known["source"]), str(other))
+    changed = changed.replace(str(known["stores"]), f"{tmp_path}/stores")
+    (run / "config.yaml").write_text(changed)
     capsys.readouterr()
     assert main(["robustness", str(run)]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]  # behind the bar of reading again

@@ -1,17 +1,21 @@
 """The battery catches a planted shortcut and leaves its clean twin alone."""
 
 import json
+import shutil
 from functools import partial
 
-import numpy as np
 import pytest
 from small_runs import SMALL
 
-import train_cls
 from kerascxr import __main__ as verbs
+from kerascxr.config import ClassificationConfig
+from kerascxr.parsing import parse_config
 from kerascxr.report import page, shortcuts
 from kerascxr.report.runs import find_runs
+from kerascxr.run_folder import RunFolder
+from kerascxr.training import classification
 from kerascxr.training import shortcuts as battery
+from kerascxr.training.shortcuts import audit_run
 
 IMAGES = 160  # as the shared store has
 
@@ -21,28 +25,27 @@ def trained(folder, source, stores):
     argv = [*SMALL, "--depth", "0", "--epochs", "1", "--image_size", "[64,64]", "--name", source]
     argv += ["--data.source", source, "--data.phantom_images", str(IMAGES)]
     argv += ["--runs", f"{folder}/runs", "--data.features", f"{folder}/features"]
-    argv += ["--data.stores", str(stores)]
-    assert train_cls.main(argv) == 0
-    return folder / "runs" / "classification" / source
+    argv += ["--runtime.checkpoint_seconds", "10"]
+    config = parse_config(ClassificationConfig, [*argv, "--data.stores", str(stores)], "test")
+    started = RunFolder.start(config, "classification", source)
+    classification.train(config, started, draw=False)
+    return started.path
 
 
 @pytest.fixture(scope="module")
-def few():
-    """Fewer parts, so that it is quick."""
-    with pytest.MonkeyPatch.context() as patched:
-        names = ("none", "border", "mask", "histogram")
-        chosen = {name: shortcuts.PARTS[name] for name in names}
-        patched.setattr(battery, "PARTS", chosen)
-        yield
-
-
-@pytest.fixture(scope="module")
-def audited(tmp_path_factory, few, phantom_store):
+def audited(tmp_path_factory, phantom_store):
+    """A run on the phantom and one on its marked twin, each with a battery of few parts."""
     folder = tmp_path_factory.mktemp("shortcuts")
+    names = {
+        "phantom": ("none", "border"),
+        "phantom-marked": ("none", "border", "mask", "histogram"),
+    }
     runs = {}
-    for source in ("phantom", "phantom-marked"):
+    for source, chosen in names.items():
         runs[source] = trained(folder, source, phantom_store.path.parent)
-        assert verbs.main(["audit", str(runs[source]), "--epochs", "20"]) == 0
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(battery, "PARTS", {name: shortcuts.PARTS[name] for name in chosen})
+            audit_run(runs[source], epochs=20)
     return runs
 
 
@@ -70,8 +73,10 @@ def test_where_the_evidence_lies_is_told_by_class(audited):
 
 
 def test_it_goes_on_where_it_was_cut_off_and_says_the_same(audited, monkeypatch):
-    run = audited["phantom"]
+    run = audited["phantom-marked"]
     before = result(run)
+    chosen = {name: shortcuts.PARTS[name] for name in before["parts"]}
+    monkeypatch.setattr(battery, "PARTS", chosen)
     monkeypatch.setattr(battery.classification, "train", partial(pytest.fail, "trained again"))
     assert verbs.main(["audit", str(run), "--epochs", "20"]) == 0
     after = result(run)
@@ -116,22 +121,22 @@ def test_what_a_score_means(name, scores, words):
     assert words in shortcuts.meaning(result, name)
 
 
-def test_without_lung_masks_the_parts_that_need_them_are_left_out(tmp_path, few, capsys):
-    random = np.random.default_rng(0)
-    from PIL import Image
+def test_without_lung_masks_the_parts_that_need_them_are_left_out(
+    runs, tmp_path, monkeypatch, capsys
+):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    trained = []
 
-    for name, grey in (("bright", 200), ("dark", 50)):
-        (tmp_path / "set" / name).mkdir(parents=True)
-        for index in range(30):
-            pixels = np.clip(random.normal(grey, 20, (32, 32)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "set" / name / f"{index}.png")
-    argv = [*SMALL, "--depth", "0", "--epochs", "1", "--name", "run"]
-    argv += ["--data.source", f"{tmp_path}/set", "--runs", f"{tmp_path}/runs"]
-    argv += ["--data.stores", f"{tmp_path}/stores", "--data.features", f"{tmp_path}/features"]
-    assert train_cls.main(argv) == 0
-    run = tmp_path / "runs/classification/run"
+    def itself(config, path):
+        trained.append((config.roi, config.lungs))
+        return run
+
+    monkeypatch.setattr(battery, "_train", itself)
     assert verbs.main(["audit", str(run), "--epochs", "1"]) == 0
     assert "left out" in capsys.readouterr().out
-    assert set(result(run)["parts"]) == {"none", "border", "histogram"}
-    assert result(run)["parts"]["histogram"]["auc"]["value"] == 1.0
+    assert trained == [(name, None) for name in ("none", "corners", "border", "thumbnail")]
+    parts = result(run)["parts"]
+    assert set(parts) == {"none", "corners", "border", "thumbnail", "histogram"}
+    assert parts["histogram"]["auc"]["value"] == 1.0  # the classes are grey levels
+    assert parts["border"]["auc"]["difference"] == 0
     assert result(run)["attention"] is None

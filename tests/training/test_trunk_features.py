@@ -19,7 +19,7 @@ OFF = AugmentConfig(enabled=False)
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    return build_classifier("shufflenetv2_x0_5", 3, image_size=(32, 32), dropout=0.0)
+    return build_classifier("tiny", 3, image_size=(32, 32), dropout=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_training_on_features_equals_training_on_images(images, tmp_path):
 
     def trained(on_features):
         keras.utils.set_random_seed(1)
-        model = build_classifier("shufflenetv2_x0_5", 3, image_size=(32, 32), dropout=0.0)
+        model = build_classifier("tiny", 3, image_size=(32, 32), dropout=0.0)
         fine_tune(model, 1, update_statistics=True)
         _, rest = split_at_depth(model, 1)
         fitted = rest if on_features else model
