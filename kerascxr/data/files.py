@@ -22,6 +22,9 @@ SUFFIXES = frozenset({
 # A large digital radiograph has 20 million pixels. Checked on the header, before any decoding.
 MAX_PIXELS = 80_000_000
 
+# libpng's own limit; TensorFlow cannot resize sides of tens of millions.
+MAX_SIDE = 1_000_000
+
 # Detectors store 8, 10, 12, 14 or 16 bits, the middle ones in 16-bit files.
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 
@@ -73,7 +76,8 @@ def read_grey(path: Path) -> np.ndarray:
 
     Raises:
         ImageFileError: If the file is missing, empty, truncated, no image, of several frames, of
-            more than ``MAX_PIXELS``, or holds negative, non-finite or over-large values.
+            more than ``MAX_PIXELS``, with a side over ``MAX_SIDE``, or holds negative, non-finite or
+            over-large values.
     """
     path = Path(path)
     try:
@@ -161,6 +165,9 @@ def _open(path: Path, file, start: bytes) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         most = f"more than {MAX_PIXELS / 1e6:.0f} million"
         problem = f"claims {image.width} x {image.height} pixels, {most}"
+        raise ImageFileError(path, problem, "Reduce or remove it")
+    if max(image.size) > MAX_SIDE:
+        problem = f"claims {image.width} x {image.height} pixels, a side over {MAX_SIDE:,}"
         raise ImageFileError(path, problem, "Reduce or remove it")
     if frames > 1:
         raise ImageFileError(path, f"holds {frames} frames", "Save the one wanted by itself")

@@ -101,6 +101,15 @@ def test_predict_neither_waits_nor_dies(served, runs, tmp_path, capsys):
         assert [row["path"] for row in csv.DictReader(file)] == [str(folder / "good.png")]
 
 
+def test_a_strip_too_long_to_be_resized_is_refused_by_both(decode, tmp_path):
+    strip = black_png(1, 1_000_001)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"from 0\)\] \[0\]"):
+        decode([strip])
+    (tmp_path / "x.png").write_bytes(strip)
+    with pytest.raises(ImageFileError, match="a side over 1,000,000"):
+        read_grey(tmp_path / "x.png")
+
+
 def test_a_pipe_given_by_name_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "x.png")
     with pytest.raises(ImageFileError, match="not a regular file"):
