@@ -76,8 +76,8 @@ def read_grey(path: Path) -> np.ndarray:
 
     Raises:
         ImageFileError: If the file is missing, empty, truncated, no image, of several frames, of
-            more than ``MAX_PIXELS``, with a side over ``MAX_SIDE``, or holds negative, non-finite or
-            over-large values.
+            more than ``MAX_PIXELS``, with a side over ``MAX_SIDE``, or holds negative, non-finite
+            or over-large values.
     """
     path = Path(path)
     try:

