@@ -41,7 +41,7 @@ def open_run_store(run: Run, data: DataConfig) -> Store:
     Raises:
         ValueError: If they are not to be had or have changed.
     """
-    if run.config["split"].get("groups") == "ignored":
+    if run.config.get("split", {}).get("groups") == "ignored":
         raise ValueError(
             f"{run.path} ignored groups in its split, to measure what that is worth: its test "
             "images leak into its training images. Train one that keeps them (split.groups kept)."

@@ -122,6 +122,10 @@ def audit_run(
         truth, groups = tested.truth, [row["group"] for row in tested.rows.values()]
     images = read_splits(dataclasses.replace(base, roi="none", lungs=None), store)
     predicted[HISTOGRAM] = _from_histograms(images, config.runtime.seed)
+    found = None
+    if known:
+        folds = split_folds(config.split)["test"]
+        found = read_lungs(store, folds, lungs, config.image_size, config.data.features)
     result: dict[str, Any] = {
         "title": run.name,
         "depth": depth,
@@ -133,9 +137,9 @@ def audit_run(
         "run": {measure: run.metrics["test"][measure] for measure in _MEASURES},
         "parts": _compare(predicted, truth, groups, classes),
         SOURCES: _sources(config, images, store, folder),
-        ATTENTION: _attention(run, config, store, images["test"], lungs) if known else None,
+        ATTENTION: None if found is None else _attention(run, config, store, images["test"], found),
     }
-    _draw(result, config, store, lungs if known else None, known, folder)
+    _draw(result, config, store, found, folder)
     result["seconds"] = time.perf_counter() - started
     folder.write_json("audit/audit.json", result)
     folder.write_text("audit/audit.md", audit_markdown(result))
@@ -202,21 +206,17 @@ def _compare(
 
 
 def _attention(
-    run: Run, config: ClassificationConfig, store: Store, test: Images, lungs: Path | None
+    run: Run, config: ClassificationConfig, store: Store, test: Images, found: np.ndarray
 ) -> dict[str, Any]:
     """Returns, by true class, the share of Grad-CAM's mass in the lungs, and theirs of the area.
 
     Grad-CAM is that of the run's own model, for the class that it predicts.
     """
     model = load_saved(run.path / "model.keras")
-    folds = split_folds(config.split)["test"]
-    found = read_lungs(store, folds, lungs, config.image_size, config.data.features)
     maps = tf.function(GradCAM(model).maps, reduce_retracing=True)
     seen = test
     if config.roi != "none":
-        seen = read_images(
-            store, folds, config.image_size, roi=config.roi, lungs=found, cache=config.data.cache
-        )
+        seen = _test_images(config, store, config.roi, found)
     logits = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
     shares, areas = [], []
     for begin in range(0, len(test), _BATCH):
@@ -238,25 +238,29 @@ def _attention(
     }
 
 
+def _test_images(
+    config: ClassificationConfig, store: Store, roi: str, found: np.ndarray | None
+) -> Images:
+    folds = split_folds(config.split)["test"]
+    return read_images(
+        store, folds, config.image_size, roi=roi, lungs=found, cache=config.data.cache
+    )
+
+
 def _draw(
     result: dict[str, Any],
     config: ClassificationConfig,
     store: Store,
-    lungs: Path | None,
-    known: bool,
+    found: np.ndarray | None,
     folder: RunFolder,
 ) -> None:
     with folder.figure("shortcuts") as path:
         shortcut_figures.parts(result, path)
-    fold = split_folds(config.split)["test"][:1]
-    found = None
-    if known:
-        found = read_lungs(store, fold, lungs, config.image_size, config.data.features)
     rows: dict[str, list[np.ndarray]] = {}
     for name in result["parts"]:
         if name == HISTOGRAM:
             continue
-        images = read_images(store, fold, config.image_size, roi=name, lungs=found)
+        images = _test_images(config, store, name, found)
         chosen = [int(np.flatnonzero(images.labels == k)[0]) for k in np.unique(images.labels)]
         rows[PARTS[name].title] = [images.pixels[index, ..., 0] for index in chosen]
     with folder.figure("shortcut_parts") as path:
