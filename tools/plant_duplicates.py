@@ -17,12 +17,10 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from kerascxr.data.audit import read_pixels
-from kerascxr.data.check import digest, duplicate_groups, thumbnail
-from kerascxr.data.duplicates import Pair, find_duplicates, miniature
+from kerascxr.data.check import digest
+from kerascxr.data.duplicates import Pair, chains, find_duplicates, miniature
 from kerascxr.data.sources import open_source
 from kerascxr.report.tables import text_table
 
@@ -120,9 +118,7 @@ def main() -> None:
     chosen = random.choice(len(source.examples), count, replace=False)
     images = [read_pixels(source.examples[index]) for index in np.sort(chosen)]
     known = find_duplicates(*_look(images))
-    ends = np.array([(pair.first, pair.second) for pair in known], int).reshape(-1, 2)
-    graph = coo_matrix((np.ones(len(ends)), ends.T), (count, count))
-    keep = np.unique(connected_components(graph, directed=False)[1], return_index=True)[1]
+    keep = np.unique(chains(known, count), return_index=True)[1]
     images = [images[index] for index in keep]
     copies = min(arguments.copies, len(images))
     planted, told = plant(images, copies, arguments.seed)
@@ -134,15 +130,6 @@ def main() -> None:
     print(f"{len(found):,} pairs found in {seconds:.1f} s")
     header = ["kind of copy", "copies", "recall", "precision"]
     print(text_table(header, score(found, told, len(images))))
-    groups = duplicate_groups(np.stack([thumbnail(image) for image in everything]))
-    print("\nThe same by the store's grouping (thumbnails that correlate above 0.999), recall:")
-    for kind in KINDS:
-        joined = [
-            groups[len(images) + place] == groups[index]
-            for place, (index, of) in enumerate(told)
-            if of == kind
-        ]
-        print(f"  {kind}: {np.mean(joined):.3f}")
 
 
 if __name__ == "__main__":

@@ -1,28 +1,23 @@
 """The leakage audit: what lets a model score without having seen disease."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from kerascxr.config import SplitConfig
-from kerascxr.data import check
-from kerascxr.data.duplicates import SAME, Pair, find_duplicates, miniature
+from kerascxr.data.duplicates import SAME
 from kerascxr.data.examples import Example, Source
-from kerascxr.data.files import ImageFileError, read_grey
+from kerascxr.data.files import read_grey
 from kerascxr.data.folds import split_folds
 from kerascxr.data.ingest import UNLABELLED
-from kerascxr.data.properties import KINDS, measure
+from kerascxr.data.properties import KINDS
 from kerascxr.data.shortcuts import class_from_properties
 from kerascxr.data.store import Store
 
-_THREADS = 4
-_BLOCK = 256
 _DEALS = 20
 _LEAST_FRAME = 0.01
 
@@ -57,30 +52,30 @@ def audit(source: Source, store: Store) -> Audit:
         (properties by class), ``class_from`` (how well properties alone tell the class) and
         ``origins``.
     """
-    examples, miniatures, digests, measured = _read_all(source)
+    examples = [example for example in source.examples if example.id in store.properties]
+    measured = [store.properties[example.id] for example in examples]
+    place = {example.id: index for index, example in enumerate(examples)}
     stored = {row["id"]: row for row in store.rows}
     labels = [example.label or UNLABELLED for example in examples]
     rows = [stored.get(example.id) for example in examples]
     folds = np.array([int(row["fold"]) if row else -1 for row in rows])
-    groups = [row["group"] if row else "" for row in rows]
     split_of = {fold: name for name, f in split_folds(SplitConfig()).items() for fold in f}
     splits = [split_of.get(fold, "") for fold in folds.tolist()]
-    found = find_duplicates(miniatures, digests)
     pairs = []
-    for pair in found:
-        ends = (pair.first, pair.second)
+    for found in store.duplicates:
         row: dict[str, Any] = {
-            "kind": "exact" if pair.exact else "near",
-            "similarity": round(pair.similarity, 4),
+            "kind": "exact" if found["exact"] == "1" else "near",
+            "similarity": float(found["similarity"]),
         }
-        for name, index in zip(("first", "second"), ends, strict=True):
+        ends = [place[found[end]] for end in ("first", "second")]
+        for end, index in zip(("first", "second"), ends, strict=True):
             fold = "" if folds[index] < 0 else int(folds[index])
-            row |= {name: examples[index].id, f"{name}_class": labels[index]}
-            row |= {f"{name}_fold": fold, f"{name}_split": splits[index]}
+            row |= {end: examples[index].id, f"{end}_class": labels[index]}
+            row |= {f"{end}_fold": fold, f"{end}_split": splits[index]}
         row["across_classes"] = labels[ends[0]] != labels[ends[1]]
         row["across_split"] = len({splits[index] for index in ends} - {""}) > 1
-        row["one_group"] = groups[ends[0]] == groups[ends[1]] != ""
         pairs.append(row)
+    ends_of = np.array([[place[row[end]] for end in ("first", "second")] for row in pairs], int)
     pairs.sort(key=_worst_first)
     known = np.flatnonzero(folds >= 0)
     summary = {
@@ -91,7 +86,7 @@ def audit(source: Source, store: Store) -> Audit:
         "fixed_split": store.fixed_split,
         "same_above": SAME,
         "pairs": _count(pairs),
-        "splits": _leaks(found, labels, splits, store.fixed_split),
+        "splits": _leaks(ends_of.reshape(-1, 2), labels, splits, store.fixed_split),
         "properties": _by_class(measured, labels),
         "class_from": class_from_properties(
             {name: [measured[index][name] for index in known] for name in measured[0]},
@@ -114,31 +109,6 @@ def read_pixels(example: Example) -> np.ndarray:
     return example.image.draw()[0]
 
 
-def _look_at(example: Example) -> tuple[Example, np.ndarray, str, dict[str, float]] | None:
-    try:
-        pixels = read_pixels(example)
-    except ImageFileError:
-        return None  # ingest has set it aside and said so
-    size = example.image.stat().st_size if isinstance(example.image, Path) else 0
-    return example, miniature(pixels), check.digest(pixels), measure(pixels, size)
-
-
-def _read_all(
-    source: Source,
-) -> tuple[list[Example], np.ndarray, list[str], list[dict[str, float]]]:
-    bar = tqdm(total=len(source.examples), desc=f"Looking at {source.name}", unit="image")
-
-    def results() -> Iterator[tuple[Example, np.ndarray, str, dict[str, float]]]:
-        with bar, ThreadPoolExecutor(_THREADS) as pool:
-            for begin in range(0, len(source.examples), _BLOCK):
-                block = source.examples[begin : begin + _BLOCK]
-                yield from (seen for seen in pool.map(_look_at, block) if seen)
-                bar.update(len(block))
-
-    examples, miniatures, digests, measured = zip(*results(), strict=True)
-    return list(examples), np.stack(miniatures), list(digests), list(measured)
-
-
 def _worst_first(row: dict[str, Any]) -> tuple:
     return not row["across_classes"], not row["across_split"], -row["similarity"], row["first"]
 
@@ -147,24 +117,20 @@ def _count(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     counts: dict[str, Any] = {}
     for kind in ("exact", "near"):
         of_kind = [row for row in pairs if row["kind"] == kind]
-        apart = [row for row in of_kind if not row["one_group"]]
         counts[kind] = {
             "pairs": len(of_kind),
             "images": len({row[end] for row in of_kind for end in ("first", "second")}),
             "across_classes": sum(row["across_classes"] for row in of_kind),
             "across_split": sum(row["across_split"] for row in of_kind),
-            "not_in_one_group": len(apart),
-            "not_in_one_group_across_split": sum(row["across_split"] for row in apart),
         }
     return counts
 
 
 def _leaks(
-    found: Sequence[Pair], labels: Sequence[str], splits: Sequence[str], fixed: bool
+    pairs: np.ndarray, labels: Sequence[str], splits: Sequence[str], fixed: bool
 ) -> dict[str, Any]:
     """Counts test images with a twin in training: in the given split and in ones dealt blindly."""
-    known = [pair for pair in found if splits[pair.first] and splits[pair.second]]
-    ends = np.array([(pair.first, pair.second) for pair in known], np.int64).reshape(-1, 2)
+    ends = pairs[(np.array(splits)[pairs] != "").all(axis=1)]
     own = twins_in_training(ends, np.array(splits))
     generator = np.random.default_rng(0)
     dealt = []

@@ -1,4 +1,4 @@
-"""What a set of images is: near-duplicates, conflicts, and a fingerprint with its table."""
+"""What a set of images is: its groups, its conflicts, and a fingerprint with its table."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -7,13 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-
-THUMBNAIL = (32, 32)
-NEAR_DUPLICATE = 0.999
-_BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -56,12 +51,6 @@ def digest(pixels: np.ndarray) -> str:
     return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
 
-def thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """Returns the box-averaged 32x32 thumbnail of a uint8 (height, width) image, as uint8."""
-    height, width = THUMBNAIL
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
-
-
 def mask_state(mask: np.ndarray | None, image_size: tuple[int, int]) -> str:
     """Says whether a mask fits its image.
 
@@ -82,53 +71,19 @@ def mask_state(mask: np.ndarray | None, image_size: tuple[int, int]) -> str:
     return "full" if mask.all() else "ok"
 
 
-def duplicate_groups(thumbnails: np.ndarray, threshold: float = NEAR_DUPLICATE) -> np.ndarray:
-    """Finds images that are nearly the same, by the correlation of their thumbnails.
-
-    Exact duplicates correlate perfectly and so are found as well. Pairs are chained: if A is near B
-    and B near C, all three are one group.
-
-    Args:
-        thumbnails: uint8 (n, 32, 32).
-        threshold: Correlation above which two images count as the same.
-
-    Returns:
-        int32 (n,): a group number for each image. Images that are alike share one. A constant image
-        has no correlation and is like no other; exact copies of it are found by their digest.
-    """
-    n = len(thumbnails)
-    flat = thumbnails.reshape(n, -1).astype(np.float32)
-    flat -= flat.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(flat, axis=1, keepdims=True)
-    flat = np.divide(flat, norms, out=np.zeros_like(flat), where=norms > 0)
-    rows, columns = [], []
-    for begin in range(0, n, _BLOCK):  # the whole matrix of 21,165 images would take 1.8 GB
-        block = flat[begin : begin + _BLOCK] @ flat[begin:].T
-        i, j = np.nonzero(block > threshold)
-        later = j > i
-        rows.append(i[later] + begin)
-        columns.append(j[later] + begin)
-    i, j = np.concatenate(rows), np.concatenate(columns)
-    return connected_components(coo_matrix((np.ones(len(i)), (i, j)), (n, n)), directed=False)[1]
-
-
 def joint_groups(checked: Sequence[Checked], alike: np.ndarray) -> list[str]:
-    """Joins near-duplicates, exact copies and the source's own groups into one grouping.
+    """Joins copies and the source's own groups into one grouping.
 
     Args:
         checked: The images.
-        alike: Group numbers from ``duplicate_groups``.
+        alike: Numbers that copies of each other share, from ``duplicates.chains``.
 
     Returns:
         For each image the smallest id of its group, in the order given.
     """
     n = len(checked)
     edges: list[tuple[int, int]] = []
-    for keys in (
-        alike.tolist(),
-        [item.digest for item in checked],
-        [item.group or None for item in checked],
-    ):
+    for keys in (alike.tolist(), [item.group or None for item in checked]):
         first: dict[Any, int] = {}
         for index, key in enumerate(keys):
             if key is not None:
@@ -171,7 +126,7 @@ def fingerprint(
     Args:
         checked: The images kept.
         groups: Their joint groups.
-        alike: Their near-duplicate numbers.
+        alike: Numbers that copies of each other share.
         set_aside: How many files were set aside.
 
     Returns:

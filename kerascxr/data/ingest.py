@@ -6,11 +6,12 @@ import dataclasses
 import io
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -18,14 +19,18 @@ from tqdm import tqdm
 
 from kerascxr.atomic import write_json
 from kerascxr.data import check
+from kerascxr.data.duplicates import Pair, chains, find_duplicates, miniature
 from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask
 from kerascxr.data.folds import N_FOLDS, assign_fixed_folds, assign_folds
+from kerascxr.data.properties import PROPERTIES, measure
 from kerascxr.data.sources import Example, SetAside, Source
 
-FORMAT = 1
+FORMAT = 2
 UNLABELLED = "unlabelled"
 _MOST_SET_ASIDE = 0.1
 _THREADS = 4
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_EIGHT_BIT_GREY = b"\x08\0"  # depth and colour type, after the sides
 _ROW = ("id", "label", "group", "fold", "origin", "path", "height", "width", "mask_state", "digest")
 
 
@@ -42,16 +47,19 @@ def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
     """
     set_aside = list(source.set_aside)
     with tempfile.TemporaryFile(dir=folder) as spool:  # each file is decoded once, encoded once
-        checked, places, thumbnails = _read_all(source, spool, set_aside)
-        conflicts = check.conflicting(checked)
+        everything, places, miniatures, measured = _read_all(source, spool, set_aside)
+        conflicts = check.conflicting(everything)
         set_aside += [
-            SetAside(item.path, conflicts[item.id]) for item in checked if item.id in conflicts
+            SetAside(item.path, conflicts[item.id]) for item in everything if item.id in conflicts
         ]
-        kept = [index for index, item in enumerate(checked) if item.id not in conflicts]
-        checked = [checked[index] for index in kept]
+        kept = [index for index, item in enumerate(everything) if item.id not in conflicts]
+        _refuse_ruins(source, len(kept), set_aside)
+        pairs = find_duplicates(np.stack(miniatures), [item.digest for item in everything])
+        _write_pairs(folder / "duplicates.csv", pairs, everything)
+        _write_csv(folder / "properties.csv", ("id", *PROPERTIES), measured)
+        checked = [everything[index] for index in kept]
         places = [places[index] for index in kept]
-        _refuse_ruins(source, len(checked), set_aside)
-        alike = check.duplicate_groups(np.stack([thumbnails[index] for index in kept]))
+        alike = chains(pairs, len(everything))[kept]
         groups = check.joint_groups(checked, alike)
         labels = [item.label for item in checked]
         fixed_split = any(item.split for item in checked)
@@ -96,26 +104,49 @@ def _refuse_ruins(source: Source, kept: int, set_aside: Sequence[SetAside]) -> N
 
 def _encode(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)
+    # Run lengths alone are faster here than zlib's default, and smaller.
+    Image.fromarray(pixels).save(buffer, "PNG", compress_type=zlib.Z_RLE)
     return buffer.getvalue()
+
+
+def _encode_image(pixels: np.ndarray, origin: Path | None) -> bytes:
+    """Encodes an image, or takes its file where that is the same grey PNG already."""
+    if origin is not None:
+        data = origin.read_bytes()
+        plain = data.startswith(_PNG) and data[24:26] == _EIGHT_BIT_GREY
+        changed = any(chunk in data for chunk in (b"eXIf", b"tRNS"))
+        if plain and not changed and len(data) < 2 * pixels.nbytes:
+            return data
+    return _encode(pixels)
 
 
 _NO_MASK = np.zeros((1, 1), np.uint8)
 
 
-def _read(example: Example) -> tuple[check.Checked, np.ndarray, bytes, bytes] | SetAside:
+class _Seen(NamedTuple):
+    """What one reading of an image gives."""
+
+    checked: check.Checked
+    miniature: np.ndarray
+    properties: dict[str, float]
+    image: bytes
+    mask: bytes
+
+
+def _read(example: Example) -> _Seen | SetAside:
     try:
         if isinstance(example.image, Path):
-            path = str(example.image)
+            path, file_bytes = str(example.image), example.image.stat().st_size
             pixels = read_grey(example.image)
             group = example.group or group_in(example.image)
             mask = read_mask(example.masks) if example.masks else None
         else:
-            path, group = example.id, example.group or ""
+            path, file_bytes, group = example.id, 0, example.group or ""
             pixels, mask = example.image.draw()
     except ImageFileError as error:
         return SetAside(str(error.path), error.problem)
     size = (pixels.shape[0], pixels.shape[1])
+    properties = measure(pixels, file_bytes)
     checked = check.Checked(
         id=example.id,
         label=example.label or UNLABELLED,
@@ -125,36 +156,37 @@ def _read(example: Example) -> tuple[check.Checked, np.ndarray, bytes, bytes] | 
         path=path,
         size=size,
         digest=check.digest(pixels),
-        mean=float(pixels.mean()),
-        deviation=float(pixels.std()),
+        mean=properties["mean"],
+        deviation=properties["deviation"],
         mask_state=check.mask_state(mask, size),
         mask_digest="" if mask is None else check.digest(mask),
         mask_fraction=float("nan") if mask is None else float((mask > 0).mean()),
     )
     mask_png = _encode(_NO_MASK if mask is None else mask)
-    return checked, check.thumbnail(pixels), _encode(pixels), mask_png
+    image_png = _encode_image(pixels, example.image if isinstance(example.image, Path) else None)
+    return _Seen(checked, miniature(pixels), properties, image_png, mask_png)
 
 
 def _read_all(
     source: Source, spool: IO[bytes], set_aside: list[SetAside]
-) -> tuple[list[check.Checked], list[tuple[int, int, int]], list[np.ndarray]]:
-    checked, places, thumbnails = [], [], []
-    for result in tqdm(
+) -> tuple[list[check.Checked], list[tuple[int, int, int]], list[np.ndarray], list[dict[str, Any]]]:
+    checked, places, miniatures, measured = [], [], [], []
+    for seen in tqdm(
         _in_order(_read, source.examples),
         total=len(source.examples),
         desc=f"Reading {source.name}",
         unit="image",
         mininterval=0.5,
     ):
-        if isinstance(result, SetAside):
-            set_aside.append(result)
+        if isinstance(seen, SetAside):
+            set_aside.append(seen)
             continue
-        item, thumbnail, image, mask = result
-        checked.append(item)
-        thumbnails.append(thumbnail)
-        places.append((spool.tell(), len(image), len(mask)))
-        spool.write(image + mask)
-    return checked, places, thumbnails
+        checked.append(seen.checked)
+        miniatures.append(seen.miniature)
+        measured.append({"id": seen.checked.id, **seen.properties})
+        places.append((spool.tell(), len(seen.image), len(seen.mask)))
+        spool.write(seen.image + seen.mask)
+    return checked, places, miniatures, measured
 
 
 def _in_order(function: Callable, items: Sequence[Any]) -> Iterator[Any]:
@@ -165,6 +197,19 @@ def _in_order(function: Callable, items: Sequence[Any]) -> Iterator[Any]:
         while futures:
             yield futures.pop(0).result()
             futures += [pool.submit(function, item) for item in islice(waiting, 1)]
+
+
+def _write_pairs(path: Path, pairs: Sequence[Pair], checked: Sequence[check.Checked]) -> None:
+    rows = (
+        {
+            "first": checked[pair.first].id,
+            "second": checked[pair.second].id,
+            "similarity": f"{pair.similarity:.4f}",
+            "exact": int(pair.exact),
+        }
+        for pair in pairs
+    )
+    _write_csv(path, ("first", "second", "similarity", "exact"), rows)
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Any) -> None:

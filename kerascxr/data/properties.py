@@ -1,5 +1,7 @@
 """What an image's file and edges tell without its lungs: size, grey, frames, markers."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 from scipy import ndimage
@@ -19,6 +21,8 @@ KINDS = {
     ),
 }
 """Kind of property -> the names of its numbers."""
+
+PROPERTIES = tuple(name for names in KINDS.values() for name in names)
 
 _BLACK, _WHITE = 10, 245
 _OF_A_LINE = 0.95
@@ -41,8 +45,7 @@ def measure(pixels: np.ndarray, file_bytes: int) -> dict[str, float]:
         widths 0..1 (of all pixels, of the image's side), markers 0 or 1.
     """
     height, width = pixels.shape
-    counts = np.bincount(pixels.ravel(), minlength=256)
-    shares = counts / pixels.size
+    shares = np.array(Image.fromarray(pixels).histogram()) / pixels.size
     levels = np.arange(256)
     mean = float(shares @ levels)
     below = np.cumsum(shares)
@@ -53,7 +56,7 @@ def measure(pixels: np.ndarray, file_bytes: int) -> dict[str, float]:
     for dark in (True, False):
         values += frame_widths(pixels, dark)
     values += [float(found) for found in corner_markers(pixels)]
-    return dict(zip((name for names in KINDS.values() for name in names), values, strict=True))
+    return dict(zip(PROPERTIES, values, strict=True))
 
 
 def frame_widths(pixels: np.ndarray, dark: bool) -> list[float]:
@@ -69,13 +72,18 @@ def frame_widths(pixels: np.ndarray, dark: bool) -> list[float]:
     Returns:
         Top, bottom, left, right, as shares of the image's height and width, 0..1.
     """
-    plain = pixels <= _BLACK if dark else pixels >= _WHITE
     widths = []
-    for axis in (1, 0):
-        lines = plain.mean(axis=axis) >= _OF_A_LINE
-        for ordered in (lines, lines[::-1]):
-            widths.append(float(np.argmin(ordered)) / len(lines) if not ordered.all() else 1.0)
+    for lines in (pixels, pixels[::-1], pixels.T, pixels.T[::-1]):
+        width = 0
+        while width < len(lines) and _is_plain(lines[width], dark):
+            width += 1
+        widths.append(width / len(lines))
     return widths
+
+
+def _is_plain(line: np.ndarray, dark: bool) -> bool:
+    plain = line <= _BLACK if dark else line >= _WHITE
+    return bool(np.count_nonzero(plain) >= _OF_A_LINE * len(line))
 
 
 def corner_markers(pixels: np.ndarray) -> list[bool]:
@@ -95,20 +103,25 @@ def corner_markers(pixels: np.ndarray) -> list[bool]:
     view = np.asarray(Image.fromarray(pixels).resize((_VIEW, _VIEW), Image.Resampling.BOX))
     reach = round(_CORNER * _VIEW)
     ends = (slice(0, reach), slice(_VIEW - reach, _VIEW))
-    return [_holds_a_letter(view[rows, columns]) for rows in ends for columns in ends]
+    corners = np.stack([view[rows, columns] for rows in ends for columns in ends])
+    thick = ndimage.grey_opening(corners, (1, _STROKE, _STROKE))
+    bright = corners.astype(np.int16) - thick > _CONTRAST
+    found = [False] * len(corners)
+    if bright.any():
+        within_a_corner = np.zeros((3, 3, 3), bool)
+        within_a_corner[1] = True
+        labels, _ = ndimage.label(bright, within_a_corner)
+        for number, (corner, *box) in enumerate(ndimage.find_objects(labels), 1):
+            found[corner.start] |= _is_a_letter(labels[corner.start], number, box)
+    return found
 
 
-def _holds_a_letter(corner: np.ndarray) -> bool:
-    bright = corner.astype(np.int16) - ndimage.grey_opening(corner, (_STROKE, _STROKE)) > _CONTRAST
-    if not bright.any():
-        return False
-    labels, _ = ndimage.label(bright, np.ones((3, 3)))
+def _is_a_letter(labels: np.ndarray, number: int, box: Sequence[slice]) -> bool:
+    """Tells whether a patch of that number in a corner's labels has a letter's size and form."""
+    height, width = (part.stop - part.start for part in box)
     least, most = (share * _VIEW for share in _LETTER)
-    for number, box in enumerate(ndimage.find_objects(labels), 1):
-        height, width = (part.stop - part.start for part in box)
-        inside = all(part.start > 0 and part.stop < len(corner) for part in box)
-        if inside and least <= height <= most and 0.01 * _VIEW <= width <= most:
-            fill = (labels[box] == number).mean()
-            if 0.15 <= fill <= 0.85 or (fill > 0.85 and width < height / 2):
-                return True
-    return False
+    inside = all(part.start > 0 and part.stop < len(labels) for part in box)
+    if not (inside and least <= height <= most and 0.01 * _VIEW <= width <= most):
+        return False
+    fill = float((labels[tuple(box)] == number).mean())
+    return 0.15 <= fill <= 0.85 or (fill > 0.85 and width < height / 2)

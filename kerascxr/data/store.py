@@ -48,6 +48,24 @@ class Store:
             return list(csv.DictReader(file))
 
     @cached_property
+    def duplicates(self) -> list[dict[str, str]]:
+        """One row a pair of copies, by the images' ids: first, second, similarity, exact (0 or 1).
+
+        Images that were set aside because two classes hold them are among them.
+        """
+        with (self.path / "duplicates.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    @cached_property
+    def properties(self) -> dict[str, dict[str, float]]:
+        """What ``properties.measure`` found, by id; also of images that two classes hold."""
+        with (self.path / "properties.csv").open(encoding="utf-8", newline="") as file:
+            return {
+                row.pop("id"): {name: float(value) for name, value in row.items()}
+                for row in csv.DictReader(file)
+            }
+
+    @cached_property
     def builder(self):
         """The TFDS builder that reads the shards."""
         import tensorflow_datasets as tfds

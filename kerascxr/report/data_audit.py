@@ -20,7 +20,7 @@ _MOST_PAIRS = 60
 _MOST_ORIGINS = 15
 _GAP = 6
 _COLUMNS = (
-    *("kind", "similarity", "across_classes", "across_split", "one_group"),
+    *("kind", "similarity", "across_classes", "across_split"),
     *("first", "first_class", "first_fold", "first_split"),
     *("second", "second_class", "second_fold", "second_split"),
 )
@@ -102,11 +102,6 @@ def headlines(summary: dict[str, Any]) -> list[str]:
         f"images have a twin in training. In a random split that ignores groups it would be "
         f"{leaks['random_twins_in_training']:.1f} ± {leaks['random_twins_in_training_std']:.1f}.",
     ]
-    if both["not_in_one_group"]:
-        lines.append(
-            f"{both['not_in_one_group']:,} pairs are in different groups of the store; "
-            f"{both['not_in_one_group_across_split']:,} of them lie across the split."
-        )
     if summary["class_from"]:
         whole = summary["class_from"][-1]
         best = max(summary["class_from"][:-1], key=lambda row: row["accuracy"])
@@ -125,7 +120,6 @@ def headlines(summary: dict[str, Any]) -> list[str]:
 
 def _duplicates(summary: dict[str, Any]) -> Section:
     header = ["pairs", "number", "images in them", "across classes", "across the split"]
-    header += ["not in one group", "of these across the split"]
     rows = [[kind, *counts.values()] for kind, counts in summary["pairs"].items()]
     note = (
         "Near: once shifted and stretched onto each other, the fine structure of the two "

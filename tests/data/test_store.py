@@ -9,6 +9,8 @@ from PIL import Image
 
 from kerascxr.data import ingest as ingest_module
 from kerascxr.data import store as store_module
+from kerascxr.data.audit import read_pixels
+from kerascxr.data.files import read_grey
 from kerascxr.data.images import decode_png
 from kerascxr.data.sources import open_source
 from kerascxr.data.store import open_store
@@ -157,6 +159,26 @@ def test_copies_in_one_class_stay_and_share_a_fold(folder, tmp_path):
         assert (one["group"], one["fold"]) == (other["group"], other["fold"])
 
 
+def test_cropped_and_brightened_copies_share_a_fold(tmp_path):
+    source = open_source("phantom", phantom_images=60, phantom_seed=3)
+    for index, example in enumerate(source.examples):
+        pixels = read_pixels(example)
+        place = tmp_path / "set" / "ab"[index % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place / f"{index:02d}.png")
+        if index < 10:
+            Image.fromarray(pixels[5:-3, 4:]).save(place / f"{index:02d}-cropped.png")
+            bright = np.clip(pixels * 0.8 + 40, 0, 255).astype(np.uint8)
+            Image.fromarray(bright).save(place / f"{index:02d}-bright.jpg")
+    store = ingest(tmp_path / "set", tmp_path / "stores")
+    rows = {row["id"].partition("/")[2]: row for row in store.rows}
+    for index in range(10):
+        for copy in (f"{index:02d}-cropped", f"{index:02d}-bright"):
+            assert rows[copy]["group"] == rows[f"{index:02d}"]["group"]
+            assert rows[copy]["fold"] == rows[f"{index:02d}"]["fold"]
+    assert len({row["group"] for row in store.rows}) >= 50
+
+
 def test_a_rare_class_is_named(folder, tmp_path):
     for path in sorted((folder / "ill").iterdir())[:10]:
         path.unlink()
@@ -206,6 +228,37 @@ def test_memory_is_bounded_by_the_window_not_by_the_set():
         assert item == number
         most[0] = max(most[0], running[0] - number)
     assert most[0] <= 6 * ingest_module._THREADS
+
+
+def _odd_png(path, kind):
+    """Writes a PNG of which TensorFlow's decoder alone would not give what is meant."""
+    image = Image.fromarray(draw(5))
+    if kind == "rotated":
+        exif = Image.Exif()
+        exif[274] = 6
+        image.save(path, exif=exif)
+    elif kind == "transparent":
+        image.save(path, transparency=7)
+    elif kind == "16 bits":
+        Image.fromarray(draw(5).astype(np.uint16) * 257).save(path)
+    elif kind == "colour":
+        image.convert("RGB").save(path)
+    elif kind == "two levels":
+        image.convert("1").save(path)
+    else:
+        image.save(path)
+
+
+@pytest.mark.parametrize(
+    "kind", ["plain", "rotated", "transparent", "16 bits", "colour", "two levels"]
+)
+def test_a_file_is_stored_as_it_is_only_if_it_decodes_to_what_was_read(kind, tmp_path):
+    path = tmp_path / "image.png"
+    _odd_png(path, kind)
+    pixels = read_grey(path)
+    stored = ingest_module._encode_image(pixels, path)
+    np.testing.assert_array_equal(decode_png(stored).numpy()[..., 0], pixels)
+    assert (stored == path.read_bytes()) == (kind == "plain")
 
 
 def test_encoded_images_decode_to_themselves():

@@ -1,0 +1,137 @@
+"""Times ``data audit`` on as many images as the whole database has, and weighs it.
+
+Run by hand, from the project's root::
+
+    python -m tools.benchmark_audit --source PATH [--images 21165]
+
+The images are made of the source's: two of one class, each bent a little and one of them perhaps
+mirrored, laid over each other. They look as much alike as X-rays do, which is what the search for
+copies takes its time for; the table says how much by the number of look-alikes an image. One in
+fifty is a copy of another, slightly cropped or brighter. The audit runs in a process of its own:
+first from nothing, then with the ingested copy there.
+"""
+
+import argparse
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from kerascxr.data.audit import read_pixels
+from kerascxr.data.duplicates import candidates, miniature
+from kerascxr.data.sources import open_source
+from kerascxr.report.tables import text_table
+from tools.plant_duplicates import KINDS
+
+_BEND = 0.01  # root mean square, of the side
+_CELLS = 3
+_FIRST_SHARE = (0.7, 1.0)
+_COPIES = 50
+
+
+def bend(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Moves the corners of a 3x3 mesh over an image at random, and the image with them."""
+    height, width = pixels.shape
+    corners = np.stack(np.meshgrid(*(np.linspace(0, 1, _CELLS + 1),) * 2, indexing="ij"), axis=-1)
+    moved = (corners + random.normal(0, _BEND, corners.shape)) * (height, width)
+    whole = np.round(corners * (height, width)).astype(int)
+    mesh = []
+    for row in range(_CELLS):
+        for column in range(_CELLS):
+            (top, left), (bottom, right) = whole[row, column], whole[row + 1, column + 1]
+            ends = [(row, column), (row + 1, column), (row + 1, column + 1), (row, column + 1)]
+            quad = [float(moved[end][axis]) for end in ends for axis in (1, 0)]
+            mesh.append(((int(left), int(top), int(right), int(bottom)), tuple(quad)))
+    image = Image.fromarray(pixels)
+    bent = image.transform(image.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR)
+    return np.asarray(bent)
+
+
+def made_of(one: np.ndarray, other: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Makes a new image of two, uint8 of the first one's size."""
+    sized = Image.fromarray(other).resize(one.shape[::-1], Image.Resampling.BILINEAR)
+    share = random.uniform(*_FIRST_SHARE)
+    first = bend(one, random)
+    if random.random() < 0.5:
+        first = first[:, ::-1]
+    return (share * first + (1 - share) * bend(np.asarray(sized), random)).astype(np.uint8)
+
+
+def make_set(source: str, images: int, folder: Path) -> np.ndarray:
+    """Fills a folder with made images, a sub-folder a class.
+
+    Returns:
+        Their miniatures, uint8 (images, 64, 64).
+    """
+    examples = open_source(source, phantom_images=600, phantom_seed=0).examples
+    with ThreadPoolExecutor() as pool:
+        pixels = list(pool.map(read_pixels, examples))
+    labels = np.array([example.label or "none" for example in examples])
+    for name in set(labels):
+        (folder / name).mkdir(parents=True)
+    changes = list(KINDS.values())[1:]
+
+    def make(number: int) -> np.ndarray:
+        random = np.random.default_rng(number - number % _COPIES)
+        if number % _COPIES > 1:
+            random = np.random.default_rng(number)
+        first = int(random.integers(len(pixels)))
+        second = int(random.choice(np.flatnonzero(labels == labels[first])))
+        image = made_of(pixels[first], pixels[second], random)
+        if number % _COPIES == 1:
+            image = changes[number // _COPIES % len(changes)](image, random)
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        (folder / labels[first] / f"{number:05d}.png").write_bytes(buffer.getvalue())
+        return miniature(image)
+
+    with ThreadPoolExecutor() as pool:
+        made = tqdm(pool.map(make, range(images)), total=images, desc="Making images")
+        return np.stack(list(made))
+
+
+def run_audit(folder: Path, stores: Path, to: Path) -> tuple[float, float]:
+    """Runs the audit in a process of its own; returns seconds and its peak memory in MiB."""
+    command = [sys.executable, "-m", "kerascxr", "data", "audit", str(folder)]
+    command += ["--stores", str(stores), "--to", str(to)]
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"The audit ended with status {status}.")
+    return time.perf_counter() - started, used.ru_maxrss / 1024
+
+
+def main() -> None:
+    """Makes the images, audits them twice and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--images", type=int, default=21_165)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, stores, to = (Path(scratch) / name for name in ("made", "stores", "audit"))
+        miniatures = make_set(arguments.source, arguments.images, folder)
+        alike = len(candidates(miniatures)) / len(miniatures)
+        size = sum(path.stat().st_size for path in folder.rglob("*.png")) / 2**20
+        rows: list[list[object]] = []
+        for name in ("from nothing", "with the ingested copy there"):
+            seconds, memory = run_audit(folder, stores, to)
+            rows.append([name, f"{seconds:.1f}", f"{memory:,.0f}"])
+        found = json.loads((to / "audit.json").read_text(encoding="utf-8"))
+    print(f"{arguments.images:,} images made of {arguments.source}, {size:,.0f} MiB")
+    print(f"{alike:.1f} pairs of look-alikes an image; {found['pairs']['near']['pairs']:,} near, "
+          f"{found['pairs']['exact']['pairs']:,} exact")  # fmt: skip
+    print(text_table(["audit", "seconds", "peak memory, MiB"], rows))
+
+
+if __name__ == "__main__":
+    main()
