@@ -16,6 +16,7 @@ from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.report.runs import read_run
 
+_FORMAT = 2  # of what is kept
 _BATCH = 16
 
 
@@ -51,7 +52,8 @@ def read_lungs(
         return _from_source(store, folds, size)
     segmenter = load_segmenter(run)
     digest = hashlib.sha256((run / "model.keras").read_bytes())
-    digest.update(f"{store.fingerprint['digest']} {sorted(folds)} {segmenter.threshold}".encode())
+    known = (_FORMAT, store.fingerprint["digest"], sorted(folds), segmenter.threshold)
+    digest.update(str(known).encode())
     path = kept / f"lungs-{digest.hexdigest()[:32]}.npz"
     if path.exists():
         with np.load(path) as file:

@@ -55,7 +55,7 @@ def result(run):
 
 def test_the_planted_shortcut_is_caught_and_the_clean_twin_is_not(audited):
     marked, clean = result(audited["phantom-marked"]), result(audited["phantom"])
-    assert marked["parts"]["border"]["auc"]["interval"][0] > 0.6
+    assert marked["parts"]["border"]["auc"]["interval"][0] > 0.5
     assert "border only" in shortcuts.verdict(marked)
     assert clean["parts"]["border"]["auc"]["value"] < 0.65
     assert "no large shortcut" in shortcuts.verdict(clean)

@@ -1,0 +1,69 @@
+"""Stray patches: all but the two largest go, in every image by itself."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import ndimage
+
+from kerascxr.evaluation.masks import largest_components
+from kerascxr.models.segmenter import stray
+
+SIDE = 64
+
+
+def boxes(*places):
+    """A mask of rectangles (top, left, height, width)."""
+    mask = np.zeros((SIDE, SIDE, 1), bool)
+    for top, left, height, width in places:
+        mask[top : top + height, left : left + width] = True
+    return mask
+
+
+def left(masks):
+    return masks & ~stray(tf.constant(masks)).numpy()
+
+
+def test_each_image_keeps_its_two_largest_patches():
+    two = boxes((8, 4, 40, 16), (8, 36, 36, 16))
+    three = two | boxes((56, 8, 4, 8))
+    many = boxes((0, 0, 4, 4), (0, 20, 8, 8), (20, 0, 12, 12), (40, 40, 20, 20), (40, 0, 4, 4))
+    kept = left(np.stack([two, three, many]))
+    np.testing.assert_array_equal(kept[0], two)
+    np.testing.assert_array_equal(kept[1], two)
+    np.testing.assert_array_equal(kept[2], boxes((20, 0, 12, 12), (40, 40, 20, 20)))
+
+
+@pytest.mark.parametrize("places", [[], [(20, 20, 24, 8)], [(0, 0, SIDE, SIDE)]])
+def test_fewer_than_two_patches_stay_as_they_are(places):
+    mask = boxes(*places)[None]
+    np.testing.assert_array_equal(left(mask), mask)
+
+
+def test_a_long_winding_patch_is_one():
+    rows = [(top, 0, 4, SIDE) for top in range(0, SIDE, 8)]
+    turns = [
+        (top + 4, SIDE - 4 if turn % 2 == 0 else 0, 4, 4)
+        for turn, top in enumerate(range(0, SIDE - 8, 8))
+    ]
+    snake = boxes(*rows, *turns)[None]
+    np.testing.assert_array_equal(left(snake), snake)
+
+
+def test_it_is_what_the_evaluation_drops():
+    random = np.random.default_rng(0)
+    masks = []
+    for _ in range(20):
+        # One box in each square of 16 pixels, so that all are 8 pixels apart; of many sizes.
+        sizes = random.permutation([(high, wide) for high in range(4, 8) for wide in (4, 9)])
+        squares = random.permutation([(top, side) for top in (0, 16, 32, 48) for side in (0, 16)])
+        chosen = random.integers(0, 9)
+        masks.append(boxes(*np.hstack([squares, sizes])[:chosen].tolist()))
+    for mask, kept in zip(masks, left(np.stack(masks)), strict=True):
+        areas = sorted(part.sum() for part in _parts(mask))
+        if len(areas) < 3 or areas[-2] > areas[-3]:
+            np.testing.assert_array_equal(kept[..., 0], largest_components(mask[..., 0]))
+
+
+def _parts(mask):
+    labels, count = ndimage.label(mask[..., 0])
+    return [labels == number for number in range(1, count + 1)]
