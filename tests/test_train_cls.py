@@ -178,9 +178,18 @@ def test_it_is_tested_on_a_set_with_fewer_classes(finished, workplace, tmp_path,
     fewer = bright_and_dark(tmp_path / "fewer", names=("dark", "middle"))
     assert verbs.main(["evaluate", str(run), "--data.source", fewer, *places]) == 0
     (external,) = (run / "external").iterdir()
-    test = json.loads((external / "metrics.json").read_text())["test"]
+    metrics, own = (json.loads((at / "metrics.json").read_text()) for at in (external, run))
+    test, calibration = metrics["test"], metrics["calibration"]
     assert test["accuracy"] > 0.9
     assert test["absent_classes"] == ["bright"]
+    # The temperature and the thresholds stay the run's; what they are worth is measured here.
+    assert calibration["temperature"] == pytest.approx(own["calibration"]["temperature"])
+    for name, point in calibration["operating_points"].items():
+        assert point["threshold"] == own["calibration"]["operating_points"][name]["threshold"]
+    assert calibration["operating_points"]["dark"]["positives"] == 30
+    assert calibration["operating_points"]["bright"]["positives"] == 0
+    assert sum(group["images"] for group in calibration["after"]["bins"]) == 60
+    assert "## Calibration" in (external / "metrics.md").read_text()
     assert test["intervals"]["f1"][0] < test["f1"]
     assert test["intervals"]["per_class"]["bright"]["recall"] is None
     assert len(read_predictions(external)) == 60

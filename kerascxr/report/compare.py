@@ -1,6 +1,5 @@
 """Finished runs against each other: differences of their test metrics, with uncertainty."""
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from kerascxr.evaluation.uncertainty import (
     interval,
     segmentation_metrics,
 )
-from kerascxr.report.runs import find_runs
+from kerascxr.report.runs import find_runs, read_predictions, truth_and_probabilities
 from kerascxr.report.tables import (
     LABELS,
     Table,
@@ -62,13 +61,12 @@ class Tested:
     @property
     def truth(self) -> np.ndarray:
         """Returns the true class indices, int64 ``(n,)``."""
-        return np.array([self.classes.index(row["truth"]) for row in self.rows.values()])
+        return truth_and_probabilities(list(self.rows.values()), self.classes)[0]
 
     @property
     def probabilities(self) -> np.ndarray:
         """Returns the class probabilities, float64 ``(n, k)``."""
-        columns = [f"probability {name}" for name in self.classes]
-        return np.array([[float(row[name]) for name in columns] for row in self.rows.values()])
+        return truth_and_probabilities(list(self.rows.values()), self.classes)[1]
 
     @property
     def right(self) -> np.ndarray:
@@ -136,8 +134,7 @@ def read_tested(path: Path) -> Tested:
     try:
         metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
         task = metrics["task"]
-        with (path / "predictions.csv").open(encoding="utf-8", newline="") as file:
-            rows = {row[_KEYS[task]]: row for row in csv.DictReader(file)}
+        rows = {row[_KEYS[task]]: row for row in read_predictions(path / "predictions.csv")}
         grouped = all("group" in row for row in rows.values())
         return Tested(
             path,

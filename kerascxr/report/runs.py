@@ -1,13 +1,15 @@
 """Finished runs, read back from their folders."""
 
+import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 
@@ -135,3 +137,26 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
         for run in runs
     ]
     return sorted(runs, key=lambda run: (run.task, run.name, str(run.path)))
+
+
+def read_predictions(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a file of predictions, as they stand there."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def truth_and_probabilities(
+    rows: Sequence[Mapping[str, str]], classes: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Takes what metrics are computed from out of a classifier's predictions.
+
+    Args:
+        rows: From ``read_predictions``.
+        classes: The k classes.
+
+    Returns:
+        True class indices, int64 (n,), and probabilities, float64 (n, k).
+    """
+    truth = np.array([classes.index(row["truth"]) for row in rows], np.int64)
+    columns = [f"probability {name}" for name in classes]
+    return truth, np.array([[float(row[name]) for name in columns] for row in rows])

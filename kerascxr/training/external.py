@@ -13,9 +13,11 @@ from kerascxr.config import (
 )
 from kerascxr.data.pipeline import Images
 from kerascxr.data.store import Store
+from kerascxr.evaluation.calibration import calibrate
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
+from kerascxr.report.runs import read_predictions, truth_and_probabilities
 from kerascxr.run_folder import RunFolder
 from kerascxr.training import classification, segmentation
 from kerascxr.training.drawing import draw_test
@@ -26,7 +28,8 @@ from kerascxr.training.learner import predict_probabilities
 def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict[str, Any]:
     """Tests a run's model on all images of a set; writes ``RUN/external/<set>/``.
 
-    A classifier is scored on the classes that the set has, which must all be among its own.
+    A classifier is scored on the classes that the set has, which must all be among its own, and
+    with the temperature and the thresholds of its own validation images.
 
     Args:
         run: A finished run folder.
@@ -77,6 +80,12 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
         probabilities = predict_probabilities(model, images, config.batch_size)
         metrics["weights"] = known["weights"]
         metrics["test"] = evaluate(images.labels, probabilities, classes)
+        validation = run / "validation_predictions.csv"
+        if validation.exists():
+            known_images = truth_and_probabilities(read_predictions(validation), classes)
+            metrics["calibration"] = calibrate(
+                known_images, (images.labels, probabilities), classes
+            )
         classification.write_test(folder, metrics, images, probabilities, classes)
         draw_test(folder, metrics, images, probabilities, classes)
     else:

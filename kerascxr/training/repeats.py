@@ -1,6 +1,5 @@
 """Cross-validation and repeated seeds: ordinary runs in one folder, and what they say together."""
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from kerascxr.config import TrainingConfig
 from kerascxr.data.folds import N_FOLDS
 from kerascxr.evaluation import classification, segmentation
 from kerascxr.evaluation.uncertainty import classification_intervals, segmentation_intervals
-from kerascxr.report.runs import Run, read_run
+from kerascxr.report.runs import Run, read_predictions, read_run, truth_and_probabilities
 from kerascxr.report.tables import (
     LABELS,
     Table,
@@ -132,7 +131,7 @@ def summarise(paths: Sequence[Path], folder: RunFolder) -> dict[str, Any]:
     _check_same_images(runs, folder.path)
     folds = len({run.config["split"]["offset"] for run in runs}) > 1
     kind, task, classes = "folds" if folds else "seeds", runs[0].task, _classes(runs[0])
-    tables = [_read_predictions(run) for run in runs]
+    tables = [read_predictions(run.path / "predictions.csv") for run in runs]
     summary: dict[str, Any] = {
         "task": task,
         "title": runs[0].name,
@@ -159,8 +158,8 @@ def summarise(paths: Sequence[Path], folder: RunFolder) -> dict[str, Any]:
         folder.write_text("predictions.csv", csv_text(marked))
         notes += [_NOTES["pooled"], _NOTES[f"pooled {task}"]]
     elif classes:
-        truth = _truth(tables[0], classes)
-        mean = np.mean([_probabilities(rows, classes) for rows in tables], axis=0)
+        read = [truth_and_probabilities(rows, classes) for rows in tables]
+        truth, mean = read[0][0], np.mean([probabilities for _, probabilities in read], axis=0)
         summary["ensemble"] = classification.evaluate(truth, mean, classes)
         notes.append(_NOTES["ensemble"])
     summary["notes"] = notes
@@ -218,7 +217,7 @@ def score(rows: Sequence[Mapping[str, str]], classes: Sequence[str] | None) -> d
         What a run's metrics.json has under "test".
     """
     if classes:
-        truth, probabilities = _truth(rows, classes), _probabilities(rows, classes)
+        truth, probabilities = truth_and_probabilities(rows, classes)
         groups = [row["group"] for row in rows]
         return classification.evaluate(truth, probabilities, classes) | {
             "intervals": classification_intervals(truth, probabilities, classes, groups)
@@ -276,18 +275,3 @@ def _check_tested_once(rows: Sequence[Mapping[str, str]], path: Path) -> None:
 
 def _classes(run: Run) -> list[str] | None:
     return run.metrics["test"]["classes"] if run.task == "classification" else None
-
-
-def _read_predictions(run: Run) -> list[dict[str, str]]:
-    with (run.path / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _truth(rows: Sequence[Mapping[str, str]], classes: Sequence[str]) -> np.ndarray:
-    """Returns int64 (n,)."""
-    return np.array([classes.index(row["truth"]) for row in rows], np.int64)
-
-
-def _probabilities(rows: Sequence[Mapping[str, str]], classes: Sequence[str]) -> np.ndarray:
-    """Returns float64 (n, k)."""
-    return np.array([[float(row[f"probability {name}"]) for name in classes] for row in rows])
