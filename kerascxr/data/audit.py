@@ -28,8 +28,8 @@ class Audit:
 
     Attributes:
         summary: Everything but the pairs, JSON-ready; see ``audit``.
-        pairs: A row a pair, those across classes first, then those across the split, then by
-            similarity.
+        pairs: A row a pair: those across classes, those across the split, each the most alike
+            first; then the others, the least alike first.
         examples: All images that could be read, by id.
     """
 
@@ -110,7 +110,10 @@ def read_pixels(example: Example) -> np.ndarray:
 
 
 def _worst_first(row: dict[str, Any]) -> tuple:
-    return not row["across_classes"], not row["across_split"], -row["similarity"], row["first"]
+    """Leaks first, the surest of them first; then the least alike, which are the doubtful ones."""
+    leaks = row["across_classes"] or row["across_split"]
+    alike = -row["similarity"] if leaks else row["similarity"]
+    return not row["across_classes"], not row["across_split"], alike, row["first"]
 
 
 def _count(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:

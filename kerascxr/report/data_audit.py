@@ -84,7 +84,10 @@ def audit_sections(
     parts = [Section("In short", found), _duplicates(summary)]
     if pictures:
         shown = f"{len(pictures)} of {len(pairs)} pairs" if len(pictures) < len(pairs) else "All"
-        note = f"{shown}: those across classes first, then those across the split. All: pairs.csv."
+        note = (
+            f"{shown}: those across classes first, then those across the split, then the least "
+            "alike, which are the doubtful ones. All: pairs.csv."
+        )
         parts.append(Section("Pairs", [note, *pictures]))
     parts += [_properties(summary), _shortcuts(summary), _origins(summary)]
     return [part for part in parts if part.blocks]
