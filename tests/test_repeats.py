@@ -14,11 +14,13 @@ from small_runs import SMALL, arguments, bright_and_dark, pairs
 
 import train_cls
 import train_seg
+from kerascxr import __main__ as verbs
 from kerascxr.config import ClassificationConfig, SegmentationConfig, SplitConfig, StudyConfig
 from kerascxr.data.folds import split_folds
 from kerascxr.models.classifier import build_classifier
 from kerascxr.parsing import load_config
 from kerascxr.report.runs import find_runs, read_run
+from kerascxr.report.tables import format_value
 from kerascxr.training import classification, repeats, segmentation
 
 QUICK = ["--depth", "0", "--epochs", "1", "--feature_engine", "keras"]
@@ -112,6 +114,17 @@ def test_the_summary_is_that_of_the_runs(folds):
     assert summary["pooled"]["n"] == 90
     text = (folder / "summary.md").read_text(encoding="utf-8")
     assert "different models" in text and "mean ± SD" in text and "| pooled" in text
+
+
+def test_the_report_shows_the_folds_together(folds, tmp_path):
+    folder, _ = folds
+    assert verbs.main(["report", str(folder), "--to", str(tmp_path / "page")]) == 0
+    page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    pooled = read_json(folder / "summary.json")["pooled"]
+    assert ": 2 folds</h2>" in page and "mean ± SD" in page
+    assert format_value(pooled["f1"]) in page and "every image once" in page
+    assert verbs.main(["report", str(folder / "fold-00"), "--to", str(tmp_path / "one")]) == 0
+    assert "mean ± SD" not in (tmp_path / "one" / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_fold_is_a_run_that_can_be_repeated_alone(folds, workplace):

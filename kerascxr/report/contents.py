@@ -6,6 +6,7 @@ from typing import Any
 
 from kerascxr.report import calibration, reference
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
+from kerascxr.report.repeats import repeat_sections
 from kerascxr.report.robustness import robustness_blocks
 from kerascxr.report.runs import Run
 from kerascxr.report.shortcuts import shortcut_blocks
@@ -50,6 +51,7 @@ def sections(runs: Sequence[Run], curves: Path | None) -> list[Section]:
     if classifiers:
         parts.append(_results(classifiers))
         parts += calibration.overview(classifiers)
+    parts += repeat_sections(runs)
     parts += _data(runs)
     if classifiers:
         parts.append(_parameters(classifiers))

@@ -12,22 +12,16 @@ from kerascxr.config import TrainingConfig
 from kerascxr.data.folds import N_FOLDS
 from kerascxr.evaluation import classification, segmentation
 from kerascxr.evaluation.uncertainty import classification_intervals, segmentation_intervals
+from kerascxr.report.repeats import summary_table
 from kerascxr.report.runs import Run, read_predictions, read_run, truth_and_probabilities
 from kerascxr.report.tables import (
-    LABELS,
-    Table,
     csv_text,
-    format_value,
     markdown_table,
     metric_tables,
     text_table,
 )
 from kerascxr.run_folder import RunFolder
 
-_SHOWN = {
-    "classification": ("accuracy", "precision", "recall", "f1", "auc"),
-    "segmentation": ("dice", "iou", "hd95", "assd", "pooled_dice"),
-}
 _TEXT_COLUMNS = ("name", "group", "label")
 _NOTES = {
     "folds": (
@@ -38,7 +32,9 @@ _NOTES = {
         "±: the sample standard deviation over the runs. All test the same images, so it is the "
         "chance of training, not that of which images were tested."
     ),
-    "pooled": "Pooled: computed on the runs' predictions together, every image once.",
+    "pooled": (
+        "Pooled: computed on the runs' predictions together, every image once, with 95% intervals."
+    ),
     "pooled classification": (
         "The pooled AUC ranks the scores of different models against each other; where they are "
         "scaled differently it lies below the mean of the runs' own (Forman and Scholz, SIGKDD "
@@ -230,27 +226,6 @@ def score(rows: Sequence[Mapping[str, str]], classes: Sequence[str] | None) -> d
         for row in rows
     ]
     return segmentation.summarise(measured) | {"intervals": segmentation_intervals(measured)}
-
-
-def summary_table(summary: Mapping[str, Any]) -> Table:
-    """Lays a summary out: a row a run, their mean ± deviation, and what they are together."""
-    measures = _SHOWN[summary["task"]]
-    rows = [
-        [run["run"], run["test"]["n"], *(run["test"][measure] for measure in measures)]
-        for run in summary["runs"]
-    ]
-    means = []
-    for measure in measures:
-        over = summary["spread"].get(measure)
-        means.append(over and f"{format_value(over['mean'])} ± {format_value(over['std'])}")
-    rows.append(["mean ± SD", None, *means])
-    rows += [
-        [name, summary[name]["n"], *(summary[name][measure] for measure in measures)]
-        for name in ("pooled", "ensemble")
-        if name in summary
-    ]
-    header = ["run", "images", *(LABELS.get(measure, measure) for measure in measures)]
-    return Table(f"{summary['title']}: {len(summary['runs'])} {summary['kind']}", header, rows)
 
 
 def _check_same_images(runs: Sequence[Run], path: Path) -> None:
