@@ -131,11 +131,13 @@ def fingerprint(
 
     Returns:
         JSON-ready counts, sizes, intensities and duplicates in all and by class, and ``digest``: a
-        SHA-256 over ids, labels, pixels and masks that is the same wherever the set lies.
+        SHA-256 over ids, labels, pixels, masks and groups, on which the folds hang; it is the same
+        wherever the set lies.
     """
     whole = hashlib.sha256()
-    for item in sorted(checked, key=lambda item: item.id):
-        whole.update(f"{item.id}\t{item.label}\t{item.digest}\t{item.mask_digest}\n".encode())
+    for item, group in sorted(zip(checked, groups, strict=True), key=lambda pair: pair[0].id):
+        known = (item.id, item.label, item.digest, item.mask_digest, group)
+        whole.update(("\t".join(known) + "\n").encode())
     copies = Counter(item.digest for item in checked)
     near = Counter(alike.tolist())
     by_class = {}

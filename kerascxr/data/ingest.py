@@ -136,8 +136,9 @@ class _Seen(NamedTuple):
 def _read(example: Example) -> _Seen | SetAside:
     try:
         if isinstance(example.image, Path):
-            path, file_bytes = str(example.image), example.image.stat().st_size
+            path = str(example.image)
             pixels = read_grey(example.image)
+            file_bytes = example.image.stat().st_size
             group = example.group or group_in(example.image)
             mask = read_mask(example.masks) if example.masks else None
         else:
