@@ -13,7 +13,26 @@ from hypothesis import settings
 settings.register_profile("kerascxr", deadline=None, derandomize=True, print_blob=False)
 settings.load_profile("kerascxr")
 
+# Files that take longest, first: or one worker would end with them alone.
+_LONG = (
+    "test_train_seg.py",
+    "test_shortcuts.py",
+    "test_lungs.py",
+    "test_export.py",
+    "test_roi_export.py",
+    "test_train_cls.py",
+    "test_repeats.py",
+    "test_ways_of_training.py",
+    "test_robustness.py",
+    "test_study.py",
+)
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the longest files first; pytest-xdist gives them out whole, in this order."""
+    items.sort(key=lambda item: item.path.name not in _LONG)
 
 
 @pytest.fixture(autouse=True)
