@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from kerascxr.command_line import run_trainer
+from kerascxr.cli.start import run_trainer
 from kerascxr.config import SegmentationConfig
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
-from kerascxr.command_line import report, start_tensorflow
+from kerascxr.cli.start import report, start_tensorflow
 from kerascxr.config import DataConfig, StudyConfig
 from kerascxr.parsing import parse_config, parse_with
 
@@ -22,7 +22,7 @@ def _evaluate(argv: Sequence[str], prog: str) -> None:
     parser.add_class_arguments(DataConfig, "data")
     values = parse_with(parser, argv)
     start_tensorflow()
-    from kerascxr.training.external import evaluate_run
+    from kerascxr.audits.external import evaluate_run
 
     evaluate_run(values.run, values.data, values.lungs)
 
@@ -33,7 +33,7 @@ def _compare(argv: Sequence[str], prog: str) -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="Run folders, or folders of them.")
     parser.add_argument("--to", type=Path | None, help="A folder for compare.md and compare.json.")
     values = parse_with(parser, argv)
-    from kerascxr.report.compare import compare_runs
+    from kerascxr.evaluation.run_comparison import compare_runs
 
     print(compare_runs(values.runs, values.to))
 
@@ -62,13 +62,13 @@ def _audit_data(argv: Sequence[str], prog: str) -> None:
     values = parse_with(parser, argv).as_dict()
     to = values.pop("to")
     data = DataConfig(**values)
-    from kerascxr.report.data_audit import check_folder, headlines, write_audit
+    from kerascxr.report.leakage import check_folder, headlines, write_audit
 
     check_folder(to)
     start_tensorflow()
-    from kerascxr.data.audit import audit
-    from kerascxr.data.sources import open_source
-    from kerascxr.data.store import open_store
+    from kerascxr.audits.leakage import audit
+    from kerascxr.data.ingest.store import open_store
+    from kerascxr.data.sources.opening import open_source
 
     source = open_source(
         data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed
@@ -143,7 +143,7 @@ def _report(argv: Sequence[str], prog: str) -> None:
     parser.add_argument("--to", type=Path, default=Path("report"), help="Folder of the report.")
     values = parse_with(parser, argv)
     from kerascxr.report.page import write_report
-    from kerascxr.report.runs import find_runs
+    from kerascxr.runs.reading import find_runs
 
     print(f"Written: {write_report(find_runs(values.runs), values.to)}")
 
@@ -154,7 +154,7 @@ def _robustness(argv: Sequence[str], prog: str) -> None:
     parser.add_argument("run", type=Path, help="The folder of a finished run.")
     values = parse_with(parser, argv)
     start_tensorflow()
-    from kerascxr.training.robustness import measure_robustness
+    from kerascxr.audits.robustness import measure_robustness
 
     measure_robustness(values.run)
 
@@ -163,7 +163,7 @@ def _study(argv: Sequence[str], prog: str) -> int:
     """Train six classifiers and the U-Net, then report: study [--config configs/study.yaml]."""
     config = parse_config(StudyConfig, argv, prog)
     start_tensorflow()
-    from kerascxr.training.study import run_study
+    from kerascxr.cli.study import run_study
 
     return 0 if run_study(config) else 1
 
@@ -185,7 +185,7 @@ def _audit(argv: Sequence[str], prog: str) -> None:
     parser.add_argument("--epochs", type=int, default=10, help="How long they train.")
     values = parse_with(parser, argv)
     start_tensorflow()
-    from kerascxr.training.shortcuts import audit_run
+    from kerascxr.audits.input_ablations import audit_run
 
     audit_run(values.run, values.lungs, values.depth, values.epochs)
 

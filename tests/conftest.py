@@ -51,8 +51,8 @@ def no_network(monkeypatch):
 @pytest.fixture(scope="session")
 def phantom_store(tmp_path_factory):
     """A store of 160 small drawings, shared by tests that only read it."""
-    from kerascxr.data.sources import open_source
-    from kerascxr.data.store import open_store
+    from kerascxr.data.ingest.store import open_store
+    from kerascxr.data.sources.opening import open_source
 
     source = open_source("phantom", phantom_images=160, phantom_seed=0)
     return open_store(source, tmp_path_factory.mktemp("stores"), say=lambda line: None)
@@ -61,7 +61,7 @@ def phantom_store(tmp_path_factory):
 @pytest.fixture(scope="session", autouse=True)
 def tiny_backbone():
     """Adds a trunk that trains in a moment; tests of all backbones are collected before."""
-    from tiny_backbone import TINY
+    from support.tiny_backbone import TINY
 
     from kerascxr.models.backbones import BACKBONES
 
@@ -71,7 +71,7 @@ def tiny_backbone():
 @pytest.fixture(scope="session")
 def served(tmp_path_factory):
     """A folder with images in set/, a classification and a segmentation run in runs/."""
-    from small_runs import arguments, bright_and_dark, pairs
+    from support.small_runs import arguments, bright_and_dark, pairs
 
     import train_cls
     import train_seg

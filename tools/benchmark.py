@@ -34,7 +34,7 @@ HEADER = ("backbone", "depth", "what", "plain fit", "ours", "ratio")
 def plain_worker(settings: dict[str, Any]) -> None:
     """Trains the plain way; prints seconds of each epoch, the seconds of the test, and the peak."""
     sys.path.insert(0, str(ROOT))
-    from kerascxr.command_line import start_tensorflow
+    from kerascxr.cli.start import start_tensorflow
 
     start_tensorflow()
     import keras
@@ -43,8 +43,8 @@ def plain_worker(settings: dict[str, Any]) -> None:
 
     from kerascxr.config import ClassificationConfig, DataConfig
     from kerascxr.data.images import to_trunk_input
-    from kerascxr.data.sources import open_source
-    from kerascxr.data.store import open_store
+    from kerascxr.data.ingest.store import open_store
+    from kerascxr.data.sources.opening import open_source
     from kerascxr.models.classifier import build_classifier, fine_tune
     from kerascxr.models.weights import load_weights
     from kerascxr.training.fitting import build_optimizer

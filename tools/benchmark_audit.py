@@ -26,10 +26,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from kerascxr.data.audit import read_pixels
-from kerascxr.data.duplicates import candidates, miniature
-from kerascxr.data.sources import open_source
-from kerascxr.report.tables import text_table
+from kerascxr.audits.leakage import read_pixels
+from kerascxr.data.ingest.duplicates import candidates, miniature
+from kerascxr.data.sources.opening import open_source
+from kerascxr.tables import text_table
 from tools.plant_duplicates import KINDS
 
 _BEND = 0.01  # root mean square, of the side

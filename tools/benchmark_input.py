@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kerascxr.command_line import start_tensorflow
+from kerascxr.cli.start import start_tensorflow
 
 start_tensorflow()
 
@@ -23,11 +23,11 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from kerascxr.config import AugmentConfig  # noqa: E402
-from kerascxr.data.folds import N_FOLDS  # noqa: E402
 from kerascxr.data.images import decode_png, resize_image  # noqa: E402
+from kerascxr.data.ingest.folds import N_FOLDS  # noqa: E402
+from kerascxr.data.ingest.store import open_store  # noqa: E402
 from kerascxr.data.pipeline import encoded_examples, read_images, training_batches  # noqa: E402
-from kerascxr.data.sources import open_source  # noqa: E402
-from kerascxr.data.store import open_store  # noqa: E402
+from kerascxr.data.sources.opening import open_source  # noqa: E402
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kerascxr.command_line import start_tensorflow
+from kerascxr.cli.start import start_tensorflow
 
 start_tensorflow()
 
@@ -26,15 +26,15 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 from sklearn.datasets import load_sample_images  # noqa: E402
+from support.parity import parity_table  # noqa: E402
 
 from kerascxr.data.files import read_grey  # noqa: E402
 from kerascxr.data.images import decode_file, resize_image  # noqa: E402
 from kerascxr.models.saved import load_saved  # noqa: E402
-from kerascxr.report.tables import markdown_table  # noqa: E402
 from kerascxr.serving.formats import load  # noqa: E402
 from kerascxr.serving.graph import Classifier  # noqa: E402
 from kerascxr.serving.predict import find_files  # noqa: E402
-from tools.parity import parity_table  # noqa: E402
+from kerascxr.tables import markdown_table  # noqa: E402
 
 KINDS = 40  # pictures of each kind
 TOLD = ("unlike", "inverted", "upside down", "on its side")

@@ -18,11 +18,11 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from kerascxr.data.audit import read_pixels
-from kerascxr.data.check import digest
-from kerascxr.data.duplicates import Pair, chains, find_duplicates, miniature
-from kerascxr.data.sources import open_source
-from kerascxr.report.tables import text_table
+from kerascxr.audits.leakage import read_pixels
+from kerascxr.data.ingest.duplicates import Pair, chains, find_duplicates, miniature
+from kerascxr.data.ingest.records import digest
+from kerascxr.data.sources.opening import open_source
+from kerascxr.tables import text_table
 
 
 def _resized(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -23,7 +23,7 @@ from kerascxr.evaluation.uncertainty import (
     segmentation_metrics,
 )
 from kerascxr.evaluation.weighted import weighted_scores
-from kerascxr.report.tables import markdown_table
+from kerascxr.tables import markdown_table
 
 SHARES = (0.295, 0.082, 0.426, 0.197)  # of the classes, as in the README's subset
 HEAD_STARTS = ((3.1, 2.8, 3.0, 3.3), (2.3, 1.6, 2.2, 2.8))  # of a good classifier, and a middling

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from kerascxr.config import AugmentConfig
 from kerascxr.data.images import decode_png, resize_mask
+from kerascxr.data.ingest.store import Store
 from kerascxr.data.roi import ROIS
-from kerascxr.data.store import Store
 
 Batch = dict[str, tf.Tensor]
 

@@ -6,8 +6,8 @@ import os
 import urllib.request
 from pathlib import Path
 
-from kerascxr.atomic import replacing
 from kerascxr.models.backbones import PublishedWeights
+from kerascxr.runs.atomic import replacing
 
 _TIMEOUT_SECONDS = 30.0  # without a byte
 _CHUNK_BYTES = 1 << 18

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kerascxr.report.tables import Table
+from kerascxr.tables import Table
 
 
 @dataclass(frozen=True)

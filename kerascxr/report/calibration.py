@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
-from kerascxr.report.runs import Run
-from kerascxr.report.tables import Table, format_value, markdown_table
+from kerascxr.runs.reading import Run
+from kerascxr.tables import Table, format_value, markdown_table
 
 _MEASURES = {"ece": "ECE", "brier": "Brier score", "nll": "negative log likelihood"}
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from kerascxr.report import calibration, reference
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
+from kerascxr.report.input_ablations import shortcut_blocks
 from kerascxr.report.repeats import repeat_sections
 from kerascxr.report.robustness import robustness_blocks
-from kerascxr.report.runs import Run
-from kerascxr.report.shortcuts import shortcut_blocks
-from kerascxr.report.tables import Table, class_rows, format_value, with_interval
+from kerascxr.runs.reading import Run
+from kerascxr.tables import Table, class_rows, format_value, with_interval
 
 LIMITS = (
     "Research, not diagnosis. In the radiography database class is nearly source (Lung_Opacity is "

@@ -8,12 +8,12 @@ from html import escape
 from pathlib import Path
 
 from kerascxr import __version__
-from kerascxr.atomic import replace_folder
+from kerascxr.plots.comparison import all_curves
 from kerascxr.report.blocks import Figure, Section, Tabulated
-from kerascxr.report.comparison_figures import all_curves
 from kerascxr.report.contents import sections
-from kerascxr.report.runs import read_runs
-from kerascxr.report.tables import latex_table, markdown_table, table_cells
+from kerascxr.runs.atomic import replace_folder
+from kerascxr.runs.reading import read_runs
+from kerascxr.tables import latex_table, markdown_table, table_cells
 
 _TITLE = "Chest X-ray models: report"
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerascxr.report.blocks import Section, Tabulated
-from kerascxr.report.runs import Run
-from kerascxr.report.tables import LABELS, Table, format_value, with_interval
+from kerascxr.runs.reading import Run
+from kerascxr.tables import LABELS, Table, format_value, with_interval
 
 _SHOWN = {
     "classification": ("accuracy", "precision", "recall", "f1", "auc"),

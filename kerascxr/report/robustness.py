@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from kerascxr.report.blocks import Block, Figure, Tabulated
-from kerascxr.report.runs import Run
-from kerascxr.report.tables import Table, format_value, markdown_table, text_table
+from kerascxr.runs.reading import Run
+from kerascxr.tables import Table, format_value, markdown_table, text_table
 
 RESULT = "robustness/robustness.json"
 CLEAN = "none"

@@ -12,18 +12,18 @@ import numpy as np
 import tensorflow as tf
 
 from kerascxr import __version__
-from kerascxr.atomic import replace_folder
 from kerascxr.config import ClassificationConfig
-from kerascxr.data.folds import split_folds
+from kerascxr.data.ingest.folds import split_folds
+from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import encoded_examples
 from kerascxr.data.roi import ROIS
-from kerascxr.data.store import Store
 from kerascxr.evaluation.calibration import apply_temperature
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
-from kerascxr.report.runs import Run, read_run
-from kerascxr.serving.gate import QUANTILE, Gate
+from kerascxr.runs.atomic import replace_folder
+from kerascxr.runs.reading import Run, read_run
 from kerascxr.serving.graph import Classifier, from_bytes, from_pixels
+from kerascxr.serving.input_checks import QUANTILE, Gate
 from kerascxr.training.inputs import open_run_store, read_splits
 from kerascxr.training.lungs import load_segmenter
 

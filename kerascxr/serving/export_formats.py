@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kerascxr.atomic import replace_folder, write_json
 from kerascxr.config import ClassificationConfig
 from kerascxr.data.pipeline import epoch_order
 from kerascxr.data.roi import ROIS
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
-from kerascxr.report.runs import read_run
-from kerascxr.report.tables import markdown_table, text_table
+from kerascxr.runs.atomic import replace_folder, write_json
+from kerascxr.runs.reading import read_run
 from kerascxr.serving.formats import (
     MOST_LOST,
     TOLERANCE,
@@ -27,6 +26,7 @@ from kerascxr.serving.formats import (
     table,
 )
 from kerascxr.serving.graph import Classifier
+from kerascxr.tables import markdown_table, text_table
 from kerascxr.training.inputs import open_run_store, read_splits
 
 _CALIBRATION = 200  # training images

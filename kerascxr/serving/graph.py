@@ -9,7 +9,7 @@ from kerascxr.data.images import decode_file, resize_image, to_trunk_input
 from kerascxr.data.roi import ROIS
 from kerascxr.models.classifier import split_at_depth
 from kerascxr.models.segmenter import Segmenter
-from kerascxr.serving.gate import Gate, warn
+from kerascxr.serving.input_checks import Gate, warn
 
 Outputs = dict[str, tf.Tensor]
 Sizes = tuple[tuple[int, int], ...]

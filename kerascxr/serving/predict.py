@@ -14,12 +14,12 @@ import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
-from kerascxr.atomic import replacing
 from kerascxr.data.files import SUFFIXES, ImageFileError, read_grey
 from kerascxr.data.images import resize_image, to_trunk_input
-from kerascxr.data.source_files import walk
+from kerascxr.data.sources.file_names import walk
 from kerascxr.models.gradcam import GradCAM
-from kerascxr.report.heat import heat_overlay
+from kerascxr.plots.heat import heat_overlay
+from kerascxr.runs.atomic import replacing
 from kerascxr.serving.predictors import LungFinder, Predictor
 
 _BATCH = 32

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kerascxr.data.roi import ROIS
 from kerascxr.models.saved import load_saved
-from kerascxr.report.runs import read_run
+from kerascxr.runs.reading import read_run
 from kerascxr.serving.graph import Classifier
 from kerascxr.training.lungs import load_segmenter
 

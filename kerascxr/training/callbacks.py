@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerascxr.atomic import replacing, write_json, write_text
-from kerascxr.report.tables import csv_text, markdown_table
+from kerascxr.runs.atomic import replacing, write_json, write_text
+from kerascxr.tables import csv_text, markdown_table
 
 Row = dict[str, float]
 

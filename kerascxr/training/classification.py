@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerascxr.atomic import replacing
 from kerascxr.config import ClassificationConfig
 from kerascxr.data.pipeline import (
     Images,
@@ -25,9 +24,10 @@ from kerascxr.models.parameters import format_parameter_table, parameter_summary
 from kerascxr.models.weights import load_weights
 from kerascxr.names import look_up
 from kerascxr.report.calibration import calibration_markdown
-from kerascxr.report.tables import csv_text, metrics_markdown, metrics_text
-from kerascxr.run_folder import RunFolder
-from kerascxr.training.drawing import draw_evidence, draw_test, draw_training
+from kerascxr.runs.atomic import replacing
+from kerascxr.runs.folder import RunFolder
+from kerascxr.tables import csv_text, metrics_markdown, metrics_text
+from kerascxr.training.figures import draw_evidence, draw_test, draw_training
 from kerascxr.training.fitting import fit
 from kerascxr.training.inputs import check_classes, open_data, read_splits
 from kerascxr.training.learner import Learner

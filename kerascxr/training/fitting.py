@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from kerascxr.config import OptimizerConfig, TrainingConfig
-from kerascxr.run_folder import RunFolder
+from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import MetricTable, Progress, StopOnNonFinite, Validate
 from kerascxr.training.runtime import Runtime
 

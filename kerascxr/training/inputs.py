@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from kerascxr.config import ClassificationConfig, DataConfig, SplitConfig, TrainingConfig
-from kerascxr.data.folds import N_FOLDS, SPLITS, blind_folds, split_folds
+from kerascxr.data.ingest.folds import N_FOLDS, SPLITS, blind_folds, split_folds
+from kerascxr.data.ingest.store import Say, Store, open_store
 from kerascxr.data.pipeline import Images, read_images
 from kerascxr.data.roi import ROIS
-from kerascxr.data.sources import open_source
-from kerascxr.data.store import Say, Store, open_store
-from kerascxr.report.runs import Run
+from kerascxr.data.sources.opening import open_source
+from kerascxr.runs.reading import Run
 from kerascxr.training.lungs import read_lungs
 
 

@@ -17,15 +17,15 @@ from kerascxr.models.classifier import (
     split_at_depth,
     standardize_features,
 )
-from kerascxr.run_folder import RunFolder
+from kerascxr.runs.folder import RunFolder
 from kerascxr.training.engines import likely_engine
-from kerascxr.training.runtime import Runtime
-from kerascxr.training.trunk_features import (
+from kerascxr.training.features import (
     TrunkFeatures,
     array_batches,
     feature_batches,
     room_for,
 )
+from kerascxr.training.runtime import Runtime
 
 _PREDICT_BATCH = 64
 _STANDARDIZE_ON = 512  # images: enough for a mean and a deviation, seconds where nothing is cached

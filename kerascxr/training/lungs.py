@@ -8,13 +8,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from kerascxr.atomic import replacing
 from kerascxr.data.images import decode_png, resize_image, resize_mask
+from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import encoded_examples
-from kerascxr.data.store import Store
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
-from kerascxr.report.runs import read_run
+from kerascxr.runs.atomic import replacing
+from kerascxr.runs.reading import read_run
 
 _FORMAT = 2  # of what is kept
 _BATCH = 16

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 
 from kerascxr.config import TrainingConfig
-from kerascxr.data.folds import N_FOLDS
+from kerascxr.data.ingest.folds import N_FOLDS
 from kerascxr.evaluation import classification, segmentation
 from kerascxr.evaluation.uncertainty import classification_intervals, segmentation_intervals
 from kerascxr.report.repeats import summary_table
-from kerascxr.report.runs import Run, read_predictions, read_run, truth_and_probabilities
-from kerascxr.report.tables import (
+from kerascxr.runs.folder import RunFolder
+from kerascxr.runs.reading import Run, read_predictions, read_run, truth_and_probabilities
+from kerascxr.tables import (
     csv_text,
     markdown_table,
     metric_tables,
     text_table,
 )
-from kerascxr.run_folder import RunFolder
 
 _TEXT_COLUMNS = ("name", "group", "label")
 _NOTES = {

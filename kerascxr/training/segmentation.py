@@ -10,15 +10,14 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from kerascxr.atomic import replacing
 from kerascxr.config import SegmentationConfig
+from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import (
     Images,
     evaluation_batches,
     steps_per_epoch,
     training_batches,
 )
-from kerascxr.data.store import Store
 from kerascxr.evaluation.masks import binarise, largest_components
 from kerascxr.evaluation.segmentation import (
     ThresholdSearch,
@@ -29,9 +28,10 @@ from kerascxr.evaluation.segmentation import (
 from kerascxr.evaluation.uncertainty import segmentation_intervals
 from kerascxr.models.parameters import format_parameter_table, parameter_summary
 from kerascxr.models.unet import STAGE_HEADER, build_unet, stage_cells
-from kerascxr.report import figures, segmentation_figures
-from kerascxr.report.tables import csv_text, metrics_markdown, metrics_text, text_table
-from kerascxr.run_folder import RunFolder
+from kerascxr.plots import segmentation, style
+from kerascxr.runs.atomic import replacing
+from kerascxr.runs.folder import RunFolder
+from kerascxr.tables import csv_text, metrics_markdown, metrics_text, text_table
 from kerascxr.training.callbacks import Progress
 from kerascxr.training.fitting import fit
 from kerascxr.training.inputs import open_data, read_splits
@@ -111,7 +111,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
     metrics |= test(model, splits["test"], config, choice.threshold, folder)
     for what in ("loss", "dice"):
         with folder.figure(what) as path:
-            figures.training_curves(
+            style.training_curves(
                 progress.rows,
                 path,
                 what=what,
@@ -305,7 +305,7 @@ def test(
     chosen = best_median_worst(rows)
     shown = list(_predictions(model, images.only(list(chosen.values())), config))
     with folder.figure("sample_predictions") as path:
-        segmentation_figures.overlay_grid(
+        segmentation.overlay_grid(
             [item.image for item in shown],
             [item.truth for item in shown],
             [binarise(item.probabilities, threshold) for item in shown],

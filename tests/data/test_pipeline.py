@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerascxr.config import AugmentConfig, SplitConfig
-from kerascxr.data.folds import split_folds
 from kerascxr.data.images import resize_image, resize_mask, to_trunk_input
+from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.pipeline import (
     Images,
     epoch_order,
@@ -18,7 +18,7 @@ from kerascxr.data.pipeline import (
     steps_per_epoch,
     training_batches,
 )
-from kerascxr.data.sources import open_source
+from kerascxr.data.sources.opening import open_source
 
 OFF = AugmentConfig(enabled=False)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch_files import (
+from support.torch_files import (
     dictionary,
     legacy_file,
     name,

@@ -10,7 +10,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from torch_files import name, sequence, state_file, text, zip_file
+from support.torch_files import name, sequence, state_file, text, zip_file
 
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import build_classifier

@@ -14,8 +14,9 @@ from scipy.special import softmax
 from kerascxr import __main__ as verbs
 from kerascxr.evaluation import classification, segmentation, uncertainty
 from kerascxr.evaluation.calibration import calibrate
-from kerascxr.report import calibration_figures, figures, page, reference
-from kerascxr.report.runs import find_runs, read_runs
+from kerascxr.plots import calibration, style
+from kerascxr.report import page, reference
+from kerascxr.runs.reading import find_runs, read_runs
 
 CLASSES = list(reference.CLASSES)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -83,7 +84,7 @@ def write_run(path, task, title, images=3050, weights="file", **metrics):
         (path / name).write_text(json.dumps(value))
     (path / "figures").mkdir()
     for name in FIGURES[task]:
-        figures.training_curves(history, path / "figures" / f"{name}.png", what="loss", title=name)
+        style.training_curves(history, path / "figures" / f"{name}.png", what="loss", title=name)
     (path / "DONE").touch()
     return path
 
@@ -223,7 +224,7 @@ def calibrated(path, depth):
         both.append((truth, softmax(3 * logits, axis=1)))
     found = calibrate(*both, CLASSES)
     classifier(path, depth, calibration=found)
-    calibration_figures.reliability(found, path / "figures" / "reliability.png")
+    calibration.reliability(found, path / "figures" / "reliability.png")
     return found
 
 

@@ -6,13 +6,7 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
-
-from kerascxr import __main__ as verbs
-from kerascxr.data import images
-from kerascxr.data.files import ImageFileError, read_grey
-from kerascxr.data.images import decode_file
-from kerascxr.serving.graph import decode_batch
-from tools.hostile_files import (
+from support.hostile_files import (
     black_png,
     chunk,
     dicom_files,
@@ -22,6 +16,12 @@ from tools.hostile_files import (
     with_chunk,
     zeros,
 )
+
+from kerascxr import __main__ as verbs
+from kerascxr.data import images
+from kerascxr.data.files import ImageFileError, read_grey
+from kerascxr.data.images import decode_file
+from kerascxr.serving.graph import decode_batch
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 60)).astype(np.uint8)
 SMALL = small_files(PIXELS)

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_runs import arguments, masked_classes
+from support.small_runs import arguments, masked_classes
 
 import train_cls
 from kerascxr import __main__ as verbs

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from kerascxr.config import ClassificationConfig, OptimizerConfig, RuntimeConfig
-from kerascxr.run_folder import RunFolder
+from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import NonFiniteLossError, Progress
 from kerascxr.training.fitting import build_optimizer, fit
 from kerascxr.training.runtime import Runtime

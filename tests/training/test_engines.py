@@ -10,7 +10,7 @@ from kerascxr.data.pipeline import Images
 from kerascxr.models.classifier import build_classifier, cut_at_depth
 from kerascxr.training import engines
 from kerascxr.training.engines import KerasEngine, OpenVINOEngine, build_engine, likely_engine
-from kerascxr.training.trunk_features import TrunkFeatures
+from kerascxr.training.features import TrunkFeatures
 
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="pip install openvino to run this"

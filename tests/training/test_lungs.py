@@ -5,21 +5,21 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from small_runs import arguments, masked_classes, pairs
+from support.small_runs import arguments, masked_classes, pairs
 
 import train_cls
 import train_seg
 from kerascxr.__main__ import main
+from kerascxr.audits import robustness
+from kerascxr.audits.robustness import worsen
 from kerascxr.config import AugmentConfig, ClassificationConfig, DataConfig
 from kerascxr.data.corruptions import STRENGTHS
 from kerascxr.data.images import resize_mask
 from kerascxr.data.pipeline import Images, read_images, training_batches
 from kerascxr.report.robustness import CLEAN, by_severity, read_robustness
 from kerascxr.training import lungs as lungs_module
-from kerascxr.training import robustness
 from kerascxr.training.inputs import open_data, read_folds
 from kerascxr.training.lungs import load_segmenter, read_lungs
-from kerascxr.training.robustness import worsen
 
 FOLDS = (3, 1, 17)
 

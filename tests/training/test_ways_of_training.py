@@ -1,7 +1,7 @@
 """Each way of training the classifier runs from end to end."""
 
 import pytest
-from small_runs import arguments, bright_and_dark
+from support.small_runs import arguments, bright_and_dark
 
 import train_cls
 

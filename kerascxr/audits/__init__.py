@@ -1,0 +1,1 @@
+"""Tests of a finished run or of a source of images."""

@@ -1,0 +1,112 @@
+"""Testing a finished run on another set, without training again."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from kerascxr.config import (
+    ClassificationConfig,
+    DataConfig,
+    SegmentationConfig,
+    TrainingConfig,
+)
+from kerascxr.data.ingest.store import Store
+from kerascxr.data.pipeline import Images
+from kerascxr.evaluation.calibration import calibrate
+from kerascxr.evaluation.classification import evaluate
+from kerascxr.models.saved import load_saved
+from kerascxr.parsing import load_config
+from kerascxr.runs.folder import RunFolder
+from kerascxr.runs.reading import read_predictions, truth_and_probabilities
+from kerascxr.training import classification, segmentation
+from kerascxr.training.figures import draw_test
+from kerascxr.training.inputs import open_data, read_everything
+from kerascxr.training.learner import predict_probabilities
+
+
+def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict[str, Any]:
+    """Tests a run's model on all images of a set; writes ``RUN/external/<set>/``.
+
+    A classifier is scored on the classes that the set has, which must all be among its own, and
+    with the temperature and the thresholds of its own validation images.
+
+    Args:
+        run: A finished run folder.
+        data: The other set.
+        lungs: A finished segmentation run that finds the lungs for a classifier that sees them; by
+            default they are found as in training.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        ValueError: If the run is not finished, or the set does not fit it.
+    """
+    for name in ("DONE", "metrics.json", "model.keras", "config.yaml"):
+        if not (run / name).exists():
+            raise ValueError(f"{run} must be the folder of a finished run. It has no {name}.")
+    known = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    task = known["task"]
+    config: TrainingConfig
+    if task == "classification":
+        config = load_config(ClassificationConfig, run / "config.yaml")
+        config = dataclasses.replace(config, lungs=lungs or config.lungs)
+    elif lungs is not None:
+        raise ValueError(f"lungs must be left out for a U-Net. Got lungs={str(lungs)!r}.")
+    else:
+        config = load_config(SegmentationConfig, run / "config.yaml")
+    config = dataclasses.replace(config, data=data)
+    store = open_data(data, RunFolder(run).say)
+    if task == "classification":
+        _check_classes(store, known["test"]["classes"])
+    folder = RunFolder(run / "external" / store.path.name)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    model = load_saved(run / "model.keras")
+    images = read_everything(config, store, masks=task == "segmentation")
+    metrics: dict[str, Any] = {
+        "task": task,
+        "title": f"{known['title']}, on {store.path.name}",
+        "run": str(run),
+        "data": {
+            "source": store.path.name,
+            "fingerprint": store.fingerprint["digest"],
+            "images": {"test": len(images)},
+        },
+    }
+    if isinstance(config, ClassificationConfig):
+        classes = known["test"]["classes"]
+        images = _relabelled(images, store, classes)
+        probabilities = predict_probabilities(model, images, config.batch_size)
+        metrics["weights"] = known["weights"]
+        metrics["test"] = evaluate(images.labels, probabilities, classes)
+        validation = run / "validation_predictions.csv"
+        if validation.exists():
+            known_images = truth_and_probabilities(read_predictions(validation), classes)
+            metrics["calibration"] = calibrate(
+                known_images, (images.labels, probabilities), classes
+            )
+        classification.write_test(folder, metrics, images, probabilities, classes)
+        draw_test(folder, metrics, images, probabilities, classes)
+    else:
+        metrics["threshold"] = known["threshold"]
+        metrics |= segmentation.test(model, images, config, known["threshold"], folder)
+        segmentation.write_test(folder, metrics)
+    return metrics
+
+
+def _check_classes(store: Store, classes: list[str]) -> None:
+    unknown = set(store.classes) - set(classes)
+    if unknown:
+        raise ValueError(
+            f"the set's classes must be among the run's, {', '.join(classes)}. "
+            f"Got {', '.join(sorted(unknown))}; rename its folders, or use a CSV with labels."
+        )
+
+
+def _relabelled(images: Images, store: Store, classes: list[str]) -> Images:
+    places = [classes.index(name) for name in store.classes]
+    labels = images.labels.copy()
+    for place, target in enumerate(places):
+        labels[images.labels == place] = target
+    return dataclasses.replace(images, labels=labels, classes=tuple(classes))

@@ -1,0 +1,267 @@
+"""The shortcut battery: a model trained again on what is left when the disease is taken away.
+
+Each part is an ordinary run in ``RUN/audit/``, so it goes on after a kill and stands for itself.
+"""
+
+import contextlib
+import dataclasses
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import tensorflow as tf
+from sklearn.ensemble import RandomForestClassifier
+
+from kerascxr.audits.origins import check_sources, origins_of
+from kerascxr.config import ClassificationConfig, Depth, RoiName
+from kerascxr.data.images import resize_mask, to_trunk_input
+from kerascxr.data.ingest.folds import split_folds
+from kerascxr.data.ingest.store import Store
+from kerascxr.data.pipeline import Images, read_images
+from kerascxr.data.roi import ROIS
+from kerascxr.evaluation.classification import evaluate
+from kerascxr.evaluation.comparison import difference
+from kerascxr.evaluation.run_comparison import read_tested
+from kerascxr.evaluation.uncertainty import classification_metrics, interval
+from kerascxr.models.classifier import build_classifier
+from kerascxr.models.gradcam import GradCAM
+from kerascxr.models.saved import load_saved
+from kerascxr.models.weights import load_weights
+from kerascxr.parsing import load_config
+from kerascxr.plots import input_ablations, samples
+from kerascxr.report.input_ablations import (
+    ATTENTION,
+    FULL,
+    HISTOGRAM,
+    PARTS,
+    SOURCES,
+    audit_markdown,
+    audit_text,
+)
+from kerascxr.runs.folder import RunFolder
+from kerascxr.runs.reading import Run, read_run
+from kerascxr.training import classification
+from kerascxr.training.inputs import open_run_store, read_splits
+from kerascxr.training.lungs import read_lungs
+
+DEPTH: Depth = 1
+EPOCHS = 10
+_MEASURES = ("accuracy", "f1", "auc")
+_BINS = 64
+_TREES = 500
+_BATCH = 32
+
+Say = Callable[[str], None]
+
+
+def audit_run(
+    path: Path,
+    lungs: Path | None = None,
+    depth: Depth | None = None,
+    epochs: int = EPOCHS,
+) -> dict[str, Any]:
+    """Measures how much of a classifier's score can be had without the disease.
+
+    Writes ``RUN/audit/audit.json`` and ``.md``, and the figures ``shortcuts`` and
+    ``shortcut_parts`` of the run.
+
+    Args:
+        path: A finished classification run.
+        lungs: A finished segmentation run that finds the lungs; by default they are the source's
+            own masks, and where it has none, the parts that need lungs are left out.
+        depth: What learns in the models of the battery; by default as in the run, at most
+            ``DEPTH``, the full image's model being trained the same way.
+        epochs: How long they train.
+
+    Returns:
+        What audit.json holds.
+
+    Raises:
+        ValueError: If the run is none, or its images have changed or are not to be had.
+    """
+    started = time.perf_counter()
+    run = read_run(path, "classification")
+    config = load_config(ClassificationConfig, path / "config.yaml")
+    store = open_run_store(run, config.data)
+    if depth is None:
+        depth = config.depth if config.depth == 0 else DEPTH
+    known = lungs is not None or all(row["mask_state"] == "ok" for row in store.rows)
+    folder = RunFolder(path)
+    if not known:
+        folder.say(
+            "The source has no lung masks for all images: parts that need the lungs are left out. "
+            "--lungs RUN takes a finished segmentation run to find them."
+        )
+    names = [name for name in PARTS if name != HISTOGRAM and (known or not _needs_lungs(name))]
+    base = dataclasses.replace(
+        config,
+        depth=depth,
+        epochs=epochs,
+        patience=epochs,
+        overwrite=False,
+        features="auto" if depth != "all" else "off",
+        feature_views=1,
+        runtime=dataclasses.replace(config.runtime, tensorboard=False),
+    )
+    predicted: dict[str, np.ndarray] = {}
+    truth, groups, classes = np.empty(0), [], run.metrics["test"]["classes"]
+    for number, name in enumerate(names, 1):
+        folder.say(f"{number} of {len(names)}: {PARTS[name].title}")
+        part = dataclasses.replace(
+            base,
+            roi=cast(RoiName, name),
+            lungs=lungs if _needs_lungs(name) else None,
+            name=f"{path.name}-{name}",
+            runs=path / "audit",
+        )
+        tested = read_tested(_train(part, path / "audit" / name))
+        predicted[name] = tested.probabilities
+        truth, groups = tested.truth, [row["group"] for row in tested.rows.values()]
+    images = read_splits(dataclasses.replace(base, roi="none", lungs=None), store)
+    predicted[HISTOGRAM] = _from_histograms(images, config.runtime.seed)
+    found = None
+    if known:
+        folds = split_folds(config.split)["test"]
+        found = read_lungs(store, folds, lungs, config.image_size, config.data.features)
+    result: dict[str, Any] = {
+        "title": run.name,
+        "depth": depth,
+        "epochs": epochs,
+        "images": len(truth),
+        "data": store.fingerprint["digest"],
+        "lungs": str(lungs) if lungs else ("the source's masks" if known else None),
+        "chance": float(np.bincount(truth).max() / len(truth)),
+        "run": {measure: run.metrics["test"][measure] for measure in _MEASURES},
+        "parts": _compare(predicted, truth, groups, classes),
+        SOURCES: _sources(config, images, store, folder),
+        ATTENTION: None if found is None else _attention(run, config, store, images["test"], found),
+    }
+    _draw(result, config, store, found, folder)
+    result["seconds"] = time.perf_counter() - started
+    folder.write_json("audit/audit.json", result)
+    folder.write_text("audit/audit.md", audit_markdown(result))
+    folder.say(f"\n{audit_text(result)}\n\nWritten to {path / 'audit'}")
+    return result
+
+
+def _sources(
+    config: ClassificationConfig, images: dict[str, Images], store: Store, folder: RunFolder
+) -> dict[str, Any]:
+    model = build_classifier(config.backbone, len(store.classes), image_size=config.image_size)
+    load_weights(model, config.backbone, config.weights)
+    return check_sources(model, images, origins_of(store), config, folder.say)
+
+
+def _needs_lungs(name: str) -> bool:
+    return ROIS[name].needs_lungs
+
+
+def _train(config: ClassificationConfig, path: Path) -> Path:
+    """Trains one part, or goes on with it; its own words go into its log alone."""
+    folder = RunFolder.start_at(config, path)
+    if not folder.finished:
+        with contextlib.redirect_stdout(io.StringIO()):
+            classification.train(config, folder, draw=False)
+    return path
+
+
+def _from_histograms(images: dict[str, Images], seed: int) -> np.ndarray:
+    """Predicts the test images by a random forest on their grey levels' histograms alone."""
+
+    def histograms(of: Images) -> np.ndarray:
+        edges = np.linspace(0, 256, _BINS + 1)
+        return np.stack([np.histogram(pixels, edges)[0] / pixels.size for pixels in of.pixels])
+
+    model = RandomForestClassifier(_TREES, min_samples_leaf=2, random_state=seed)
+    model.fit(histograms(images["train"]), images["train"].labels)
+    return model.predict_proba(histograms(images["test"]))
+
+
+def _compare(
+    predicted: dict[str, np.ndarray], truth: np.ndarray, groups: list[str], classes: list[str]
+) -> dict[str, Any]:
+    """Scores each part, with intervals, and its difference to the full image."""
+    resampled = {
+        name: classification_metrics(truth, probabilities, groups)[0]
+        for name, probabilities in predicted.items()
+    }
+    parts: dict[str, Any] = {}
+    for name in PARTS:
+        if name not in predicted:
+            continue
+        scores = evaluate(truth, predicted[name], classes)
+        parts[name] = {}
+        for measure in _MEASURES:
+            gap = difference(resampled[FULL][measure], resampled[name][measure], paired=True)
+            parts[name][measure] = {
+                "value": scores[measure],
+                "interval": interval(resampled[name][measure]),
+                "difference": gap and gap.value,
+                "difference_interval": gap and (gap.low, gap.high),
+            }
+    return parts
+
+
+def _attention(
+    run: Run, config: ClassificationConfig, store: Store, test: Images, found: np.ndarray
+) -> dict[str, Any]:
+    """Returns, by true class, the share of Grad-CAM's mass in the lungs, and theirs of the area.
+
+    Grad-CAM is that of the run's own model, for the class that it predicts.
+    """
+    model = load_saved(run.path / "model.keras")
+    maps = tf.function(GradCAM(model).maps, reduce_retracing=True)
+    seen = test
+    if config.roi != "none":
+        seen = _test_images(config, store, config.roi, found)
+    logits = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+    shares, areas = [], []
+    for begin in range(0, len(test), _BATCH):
+        x = to_trunk_input(seen.pixels[begin : begin + _BATCH])
+        heat = maps(x, tf.argmax(logits(x), axis=1, output_type=tf.int32)).numpy()
+        inside = resize_mask(found[begin : begin + _BATCH], config.image_size).numpy()[..., 0] > 0
+        total = heat.sum(axis=(1, 2))
+        with np.errstate(invalid="ignore"):  # no heat at all: left out of the means
+            shares.append((heat * inside).sum(axis=(1, 2)) / total)
+        areas.append(inside.mean(axis=(1, 2)))
+    share, area = np.concatenate(shares), np.concatenate(areas)
+    return {
+        name: {
+            "images": int((test.labels == index).sum()),
+            "inside": float(np.nanmean(share[test.labels == index])),
+            "area": float(area[test.labels == index].mean()),
+        }
+        for index, name in enumerate(test.classes)
+    }
+
+
+def _test_images(
+    config: ClassificationConfig, store: Store, roi: str, found: np.ndarray | None
+) -> Images:
+    folds = split_folds(config.split)["test"]
+    return read_images(
+        store, folds, config.image_size, roi=roi, lungs=found, cache=config.data.cache
+    )
+
+
+def _draw(
+    result: dict[str, Any],
+    config: ClassificationConfig,
+    store: Store,
+    found: np.ndarray | None,
+    folder: RunFolder,
+) -> None:
+    with folder.figure("shortcuts") as path:
+        input_ablations.parts(result, path)
+    rows: dict[str, list[np.ndarray]] = {}
+    for name in result["parts"]:
+        if name == HISTOGRAM:
+            continue
+        images = _test_images(config, store, name, found)
+        chosen = [int(np.flatnonzero(images.labels == k)[0]) for k in np.unique(images.labels)]
+        rows[PARTS[name].title] = [images.pixels[index, ..., 0] for index in chosen]
+    with folder.figure("shortcut_parts") as path:
+        samples.class_samples(rows, path)

@@ -1,0 +1,224 @@
+"""The leakage audit: what lets a model score without having seen disease."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerascxr.audits.property_baseline import class_from_properties
+from kerascxr.config import SplitConfig
+from kerascxr.data.files import read_grey
+from kerascxr.data.ingest.duplicates import SAME
+from kerascxr.data.ingest.folds import split_folds
+from kerascxr.data.ingest.ingest import UNLABELLED
+from kerascxr.data.ingest.properties import KINDS
+from kerascxr.data.ingest.store import Store
+from kerascxr.data.sources.examples import Example, Source
+
+_DEALS = 20
+_LEAST_FRAME = 0.01
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found.
+
+    Attributes:
+        summary: Everything but the pairs, JSON-ready; see ``audit``.
+        pairs: A row a pair: those across classes, those across the split, each the most alike
+            first; then the others, the least alike first.
+        examples: All images that could be read, by id.
+    """
+
+    summary: dict[str, Any]
+    pairs: list[dict[str, Any]]
+    examples: dict[str, Example]
+
+
+def audit(source: Source, store: Store) -> Audit:
+    """Looks for duplicates, for splits that they leak through, and for shortcuts to the class.
+
+    Images that ingest set aside because two classes hold them are looked at as well.
+
+    Args:
+        source: The images.
+        store: The same source, ingested.
+
+    Returns:
+        The findings. ``summary`` has ``pairs`` (counts), ``splits`` (leaks by split), ``classes``
+        (properties by class), ``class_from`` (how well properties alone tell the class) and
+        ``origins``.
+    """
+    examples = [example for example in source.examples if example.id in store.properties]
+    measured = [store.properties[example.id] for example in examples]
+    place = {example.id: index for index, example in enumerate(examples)}
+    stored = {row["id"]: row for row in store.rows}
+    labels = [example.label or UNLABELLED for example in examples]
+    rows = [stored.get(example.id) for example in examples]
+    folds = np.array([int(row["fold"]) if row else -1 for row in rows])
+    split_of = {fold: name for name, f in split_folds(SplitConfig()).items() for fold in f}
+    splits = [split_of.get(fold, "") for fold in folds.tolist()]
+    pairs = []
+    for found in store.duplicates:
+        row: dict[str, Any] = {
+            "kind": "exact" if found["exact"] == "1" else "near",
+            "similarity": float(found["similarity"]),
+        }
+        ends = [place[found[end]] for end in ("first", "second")]
+        for end, index in zip(("first", "second"), ends, strict=True):
+            fold = "" if folds[index] < 0 else int(folds[index])
+            row |= {end: examples[index].id, f"{end}_class": labels[index]}
+            row |= {f"{end}_fold": fold, f"{end}_split": splits[index]}
+        row["across_classes"] = labels[ends[0]] != labels[ends[1]]
+        row["across_split"] = len({splits[index] for index in ends} - {""}) > 1
+        pairs.append(row)
+    ends_of = np.array([[place[row[end]] for end in ("first", "second")] for row in pairs], int)
+    pairs.sort(key=_worst_first)
+    known = np.flatnonzero(folds >= 0)
+    summary = {
+        "source": source.name,
+        "fingerprint": store.fingerprint["digest"],
+        "images": len(examples),
+        "classes": list(dict.fromkeys(labels)),
+        "fixed_split": store.fixed_split,
+        "same_above": SAME,
+        "pairs": _count(pairs),
+        "splits": _leaks(ends_of.reshape(-1, 2), labels, splits, store.fixed_split),
+        "properties": _by_class(measured, labels),
+        "class_from": class_from_properties(
+            {name: [measured[index][name] for index in known] for name in measured[0]},
+            [labels[index] for index in known],
+            folds[known],
+        ),
+        "origins": origin_table([example.origin for example in examples], labels),
+    }
+    return Audit(summary, pairs, {example.id: example for example in examples})
+
+
+def read_pixels(example: Example) -> np.ndarray:
+    """Returns an image, read or drawn, as uint8 (height, width).
+
+    Raises:
+        ImageFileError: If its file cannot be used.
+    """
+    if isinstance(example.image, Path):
+        return read_grey(example.image)
+    return example.image.draw()[0]
+
+
+def _worst_first(row: dict[str, Any]) -> tuple:
+    """Leaks first, the surest of them first; then the least alike, which are the doubtful ones."""
+    leaks = row["across_classes"] or row["across_split"]
+    alike = -row["similarity"] if leaks else row["similarity"]
+    return not row["across_classes"], not row["across_split"], alike, row["first"]
+
+
+def _count(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    counts: dict[str, Any] = {}
+    for kind in ("exact", "near"):
+        of_kind = [row for row in pairs if row["kind"] == kind]
+        counts[kind] = {
+            "pairs": len(of_kind),
+            "images": len({row[end] for row in of_kind for end in ("first", "second")}),
+            "across_classes": sum(row["across_classes"] for row in of_kind),
+            "across_split": sum(row["across_split"] for row in of_kind),
+        }
+    return counts
+
+
+def _leaks(
+    pairs: np.ndarray, labels: Sequence[str], splits: Sequence[str], fixed: bool
+) -> dict[str, Any]:
+    """Counts test images with a twin in training: in the given split and in ones dealt blindly."""
+    ends = pairs[(np.array(splits)[pairs] != "").all(axis=1)]
+    own = twins_in_training(ends, np.array(splits))
+    generator = np.random.default_rng(0)
+    dealt = []
+    for _ in range(_DEALS):
+        blind = np.array(splits)
+        for name in sorted(set(labels)):
+            members = np.array([label == name for label in labels]) & (blind != "")
+            blind[members] = generator.permutation(blind[members])
+        dealt.append(twins_in_training(ends, blind))
+    return {
+        "own": "the source's own split" if fixed else "the default split",
+        "test_images": splits.count("test"),
+        "twins_in_training": own,
+        "random_twins_in_training": float(np.mean(dealt)),
+        "random_twins_in_training_std": float(np.std(dealt)),
+        "random_splits": _DEALS,
+    }
+
+
+def twins_in_training(pairs: np.ndarray, splits: np.ndarray) -> int:
+    """Counts the test images that make a pair with a training image.
+
+    Args:
+        pairs: int64 (m, 2), indices.
+        splits: str (n,).
+    """
+    either_way = np.concatenate([pairs, pairs[:, ::-1]])
+    leaking = (splits[either_way[:, 0]] == "test") & (splits[either_way[:, 1]] == "train")
+    return len(np.unique(either_way[leaking, 0]))
+
+
+def _by_class(
+    measured: Sequence[dict[str, float]], labels: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    summary = {}
+    for name in dict.fromkeys(labels):
+        rows = [row for row, label in zip(measured, labels, strict=True) if label == name]
+        values = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+        frames = {
+            tone: np.max([values[key] for key in KINDS["frames"] if key.startswith(tone)], axis=0)
+            for tone in ("black", "white")
+        }
+        marked = np.max([values[key] for key in KINDS["corner markers"]], axis=0)
+        common = Counter(zip(values["height"], values["width"], strict=True)).most_common(1)[0]
+        summary[name] = {
+            "images": len(rows),
+            "commonest_size": [int(side) for side in common[0]],
+            "commonest_size_share": common[1] / len(rows),
+            "median_bytes": float(np.median(values["bytes"])),
+            "mean_grey": float(values["mean"].mean()),
+            "deviation_grey": float(values["deviation"].mean()),
+            "share_black": float(values["share_black"].mean()),
+            "share_white": float(values["share_white"].mean()),
+            **{
+                f"{tone}_frame": {
+                    "images": float((width >= _LEAST_FRAME).mean()),
+                    "mean_width": float(width.mean()),
+                }
+                for tone, width in frames.items()
+            },
+            "corner_marker": float(marked.mean()),
+        }
+    return summary
+
+
+def origin_table(origins: Sequence[str | None], labels: Sequence[str]) -> dict[str, Any]:
+    """Counts where each class came from.
+
+    Args:
+        origins: Of each image, where the source says so.
+        labels: Each image's class.
+
+    Returns:
+        ``counts``: {origin: {class: images}}, the largest first, "" where the source is silent;
+        ``own``: {class: origin} for classes that are of one origin, which no other class has.
+    """
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    of_class: dict[str, set[str]] = defaultdict(set)
+    for origin, label in zip(origins, labels, strict=True):
+        counts[origin or ""][label] += 1
+        of_class[label].add(origin or "")
+    ordered = sorted(counts, key=lambda origin: (-counts[origin].total(), origin))
+    own = {}
+    for label, its in of_class.items():
+        (origin, *others) = its
+        if not others and origin and len(counts[origin]) == 1 and len(of_class) > 1:
+            own[label] = origin
+    return {"counts": {origin: dict(counts[origin]) for origin in ordered}, "own": own}

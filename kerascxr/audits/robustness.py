@@ -1,0 +1,216 @@
+"""Testing a finished run on its own test images, made worse on purpose."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from kerascxr.config import ClassificationConfig, SegmentationConfig, TrainingConfig
+from kerascxr.data.corruptions import SEVERITIES, STRENGTHS, corrupt
+from kerascxr.data.ingest.folds import split_folds
+from kerascxr.data.pipeline import Images
+from kerascxr.data.roi import ROIS
+from kerascxr.evaluation import classification, segmentation
+from kerascxr.models.saved import load_saved
+from kerascxr.parsing import load_config
+from kerascxr.plots import robustness
+from kerascxr.report.robustness import (
+    CLEAN,
+    MEASURES,
+    RESULT,
+    by_severity,
+    robustness_markdown,
+    robustness_text,
+)
+from kerascxr.runs.folder import RunFolder
+from kerascxr.runs.reading import read_run
+from kerascxr.tables import csv_text
+from kerascxr.training.engines import likely_engine
+from kerascxr.training.features import TrunkFeatures
+from kerascxr.training.inputs import open_run_store, read_folds
+from kerascxr.training.learner import by_features
+from kerascxr.training.segmentation import predict_probabilities
+
+_SHOWN = (1, 3, 5)
+
+Score = Callable[[Images], dict[str, Any]]
+
+
+def measure_robustness(path: Path) -> dict[str, Any]:
+    """Tests a run under each corruption at each severity; goes on where it was cut off.
+
+    Writes ``RUN/robustness/robustness.json``, ``.md`` and ``.csv``, and the figures ``robustness``
+    and ``corruptions`` of the run.
+
+    Args:
+        path: A finished run folder.
+
+    Returns:
+        What robustness.json holds, see ``report.robustness.read_robustness``.
+
+    Raises:
+        ValueError: If the run is not finished, or its images have changed or are not to be had.
+    """
+    run = read_run(path)
+    config: TrainingConfig
+    if run.task == "classification":
+        config = load_config(ClassificationConfig, path / "config.yaml")
+    else:
+        config = load_config(SegmentationConfig, path / "config.yaml")
+    store = open_run_store(run, config.data)
+    model = load_saved(path / "model.keras")
+    folder = RunFolder(path)
+    roi = config.roi if isinstance(config, ClassificationConfig) else "none"
+    images = read_folds(
+        _before_hiding(config),
+        store,
+        split_folds(config.split)["test"],
+        masks=run.task == "segmentation",
+    )
+    result = _begun(
+        folder,
+        {
+            "task": run.task,
+            "title": run.name,
+            "images": len(images),
+            "seed": config.runtime.seed,
+            "model": hashlib.sha256((path / "model.keras").read_bytes()).hexdigest(),
+            "data": store.fingerprint["digest"],
+            "strengths": {
+                name: {"unit": strength.unit, "values": list(strength.values)}
+                for name, strength in STRENGTHS.items()
+            },
+        },
+    )
+    if isinstance(config, ClassificationConfig):
+        score = _classifier_score(model, config, folder)
+    else:
+        score = _segmenter_score(model, config, run.metrics["threshold"])
+    _fill(result, images, roi, score, folder)
+    _write(result, images, roi, folder)
+    return result
+
+
+def _before_hiding(config: TrainingConfig) -> TrainingConfig:
+    """Returns a config that reads images as they are before a part of them is hidden.
+
+    What is hidden must stay so when the image is made brighter. A crop stays a crop: it has more
+    pixels than could be cut out of the resized image.
+    """
+    if not isinstance(config, ClassificationConfig) or config.roi == "crop":
+        return config
+    lungs_along = ROIS[config.roi].needs_lungs
+    return dataclasses.replace(config, roi="channel" if lungs_along else "none")
+
+
+def worsen(images: Images, name: str, severity: int, seed: int, roi: str) -> Images:
+    """Makes images worse, lungs and masks moving with them, and then looks at them.
+
+    Args:
+        images: Images before a part of them is hidden; a second channel has the lungs.
+        name: A corruption, or ``CLEAN``.
+        severity: 1 to 5.
+        seed: Seed of the draws.
+        roi: What of each image is seen, a key of ``ROIS``; of a crop, the images are that already.
+    """
+    grey, lungs = images.pixels[..., :1], images.pixels[..., 1:]
+    along = lungs if lungs.shape[-1] else images.masks
+    if name != CLEAN:
+        grey, along = corrupt(name, grey, severity, seed, along)
+    if roi in ("none", "crop"):
+        return dataclasses.replace(images, pixels=grey, masks=along)
+    size = grey.shape[1:3]
+    if along is None:
+        along = np.zeros((len(grey), 1, 1, 1), np.uint8)
+    seen = [_looking(roi)(*pair, size).numpy() for pair in zip(grey, along, strict=True)]
+    return dataclasses.replace(images, pixels=np.stack(seen))
+
+
+def _begun(folder: RunFolder, about: dict[str, Any]) -> dict[str, Any]:
+    """Takes up an earlier result about the same model, images and strengths, or begins one."""
+    if (folder.path / RESULT).exists():
+        known = folder.read_json(RESULT)
+        if known == about | {"cells": known["cells"]}:
+            return known
+    return about | {"cells": []}
+
+
+@functools.cache
+def _looking(roi: str) -> Any:
+    return tf.function(ROIS[roi].see)
+
+
+def _fill(
+    result: dict[str, Any], images: Images, roi: str, score: Score, folder: RunFolder
+) -> None:
+    """Makes the tests that are missing, and keeps each as soon as it is made."""
+    seed, measures = result["seed"], MEASURES[result["task"]]
+    plan = [(CLEAN, 0), *((name, severity) for name in STRENGTHS for severity in SEVERITIES)]
+    done = len(result["cells"])
+    folder.say(
+        f"Testing {result['title']} on {len(images):,} test images, as they are and under "
+        f"{len(STRENGTHS)} corruptions at {len(SEVERITIES)} severities."
+        + (f" {done} of {len(plan)} tests are there already." if done else "")
+    )
+    with tqdm(total=len(plan), initial=done, desc="Robustness", unit="test") as bar:
+        for name, severity in plan[done:]:
+            scores = score(worsen(images, name, severity, seed, roi))
+            cell = {"corruption": name, "severity": severity}
+            result["cells"].append(cell | {measure: scores[measure] for measure in measures})
+            folder.write_json(RESULT, result)
+            bar.update()
+
+
+def _classifier_score(model: Any, config: ClassificationConfig, folder: RunFolder) -> Score:
+    engine = likely_engine(config.feature_engine)
+    features = TrunkFeatures(model, 2, config.data.features, engine=engine, say=folder.say)
+    predict = by_features(model, features)
+    return lambda images: classification.evaluate(images.labels, predict(images), images.classes)
+
+
+def _segmenter_score(model: Any, config: SegmentationConfig, threshold: float) -> Score:
+    def score(images: Images) -> dict[str, Any]:
+        assert images.masks is not None
+        size = config.batch_size
+        probabilities = (
+            one
+            for begin in range(0, len(images), size)
+            for one in predict_probabilities(
+                model, images.pixels[begin : begin + size], config.test_time_augmentation
+            )
+        )
+        return segmentation.evaluate(images.masks[..., 0], probabilities, threshold)[1]
+
+    return score
+
+
+def _write(result: dict[str, Any], images: Images, roi: str, folder: RunFolder) -> None:
+    folder.write_text("robustness/robustness.csv", csv_text(result["cells"]))
+    folder.write_text("robustness/robustness.md", robustness_markdown(result))
+    measure, label = next(iter(MEASURES[result["task"]].items()))
+    with folder.figure("robustness") as path:
+        robustness.severity_curves(
+            *by_severity(result, measure),
+            path,
+            what=label,
+            title=f"{result['title']}: {label} on images made worse",
+        )
+    first = dataclasses.replace(images, pixels=images.pixels[:1], masks=None)
+
+    def shown(name: str, severity: int) -> np.ndarray:
+        return worsen(first, name, severity, result["seed"], roi).pixels[0, ..., 0]
+
+    with folder.figure("corruptions") as path:
+        robustness.corruption_grid(
+            shown(CLEAN, 0),
+            {name: {severity: shown(name, severity) for severity in _SHOWN} for name in STRENGTHS},
+            path,
+        )
+    folder.say(f"\n{result['title']}\n\n{robustness_text(result)}\n")
+    folder.say(f"Written to {folder.path / 'robustness'}")

@@ -1,0 +1,239 @@
+"""Images that show the same film: resized, re-encoded, brighter or slightly cropped copies.
+
+X-rays of two people look much alike when small, and a crop of 3 % costs a copy more of its
+likeness than that. So likeness only names candidates; each pair is then laid over each other as a
+crop would have it, and the fine structure decides.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm
+
+from kerascxr.data.ingest.registration import pixel_grid, register
+
+SIDE = 64
+SAME = 0.93
+_COARSE, _MIDDLE = 16, 32
+_MOST_COPIES = 100  # beyond it the pairs among them would be millions
+_MOST_CANDIDATES = 20
+_LEAST_EXPLAINED = 0.72
+_MARGIN = 3  # pixels at the edge whose fine structure the edge itself disturbs
+_FINE, _SMOOTH = 0.7, 3.5  # pixels: what lies between these two blurs is fine structure
+_BLOCK = 512
+_PAIRS_AT_ONCE = 256
+_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images that show the same.
+
+    Attributes:
+        first: The one's index.
+        second: The other's, above ``first``.
+        similarity: Correlation of their fine structure, laid over each other; 1 where exact.
+        exact: Whether they are the same pixel for pixel.
+    """
+
+    first: int
+    second: int
+    similarity: float
+    exact: bool
+
+
+def miniature(pixels: np.ndarray) -> np.ndarray:
+    """Returns the box-averaged 64x64 version of a uint8 (height, width) image, as uint8."""
+    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX))
+
+
+def find_duplicates(miniatures: np.ndarray, digests: Sequence[str]) -> list[Pair]:
+    """Finds all pairs of images that show the same.
+
+    Args:
+        miniatures: uint8 (n, 64, 64), see ``miniature``.
+        digests: What tells pixels apart, see ``check.digest``.
+
+    Returns:
+        The pairs, each once, by their indices; of more than 100 exact copies each with the first
+        alone.
+    """
+    copies: dict[str, list[int]] = defaultdict(list)
+    for index, digest in enumerate(digests):
+        copies[digest].append(index)
+    members = list(copies.values())
+    pairs = [Pair(i, j, 1.0, True) for group in members for i, j in _exact_pairs(group)]
+    one_each = miniatures[[group[0] for group in members]]
+    found = candidates(one_each)
+    for (one, other), similarity in zip(found, similarities(one_each, found), strict=True):
+        if similarity > SAME:
+            pairs += [
+                Pair(min(i, j), max(i, j), float(similarity), False)
+                for i, j in product(members[one][:_MOST_COPIES], members[other][:_MOST_COPIES])
+            ]
+    return sorted(pairs, key=lambda pair: (pair.first, pair.second))
+
+
+def _exact_pairs(copies: Sequence[int]) -> Iterable[tuple[int, int]]:
+    if len(copies) <= _MOST_COPIES:
+        return combinations(copies, 2)
+    return ((copies[0], other) for other in copies[1:])
+
+
+def chains(pairs: Sequence[Pair], n: int) -> np.ndarray:
+    """Numbers images so that those of a pair share one: A like B and B like C makes one of three.
+
+    Args:
+        pairs: Of indices below ``n``.
+        n: How many images there are.
+
+    Returns:
+        int32 (n,).
+    """
+    ends = np.array([(pair.first, pair.second) for pair in pairs], np.int64).reshape(-1, 2)
+    graph = coo_matrix((np.ones(len(ends)), ends.T), (n, n))
+    return connected_components(graph, directed=False)[1]
+
+
+def candidates(miniatures: np.ndarray) -> np.ndarray:
+    """Finds for each image the up to 20 others that it could be a changed copy of.
+
+    An image and its derivatives by shift and stretch span a plane of slightly cropped versions.
+    How much of another image lies in that plane says whether it could be one of them.
+
+    Args:
+        miniatures: uint8 (n, 64, 64).
+
+    Returns:
+        int64 (m, 2): each pair of indices once, the smaller first.
+
+    Source:
+        Simard, LeCun and Denker, NeurIPS 1992: tangent distance.
+    """
+    n = len(miniatures)
+    if n < 2:
+        return np.empty((0, 2), np.int64)
+    coarse = _unit(_reduced(miniatures, _COARSE).reshape(n, -1))
+    common = coarse.mean(axis=0)  # what all chests share tells none apart
+    targets = _unit(coarse - common).T.copy()
+    most = min(_MOST_CANDIDATES, n - 1)
+    found = []
+    with _bar(n, "Looking for look-alikes", "image") as bar:
+        for begin in range(0, n, _BLOCK):
+            planes = _tangent_planes(coarse[begin : begin + _BLOCK], common)
+            explained = np.zeros((len(planes), n), np.float32)
+            for direction in range(planes.shape[1]):
+                part = planes[:, direction] @ targets
+                explained += np.square(part, out=part)
+            rows = np.arange(len(planes))
+            explained[rows, begin + rows] = 0
+            best = np.argpartition(explained, n - most, axis=1)[:, n - most :]
+            row, place = np.nonzero(np.take_along_axis(explained, best, axis=1) > _LEAST_EXPLAINED)
+            found.append(np.stack([row + begin, best[row, place]], axis=1))
+            bar.update(len(planes))
+    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+
+
+def _tangent_planes(rows: np.ndarray, common: np.ndarray) -> np.ndarray:
+    """Orthonormal bases (n, 5, pixels): images (n, 16 * 16) and their four derivatives."""
+    images = rows.reshape(-1, _COARSE, _COARSE)
+    grid = pixel_grid(_COARSE)
+    down, across = np.gradient(images, axis=(1, 2))
+    own = images - common.reshape(_COARSE, _COARSE)
+    spanning = [own, down, across, down * grid[:, None], across * grid]
+    vectors = np.stack(spanning, axis=1).reshape(len(images), len(spanning), -1)
+    vectors -= vectors.mean(axis=2, keepdims=True)
+    orthonormal = np.linalg.qr(vectors.transpose(0, 2, 1))[0]
+    return np.ascontiguousarray(orthonormal.transpose(0, 2, 1), np.float32)
+
+
+def similarities(miniatures: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Lays the images of each pair over each other and correlates their fine structure.
+
+    Args:
+        miniatures: uint8 (n, 64, 64).
+        pairs: int64 (m, 2), indices.
+
+    Returns:
+        float32 (m,), -1..1; 0 where the two differ so much that it was not looked at to the end.
+    """
+    result = np.zeros(len(pairs), np.float32)
+    middle, fine = _prepared(miniatures)
+
+    def compare(begin: int) -> int:
+        chosen = np.arange(begin, min(begin + _PAIRS_AT_ONCE, len(pairs)))
+        change, kept = np.zeros((len(chosen), 4), np.float32), chosen
+        # Each round is for what the one before left, and loses under 1 % of the cropped copies.
+        for images, steps, margin, least in (
+            (middle, 1, 0, 0.92),
+            (middle, 2, 0, 0.95),
+            (fine, 1, _MARGIN, 0.8),
+            (fine, 4, _MARGIN, -np.inf),
+        ):
+            fixed, moving = (images[side].astype(np.float32) for side in pairs[kept].T)
+            change, alike = register(fixed, moving, change, steps, margin)
+            enough = alike > least
+            kept, change = kept[enough], change[enough]
+        result[kept] = alike
+        return len(chosen)
+
+    begins = range(0, len(pairs), _PAIRS_AT_ONCE)
+    bar = _bar(len(pairs), "Comparing look-alikes", "pair")
+    with bar, ThreadPoolExecutor(_THREADS) as pool:
+        for count in pool.map(compare, begins):
+            bar.update(count)
+    return result
+
+
+def _prepared(miniatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the images at 32x32, and their fine structure at 64x64, at mean 0 and deviation 1.
+
+    Both float16, or the fine structure of 21,165 images would take 350 MB.
+    """
+    middle = np.empty((len(miniatures), _MIDDLE, _MIDDLE), np.float16)
+    fine = np.empty(miniatures.shape, np.float16)
+    for begin in range(0, len(miniatures), _BLOCK):
+        block = slice(begin, begin + _BLOCK)
+        middle[block] = _scaled(_reduced(miniatures[block], _MIDDLE))
+        fine[block] = _fine_structure(miniatures[block])
+    return middle, fine
+
+
+def _bar(total: int, what: str, unit: str) -> tqdm:
+    return tqdm(total=total, desc=what, unit=unit, mininterval=0.5, delay=2, leave=False)
+
+
+def _reduced(images: np.ndarray, side: int) -> np.ndarray:
+    """Averages uint8 (n, 64, 64) to float32 (n, side, side)."""
+    step = SIDE // side
+    return images.reshape(-1, side, step, side, step).mean(axis=(2, 4), dtype=np.float32)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Rows (n, d) at mean 0 and norm 1; constant ones become 0."""
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 1e-5)
+
+
+def _scaled(images: np.ndarray) -> np.ndarray:
+    """Images (n, side, side) at mean 0 and deviation 1; constant ones become 0."""
+    n, side = images.shape[:2]
+    return _unit(images.reshape(n, -1)).reshape(images.shape) * side
+
+
+def _fine_structure(images: np.ndarray) -> np.ndarray:
+    """What lies between two blurs: uint8 (n, side, side) to float32, deviation 1."""
+    values = images.astype(np.float32)
+    sharp, smooth = (
+        ndimage.gaussian_filter(values, (0, sigma, sigma)) for sigma in (_FINE, _SMOOTH)
+    )
+    return _scaled(sharp - smooth)

@@ -1,0 +1,296 @@
+"""Ingest: every file read once, checked, grouped, dealt into folds and written as TFDS shards."""
+
+import contextlib
+import csv
+import dataclasses
+import io
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask
+from kerascxr.data.ingest.duplicates import Pair, chains, find_duplicates, miniature
+from kerascxr.data.ingest.folds import N_FOLDS, assign_fixed_folds, assign_folds
+from kerascxr.data.ingest.ingest import records
+from kerascxr.data.ingest.properties import PROPERTIES, measure
+from kerascxr.data.sources.opening import Example, SetAside, Source
+from kerascxr.runs.atomic import write_json
+
+FORMAT = 2
+UNLABELLED = "unlabelled"
+_MOST_SET_ASIDE = 0.1
+_THREADS = 4
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_EIGHT_BIT_GREY = b"\x08\0"  # depth and colour type, after the sides
+_ROW = ("id", "label", "group", "fold", "origin", "path", "height", "width", "mask_state", "digest")
+
+
+def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
+    """Reads a source and fills an empty folder with its store.
+
+    Args:
+        source: What to read.
+        signature: What to know the source by, kept in store.json.
+        folder: Where to; it is complete only when this returns.
+
+    Raises:
+        ValueError: If over a tenth of the files cannot be used, or a class has under 20 images.
+    """
+    set_aside = list(source.set_aside)
+    with tempfile.TemporaryFile(dir=folder) as spool:  # each file is decoded once, encoded once
+        everything, places, miniatures, measured = _read_all(source, spool, set_aside)
+        conflicts = records.conflicting(everything)
+        set_aside += [
+            SetAside(item.path, conflicts[item.id]) for item in everything if item.id in conflicts
+        ]
+        kept = [index for index, item in enumerate(everything) if item.id not in conflicts]
+        _refuse_ruins(source, len(kept), set_aside)
+        pairs = find_duplicates(np.stack(miniatures), [item.digest for item in everything])
+        _write_pairs(folder / "duplicates.csv", pairs, everything)
+        _write_csv(folder / "properties.csv", ("id", *PROPERTIES), measured)
+        checked = [everything[index] for index in kept]
+        places = [places[index] for index in kept]
+        alike = chains(pairs, len(everything))[kept]
+        groups = records.joint_groups(checked, alike)
+        labels = [item.label for item in checked]
+        fixed_split = any(item.split for item in checked)
+        if fixed_split:
+            folds = assign_fixed_folds(labels, groups, [item.split for item in checked])
+        else:
+            folds = assign_folds(labels, groups)
+        classes = source.classes or (UNLABELLED,)
+        _write_shards(folder / "tfds", source.name, classes, checked, groups, folds, places, spool)
+    _write_csv(
+        folder / "examples.csv",
+        _ROW,
+        (
+            dataclasses.asdict(item)
+            | {"group": group, "fold": int(fold), "height": item.size[0], "width": item.size[1]}
+            for item, group, fold in zip(checked, groups, folds, strict=True)
+        ),
+    )
+    _write_csv(folder / "set_aside.csv", ("path", "reason"), map(dataclasses.asdict, set_aside))
+    write_json(
+        folder / "store.json",
+        {
+            "format": FORMAT,
+            "source": source.name,
+            "layout": source.layout,
+            "classes": list(classes),
+            "fixed_split": fixed_split,
+            "fingerprint": records.fingerprint(checked, groups, alike, len(set_aside)),
+            "signature": signature,
+        },
+    )
+
+
+def _refuse_ruins(source: Source, kept: int, set_aside: Sequence[SetAside]) -> None:
+    if len(set_aside) > _MOST_SET_ASIDE * (kept + len(set_aside)):
+        first = "; ".join(f"{item.path}: {item.reason}" for item in set_aside[:3])
+        raise ValueError(
+            f"at most one file in ten may be unusable. Got {len(set_aside)} of "
+            f"{kept + len(set_aside)} in {source.name}: {first}"
+        )
+
+
+def _encode(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    # Run lengths alone are faster here than zlib's default, and smaller.
+    Image.fromarray(pixels).save(buffer, "PNG", compress_type=zlib.Z_RLE)
+    return buffer.getvalue()
+
+
+def _encode_image(pixels: np.ndarray, origin: Path | None) -> bytes:
+    """Encodes an image, or takes its file where that is the same grey PNG already."""
+    if origin is not None:
+        data = origin.read_bytes()
+        plain = data.startswith(_PNG) and data[24:26] == _EIGHT_BIT_GREY
+        changed = any(chunk in data for chunk in (b"eXIf", b"tRNS"))
+        if plain and not changed and len(data) < 2 * pixels.nbytes:
+            return data
+    return _encode(pixels)
+
+
+_NO_MASK = np.zeros((1, 1), np.uint8)
+
+
+class _Seen(NamedTuple):
+    """What one reading of an image gives."""
+
+    checked: records.Checked
+    miniature: np.ndarray
+    properties: dict[str, float]
+    image: bytes
+    mask: bytes
+
+
+def _read(example: Example) -> _Seen | SetAside:
+    try:
+        if isinstance(example.image, Path):
+            path = str(example.image)
+            pixels = read_grey(example.image)
+            file_bytes = example.image.stat().st_size
+            group = example.group or group_in(example.image)
+            mask = read_mask(example.masks) if example.masks else None
+        else:
+            path, file_bytes, group = example.id, 0, example.group or ""
+            pixels, mask = example.image.draw()
+    except ImageFileError as error:
+        return SetAside(str(error.path), error.problem)
+    size = (pixels.shape[0], pixels.shape[1])
+    properties = measure(pixels, file_bytes)
+    checked = records.Checked(
+        id=example.id,
+        label=example.label or UNLABELLED,
+        group=group,
+        origin=example.origin or "",
+        split=example.split or "",
+        path=path,
+        size=size,
+        digest=records.digest(pixels),
+        mean=properties["mean"],
+        deviation=properties["deviation"],
+        mask_state=records.mask_state(mask, size),
+        mask_digest="" if mask is None else records.digest(mask),
+        mask_fraction=float("nan") if mask is None else float((mask > 0).mean()),
+    )
+    mask_png = _encode(_NO_MASK if mask is None else mask)
+    image_png = _encode_image(pixels, example.image if isinstance(example.image, Path) else None)
+    return _Seen(checked, miniature(pixels), properties, image_png, mask_png)
+
+
+def _read_all(
+    source: Source, spool: IO[bytes], set_aside: list[SetAside]
+) -> tuple[
+    list[records.Checked], list[tuple[int, int, int]], list[np.ndarray], list[dict[str, Any]]
+]:
+    checked, places, miniatures, measured = [], [], [], []
+    for seen in tqdm(
+        _in_order(_read, source.examples),
+        total=len(source.examples),
+        desc=f"Reading {source.name}",
+        unit="image",
+        mininterval=0.5,
+    ):
+        if isinstance(seen, SetAside):
+            set_aside.append(seen)
+            continue
+        checked.append(seen.checked)
+        miniatures.append(seen.miniature)
+        measured.append({"id": seen.checked.id, **seen.properties})
+        places.append((spool.tell(), len(seen.image), len(seen.mask)))
+        spool.write(seen.image + seen.mask)
+    return checked, places, miniatures, measured
+
+
+def _in_order(function: Callable, items: Sequence[Any]) -> Iterator[Any]:
+    """Maps with threads, in order, with a bounded number of results waiting."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting = iter(items)
+        futures = [pool.submit(function, item) for item in islice(waiting, 4 * _THREADS)]
+        while futures:
+            yield futures.pop(0).result()
+            futures += [pool.submit(function, item) for item in islice(waiting, 1)]
+
+
+def _write_pairs(path: Path, pairs: Sequence[Pair], checked: Sequence[records.Checked]) -> None:
+    rows = (
+        {
+            "first": checked[pair.first].id,
+            "second": checked[pair.second].id,
+            "similarity": f"{pair.similarity:.4f}",
+            "exact": int(pair.exact),
+        }
+        for pair in pairs
+    )
+    _write_csv(path, ("first", "second", "similarity", "exact"), rows)
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Any) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_shards(
+    folder: Path,
+    name: str,
+    classes: Sequence[str],
+    checked: Sequence[records.Checked],
+    groups: Sequence[str],
+    folds: np.ndarray,
+    places: Sequence[tuple[int, int, int]],
+    spool: IO[bytes],
+) -> None:
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    bar = tqdm(total=len(checked), desc=f"Writing {name}", unit="image", mininterval=0.5)
+
+    def examples(fold: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        for item, group, own_fold, (begin, image, mask) in zip(
+            checked, groups, folds, places, strict=True
+        ):
+            if own_fold == fold:
+                spool.seek(begin)
+                yield (
+                    item.id,
+                    {
+                        "id": item.id,
+                        "image": io.BytesIO(spool.read(image)),
+                        "mask": io.BytesIO(spool.read(mask)),
+                        "label": item.label,
+                        "group": group,
+                        "origin": item.origin,
+                        "mask_state": item.mask_state,
+                    },
+                )
+                bar.update()
+
+    # Not in TFDS' registry of names: this class is for one store alone.
+    class ChestXray(  # type: ignore[call-arg]
+        tfds.core.GeneratorBasedBuilder, skip_registration=True
+    ):
+        """8-bit grey chest X-rays with labels, lung masks and folds."""
+
+        VERSION = tfds.core.Version("1.0.0")
+        pkg_dir_path = folder
+
+        def _info(self) -> tfds.core.DatasetInfo:
+            grey = tfds.features.Image(shape=(None, None, 1), dtype=np.uint8, encoding_format="png")
+            features = {
+                "id": tfds.features.Text(),
+                "image": grey,
+                "mask": grey,
+                "label": tfds.features.ClassLabel(names=list(classes)),
+                "group": tfds.features.Text(),
+                "origin": tfds.features.Text(),
+                "mask_state": tfds.features.Text(),
+            }
+            return tfds.core.DatasetInfo(
+                builder=self, description=name, features=tfds.features.FeaturesDict(features)
+            )
+
+        def _split_generators(self, dl_manager):
+            del dl_manager
+            return {f"fold_{fold:02d}": examples(fold) for fold in range(N_FOLDS)}
+
+        def _generate_examples(self):
+            raise NotImplementedError("each split brings its own generator")
+
+    # TFDS announces a download on standard output, and there is none.
+    with bar, contextlib.redirect_stdout(io.StringIO()):
+        builder = ChestXray(data_dir=folder / "build")
+        builder.download_and_prepare()
+    shutil.move(builder.data_dir, folder / "1.0.0")
+    shutil.rmtree(folder / "build")

@@ -1,0 +1,154 @@
+"""The store: a source, ingested once, found again, and ingested anew when it has changed."""
+
+import csv
+import fcntl
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from kerascxr.data.ingest.ingest import FORMAT, UNLABELLED, ingest, records
+from kerascxr.data.sources.opening import Source
+from kerascxr.runs.atomic import replace_folder
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Store:
+    """An ingested set of images.
+
+    Attributes:
+        path: Its folder.
+        classes: Class names in label order; ("unlabelled",) where the source has none.
+        fingerprint: See ``records.fingerprint``.
+        fixed_split: Whether the source itself says what trains and what tests.
+    """
+
+    path: Path
+    classes: tuple[str, ...]
+    fingerprint: dict[str, Any]
+    fixed_split: bool
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the images have classes."""
+        return self.classes != (UNLABELLED,)
+
+    @cached_property
+    def rows(self) -> list[dict[str, str]]:
+        """One row an image, in the source's order: id, label, group, fold, path, mask_state, ..."""
+        with (self.path / "examples.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    @cached_property
+    def duplicates(self) -> list[dict[str, str]]:
+        """One row a pair of copies, by the images' ids: first, second, similarity, exact (0 or 1).
+
+        Images that were set aside because two classes hold them are among them.
+        """
+        with (self.path / "duplicates.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    @cached_property
+    def properties(self) -> dict[str, dict[str, float]]:
+        """What ``properties.measure`` found, by id; also of images that two classes hold."""
+        with (self.path / "properties.csv").open(encoding="utf-8", newline="") as file:
+            return {
+                row.pop("id"): {name: float(value) for name, value in row.items()}
+                for row in csv.DictReader(file)
+            }
+
+    @cached_property
+    def builder(self):
+        """The TFDS builder that reads the shards."""
+        import tensorflow_datasets as tfds
+
+        return tfds.builder_from_directory(self.path / "tfds" / "1.0.0")
+
+
+def open_store(source: Source, stores: Path, say: Say = print) -> Store:
+    """Returns the store of a source, ingesting it if that was not done or if it has changed.
+
+    Files that cannot be read, masks without an image and images that two classes hold pixel for
+    pixel are set aside: left out of the store, listed in its ``set_aside.csv``, and counted aloud.
+    Images with an unusable mask stay, marked in ``mask_state``. Exact and near-duplicates stay, in
+    one group, so that no fold boundary runs between them.
+
+    Args:
+        source: What to ingest.
+        stores: Folder of stores.
+        say: Takes lines meant for the user.
+
+    Returns:
+        The store. Its folder appears only when it is complete.
+
+    Raises:
+        ValueError: If over a tenth of the files cannot be used, or a class has under 20 images.
+    """
+    stores.mkdir(parents=True, exist_ok=True)
+    place = stores / _store_name(source)
+    signature = {name: list(value) for name, value in source.signature().items()}
+    with (stores / f".{place.name}.lock").open("w") as lock:
+        _wait_for(lock, say)
+        known = _read_description(place)
+        if known is not None and known["signature"] == signature:
+            say(f"Using the ingested copy of {source.name} in {place}.")
+        else:
+            if known is not None:
+                say(
+                    f"{source.name} has changed since it was ingested: "
+                    f"{_difference(known['signature'], signature)}. Ingesting it again."
+                )
+            replace_folder(place, lambda folder: ingest(source, signature, folder))
+            known = _read_description(place)
+            assert known is not None
+    store = Store(place, tuple(known["classes"]), known["fingerprint"], known["fixed_split"])
+    say(records.format_fingerprint(store.fingerprint))
+    if store.fingerprint["set_aside"]:
+        with (place / "set_aside.csv").open(encoding="utf-8", newline="") as file:
+            first = list(islice(csv.DictReader(file), 3))
+        shown = "; ".join(f"{row['path']}: {row['reason']}" for row in first)
+        say(
+            f"{store.fingerprint['set_aside']} files were set aside, listed in "
+            f"{place / 'set_aside.csv'}: {shown}"
+        )
+    return store
+
+
+def _store_name(source: Source) -> str:
+    name = re.sub(r"[^\w.-]+", "_", source.name)
+    where = str(source.root.resolve()) if source.root else source.name
+    return f"{name}-{hashlib.sha256(f'{source.layout} {where}'.encode()).hexdigest()[:8]}"
+
+
+def _wait_for(lock: IO[str], say: Say) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("Another process is ingesting the same source; waiting for it.")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def _read_description(place: Path) -> dict[str, Any] | None:
+    try:
+        known = json.loads((place / "store.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return known if known["format"] == FORMAT else None
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    added, removed = new.keys() - old.keys(), old.keys() - new.keys()
+    changed = {name for name in new.keys() & old.keys() if new[name] != old[name]}
+    parts = [
+        f"{len(names)} files {what}, such as {min(names)}"
+        for what, names in (("added", added), ("removed", removed), ("changed", changed))
+        if names
+    ]
+    return "; ".join(parts)

@@ -1,0 +1,317 @@
+"""The chest of the phantom: everything that is drawn in it whatever its class.
+
+A drawing adds up attenuation, so bright is dense as on a radiograph: body, heart, spine, ribs and
+clavicles, less the air of the lungs. Pose, build, exposure, frame and markers vary.
+"""
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from kerascxr.data.phantom.shapes import (
+    BLADE,
+    HEART,
+    LEFT_LUNG,
+    LETTERS,
+    RIGHT_LUNG,
+    TORSO,
+    blur,
+    resize,
+    ribbons,
+    spline,
+    step,
+    vary,
+)
+
+SCALE = 2  # drawn at twice the size, then reduced: smooth edges
+
+
+class Chest:
+    """One drawn chest, without findings.
+
+    Attributes:
+        lungs: float32 ``(height, width)``, 0..1: the lung fields.
+        sides: The right and the left of them.
+        across: float32 ``(height, width)``: -1..1 between the outer walls, negative on the right.
+        down: float32 ``(height, width)``: 0 at the apices, 1 at the outer bases.
+    """
+
+    def __init__(self, size: tuple[int, int], rng: np.random.Generator) -> None:
+        self.size = size
+        self.rng = rng
+        height, width = size
+        uniform = rng.uniform
+        # ---- pose and build: chest frame -> pixels of the large canvas
+        self.unit = 0.5 * width * SCALE * uniform(0.64, 0.82)  # half of the chest's width
+        self.tall = height * SCALE * uniform(0.54, 0.72)
+        turn = np.deg2rad(rng.normal(0, 2.2))
+        self.turn = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        self.middle = SCALE * np.array(
+            [width * (0.5 + rng.normal(0, 0.022)), height * (0.49 + rng.normal(0, 0.03))]
+        )
+        # ---- lungs
+        bases = rng.normal(0, 0.03, 2)  # each half of the diaphragm stands where it likes
+        self.outlines = [
+            self.place(spline(vary(outline, rng, base)))
+            for outline, base in zip((RIGHT_LUNG, LEFT_LUNG), bases, strict=True)
+        ]
+        # Right, left: float32 (height, width), 0..1.
+        self.sides = [self.fill(outline) for outline in self.outlines]
+        self.lungs = np.maximum(*self.sides)
+        self.soft_lungs = blur(self.lungs, 1.2)
+        self.across, self.down = self._places(height, width)
+
+    def _places(self, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where the pixels of a ``rows x columns`` grid lie in the chest: two float32 maps."""
+        height, width = self.size
+        x = (np.arange(columns) + 0.5) * (SCALE * width / columns) - self.middle[0]
+        y = (np.arange(rows) + 0.5) * (SCALE * height / rows) - self.middle[1]
+        back = (self.turn / (self.unit, self.tall)).astype(np.float32)  # undoes ``place``
+        x, y = x.astype(np.float32)[None, :], y.astype(np.float32)[:, None]
+        return x * back[0, 0] + y * back[1, 0], x * back[0, 1] + y * back[1, 1] + np.float32(0.5)
+
+    # ---- drawing in the chest's frame
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """Chest coordinates ``(n, 2)`` to canvas pixels ``(n, 2)``."""
+        return (points - (0, 0.5)) * (self.unit, self.tall) @ self.turn.T + self.middle
+
+    def canvas(self) -> Image.Image:
+        """An empty sheet to draw on, ``SCALE`` times the image's size."""
+        height, width = self.size
+        return Image.new("L", (width * SCALE, height * SCALE))
+
+    def finish(self, canvas: Image.Image) -> np.ndarray:
+        """The canvas at its final size: float32 ``(height, width)``, 0..1."""
+        return np.asarray(canvas.reduce(SCALE), np.float32) / 255
+
+    def fill(self, *polygons: np.ndarray) -> np.ndarray:
+        """What lies in any of the polygons ``(n, 2)``: float32 ``(height, width)``, 0..1."""
+        canvas = self.canvas()
+        for polygon in polygons:
+            ImageDraw.Draw(canvas).polygon(polygon.ravel().tolist(), fill=255)
+        return self.finish(canvas)
+
+    def haze(
+        self, cells: int, rng: np.random.Generator, size: tuple[int, int] | None = None
+    ) -> np.ndarray:
+        """Smooth unevenness, ``cells`` hills across: float32 ``size``, about N(0, 1)."""
+        coarse = rng.standard_normal((cells, cells), np.float32)
+        return resize(coarse, size or self.size, Image.Resampling.BICUBIC)
+
+    def pixel(self, length: float) -> float:
+        """A length in halves of the chest's width, in final pixels."""
+        return length * self.unit / SCALE
+
+    # ---- what is in it
+
+    def expose(self, findings: np.ndarray) -> np.ndarray:
+        """Adds everything up, with what the class put into the lungs, and takes the picture.
+
+        Args:
+            findings: float32 ``(height, width)``, attenuation to add.
+
+        Returns:
+            uint8 ``(height, width)``, 0..255.
+        """
+        dense = self._body() + findings
+        dense += self._bones() + self._vessels()
+        return self._film(dense)
+
+    def _body(self) -> np.ndarray:
+        """Soft tissue and air: float32 ``(height, width)``, attenuation from 0 to about 1."""
+        rng = self.rng
+        uniform = rng.uniform
+        torso = TORSO.copy()
+        torso[:, 0] *= uniform(0.94, 1.1)
+        torso[:, 1] += np.where(np.abs(torso[:, 0]) > 0.5, rng.normal(0, 0.03), 0)
+        arm_tip = np.array([uniform(1.5, 2.0), uniform(0.7, 1.1)])
+        arms = np.array([[(side * 1.22, 0.1), arm_tip * (side, 1)] for side in (-1, 1)])
+        torso_soft = self.fill(self.place(spline(torso)))
+        arms_soft = self.fill(*ribbons(self.place(arms), 0.18 * self.unit))
+        # What varies slowly is worked out on a quarter of the pixels.
+        across, down = self._places((self.size[0] + 1) // 2, (self.size[1] + 1) // 2)
+        # Tissue thins out towards its edge, which a blurred outline tells.
+        depth = resize(blur(torso_soft, self.pixel(0.2)), across.shape)
+        middle = np.exp(-((across / 0.42) ** 2))
+        belly = step(down, uniform(0.78, 0.9), 0.1)
+        tissue = 0.16 + 0.40 * depth + 0.16 * middle + (0.12 + 0.1 * depth) * belly
+        # Shoulder muscles lie over the apices, breasts over the bases (in some).
+        tissue += 0.08 * (1 - step(down, 0.08, 0.07))
+        if uniform() < 0.45:
+            height, reach, dense = uniform(0.62, 0.8), uniform(0.38, 0.55), uniform(0.03, 0.13)
+            r = np.hypot((np.abs(across) - 0.58) / reach, (down - height) / (reach * 0.55))
+            tissue += dense * step(-r, -1, 0.12) * step(down, height - 0.1, 0.12)
+        tissue += 0.012 * self.haze(7, rng, across.shape)
+        # Great vessels above the heart.
+        great = step(-np.abs(across), -0.17, 0.05) * step(down, 0.02, 0.12) * (1 - belly)
+        tissue += 0.05 * great
+        # The windpipe, and the stomach's bubble under the left diaphragm.
+        trachea = np.exp(-(((across - 0.01) / 0.055) ** 2)) * (1 - step(down, 0.27, 0.03))
+        tissue -= 0.1 * trachea * step(down, -0.45, 0.1)
+        if uniform() < 0.5:
+            x, y, wide = uniform(0.42, 0.6), uniform(0.98, 1.04), uniform(0.14, 0.26)
+            r = np.hypot((across - x) / wide, (down - y) / (wide * 0.45))
+            tissue -= step(-r, -1, 0.12) * uniform(0.05, 0.18)
+        # Air: most where the lung is deep, least at its rim; unlike left and right, and uneven.
+        depth = resize(blur(self.lungs, self.pixel(0.09)), across.shape)
+        air = uniform(0.32, 0.42) * (0.55 + 0.45 * np.minimum(1, 1.5 * depth**2))
+        air *= 1 + 0.05 * rng.normal() * np.sign(across) + 0.1 * rng.normal() * (down - 0.5)
+        air *= 1 + 0.085 * self.haze(5, rng, air.shape) + 0.05 * self.haze(11, rng, air.shape)
+        heart = HEART.copy()
+        heart[:, 0] = np.where(heart[:, 0] > 0, heart[:, 0] * uniform(0.95, 1.06), heart[:, 0])
+        heart_soft = blur(self.fill(self.place(spline(heart))), self.pixel(0.025))
+        dense = torso_soft * resize(tissue, self.size)
+        dense = np.maximum(dense, arms_soft * 0.42)
+        dense -= self.soft_lungs * resize(air, self.size)
+        # What the lung covers of the heart shows less.
+        dense += 0.09 * heart_soft * (1 - 0.3 * self.soft_lungs)
+        return dense
+
+    def _bones(self) -> np.ndarray:
+        """Spine, ribs, clavicles and shoulder blades: float32 ``(height, width)``."""
+        rng, across, down = self.rng, self.across, self.down
+        uniform = rng.uniform
+        # ---- spine: a column with discs between the vertebrae and pedicles beside them
+        beat = np.cos(2 * np.pi * (down * uniform(10.5, 13) + uniform()))
+        column = step(-np.abs(across - 0.01), -0.115, 0.012)
+        bones = column * (0.055 + 0.018 * beat + 0.045 * np.abs(across) / 0.12)
+        bones *= 1 - 0.45 * step(down, 0.35, 0.15)  # behind heart and liver it fades
+        # ---- ribs
+        count, drop, width = 10, uniform(0.2, 0.36), uniform(0.058, 0.076)
+        number = np.arange(count)[:, None]
+        wall = 0.52 + 0.51 * np.sin(np.pi / 2 * np.minimum(1, (number + 0.6) / 4.5))
+        t = np.linspace(0, 1, 12)[None, :]
+        back, front = self.canvas(), self.canvas()
+        for side in (-1, 1):
+            top = -0.10 + number * uniform(0.094, 0.1) + rng.normal(0, 0.005, (count, 1))
+            # The back part leaves the spine almost level and drops towards the chest's wall.
+            x = 0.11 + (wall - 0.11) * np.sin(t * np.pi / 2) ** 0.9
+            y = top + drop * (0.2 * t + t**2.6 - 0.2 * np.sin(np.pi * t))
+            self._bones_along(back, np.stack([side * x, y], -1), width)
+            # The front part runs on from the wall, inwards and down.
+            x = wall - (wall - 0.34) * t
+            y = top + drop + 0.17 * np.sin(t * np.pi / 2)
+            self._bones_along(front, np.stack([side * x, y], -1)[:7], width * 1.2)
+        between = self.fill(self.place(np.array([(-0.4, 0), (0.4, 0), (0.5, 0.9), (-0.3, 0.9)])))
+        # Over the lungs ribs are plain, over the heart a hint, under the diaphragm gone.
+        cage = blur(np.maximum(self.lungs, 0.22 * between), self.pixel(0.04))
+        strength = uniform(0.05, 0.115)
+        ribs = self.finish(back) + uniform(0.2, 0.55) * self.finish(front)
+        bones += strength * ribs * np.minimum(1, 1.5 * cage)
+        # ---- clavicles and shoulder blades
+        canvas = self.canvas()
+        clavicle = np.array([(0.12, 0.14), (0.35, 0.105), (0.62, 0.04), (0.9, -0.03), (1.2, -0.05)])
+        for side in (-1, 1):
+            lift = rng.normal(0, 0.03) * clavicle[:, :1]
+            line = spline((clavicle + lift * (0, 1)) * (side, 1), closed=False)
+            self._bones_along(canvas, line[None], 0.08)
+        bones += uniform(0.07, 0.14) * self.finish(canvas)
+        canvas = self.canvas()
+        draw = ImageDraw.Draw(canvas)
+        spread = uniform(0.93, 1.12)
+        for side in (-1, 1):
+            blade = self.place(spline(BLADE * (side * spread, 1)))
+            draw.polygon(blade.ravel().tolist(), fill=255)
+            arm = np.array([(1.34, 0.1), (1.62, 0.75)]) * (side, 1)
+            self._bones_along(canvas, arm[None], 0.2)
+            head, radius = self.place(np.array([side * 1.32, 0.07])), 0.14 * self.unit
+            draw.ellipse([*(head - radius), *(head + radius)], fill=255)
+        bones += uniform(0.025, 0.065) * self.finish(canvas)
+        return bones
+
+    def _vessels(self) -> np.ndarray:
+        """The hila and the vessels that branch from them: float32 ``(height, width)``."""
+        rng = self.rng
+        canvas = self.canvas()
+        for side, hilum in ((-1, (-0.27, 0.47)), (1, (0.30, 0.42))):
+            self._tree(ImageDraw.Draw(canvas), side, hilum)
+        hila = np.zeros(self.size, np.float32)
+        for x, y in ((-0.28, 0.46), (0.31, 0.42)):
+            r2 = ((self.across - x) / 0.1) ** 2 + ((self.down - y) / 0.1) ** 2
+            hila += np.exp(-r2)
+        strength = rng.uniform(0.055, 0.12)
+        vessels = self.finish(canvas) + 0.7 * hila
+        return strength * vessels * self.soft_lungs
+
+    def _tree(self, draw: ImageDraw.ImageDraw, side: int, hilum: tuple[float, float]) -> None:
+        """Draws the vessels of one lung: from the hilum, forking at each level."""
+        rng, main = self.rng, 10
+        start = np.tile(hilum, (main, 1))  # (vessels, 2), in the chest's frame
+        heading = np.deg2rad(-75 + 155 * (np.arange(main) + rng.uniform(0.1, 0.9, main)) / main)
+        width = 0.046
+        for level in range(4):
+            length = rng.uniform(0.09, 0.19, len(start)) * (1.3 - 0.15 * level) / 3
+            points = [start]
+            for _ in range(3):
+                heading = heading + rng.normal(0, 0.13, len(start))
+                # Down is in other units than across: one is the chest's height, the other half its
+                # width.
+                step = [side * np.cos(heading), np.sin(heading) * self.unit / self.tall]
+                points.append(points[-1] + np.stack(step, -1) * length[:, None])
+            lines = self.place(np.stack(points, 1))  # (vessels, 4, 2)
+            for line in lines.reshape(len(start), -1).tolist():
+                draw.line(line, fill=250 - 45 * level, width=max(1, round(width * self.unit)))
+            fork = rng.uniform(0.15, 0.6, (2, len(start)))
+            heading = np.concatenate([heading + fork[0], heading - fork[1]])
+            start = np.tile(points[-1], (2, 1))
+            width *= 0.66
+
+    def _film(self, dense: np.ndarray) -> np.ndarray:
+        """Exposure, noise, frame and markers: uint8 ``(height, width)``."""
+        rng, (height, width) = self.rng, self.size
+        uniform = rng.uniform
+        low, high = uniform(0.0, 0.12), uniform(0.72, 0.95)
+        film = np.maximum((dense - low) / (high - low), 0)
+        film = np.tanh(film ** uniform(0.85, 1.4))  # dense parts crowd near white
+        film = film * uniform(0.95, 1.12) + uniform(0.0, 0.07)
+        tilt = rng.normal(0, 0.035, 2)  # the beam is stronger at one end
+        film += float(tilt[0]) * 0.5 * self.across + float(tilt[1]) * (self.down - 0.5)
+        film += uniform(0.01, 0.04) * rng.standard_normal(self.size, np.float32)
+        # The focal spot and the detector blur a little, what was drawn and the noise alike.
+        film = ndimage.gaussian_filter(film, uniform(0.5, 0.75), truncate=3)
+        self._mark(film)
+        # The cassette's edge or the collimator: black, on some sides.
+        for axis, length in ((0, height), (1, width)):
+            for end in (0, 1):
+                if uniform() < 0.3:
+                    cut = int(length * uniform(0.004, 0.06))
+                    edge = [slice(None), slice(None)]
+                    edge[axis] = slice(length - cut, None) if end else slice(0, cut)
+                    film[tuple(edge)] = uniform(0, 0.02)
+        return np.rint(np.clip(film, 0, 1) * 255).astype(np.uint8)
+
+    def _mark(self, film: np.ndarray) -> None:
+        """Puts letters near a corner, into ``film`` itself."""
+        rng, (height, width) = self.rng, self.size
+        choice = rng.integers(0, 5)
+        side = "L" if choice in (0, 1) else "R"
+        words = [(side, rng.uniform(0.03, 0.055))] if choice < 4 else []
+        if rng.uniform() < 0.25:
+            words.append(("AP", rng.uniform(0.02, 0.03)))
+        canvas = self.canvas()
+        draw = ImageDraw.Draw(canvas)
+        for word, tall in words:
+            tall *= height * SCALE
+            # The marker lies on the patient's own side, so L is on the right of the film.
+            x = rng.uniform(0.03, 0.1)
+            x = width * SCALE * (0.92 - x if word == "L" else x)
+            y = height * SCALE * rng.uniform(0.02, 0.16)
+            for letter in word:
+                for stroke in LETTERS[letter]:
+                    points = [(x + px * tall, y + py * tall) for px, py in stroke]
+                    draw.line(points, fill=255, width=max(1, round(tall * 0.16)))
+                x += 0.85 * tall
+        np.maximum(film, self.finish(canvas) * rng.uniform(0.7, 1), out=film)
+
+    # ---- bones by the stroke
+
+    def _bones_along(self, canvas: Image.Image, lines: np.ndarray, width: float) -> None:
+        """Bones along ``lines`` ``(bones, n, 2)`` (chest frame): a bright rim, a fainter core."""
+        draw = ImageDraw.Draw(canvas)
+        half = width * self.unit / 2
+        pixels = self.place(lines)
+        rims, cores = ribbons(pixels, half), ribbons(pixels, max(0.5, half - SCALE))
+        for rim, core in zip(rims.tolist(), cores.tolist(), strict=True):
+            draw.polygon(rim, fill=255)
+            draw.polygon(core, fill=140)

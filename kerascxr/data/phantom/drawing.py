@@ -1,0 +1,206 @@
+"""Drawn chest X-rays with lung masks, so that everything runs before any data set is there.
+
+The class is findings inside the lungs and nothing else:
+
+- ``COVID``: several blurred patches, in both lungs, towards the outside and the bases;
+- ``Lung_Opacity``: one dense opacity that respects a lobe;
+- ``Viral Pneumonia``: a fine network and streaks over both lungs;
+- ``Normal``: none.
+
+Every image has vessels, uneven haze and noise, and findings go from subtle to plain, so that
+neither brightness nor a thumbnail tells the class. A marked phantom also has a bar in a corner
+whose length is the class: a planted shortcut, for what should find one. These are exercises for
+software, not for readers of X-rays: no number measured on them says anything about patients.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ImageDraw
+from scipy import ndimage
+
+from kerascxr.data.phantom.chest import Chest
+from kerascxr.data.phantom.shapes import blur, step
+from kerascxr.data.sources.examples import Example, Source
+from kerascxr.names import look_up
+
+VERSION = 1  # raise it with every change of what is drawn: it is part of the source's signature
+
+# The radiography database's class names and, roughly, its proportions.
+SHARES = {"COVID": 0.2, "Lung_Opacity": 0.3, "Normal": 0.35, "Viral Pneumonia": 0.15}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One image of the phantom, drawn when asked.
+
+    Attributes:
+        index: Its number; with ``seed`` it settles all but the findings.
+        seed: The phantom's seed.
+        label: The class, a key of ``SHARES``.
+        size: (height, width) in pixels.
+        marked: Whether a bar in a corner tells the class.
+    """
+
+    index: int
+    seed: int
+    label: str
+    size: tuple[int, int] = (256, 256)
+    marked: bool = False
+
+    def draw(self) -> tuple[np.ndarray, np.ndarray]:
+        """Draws the image and its lung mask.
+
+        Two drawings that differ only in ``label`` differ only in the lungs (and their soft rim):
+        the findings come from a random stream of their own.
+
+        Returns:
+            uint8 ``(height, width)`` image, 0..255, and uint8 ``(height, width)`` mask, 0 or 255,
+            of the lung fields (without what lies behind the heart and under the diaphragm).
+        """
+        chest = Chest(self.size, np.random.default_rng([self.seed, self.index]))
+        draw_findings = look_up(FINDINGS, self.label, "phantom class")
+        findings = draw_findings(chest, np.random.default_rng([self.seed, self.index, 1]))
+        mask = np.where(chest.lungs > 0.5, 255, 0).astype(np.uint8)
+        image = chest.expose(findings)
+        return (_mark(image, self.label) if self.marked else image), mask
+
+
+def _mark(image: np.ndarray, label: str) -> np.ndarray:
+    """Puts a bright bar into the upper left corner, as long as the class's place in the list."""
+    side = min(image.shape) // 20
+    length = side * (1 + list(SHARES).index(label))
+    marked = image.copy()
+    marked[side // 2 : side // 2 + side, :length] = 250
+    return marked
+
+
+def phantom_source(images: int, seed: int, marked: bool = False) -> Source:
+    """The phantom as a source, its classes in the radiography database's order and proportions.
+
+    Args:
+        images: How many; a larger phantom of the same seed contains a smaller one.
+        seed: What the drawings come from.
+        marked: Whether a bar in a corner tells the class.
+
+    Raises:
+        ValueError: If there are too few images for all classes, or the seed is negative.
+    """
+    if images < 2 * len(SHARES):
+        raise ValueError(
+            f"phantom_images must be at least {2 * len(SHARES)}. Got phantom_images={images}."
+        )
+    if seed < 0:
+        raise ValueError(f"phantom_seed must be 0 or more. Got phantom_seed={seed}.")
+    numbers = dict.fromkeys(SHARES, 0)
+    examples: dict[str, list[Example]] = {name: [] for name in SHARES}
+    for index, label in enumerate(_labels(images)):
+        numbers[label] += 1
+        id_ = f"phantom/{label}-{numbers[label]:04d}"
+        examples[label].append(Example(id_, Drawing(index, seed, label, marked=marked), label))
+    return Source(
+        name="phantom-marked" if marked else "phantom",
+        layout="phantom",
+        root=None,
+        classes=tuple(SHARES),
+        examples=tuple(example for label in SHARES for example in examples[label]),
+    )
+
+
+def _labels(images: int) -> Iterator[str]:
+    """The classes of the drawings: each goes to the class that is furthest behind its share."""
+    counts = dict.fromkeys(SHARES, 0)
+    for number in range(1, images + 1):
+        label = max(SHARES, key=lambda name: round(SHARES[name] * number - counts[name], 9))
+        counts[label] += 1
+        yield label
+
+
+# ---- findings: attenuation to add, float32 (height, width)
+
+
+def _none(chest: Chest, rng: np.random.Generator) -> np.ndarray:
+    return np.zeros(chest.size, np.float32)
+
+
+def _patches(chest: Chest, rng: np.random.Generator) -> np.ndarray:
+    """Ground-glass patches: several, on both sides, in the outer and lower lung."""
+    canvas = chest.canvas()
+    draw = ImageDraw.Draw(canvas)
+    for side in (-1, 1):
+        for _ in range(rng.integers(2, 5)):
+            down = 0.32 + 0.55 * rng.beta(2.0, 1.3)
+            wall = np.interp(down, (0.1, 0.26, 0.48, 0.72, 0.95), (0.62, 0.77, 0.87, 0.93, 0.93))
+            across = side * (wall - rng.uniform(0.04, 0.26))
+            for _ in range(4):  # a patch is several blobs: no two alike
+                centre = chest.place(
+                    np.array([[across + rng.normal(0, 0.07), down + rng.normal(0, 0.05)]])
+                )[0]
+                radius = np.array([rng.uniform(0.04, 0.1), rng.uniform(0.04, 0.1)]) * chest.unit
+                fill = int(rng.uniform(130, 255))
+                draw.ellipse([*(centre - radius), *(centre + radius)], fill=fill)
+    patches = blur(chest.finish(canvas), chest.pixel(0.035))
+    mottle = 1 + 0.3 * chest.haze(40, rng)
+    return rng.uniform(0.10, 0.28) * patches * mottle * chest.soft_lungs
+
+
+def _lobe(chest: Chest, rng: np.random.Generator) -> np.ndarray:
+    """Consolidation of one lobe: dense, sharp at the fissure, with air-filled bronchi in it."""
+    side = int(rng.integers(0, 2))
+    upper = rng.uniform() < 0.5
+    fissure = (0.42 if side == 0 else 0.5) + rng.normal(0, 0.03)
+    slope = rng.uniform(-0.12, 0.12)
+    beyond = chest.down - fissure - slope * (np.abs(chest.across) - 0.5)
+    if upper:
+        beyond = -beyond
+    # Sharp at the fissure; away from it the opacity ends where it likes.
+    extent = rng.uniform(0.18, 0.42)
+    x = np.sign(side - 0.5) * rng.uniform(0.45, 0.75)
+    shape = step(beyond, 0, 0.012)
+    shape *= np.exp(-(np.maximum(beyond, 0) ** 2) / (2 * (extent * 0.7) ** 2))
+    shape *= np.exp(-((chest.across - x) ** 2) / (2 * extent**2))
+    shape *= 1 + 0.12 * chest.haze(9, rng)
+    canvas = chest.canvas()
+    hilum = np.array([np.sign(side - 0.5) * 0.3, 0.45])
+    for _ in range(5):
+        heading = rng.uniform(0.1, 1.1) * (-1 if upper else 1)
+        end = hilum + rng.uniform(0.3, 0.55) * np.array(
+            [np.sign(side - 0.5) * np.cos(heading), np.sin(heading)]
+        )
+        line = [tuple(point) for point in chest.place(np.array([hilum, end]))]
+        ImageDraw.Draw(canvas).line(line, fill=255, width=round(0.03 * chest.unit))
+    bronchi = chest.finish(canvas)
+    strength = rng.uniform(0.12, 0.3)
+    return strength * shape * (1 - 0.45 * bronchi) * blur(chest.sides[side], 1.2)
+
+
+def _network(chest: Chest, rng: np.random.Generator) -> np.ndarray:
+    """Interstitial markings: a fine network and streaks from the hila, over both lungs."""
+    coarse = ndimage.gaussian_filter(
+        rng.standard_normal(chest.size, np.float32), chest.pixel(rng.uniform(0.014, 0.022))
+    )
+    ridges = np.exp(-((coarse / (0.45 * coarse.std())) ** 2))  # thin lines where it passes 0
+    canvas = chest.canvas()
+    draw = ImageDraw.Draw(canvas)
+    for side, hilum in ((-1, (-0.27, 0.47)), (1, (0.30, 0.42))):
+        for _ in range(34):
+            heading = rng.uniform(-1.25, 1.35)
+            way = np.array([side * np.cos(heading), 0.75 * np.sin(heading)])
+            begin = np.array(hilum) + way * rng.uniform(0.05, 0.5)
+            end = begin + way * rng.uniform(0.05, 0.2) + rng.normal(0, 0.015, 2)
+            line = [tuple(point) for point in chest.place(np.array([begin, end]))]
+            draw.line(line, fill=int(rng.uniform(90, 220)), width=round(0.016 * chest.unit))
+    streaks = chest.finish(canvas)
+    # Less its own mean: fine markings are not haze, and brightness should not tell them.
+    texture = ridges - ridges.mean() + 0.8 * (streaks - 0.12)
+    texture *= np.clip(1 + 0.35 * chest.haze(5, rng), 0.2, None)
+    return rng.uniform(0.05, 0.13) * texture * blur(chest.lungs, 2.0)
+
+
+FINDINGS = {
+    "COVID": _patches,
+    "Lung_Opacity": _lobe,
+    "Normal": _none,
+    "Viral Pneumonia": _network,
+}

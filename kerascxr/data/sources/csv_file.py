@@ -1,0 +1,144 @@
+"""A CSV file that lists X-rays."""
+
+import csv
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kerascxr.data.sources.examples import Example, Source, relative_name, unique_ids
+from kerascxr.names import look_up
+
+COLUMNS = ("path", "label", "mask", "group", "split")
+SPLITS = {name: name for name in ("train", "validation", "test")}
+
+
+@dataclass(frozen=True)
+class _Row:
+    line: int
+    values: dict[str, str]
+
+
+def open_csv(path: Path) -> Source:
+    """Reads a list of images.
+
+    The columns are ``path,label[,mask][,group][,split]``; others are ignored. Paths are relative
+    to the CSV's folder. ``mask`` may name several files, separated by ``;`` (left and right lung).
+    Labels may be left out, for all rows, where each row has a mask. ``split`` is train, validation
+    or test, and is given for all rows or for none.
+
+    Raises:
+        ValueError: In one line with the file, the line's number, what is wrong and the mend.
+    """
+    rows = [*_read_rows(path)]
+    if not rows:
+        raise _bad(path, 1, "no row follows the header", "List at least two images of two classes")
+    first_line: dict[str, int] = {}
+    for row in rows:
+        place = os.path.normpath(path.parent / row.values["path"])
+        if place in first_line:
+            raise _bad(
+                path,
+                row.line,
+                f"{row.values['path']!r} is already on line {first_line[place]}",
+                "List each image once",
+            )
+        first_line[place] = row.line
+    for column in ("label", "split"):
+        _require_all_or_none(path, rows, column)
+    for row in rows:
+        _check(path, row)
+    classes = tuple(sorted({row.values["label"] for row in rows} - {""}))
+    if len(classes) == 1:
+        raise ValueError(
+            f"{path}: labels must name two or more classes. Got label={classes[0]!r} on every "
+            "line. For segmentation leave the column out."
+        )
+    names = [relative_name(path.parent / row.values["path"], path.parent) for row in rows]
+    examples = tuple(
+        Example(
+            id=id_,
+            image=path.parent / row.values["path"],
+            label=row.values["label"] or None,
+            masks=tuple(path.parent / name for name in _mask_names(row)),
+            group=row.values["group"] or None,
+            split=row.values["split"] or None,
+        )
+        for id_, row in zip(unique_ids(names), rows, strict=True)
+    )
+    return Source(path.stem, "csv", path.parent, classes, examples, companions=(path,))
+
+
+def _read_rows(path: Path) -> Iterator[_Row]:
+    """The rows with their line numbers; absent columns are ""."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(lines, [])]
+            _check_header(path, header)
+            blank = 0
+            for cells in lines:
+                if not any(cell.strip() for cell in cells):
+                    blank = blank or lines.line_num
+                    continue
+                if blank:  # blank lines at the end are nothing; one in the midst is a lost row
+                    raise _bad(path, blank, "the row is empty", "Fill it in or delete it")
+                if len(cells) != len(header):
+                    raise _bad(
+                        path,
+                        lines.line_num,
+                        f"{len(cells)} values for {len(header)} columns",
+                        "Put values that hold a comma in double quotes",
+                    )
+                values = dict.fromkeys(COLUMNS, "")
+                values.update(zip(header, (cell.strip() for cell in cells), strict=True))
+                yield _Row(lines.line_num, values)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: the text must be UTF-8. Save it as CSV UTF-8.") from error
+    except csv.Error as error:
+        raise _bad(path, lines.line_num, str(error), "Check the quotes") from error
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    want = "path,label[,mask][,group][,split]"
+    mend = f"Make the first line {want}"
+    if not any(header):
+        raise _bad(path, 1, "the header is missing", mend)
+    if len(header) == 1 and ";" in header[0]:
+        raise _bad(path, 1, "columns are separated by semicolons", "Separate them by commas")
+    doubled = {name for name in header if name in COLUMNS and header.count(name) > 1}
+    if doubled:
+        raise _bad(path, 1, f"the column {min(doubled)!r} is there twice", mend)
+    if "path" not in header or not {"label", "mask"} & set(header):
+        raise _bad(path, 1, f"the header is {','.join(header)[:80]!r}", mend)
+
+
+def _require_all_or_none(path: Path, rows: list[_Row], column: str) -> None:
+    has = [bool(row.values[column]) for row in rows]
+    if any(has) and not all(has):
+        row = rows[has.index(False)]
+        raise _bad(path, row.line, f"the {column} is missing", "Give it on every line or on none")
+
+
+def _check(path: Path, row: _Row) -> None:
+    if not row.values["path"]:
+        raise _bad(path, row.line, "the path is missing", "Fill it in or delete the row")
+    if not row.values["label"] and not row.values["mask"]:
+        raise _bad(path, row.line, "there is neither a label nor a mask", "Give one of them")
+    for name in (row.values["path"], *_mask_names(row)):
+        if not (path.parent / name).is_file():
+            mend = f"Paths are relative to {path.parent}"
+            raise _bad(path, row.line, f"there is no file {name!r}", mend)
+    if row.values["split"]:
+        try:
+            look_up(SPLITS, row.values["split"], "split")
+        except ValueError as error:
+            raise ValueError(f"{path}, line {row.line}: {error}") from None
+
+
+def _mask_names(row: _Row) -> list[str]:
+    return [name.strip() for name in row.values["mask"].split(";") if name.strip()]
+
+
+def _bad(path: Path, line: int, problem: str, mend: str) -> ValueError:
+    return ValueError(f"{path}, line {line}: {problem}. {mend}.")

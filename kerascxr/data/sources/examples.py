@@ -1,0 +1,147 @@
+"""What a source of images is: its examples, its classes, and what was set aside."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kerascxr.data.phantom.drawing import Drawing
+
+
+@dataclass(frozen=True)
+class Example:
+    """One X-ray, not read yet.
+
+    Attributes:
+        id: Unique in the source and the same on every machine, e.g. "COVID/COVID-1".
+        image: The file, or the drawing to make.
+        label: The class; None where the source has none.
+        masks: Lung masks, to be united; () where there is none.
+        group: Images of one group (a patient, a study) must stay in one fold.
+        origin: Where the image was taken from.
+        split: "train", "validation" or "test" where the source itself settles it.
+    """
+
+    id: str
+    image: "Path | Drawing"
+    label: str | None = None
+    masks: tuple[Path, ...] = ()
+    group: str | None = None
+    origin: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Something found in a source that is not used, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images from one place.
+
+    Attributes:
+        name: For people and for run folders.
+        layout: "radiography", "folders", "csv", "pairs" or "phantom".
+        root: The folder that names are relative to; None for the phantom.
+        classes: In their fixed order; () without labels.
+        examples: All images to be used.
+        set_aside: What was found and is not used.
+        companions: Files besides images and masks that were read (a CSV, metadata).
+        notice: One sentence for the user, or "".
+    """
+
+    name: str
+    layout: str
+    root: Path | None
+    classes: tuple[str, ...]
+    examples: tuple[Example, ...]
+    set_aside: tuple[SetAside, ...] = ()
+    companions: tuple[Path, ...] = ()
+    notice: str = ""
+
+    def signature(self) -> dict[str, tuple[int, int]]:
+        """Tells whether the source has changed, without reading images.
+
+        Returns:
+            File name relative to ``root`` -> (size in bytes, time of change in ns) for all files
+            used, (-1, -1) for one that is gone. For the phantom, its settings.
+        """
+        if self.root is None:
+            return _phantom_settings(self.examples)
+        paths = {str(path) for path in self.companions}
+        for example in self.examples:
+            paths.update(map(str, (example.image, *example.masks)))
+        signature = {}
+        for path in sorted(paths):
+            try:
+                stat = Path(path).stat()
+                state = (stat.st_size, stat.st_mtime_ns)
+            except OSError:
+                state = (-1, -1)
+            signature[relative_name(Path(path), self.root)] = state
+        return signature
+
+
+def natural_key(text: str) -> tuple:
+    """Sorts COVID-2 before COVID-10."""
+    parts = re.split(r"(\d+)", text.casefold())
+    # Odd places hold the numbers. The text itself settles ties, so the order is total.
+    return [(int(part), "") if i % 2 else (-1, part) for i, part in enumerate(parts)], text
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """The path from ``root`` with forward slashes, also for files outside of it."""
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
+def unique_ids(names: list[str]) -> list[str]:
+    """Shortens names of files to ids.
+
+    The id is the name without its ``images/`` level and without its suffix. Where two files
+    would share one (COVID-1.png and COVID-1.jpg), each of them keeps its suffix, and, if that
+    does not tell them apart either, its full name.
+    """
+    choices_of = [_choices(name) for name in names]
+    level = [0] * len(names)
+    while True:
+        ids = [choices[at] for choices, at in zip(choices_of, level, strict=True)]
+        counts = Counter(ids)
+        clashing = [i for i, id_ in enumerate(ids) if counts[id_] > 1 and level[i] < 2]
+        if not clashing:
+            return ids
+        for i in clashing:
+            level[i] += 1
+
+
+def _choices(name: str) -> tuple[str, str, str]:
+    """The ids that a file may have, from short to full."""
+    bare = without_level(name)
+    return Path(bare).with_suffix("").as_posix(), bare, name
+
+
+def without_level(name: str, levels: Collection[str] = ("images",)) -> str:
+    """Leaves the folders called like one of ``levels`` out of a relative name."""
+    *folders, file = name.split("/")
+    return "/".join([*(folder for folder in folders if folder.casefold() not in levels), file])
+
+
+def _phantom_settings(examples: tuple[Example, ...]) -> dict[str, tuple[int, int]]:
+    from kerascxr.data.phantom.drawing import VERSION, Drawing
+
+    first = examples[0].image
+    assert isinstance(first, Drawing)
+    settings = {
+        "phantom/images": (len(examples), 0),
+        "phantom/seed": (first.seed, 0),
+        "phantom/size": first.size,
+        "phantom/version": (VERSION, 0),
+    }
+    return settings | ({"phantom/marked": (1, 0)} if first.marked else {})

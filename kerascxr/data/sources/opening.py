@@ -1,0 +1,130 @@
+"""Where X-rays come from: a folder, a CSV file, Kaggle, or the phantom."""
+
+import difflib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from kerascxr.data.phantom.drawing import phantom_source
+from kerascxr.data.sources.csv_file import open_csv
+from kerascxr.data.sources.examples import Example, SetAside, Source
+from kerascxr.data.sources.file_names import bad_source
+from kerascxr.data.sources.layouts import RADIOGRAPHY_NAME, open_folder
+
+__all__ = ["Example", "SetAside", "Source", "open_source"]
+
+KAGGLE_HANDLE = "tawsifurrahman/covid19-radiography-database"
+KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{KAGGLE_HANDLE}"
+VARIABLE = "KERASCXR_DATA"
+USUAL_PLACE = Path("data") / RADIOGRAPHY_NAME
+WORDS = ("auto", "phantom", "phantom-marked", "kaggle")
+
+
+def open_source(source: str, *, phantom_images: int, phantom_seed: int) -> Source:
+    """Lists the images of a source; none is opened yet.
+
+    Args:
+        source: One of
+
+            - a folder: the COVID-19 Radiography Database, one sub-folder a class, ``images/`` and
+              ``masks/``, or Montgomery or Shenzhen as downloaded;
+            - a CSV file, see ``open_csv``;
+            - "kaggle": the radiography database, downloaded (once) by kagglehub;
+            - "phantom": drawn X-rays; "phantom-marked": the same with a planted shortcut;
+            - "auto": the folder or file in the environment variable KERASCXR_DATA if that is set,
+              else ``data/COVID-19_Radiography_Dataset`` if there, else the phantom; the source's
+              ``notice`` says which.
+
+            A folder that is called like one of the words is written ``./phantom``.
+        phantom_images: How many images the phantom has.
+        phantom_seed: What they are drawn from.
+
+    Raises:
+        ValueError: If there is no such source or it cannot be used; one line.
+    """
+    if source in ("phantom", "phantom-marked"):
+        return phantom_source(phantom_images, phantom_seed, source == "phantom-marked")
+    if source == "kaggle":
+        return _download()
+    if source == "auto":
+        return _choose(phantom_images, phantom_seed)
+    return _open_path(source)
+
+
+def _choose(phantom_images: int, phantom_seed: int) -> Source:
+    place = os.environ.get(VARIABLE, "").strip()
+    if place:
+        try:
+            chosen = open_source(
+                "phantom" if place == "auto" else place,
+                phantom_images=phantom_images,
+                phantom_seed=phantom_seed,
+            )
+        except ValueError as error:
+            raise ValueError(f"{VARIABLE} is set: {error}") from error
+        return replace(chosen, notice=f"Data: {place}, as {VARIABLE} says.")
+    if USUAL_PLACE.is_dir():
+        chosen = _open_path(str(USUAL_PLACE))
+        return replace(chosen, notice=f"Data: {USUAL_PLACE.as_posix()}, found there.")
+    chosen = phantom_source(phantom_images, phantom_seed)
+    notice = (
+        f"Data: {len(chosen.examples)} drawn phantom images, as no real ones were found; for real "
+        f"ones give --data.source kaggle, or unpack {KAGGLE_PAGE} as "
+        f"{USUAL_PLACE.as_posix()} (or set {VARIABLE} to where it is)."
+    )
+    return replace(chosen, notice=notice)
+
+
+def _open_path(source: str) -> Source:
+    path = Path(source).expanduser()
+    if not source.strip():
+        raise bad_source(source, "be a folder, a CSV file or a word", _known_words())
+    if path.is_dir():
+        return open_folder(path)
+    if path.is_file():
+        if path.suffix.lower() == ".csv":
+            return open_csv(path)
+        mend = "Unpack it" if path.suffix.lower() in (".zip", ".gz", ".tar") else _known_words()
+        raise bad_source(source, "be a folder or a .csv file", mend)
+    raise bad_source(source, "exist", _near(path))
+
+
+def _near(path: Path) -> str:
+    """What may have been meant by a path that is not there."""
+    parent = path.parent
+    if not parent.is_dir():
+        return f"There is no folder {str(parent)!r} either"
+    siblings = [entry.name for entry in parent.iterdir() if not entry.name.startswith(".")]
+    words = list(WORDS) if parent == Path() else []
+    near = difflib.get_close_matches(path.name, siblings + words, n=1)
+    if not near:
+        # Case alone may differ by more than the letters' likeness allows.
+        same = [name for name in siblings if name.casefold() == path.name.casefold()]
+        near = same[:1]
+    if not near:
+        return _known_words()
+    meant = near[0] if near[0] in words else str(parent / near[0])
+    return f"Did you mean {meant!r}? {_known_words()}"
+
+
+def _known_words() -> str:
+    return f"Give a folder, a .csv file, or one of: {', '.join(WORDS)}"
+
+
+def _download() -> Source:
+    mend = (
+        f"Without a connection, download {KAGGLE_PAGE} elsewhere, unpack it and give its folder, "
+        "or use --data.source phantom"
+    )
+    try:
+        import kagglehub
+
+        folder = kagglehub.dataset_download(KAGGLE_HANDLE)
+    except ImportError:
+        raise ValueError("kagglehub must be installed. Run pip install kagglehub.") from None
+    except Exception as error:  # requests, urllib3, kagglehub and the disk each have their own
+        text = " ".join(str(error).split())[:160] or "no reason given"
+        raise ValueError(
+            f"the Kaggle download failed ({type(error).__name__}: {text}). {mend}."
+        ) from error
+    return replace(open_folder(Path(folder)), name="kaggle")

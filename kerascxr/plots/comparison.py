@@ -1,0 +1,132 @@
+"""Figures of several runs together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from kerascxr.plots.style import (
+    LINE_COLOURS,
+    LINE_STYLES,
+    WIDTH_INCHES,
+    finite,
+    house_style,
+    save,
+)
+from kerascxr.runs.reading import Run
+
+_PANELS = (
+    ("accuracy", "training accuracy"),
+    ("val_accuracy", "validation accuracy"),
+    ("loss", "training loss"),
+    ("val_loss", "validation loss"),
+)
+
+
+def all_curves(runs: Sequence[Run], path: str | Path) -> Figure:
+    """Draws accuracy and loss of all classifiers, in training and in validation.
+
+    A backbone has a line style and a depth a colour, so that six curves can be told apart without
+    colour too; each is named at its end.
+
+    Args:
+        runs: Classification runs, at least one.
+        path: The PNG to write.
+
+    Returns:
+        The figure, already saved.
+
+    Raises:
+        ValueError: If there is no run.
+    """
+    if not runs:
+        raise ValueError("runs must hold at least one classifier. Got runs=[].")
+    styles = _styles(runs)
+    with house_style():
+        figure = Figure(figsize=(WIDTH_INCHES * 1.5, 7.4), layout="constrained")
+        for axes, (key, name) in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
+            axes.set_title(name.capitalize())
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            ends = []
+            for run, (colour, style) in zip(runs, styles, strict=True):
+                epochs = [int(row["epoch"]) for row in run.history]
+                values = [finite(row.get(key)) for row in run.history]
+                axes.plot(epochs, values, color=colour, linestyle=style)
+                seen = np.flatnonzero(np.isfinite(values))
+                if len(seen):
+                    ends.append((values[seen[-1]], colour, short_name(run)))
+            if key.endswith("loss"):
+                _leave_out_peaks(axes, runs, key)
+            _name_ends(axes, ends)
+        figure.legend(
+            handles=[
+                Line2D(
+                    [], [], color=colour, linestyle=style, label=f"{short_name(run)}: {run.name}"
+                )
+                for run, (colour, style) in zip(runs, styles, strict=True)
+            ],
+            loc="outside lower center",
+            ncols=min(3, len(runs)),
+            handlelength=3,
+        )
+        return save(figure, path)
+
+
+def short_name(run: Run) -> str:
+    """Returns a name of a few letters for a curve's end, such as "E1" or "S2"."""
+    backbone = str(run.metrics["backbone"])
+    width = "½" if backbone.endswith("x0_5") else ""
+    return f"{backbone[:1].upper()}{width}{run.metrics['depth']}"
+
+
+def _styles(runs: Sequence[Run]) -> list[tuple]:
+    backbones = list(dict.fromkeys(run.metrics["backbone"] for run in runs))
+    depths = list(dict.fromkeys(run.metrics["depth"] for run in runs))
+    return [
+        (
+            LINE_COLOURS[depths.index(run.metrics["depth"]) % len(LINE_COLOURS)],
+            LINE_STYLES[backbones.index(run.metrics["backbone"]) % len(LINE_STYLES)],
+        )
+        for run in runs
+    ]
+
+
+def _leave_out_peaks(axes: Axes, runs: Sequence[Run], key: str) -> None:
+    """Ends a loss axis above the bulk of the values: a single bad epoch would flatten the rest."""
+    values = np.array([finite(row.get(key)) for run in runs for row in run.history])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return
+    top = float(np.quantile(values, 0.93)) * 1.15
+    if values.max() > 1.5 * top > 0:
+        axes.set_ylim(0, top)
+        axes.set_title(f"values over {top:.1f} cut off", loc="right", weight="normal", size=7.5)
+
+
+def _name_ends(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
+    """Writes the curves' names right of their ends, pushed apart where they would overlap."""
+    gap = 0.055
+    axes.autoscale_view()  # or the axes would still have their first limits
+    to_fraction = axes.transData + axes.transAxes.inverted()
+    heights = [float(np.clip(to_fraction.transform((0, end[0]))[1], 0, 1)) for end in ends]
+    order = np.argsort(heights)
+    placed: list[float] = []
+    for index in order:
+        placed.append(max(heights[index], placed[-1] + gap if placed else 0.0))
+    excess = max(0.0, placed[-1] - 1.0) if placed else 0.0
+    for index, height in zip(order, placed, strict=True):
+        _, colour, name = ends[index]
+        axes.text(
+            1.01,
+            height - excess,
+            name,
+            transform=axes.transAxes,
+            color=colour,
+            va="center",
+            weight="bold",
+        )

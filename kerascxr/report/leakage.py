@@ -1,0 +1,245 @@
+"""The leakage audit as a page, with its pairs side by side."""
+
+import csv
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from kerascxr.audits.leakage import Audit, read_pixels
+from kerascxr.report.blocks import Block, Figure, Section, Tabulated
+from kerascxr.report.page import html_page
+from kerascxr.runs.atomic import replace_folder, write_json
+from kerascxr.tables import Table
+
+_THUMBNAIL = 160
+_MOST_PAIRS = 60
+_MOST_ORIGINS = 15
+_GAP = 6
+_COLUMNS = (
+    *("kind", "similarity", "across_classes", "across_split"),
+    *("first", "first_class", "first_fold", "first_split"),
+    *("second", "second_class", "second_fold", "second_split"),
+)
+
+
+def check_folder(to: Path) -> None:
+    """Checks that an audit may be written to a folder.
+
+    Raises:
+        ValueError: If it holds something else.
+    """
+    if to.exists() and any(to.iterdir()) and not (to / "audit.json").exists():
+        raise ValueError(f"the audit's folder must be empty or hold an audit. Got to={to}.")
+
+
+def write_audit(audit: Audit, to: Path) -> Path:
+    """Writes index.html, audit.json and pairs.csv.
+
+    Args:
+        audit: What was found.
+        to: The folder to write; an audit that is there is replaced.
+
+    Returns:
+        The page, which needs no other file.
+
+    Raises:
+        ValueError: If ``to`` holds something else.
+    """
+    check_folder(to)
+
+    def fill(folder: Path) -> None:
+        with tempfile.TemporaryDirectory() as drawn:
+            parts = audit_sections(audit.summary, audit.pairs, _pictures(audit, Path(drawn)))
+            title = f"Leakage audit: {audit.summary['source']}"
+            page = html_page(parts, title, "from the images")
+        (folder / "index.html").write_text(page, encoding="utf-8")
+        write_json(folder / "audit.json", audit.summary)
+        with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(audit.pairs)
+
+    replace_folder(to, fill)
+    return to / "index.html"
+
+
+def audit_sections(
+    summary: dict[str, Any], pairs: Sequence[dict[str, Any]], pictures: list[Figure]
+) -> list[Section]:
+    """Lays out the page.
+
+    Args:
+        summary: The findings.
+        pairs: All pairs.
+        pictures: Some of them, drawn.
+
+    Returns:
+        The sections, in order.
+    """
+    found: list[Block] = [*headlines(summary)]
+    parts = [Section("In short", found), _duplicates(summary)]
+    if pictures:
+        shown = f"{len(pictures)} of {len(pairs)} pairs" if len(pictures) < len(pairs) else "All"
+        note = (
+            f"{shown}: those across classes first, then those across the split, then the least "
+            "alike, which are the doubtful ones. All: pairs.csv."
+        )
+        parts.append(Section("Pairs", [note, *pictures]))
+    parts += [_properties(summary), _shortcuts(summary), _origins(summary)]
+    return [part for part in parts if part.blocks]
+
+
+def headlines(summary: dict[str, Any]) -> list[str]:
+    """Says in a few sentences what was found."""
+    counts, leaks = summary["pairs"], summary["splits"]
+    both = {key: sum(counts[kind][key] for kind in counts) for key in counts["near"]}
+    lines = [
+        f"{summary['images']:,} images: {counts['exact']['pairs']:,} pairs are the same pixel for "
+        f"pixel, {counts['near']['pairs']:,} more show the same film or nearly so; "
+        f"{both['across_classes']:,} pairs lie across two classes.",
+        f"In {leaks['own']}, {leaks['twins_in_training']:,} of {leaks['test_images']:,} test "
+        f"images have a twin in training. In a random split that ignores groups it would be "
+        f"{leaks['random_twins_in_training']:.1f} ± {leaks['random_twins_in_training_std']:.1f}.",
+    ]
+    if summary["class_from"]:
+        whole = summary["class_from"][-1]
+        best = max(summary["class_from"][:-1], key=lambda row: row["accuracy"])
+        lines.append(
+            f"Class from {best['from']} alone: accuracy {best['accuracy']:.2f}; from sizes, grey "
+            f"levels, frames and markers together {whole['accuracy']:.2f} (chance "
+            f"{whole['chance_accuracy']:.2f}). What a model scores must be seen beside that."
+        )
+    for label, origin in summary["origins"]["own"].items():
+        lines.append(
+            f"All images of {label} come from {origin}, and no other class has any from there: "
+            f"whatever tells that place tells {label}."
+        )
+    return lines
+
+
+def _duplicates(summary: dict[str, Any]) -> Section:
+    header = ["pairs", "number", "images in them", "across classes", "across the split"]
+    rows = [[kind, *counts.values()] for kind, counts in summary["pairs"].items()]
+    note = (
+        "Near: once shifted and stretched onto each other, the fine structure of the two "
+        f"correlates above {summary['same_above']}. Copies that were mirrored or turned are not "
+        "found; two films of one patient, taken alike, may be. Where two classes hold an image "
+        "pixel for pixel, ingest sets it aside, and it has no fold."
+    )
+    leaks = summary["splits"]
+    mean, deviation = (leaks[f"random_twins_in_training{end}"] for end in ("", "_std"))
+    split_rows = [
+        [leaks["own"], leaks["test_images"], str(leaks["twins_in_training"])],
+        ["random, groups ignored", leaks["test_images"], f"{mean:.1f} ± {deviation:.1f}"],
+    ]
+    split_note = (
+        f"Random: mean ± deviation over {leaks['random_splits']} stratified splits of that size."
+    )
+    split_header = ["split", "test images", "with a twin in training"]
+    blocks: list[Block] = [
+        Tabulated(Table("Duplicates", header, rows), "duplicates", note),
+        Tabulated(Table("Leaks through the split", split_header, split_rows), "leaks", split_note),
+    ]
+    return Section("Duplicates", blocks)
+
+
+def _properties(summary: dict[str, Any]) -> Section:
+    header = ["class", "images", "commonest size", "median kB", "grey", "black", "white"]
+    header += ["black frame", "white frame", "corner marker"]
+    rows = [
+        [
+            name,
+            item["images"],
+            f"{'×'.join(map(str, item['commonest_size']))} ({item['commonest_size_share']:.0%})",
+            f"{item['median_bytes'] / 1000:.1f}",
+            f"{item['mean_grey']:.0f} ± {item['deviation_grey']:.0f}",
+            *(f"{item[f'share_{tone}']:.1%}" for tone in ("black", "white")),
+            *(
+                f"{item[f'{tone}_frame']['images']:.0%} ({item[f'{tone}_frame']['mean_width']:.1%})"
+                for tone in ("black", "white")
+            ),
+            f"{item['corner_marker']:.0%}",
+        ]
+        for name, item in summary["properties"].items()
+    ]
+    note = (
+        "Black: grey up to 10; white: from 245. Frames: share of images with one of at least 1 % "
+        "of the side on some side (mean width of the widest, all images); a line belongs to it "
+        "if 95 % of it is black, or white. Corner marker: share of images with a bright, "
+        "letter-sized patch of thin strokes in a corner; faint letters are missed, clips and wires "
+        "can count."
+    )
+    table = Table("Properties by class", header, rows)
+    return Section("Properties by class", [Tabulated(table, "properties", note)])
+
+
+def _shortcuts(summary: dict[str, Any]) -> Section:
+    header = ["class from", "accuracy", "chance", "balanced accuracy", "chance", "AUC", "chance"]
+    rows = [[*row.values(), 0.5] for row in summary["class_from"]]
+    note = (
+        "A decision tree of four levels, cross-validated in five parts with groups kept whole. "
+        "None of these numbers needs a lung to be seen."
+    )
+    table = Table("How well simple properties tell the class", header, rows)
+    return Section("Class without lungs", [Tabulated(table, "shortcuts", note)] if rows else [])
+
+
+def _origins(summary: dict[str, Any]) -> Section:
+    counts = summary["origins"]["counts"]
+    if set(counts) == {""}:
+        return Section("Origins", ["The source does not say where its images come from."])
+    names = summary["classes"]
+    rows = [
+        [origin or "not said", *(counts[origin].get(name, 0) for name in names)]
+        for origin in list(counts)[:_MOST_ORIGINS]
+    ]
+    rest = list(counts)[_MOST_ORIGINS:]
+    if rest:
+        sums = [sum(counts[origin].get(name, 0) for origin in rest) for name in names]
+        rows.append([f"{len(rest):,} others", *sums])
+    table = Table("Images by origin and class", ["origin", *names], rows)
+    return Section("Origins", [Tabulated(table, "origins")])
+
+
+def _pictures(audit: Audit, folder: Path) -> list[Figure]:
+    figures = []
+    for number, row in enumerate(audit.pairs[:_MOST_PAIRS], 1):
+        path = folder / f"{number}.png"
+        shown = [_small(read_pixels(audit.examples[row[end]])) for end in ("first", "second")]
+        gap = np.full((_THUMBNAIL, _GAP), 255, np.uint8)
+        Image.fromarray(np.concatenate([shown[0], gap, shown[1]], axis=1)).save(path)
+        ends = [
+            f"{row[end]} ({row[f'{end}_class']}, {_place(row, end)})" for end in ("first", "second")
+        ]
+        kind = "Same pixels" if row["kind"] == "exact" else f"Similarity {row['similarity']:.3f}"
+        told = [
+            words
+            for key, words in (
+                ("across_classes", "two classes"),
+                ("across_split", "across the split"),
+            )
+            if row[key]
+        ]
+        caption = f"{', '.join([kind, *told])}: {' | '.join(ends)}"
+        figures.append(Figure(path, f"pair-{number}", caption, caption, small=True))
+    return figures
+
+
+def _place(row: dict[str, Any], end: str) -> str:
+    fold = row[f"{end}_fold"]
+    return "set aside" if fold == "" else f"fold {fold}, {row[f'{end}_split']}"
+
+
+def _small(pixels: np.ndarray) -> np.ndarray:
+    """Fits an image into a black square of 160x160 pixels."""
+    image = Image.fromarray(pixels)
+    scale = _THUMBNAIL / max(image.size)
+    size = [max(1, round(side * scale)) for side in image.size]
+    square = Image.new("L", (_THUMBNAIL, _THUMBNAIL))
+    place = [(_THUMBNAIL - side) // 2 for side in size]
+    square.paste(image.resize((size[0], size[1]), Image.Resampling.BOX), (place[0], place[1]))
+    return np.asarray(square)

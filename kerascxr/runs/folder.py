@@ -1,0 +1,144 @@
+"""The run folder: what a run was asked to do, what it did, and whether it finished."""
+
+import json
+import shutil
+import time
+import traceback
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kerascxr.parsing import identity, to_dict, to_yaml
+from kerascxr.runs.atomic import replacing, write_json, write_text
+
+
+class RunFolder:
+    """``runs/<task>/<name>/``; every file in it is written whole or not at all.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._log = path / "log.txt"
+
+    @classmethod
+    def start(cls, config: Any, task: str, name: str) -> "RunFolder":
+        """Makes a run's folder, or takes up one that the same command began.
+
+        Args:
+            config: The run's config.
+            task: "classification" or "segmentation".
+            name: The folder's name where the config gives none.
+
+        Returns:
+            The folder, with its config.yaml written.
+
+        Raises:
+            ValueError: If the folder holds a run with other settings and ``overwrite`` is off.
+        """
+        return cls.start_at(config, Path(config.runs) / task / (config.name or name))
+
+    @classmethod
+    def start_at(cls, config: Any, path: Path) -> "RunFolder":
+        """Does what ``start`` does, at a path that the config does not name.
+
+        Raises:
+            ValueError: As ``start``.
+        """
+        folder = cls(path)
+        if config.overwrite and folder.path.exists():
+            shutil.rmtree(folder.path)
+        cls.check(config, folder.path)
+        write_text(folder.path / "config.yaml", to_yaml(config))
+        for half_written in folder.path.rglob(".partial-*"):  # a killed process left them
+            half_written.unlink()
+        return folder
+
+    @staticmethod
+    def check(config: Any, path: Path) -> None:
+        """Checks that a folder is free for a run, or holds the same one.
+
+        Args:
+            config: The run's config.
+            path: The folder.
+
+        Raises:
+            ValueError: If the folder holds a run with other settings, or other things.
+        """
+        stored = path / "config.yaml"
+        if stored.exists():
+            old = _flat_identity(yaml.safe_load(stored.read_text(encoding="utf-8")), type(config))
+            new = identity(config)
+            differing = [key for key in new if old.get(key) != new[key]]
+            if differing:
+                changes = ", ".join(f"{key}: {old.get(key)} -> {new[key]}" for key in differing[:4])
+                raise ValueError(
+                    f"{path} holds a run with other settings ({changes}). "
+                    "Give this one another --name, or replace it with --overwrite true."
+                )
+        elif path.exists() and any(path.iterdir()):
+            raise ValueError(
+                f"{path} must be a run folder or not there. It has files but no "
+                "config.yaml; give the run another --name or move them."
+            )
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is complete."""
+        return (self.path / "DONE").exists()
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where an unfinished run keeps what it needs to go on."""
+        return self.path / "checkpoint"
+
+    def say(self, line: str) -> None:
+        """Prints a line and keeps it in log.txt."""
+        print(line, flush=True)
+        self.log(line)
+
+    def log(self, line: str) -> None:
+        """Keeps a line in log.txt."""
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+
+    def log_error(self, error: BaseException) -> None:
+        """Keeps an error's traceback in log.txt."""
+        self.log("".join(traceback.format_exception(error)).rstrip())
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes a JSON file into the folder."""
+        write_json(self.path / name, value)
+
+    def read_json(self, name: str) -> Any:
+        """Reads a JSON file of the folder."""
+        return json.loads((self.path / name).read_text(encoding="utf-8"))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text file into the folder."""
+        write_text(self.path / name, text)
+
+    def figure(self, name: str) -> AbstractContextManager[Path]:
+        """Gives a temporary path that becomes figures/<name>.png when the block ends well."""
+        return replacing(self.path / "figures" / f"{name}.png")
+
+    def finish(self) -> None:
+        """Marks the run as complete and drops what only an unfinished run needs."""
+        self.write_text("DONE", time.strftime("%Y-%m-%d %H:%M:%S\n"))
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
+
+
+def _flat_identity(values: dict[str, Any], config_class: type) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, default in to_dict(config_class()).items():
+        value = values.get(key, default)
+        if isinstance(default, dict):
+            given = value if isinstance(value, dict) else {}
+            flat |= {f"{key}.{name}": given.get(name, item) for name, item in default.items()}
+        else:
+            flat[key] = value
+    return flat

@@ -1,0 +1,262 @@
+"""What the frozen part of a trunk says of each image, computed once and kept on disk.
+
+At depth 0, 1 and 2 most of the trunk never changes, so an epoch need not run it again. Features are
+kept at depth 2's boundary, and those of depth 1 and 0 derived from them: one pass serves all three.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from kerascxr.config import AugmentConfig
+from kerascxr.data.pipeline import Images, evaluation_batches, index_batches
+from kerascxr.models.classifier import Depth, cut_at_depth
+from kerascxr.runs.atomic import write_json
+from kerascxr.training.engines import Engine, EngineName, build_engine
+
+_FORMAT = 1
+_BATCH = 32
+_STORED_AT: Depth = 2
+
+
+class TrunkFeatures:
+    """Gives the tensor at a depth's boundary for images, computing it if it is not kept yet.
+
+    The frozen part runs in inference mode, so this is what it would give in training as well. Files
+    are found by a digest of the images, the frozen weights, the augmentation and the engine:
+    another image, weight or size is another file. A file that a crash left unfinished is never
+    taken.
+
+    Args:
+        model: A classifier with its weights.
+        depth: 0, 1 or 2.
+        folder: Where files are kept.
+        augment: How images change in views after the first.
+        seed: Seed of the changes.
+        engine: What runs the frozen part; Keras where that turns out not to work.
+        say: Takes lines meant for the user.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        depth: Depth,
+        folder: Path,
+        *,
+        augment: AugmentConfig | None = None,
+        seed: int = 0,
+        engine: EngineName = "keras",
+        say: Callable[[str], None] = print,
+    ):
+        boundary = cut_at_depth(model, _STORED_AT)
+        frozen = keras.Model(model.input, boundary)
+        self._frozen = frozen
+        self._depth = depth
+        self._folder = folder
+        self._augment = augment
+        self._seed = seed
+        self._say = say
+        self._engine_name = engine
+        self._engine: Engine | None = None
+        if depth != _STORED_AT:
+            between = keras.Model(boundary, cut_at_depth(model, depth))
+            self._derive = tf.function(
+                lambda stored: between(stored, training=False),
+                [tf.TensorSpec((None, *frozen.output_shape[1:]))],
+            )
+
+    def bytes_for(self, n_images: int) -> int:
+        """Returns how many bytes the features of so many images take on disk."""
+        return 2 * n_images * int(np.prod(self._frozen.output_shape[1:]))
+
+    def of(self, images: Images, view: int = 0) -> np.ndarray:
+        """Returns the features of images.
+
+        Args:
+            images: The images.
+            view: 0 for the images as they are; 1, 2, ... for so many different changes of each.
+
+        Returns:
+            float16 (n, *boundary), mapped from the file at depth 2, in memory below.
+        """
+        changed = self._augment is not None and self._augment.enabled and view > 0
+        change = (self._augment, self._seed, view) if changed else None
+        stored = _open(self._folder, self._key(images, change))
+        if stored is None:
+            engine = self._running_engine(images)
+            key = self._key(images, change)  # another one if Keras had to stand in
+            stored = _open(self._folder, key)
+            if stored is None:
+                self._compute(images, key, view if changed else 0, engine)
+                stored = _open(self._folder, key)
+        assert stored is not None
+        if self._depth == _STORED_AT:
+            return stored
+        # Cast here: TensorFlow's own cast complains of CPUs without float16 instructions.
+        derived = [
+            np.asarray(self._derive(stored[begin : begin + _BATCH].astype(np.float32)), np.float16)
+            for begin in range(0, len(stored), _BATCH)
+        ]
+        return np.concatenate(derived)
+
+    def stream(self, images: Images) -> Iterator[np.ndarray]:
+        """Gives the features at depth 2's boundary in full precision, without keeping them.
+
+        Args:
+            images: The images.
+
+        Yields:
+            float32 (batch, *boundary at depth 2), in order.
+        """
+        engine = self._running_engine(images)
+        batches = evaluation_batches(images, engine.batch_size).as_numpy_iterator()
+        yield from engine.run(batch["image"].astype(np.float32) for batch in batches)
+
+    def _running_engine(self, images: Images) -> Engine:
+        if self._engine is None:
+            sample = images.pixels[: min(2, len(images))].astype(np.float32)
+            self._engine = build_engine(self._frozen, self._engine_name, sample, self._say)
+            self._engine_name = self._engine.name  # features of another engine are another file
+        return self._engine
+
+    def _key(self, images: Images, change: object) -> str:
+        digest = hashlib.sha256(
+            f"{_FORMAT} {self._engine_name} {self._frozen.input_shape} {change}".encode()
+        )
+        for weight in self._frozen.weights:
+            digest.update(f"{weight.path} {weight.shape}".encode())
+            digest.update(np.ascontiguousarray(weight).tobytes())
+        for begin in range(0, len(images), _BATCH):  # the pixels themselves: ids could be reused
+            digest.update(np.ascontiguousarray(images.pixels[begin : begin + _BATCH]).tobytes())
+        return digest.hexdigest()[:32]
+
+    def _compute(self, images: Images, key: str, view: int, engine: Engine) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        shape = (len(images), *self._frozen.output_shape[1:])
+        self._say(
+            f"Computing trunk features of {len(images)} images, "
+            f"{self.bytes_for(len(images)) / 2**20:.0f} MB in {self._folder}, "
+            f"with {'OpenVINO' if engine.name == 'openvino' else 'Keras'}."
+        )
+        size = engine.batch_size
+        batches = self._changed(images, view, size) if view else evaluation_batches(images, size)
+        partial = self._folder / f".partial-{key}"
+        target = np.memmap(partial, np.float16, "w+", shape=shape)
+        limit = np.finfo(np.float16).max
+        done = 0
+        pixels = (batch["image"].astype(np.float32) for batch in batches.as_numpy_iterator())
+        with tqdm(total=len(images), desc="Trunk features", unit="image", mininterval=0.5) as bar:
+            for values in engine.run(pixels):
+                target[done : done + len(values)] = np.clip(values, -limit, limit)
+                done += len(values)
+                bar.update(len(values))
+        target.flush()
+        partial.replace(self._folder / f"{key}.f16")
+        description = {"shape": list(shape), "sha256": _digest(target.ravel())}
+        write_json(self._folder / f"{key}.json", description)
+
+    def _changed(self, images: Images, view: int, batch_size: int) -> tf.data.Dataset:
+        from kerascxr.data.augment import Augment  # keras-cv takes seconds to import
+
+        assert self._augment is not None
+        change = Augment(self._augment)
+        stream = tf.constant(self._seed + view * 2**32, tf.int64)
+
+        def prepare(step: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            image, _ = change(batch["image"], tf.stack([stream, step]))
+            return batch | {"image": image}
+
+        # An image's changes hang on its place in the batch, so batches are alike for all engines.
+        batches = evaluation_batches(images, _BATCH).enumerate().map(prepare)
+        return batches.rebatch(batch_size).prefetch(2)
+
+
+def feature_batches(
+    views: list[np.ndarray],
+    labels: np.ndarray,
+    batch_size: int,
+    *,
+    seed: int,
+    first_epoch: int = 0,
+    balanced: bool = False,
+) -> tf.data.Dataset:
+    """Batches features as ``training_batches`` batches images: same seed, same order.
+
+    Args:
+        views: Features of the same images, float16 (n, ...) each. An image takes them in turn,
+            each epoch another, and the images of a batch different ones.
+        labels: int64 (n,).
+        batch_size: Features a batch.
+        seed: Seed of the order.
+        first_epoch: The epoch to begin with.
+        balanced: See ``epoch_order``.
+
+    Returns:
+        Batches of dicts: ``features`` float32 (batch, ...) and ``label`` int64 (batch,).
+    """
+    shape = views[0].shape[1:]
+    targets = tf.constant(labels)
+
+    def read(epoch: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        # Every batch a mixture, or BatchNorm's statistics would be those of the last epoch's view.
+        turns = (int(epoch) + chosen) % len(views)
+        values = np.empty((len(chosen), *shape), np.float32)
+        for turn in np.unique(turns):
+            values[turns == turn] = views[turn][chosen[turns == turn]]
+        return values
+
+    def fetch(epoch: tf.Tensor, step: tf.Tensor, indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        values = tf.numpy_function(read, [epoch, indices], tf.float32, stateful=False)
+        values = tf.ensure_shape(values, (None, *shape))
+        return {"features": values, "label": tf.gather(targets, indices)}
+
+    batches = index_batches(
+        labels, batch_size, seed=seed, first_epoch=first_epoch, balanced=balanced
+    )
+    return batches.map(fetch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def array_batches(array: np.ndarray, batch_size: int) -> tf.data.Dataset:
+    """Batches the rows of an array on disk, in order, as float32; the last batch may be smaller."""
+    shape = array.shape[1:]
+
+    def fetch(chosen: tf.Tensor) -> tf.Tensor:
+        rows = tf.numpy_function(
+            lambda indices: array[indices].astype(np.float32), [chosen], tf.float32, stateful=False
+        )
+        return tf.ensure_shape(rows, (None, *shape))
+
+    return tf.data.Dataset.range(len(array)).batch(batch_size).map(fetch).prefetch(2)
+
+
+def room_for(folder: Path) -> int:
+    """Returns how many bytes are free where a folder is or will be."""
+    while not folder.exists():
+        folder = folder.absolute().parent
+    return shutil.disk_usage(folder).free
+
+
+def _open(folder: Path, key: str) -> np.ndarray | None:
+    """Maps a kept file if it is whole: the description, written last, has its shape and digest."""
+    path, description = folder / f"{key}.f16", folder / f"{key}.json"
+    if not (path.exists() and description.exists()):
+        return None
+    known = json.loads(description.read_text(encoding="utf-8"))
+    array = np.memmap(path, np.float16, "r") if path.stat().st_size else np.empty(0, np.float16)
+    if array.size != np.prod(known["shape"]) or _digest(array) != known["sha256"]:
+        return None
+    return array.reshape(known["shape"])
+
+
+def _digest(array: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for begin in range(0, array.size, 2**22):
+        digest.update(array[begin : begin + 2**22].tobytes())
+    return digest.hexdigest()

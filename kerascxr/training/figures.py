@@ -1,0 +1,110 @@
+"""A classification run's figures, drawn into its folder."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerascxr.data.images import to_trunk_input
+from kerascxr.data.pipeline import Images
+from kerascxr.evaluation.classification import precision_recall_curves, roc_curves
+from kerascxr.models.gradcam import GradCAM
+from kerascxr.plots import classification, heat, samples, style
+from kerascxr.plots.calibration import reliability
+from kerascxr.runs.folder import RunFolder
+
+_SAMPLES = 12
+_SAMPLES_OF_CLASS = 6
+
+
+def draw_training(
+    folder: RunFolder, metrics: dict[str, Any], rows: list[dict[str, Any]], training: Images
+) -> None:
+    """Draws the learning curves, the calibration, and samples of the training images.
+
+    Args:
+        folder: Where to.
+        metrics: What metrics.json holds.
+        rows: The history, a row an epoch.
+        training: The training images.
+    """
+    with folder.figure("reliability") as path:
+        reliability(metrics["calibration"], path)
+    for what in ("accuracy", "loss"):
+        with folder.figure(what) as path:
+            style.training_curves(
+                rows,
+                path,
+                what=what,
+                best_epoch=metrics["best_epoch"],
+                title=f"{metrics['title']}: {what}",
+            )
+    with folder.figure("data_samples") as path:
+        samples.class_samples(_samples_by_class(training), path)
+
+
+def draw_evidence(
+    folder: RunFolder,
+    model: keras.Model,
+    images: Images,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+) -> None:
+    """Draws, for each class, Grad-CAM of the test image of it that is surest recognised."""
+    chosen = []
+    for label in range(len(classes)):
+        of_class = np.flatnonzero(images.labels == label)
+        chosen.append(int(of_class[probabilities[of_class, label].argmax()]))
+    pixels = images.pixels[chosen]
+    heats = GradCAM(model)(to_trunk_input(pixels).numpy(), np.arange(len(classes)))
+    titles = [
+        f"{name} {probabilities[index, label]:.0%}"
+        for label, (name, index) in enumerate(zip(classes, chosen, strict=True))
+    ]
+    with folder.figure("grad_cam") as path:
+        heat.evidence_grid(list(pixels[..., 0]), list(heats), titles, path)
+
+
+def draw_test(
+    folder: RunFolder,
+    metrics: dict[str, Any],
+    images: Images,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+) -> None:
+    """Draws the confusion matrix, the curves, and samples of the predictions.
+
+    Args:
+        folder: Where to.
+        metrics: What metrics.json holds.
+        images: The images tested; their labels count in ``classes``.
+        probabilities: float (n, k).
+        classes: The model's k classes.
+    """
+    predicted = probabilities.argmax(axis=1)
+    with folder.figure("confusion_matrix") as path:
+        matrix = metrics["test"]["confusion_matrix"]
+        classification.confusion_matrix(matrix, classes, path, title=metrics["title"])
+    with folder.figure("roc_and_precision_recall") as path:
+        curves = (images.labels, probabilities, classes)
+        classification.roc_and_pr(roc_curves(*curves), precision_recall_curves(*curves), path)
+    chosen = np.linspace(0, len(images) - 1, min(_SAMPLES, len(images))).astype(np.int64)
+    with folder.figure("sample_predictions") as path:
+        classification.sample_predictions(
+            images.pixels[chosen, ..., 0],
+            [classes[images.labels[index]] for index in chosen],
+            [classes[predicted[index]] for index in chosen],
+            [float(probabilities[index].max()) for index in chosen],
+            path,
+        )
+
+
+def _samples_by_class(images: Images) -> dict[str, list[np.ndarray]]:
+    """Returns some images of each class, spread over the set."""
+    samples = {}
+    for label, name in enumerate(images.classes):
+        members = np.flatnonzero(images.labels == label)
+        chosen = members[np.linspace(0, len(members) - 1, _SAMPLES_OF_CLASS).astype(np.int64)]
+        samples[name] = [images.pixels[index, ..., 0] for index in chosen]
+    return samples

@@ -1,0 +1,113 @@
+"""Robustness of small trained runs, by the command."""
+
+import csv
+import json
+import shutil
+
+import pytest
+import yaml
+from support.small_runs import arguments, bright_and_dark
+
+import train_cls
+from kerascxr.__main__ import main
+from kerascxr.data.corruptions import CORRUPTIONS
+from kerascxr.report.robustness import by_severity, read_robustness, robustness_blocks
+from kerascxr.runs.reading import read_run
+
+N_TESTS = 1 + 5 * len(CORRUPTIONS)
+FILES = ("robustness.json", "robustness.md", "robustness.csv")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Images that differ by brightness, and a classifier that tells them apart."""
+    folder = tmp_path_factory.mktemp("robust")
+    source = bright_and_dark(folder / "set")
+    argv = arguments(folder, "--data.source", source, "--depth", "0", "--feature_engine", "keras")
+    assert train_cls.main([*argv, "--epochs", "4", "--name", "first"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tested(folder):
+    """The classifier's run, tested in one go."""
+    run = folder / "runs/classification/first"
+    kept = shutil.copytree(run, folder / "runs/classification/untested")
+    assert main(["robustness", str(run)]) == 0
+    return run, kept
+
+
+def test_clean_is_the_runs_own_test_and_brightness_misleads(tested):
+    run, _ = tested
+    clean, scores = by_severity(read_robustness(run), "accuracy")
+    assert clean == pytest.approx(read_run(run).metrics["test"]["accuracy"])
+    assert clean > 0.9
+    # The classes are 30, 120 and 220: +100 makes of each something else.
+    assert scores["brightness"][-1] < clean - 0.2
+    assert set(scores) == set(CORRUPTIONS)
+
+
+def test_everything_is_written_and_reported(tested, tmp_path, capsys):
+    run, untested = tested
+    with (run / "robustness/robustness.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == N_TESTS
+    assert set(rows[0]) == {"corruption", "severity", "accuracy", "f1", "auc"}
+    text = (run / "robustness/robustness.md").read_text(encoding="utf-8")
+    assert "## Accuracy by severity; clean" in text and "grey levels of 255" in text
+    assert robustness_blocks(read_run(untested), "a") == []
+    assert main(["report", str(run), "--to", str(tmp_path / "page")]) == 0
+    page = (tmp_path / "page/index.html").read_text(encoding="utf-8")
+    assert "Accuracy by severity; clean" in page
+    assert "classifier-1-corruptions" in (tmp_path / "page/report.md").read_text(encoding="utf-8")
+    for name in ("robustness", "corruptions"):
+        assert (run / f"figures/{name}.png").stat().st_size > 5000
+
+
+def test_a_killed_test_goes_on_to_the_same_numbers(tested, monkeypatch, capsys):
+    from kerascxr.audits import robustness
+
+    run, other = tested
+    real, calls = robustness.corrupt, []
+
+    def until(limit):
+        def corrupt(*given):
+            calls.append(given[0])
+            if len(calls) > limit:
+                raise KeyboardInterrupt
+            return real(*given)
+
+        return corrupt
+
+    monkeypatch.setattr(robustness, "corrupt", until(7))
+    assert main(["robustness", str(other)]) == 130
+    assert len(json.loads((other / "robustness/robustness.json").read_text())["cells"]) == 8
+    assert read_robustness(other) is None
+    calls.clear()
+    monkeypatch.setattr(robustness, "corrupt", until(1000))
+    assert main(["robustness", str(other)]) == 0
+    assert f"8 of {N_TESTS} tests are there already" in capsys.readouterr().out
+    for_figure = 3 * len(CORRUPTIONS)
+    assert len(calls) - for_figure == N_TESTS - 8
+    for name in FILES:
+        assert (other / "robustness" / name).read_bytes() == (
+            run / "robustness" / name
+        ).read_bytes()
+
+
+def test_a_unet_too_and_changed_images_are_one_line(runs, tmp_path, capsys):
+    run = shutil.copytree(runs[1], tmp_path / "lungs")
+    assert main(["robustness", str(run)]) == 0
+    clean, _ = by_severity(read_robustness(run), "dice")
+    assert clean == pytest.approx(read_run(run).metrics["test"]["dice"])
+    config = (run / "config.yaml").read_text()
+    known = yaml.safe_load(config)["data"]
+    other = shutil.copytree(known["source"], tmp_path / "set")
+    (other / "images/7.png").unlink()
+    changed = config.replace(str(known["source"]), str(other))
+    changed = changed.replace(str(known["stores"]), f"{tmp_path}/stores")
+    (run / "config.yaml").write_text(changed)
+    capsys.readouterr()
+    assert main(["robustness", str(run)]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]  # behind the bar of reading again
+    assert "the images must be those that" in last and "changed since" in last

@@ -1,0 +1,80 @@
+"""The study: goes on after a failure, skips what is finished, and reports what is there."""
+
+import pytest
+from support.small_runs import bright_and_dark
+
+from kerascxr import __main__ as verbs
+from kerascxr.config import StudyConfig
+from kerascxr.training import classification
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    bright_and_dark(folder / "set")
+    return folder
+
+
+def study(workplace, *more):
+    return verbs.main(
+        [
+            *("study", "--backbones", "[tiny]", "--depths", "[0,1]"),
+            *("--weights.tiny", "none", "--classifier.image_size", "[32,32]"),
+            *("--classifier.epochs", "1", "--runtime.tensorboard", "false"),
+            *("--data.source", f"{workplace}/set", "--data.stores", f"{workplace}/stores"),
+            *("--data.features", f"{workplace}/features", "--runs", f"{workplace}/study", *more),
+        ]
+    )
+
+
+def test_a_failure_loses_nothing_and_the_same_command_mends_it(workplace, monkeypatch, capsys):
+    train = classification.train
+    trained = []
+
+    def broken(config, folder):
+        trained.append(config.depth)
+        if config.depth == 0 and len(trained) == 1:
+            raise RuntimeError("the disk is on fire")
+        return train(config, folder)
+
+    monkeypatch.setattr(classification, "train", broken)
+    assert study(workplace) == 1
+    shown = capsys.readouterr().out
+    assert "tiny-depth0  failed: the disk is on fire" in shown
+    assert "left out: no lung masks" in shown
+    report = workplace / "study" / "report" / "report.md"
+    text = report.read_text(encoding="utf-8")
+    assert "Tiny, depth 1" in text and "depth 0" not in text
+    log = workplace / "study" / "classification" / "tiny-depth0" / "log.txt"
+    assert "Traceback" in log.read_text(encoding="utf-8")
+
+    assert study(workplace) == 0
+    assert trained == [0, 1, 0]
+    assert "tiny-depth1  done before" in capsys.readouterr().out
+    assert "Tiny, depth 0" in report.read_text(encoding="utf-8")
+
+    assert study(workplace, "--classifier.dropout", "0.5") == 1
+    assert "holds a run with other settings" in capsys.readouterr().out
+    assert trained == [0, 1, 0]
+    assert study(workplace, "--overwrite", "true") == 0
+    assert trained == [0, 1, 0], "a finished run of the same settings was trained again"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"backbones": ()}, "at least one"),
+        ({"depths": (1, 1)}, "different ones"),
+        ({"weights": {"resnet": "none"}}, "weights must be of the study's backbones"),
+    ],
+)
+def test_wrong_studies_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        StudyConfig(**options)
+
+
+def test_what_the_study_sets_itself_is_refused(capsys):
+    with pytest.raises(SystemExit) as ended:
+        verbs.main(["study", "--classifier.depth", "2"])
+    assert ended.value.code == 2
+    assert "classifier.depth must be left out" in capsys.readouterr().err

@@ -1,0 +1,306 @@
+"""The classification command, from flags to the run folder."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn import metrics
+from support.small_runs import arguments, bright_and_dark
+
+import train_cls
+from kerascxr import __main__ as verbs
+from kerascxr.data.ingest.ingest import store as store_module
+from kerascxr.evaluation.calibration import calibrate
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    bright_and_dark(folder / "set")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(workplace):
+    """A run that has learned to tell the three classes apart."""
+    argv = arguments(workplace, "--data.source", f"{workplace}/set", "--depth", "0")
+    argv += ["--epochs", "8", "--name", "first"]
+    assert train_cls.main(argv) == 0
+    return workplace / "runs" / "classification" / "first", argv
+
+
+def read_predictions(run, name="predictions.csv"):
+    with (run / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_run_folder_is_complete(finished):
+    run, _ = finished
+    names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    figures = ("accuracy", "loss", "confusion_matrix", "roc_and_precision_recall")
+    figures += ("data_samples", "grad_cam", "reliability")
+    assert names == {
+        "DONE",
+        "config.yaml",
+        "environment.json",
+        "history.csv",
+        "history.json",
+        "history.md",
+        "log.txt",
+        "metrics.json",
+        "metrics.md",
+        "model.keras",
+        "predictions.csv",
+        "validation_predictions.csv",
+        "timing.json",
+        "figures/sample_predictions.png",
+        *(f"figures/{name}.png" for name in figures),
+    }
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["weights"]["kind"] == "none"
+    assert environment["seed"] == 0
+    assert environment["data_fingerprint"]["images"] == 90
+
+
+def test_it_learns_and_labels_are_in_order(finished):
+    run, _ = finished
+    test = json.loads((run / "metrics.json").read_text())["test"]
+    assert test["classes"] == ["bright", "dark", "middle"]
+    assert test["accuracy"] > 0.9  # wrong label order would give a third or less
+
+
+def test_the_metrics_are_those_of_the_predictions_file(finished):
+    run, _ = finished
+    rows = read_predictions(run)
+    test = json.loads((run / "metrics.json").read_text())["test"]
+    names = test["classes"]
+    truth = [row["truth"] for row in rows]
+    probabilities = np.array(
+        [[float(row[f"probability {name}"]) for name in names] for row in rows]
+    )
+    predicted = [names[index] for index in probabilities.argmax(axis=1)]
+    assert [row["predicted"] for row in rows] == predicted
+    assert test["accuracy"] == metrics.accuracy_score(truth, predicted)
+    assert test["f1"] == pytest.approx(metrics.f1_score(truth, predicted, average="macro"))
+    low, high = test["intervals"]["accuracy"]
+    assert low < test["accuracy"] <= high
+    assert test["intervals"]["groups"] == len({row["group"] for row in rows})
+    assert f"[{low:.3f}, {high:.3f}]" in (run / "metrics.md").read_text()
+    auc = metrics.roc_auc_score(truth, probabilities, multi_class="ovr", labels=names)
+    assert test["auc"] == pytest.approx(auc)
+
+
+def test_the_calibration_is_that_of_the_predictions_files(finished):
+    run, _ = finished
+    found = json.loads((run / "metrics.json").read_text())
+    names = found["test"]["classes"]
+    read = {}
+    for kind in ("validation_predictions.csv", "predictions.csv"):
+        rows = read_predictions(run, kind)
+        truth = np.array([names.index(row["truth"]) for row in rows])
+        given = [[float(row[f"probability {name}"]) for name in names] for row in rows]
+        read[kind] = truth, np.array(given)
+    assert found["calibration"] == calibrate(*read.values(), names)
+    text = (run / "metrics.md").read_text()
+    for words in (
+        f"## Calibration: temperature {found['calibration']['temperature']:.3f}",
+        "## Operating points",
+        f"{found['calibration']['after']['brier']:.4f}",
+        found["calibration"]["fitted_on"],
+    ):
+        assert words in text
+
+
+def test_predictions_hold_the_test_folds_and_nothing_else(finished, workplace):
+    run, _ = finished
+    (examples,) = (workplace / "stores").glob("set-*/examples.csv")
+    with examples.open(newline="") as file:
+        wanted = {row["id"]: row["label"] for row in csv.DictReader(file) if int(row["fold"]) > 16}
+    assert {row["id"]: row["truth"] for row in read_predictions(run)} == wanted
+
+
+def test_the_saved_model_gives_the_same_probabilities(finished, workplace):
+    run, _ = finished
+    model = keras.saving.load_model(run / "model.keras")
+    row = read_predictions(run)[0]
+    pixels = np.asarray(Image.open(workplace / "set" / f"{row['id']}.png"), np.float32)
+    logits = model.predict(np.repeat(pixels[None, ..., None], 3, -1), verbose=0)[0]
+    expected = float(row[f"probability {row['predicted']}"])
+    assert keras.ops.softmax(logits).numpy().max() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_same_command_again_shows_the_results_and_trains_nothing(finished, capsys):
+    run, argv = finished
+    before = (run / "DONE").stat().st_mtime_ns
+    assert train_cls.main(argv) == 0
+    assert "finished" in capsys.readouterr().out
+    assert (run / "DONE").stat().st_mtime_ns == before
+
+
+def test_other_settings_under_the_same_name_are_refused(finished, capsys):
+    run, argv = finished
+    assert train_cls.main([*argv, "--runtime.seed", "5"]) == 2
+    message = capsys.readouterr().err
+    assert "runtime.seed: 0 -> 5" in message
+    assert "--overwrite" in message
+    assert message.count("\n") == 1
+    assert (run / "DONE").exists()
+
+
+def test_a_second_run_ingests_nothing_and_gives_the_same_numbers(finished, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("it was ingested again")
+
+    monkeypatch.setattr(store_module, "ingest", refuse)
+    run, argv = finished
+    assert train_cls.main([*argv[:-1], "second"]) == 0
+    second = run.with_name("second")
+    assert (run / "metrics.json").read_text() == (second / "metrics.json").read_text()
+    assert (run / "predictions.csv").read_text() == (second / "predictions.csv").read_text()
+
+
+def test_it_is_tested_on_a_set_with_fewer_classes(finished, workplace, tmp_path, capsys):
+    run, _ = finished
+    places = ["--data.stores", f"{tmp_path}/stores"]
+    # dark and middle are classes 0 and 1 there, 1 and 2 here.
+    fewer = bright_and_dark(tmp_path / "fewer", names=("dark", "middle"))
+    assert verbs.main(["evaluate", str(run), "--data.source", fewer, *places]) == 0
+    (external,) = (run / "external").iterdir()
+    metrics, own = (json.loads((at / "metrics.json").read_text()) for at in (external, run))
+    test, calibration = metrics["test"], metrics["calibration"]
+    assert test["accuracy"] > 0.9
+    assert test["absent_classes"] == ["bright"]
+    # The temperature and the thresholds stay the run's; what they are worth is measured here.
+    assert calibration["temperature"] == pytest.approx(own["calibration"]["temperature"])
+    for name, point in calibration["operating_points"].items():
+        assert point["threshold"] == own["calibration"]["operating_points"][name]["threshold"]
+    assert calibration["operating_points"]["dark"]["positives"] == 30
+    assert calibration["operating_points"]["bright"]["positives"] == 0
+    assert sum(group["images"] for group in calibration["after"]["bins"]) == 60
+    assert "## Calibration" in (external / "metrics.md").read_text()
+    assert test["intervals"]["f1"][0] < test["f1"]
+    assert test["intervals"]["per_class"]["bright"]["recall"] is None
+    assert len(read_predictions(external)) == 60
+    shutil.move(tmp_path / "fewer" / "dark", tmp_path / "fewer" / "strange")
+    assert verbs.main(["evaluate", str(run), "--data.source", fewer, *places]) == 2
+    assert "Got strange" in capsys.readouterr().err
+    shutil.rmtree(run / "external")
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_line(workplace, capsys):
+    argv = arguments(
+        workplace, "--data.source", f"{workplace}/set", "--depth", "0", "--name", "nan"
+    )
+    argv += ["--optimizer.learning_rate", "9", "--optimizer.clip_norm", "0"]
+    argv += ["--epochs", "40", "--patience", "40", "--optimizer.weight_decay", "1e30"]
+    assert train_cls.main(argv) == 1
+    message = capsys.readouterr().err
+    assert "the loss must stay finite" in message
+    assert message.count("\n") == 1
+    run = workplace / "runs" / "classification" / "nan"
+    assert not (run / "DONE").exists()
+    assert "Traceback" in (run / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--backbone", "efficientnetb1"], "did you mean 'efficientnetb0'"),
+        (["--data.source", "nowhere"], "nowhere"),
+        (["--weights", "missing.weights.h5"], "missing.weights.h5"),
+    ],
+)
+def test_wrong_input_ends_in_one_line_and_code_2(workplace, options, words, capsys, tmp_path):
+    argv = ["--data.source", f"{workplace}/set", "--depth", "0", *options]
+    assert train_cls.main(arguments(workplace, "--name", "wrong", *argv)) == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert message.startswith("train_cls.py: error: ")
+    assert message.rstrip("\n").count("\n") == 0
+
+
+def test_killed_anywhere_it_goes_on_and_ends_with_the_same_numbers(finished, workplace, tmp_path):
+    """A kill -9 of the real process in the middle of training, then the same command."""
+    run, argv = finished
+    argv = [item.replace(f"{workplace}/runs", f"{tmp_path}/runs") for item in argv]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    code = (
+        "import sys; sys.path[:0] = ['.', 'tests']; import train_cls, tiny_backbone\n"
+        "from kerascxr.models.backbones import BACKBONES\n"
+        "BACKBONES['tiny'] = tiny_backbone.TINY\n"
+        "train_cls.main(sys.argv[1:])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *argv],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    table = tmp_path / "runs" / "classification" / "first" / "history.csv"
+    for _ in range(1200):
+        if table.exists() and len(table.read_text().splitlines()) > 2:
+            break
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (table.parent / "DONE").exists()
+    (table.parent / ".partial-of-another-kill.md").touch()
+    assert train_cls.main(argv) == 0
+    assert (table.parent / "metrics.json").read_text() == (run / "metrics.json").read_text()
+    rows = table.read_text().splitlines()
+    assert sum(row.startswith("epoch") for row in rows) == 1
+    assert len(rows) == len((run / "history.csv").read_text().splitlines())
+    assert not list(table.parent.rglob(".partial-*"))
+
+
+def test_killed_at_evaluation_it_does_not_train_again(finished, workplace, tmp_path, monkeypatch):
+    from kerascxr.training import classification
+
+    run, argv = finished
+    argv = [item.replace(f"{workplace}/runs", f"{tmp_path}/runs") for item in argv]
+
+    class Killed(BaseException):
+        pass
+
+    def die(*arguments):
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(classification, "write_test", die)
+        train_cls.main(argv)
+    monkeypatch.setattr(keras.Model, "fit", die)
+    assert train_cls.main(argv) == 0
+    again = tmp_path / "runs" / "classification" / "first"
+    assert (again / "metrics.json").read_text() == (run / "metrics.json").read_text()
+    assert not (again / "checkpoint").exists()
+
+
+def test_a_split_that_ignores_groups_is_marked_and_not_exported(
+    finished, workplace, capsys, tmp_path
+):
+    argv = ["--data.source", f"{workplace}/set", "--depth", "0", "--epochs", "1"]
+    argv += ["--split.groups", "ignored", "--name", "leaky"]
+    assert train_cls.main(arguments(workplace, *argv)) == 0
+    run = workplace / "runs" / "classification" / "leaky"
+    with (run / "predictions.csv").open(newline="") as file:
+        leaky = {row["id"] for row in csv.DictReader(file)}
+    with (run.parent / "first" / "predictions.csv").open(newline="") as file:
+        assert leaky != {row["id"] for row in csv.DictReader(file)}
+    assert verbs.main(["compare", str(run.parent / "first"), str(run)]) == 0
+    assert "npaired" in capsys.readouterr().out
+    assert verbs.main(["export", str(run), "--to", str(tmp_path)]) == 2
+    assert "ignored groups" in capsys.readouterr().err

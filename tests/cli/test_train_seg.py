@@ -1,0 +1,194 @@
+"""The segmentation command and the evaluation of finished runs on other sets."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.small_runs import pairs
+
+import train_seg
+from kerascxr import __main__ as verbs
+from kerascxr.evaluation.segmentation import score_image
+
+SMALL = ["--base_filters", "4", "--image_size", "[32,32]", "--batch_size", "8"]
+SMALL += ["--runtime.tensorboard", "false", "--save_masks", "true"]
+SMALL += ["--runtime.checkpoint_seconds", "0"]
+
+
+def arguments(folder, *more):
+    return [*SMALL, "--runs", f"{folder}/runs", "--data.stores", f"{folder}/stores", *more]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    pairs(folder / "set")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(workplace):
+    argv = arguments(workplace, "--data.source", f"{workplace}/set", "--name", "first")
+    argv += ["--coarse_epochs", "2", "--epochs", "5", "--optimizer.learning_rate", "0.01"]
+    assert train_seg.main(argv) == 0
+    return workplace / "runs" / "segmentation" / "first", argv
+
+
+def rows_of(run):
+    with (run / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_it_learns(finished):
+    run, _ = finished
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["test"]["dice"] > 0.8
+    assert 0.05 <= metrics["threshold"] <= 0.95
+    assert metrics["test_two_largest_components"]["n"] == metrics["test"]["n"]
+    low, high = metrics["test"]["intervals"]["dice"]
+    assert low < metrics["test"]["dice"] < high
+
+
+def test_the_run_folder_is_complete(finished):
+    run, _ = finished
+    names = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file() and p.suffix != ".txt"}
+    masks = {f"masks/{row['name']}.png" for row in rows_of(run)}
+    histories = {
+        f"{stage}history.{end}" for stage in ("", "coarse_") for end in ("csv", "json", "md")
+    }
+    assert names == masks | histories | {
+        "DONE",
+        "config.yaml",
+        "environment.json",
+        "metrics.json",
+        "metrics.md",
+        "model.keras",
+        "predictions.csv",
+        "timing.json",
+        "figures/dice.png",
+        "figures/loss.png",
+        "figures/sample_predictions.png",
+    }
+
+
+def test_the_written_masks_have_the_dice_of_the_table(finished, workplace):
+    run, _ = finished
+    for row in rows_of(run)[:4]:
+        written = np.asarray(Image.open(run / "masks" / f"{row['name']}.png"))
+        assert set(np.unique(written)) <= {0, 255}
+        assert np.count_nonzero(written) == int(row["predicted_pixels"])
+        truth = Image.open(workplace / "set" / "masks" / f"{row['name']}.png").convert("L")
+        score = score_image(np.asarray(truth), written)
+        assert score["dice"] == pytest.approx(float(row["dice"]), abs=1e-9)
+
+
+def test_odd_pairs_are_left_out_by_name(finished):
+    run, _ = finished
+    log = (run / "log.txt").read_text()
+    for reason, name in (
+        ("no mask", "4"),
+        ("an empty mask", "1"),
+        ("a mask that is all lung", "2"),
+        ("a mask of another shape", "3"),
+    ):
+        assert f"Left out, {reason}: 1 images ({name})." in log
+    images = json.loads((run / "metrics.json").read_text())["data"]["images"]
+    assert sum(images.values()) == 56
+
+
+def test_killed_in_its_second_stage_it_ends_with_the_same_numbers(
+    finished, workplace, tmp_path, monkeypatch
+):
+    from kerascxr.training import callbacks
+
+    run, argv = finished
+    argv = [item.replace(f"{workplace}/runs", f"{tmp_path}/runs") for item in argv]
+
+    class Killed(BaseException):
+        pass
+
+    on_epoch_end = callbacks.Validate.on_epoch_end
+    calls = []
+
+    def die(self, epoch, logs=None):
+        calls.append(epoch)
+        if len(calls) == 4:  # two coarse epochs, then in the second fine one
+            raise Killed
+        on_epoch_end(self, epoch, logs)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(callbacks.Validate, "on_epoch_end", die)
+        train_seg.main(argv)
+    assert train_seg.main(argv) == 0
+    again = tmp_path / "runs" / "segmentation" / "first"
+    assert (again / "metrics.json").read_text() == (run / "metrics.json").read_text()
+    assert (again / "predictions.csv").read_text() == (run / "predictions.csv").read_text()
+
+
+def test_every_option_finishes(workplace):
+    argv = arguments(workplace, "--data.source", f"{workplace}/set", "--name", "options")
+    argv += ["--coarse_epochs", "0", "--epochs", "1", "--upsampling", "bilinear"]
+    argv += ["--loss", "focal_tversky", "--test_time_augmentation", "true"]
+    argv += ["--runtime.precision", "mixed_bfloat16", "--monitor", "loss"]
+    assert train_seg.main(argv) == 0
+
+
+def test_without_a_gpu_the_small_network_is_taken_and_said(workplace, capsys, monkeypatch):
+    from kerascxr.training import segmentation
+
+    class Enough(Exception):  # noqa: N818
+        pass
+
+    def stop(*arguments):
+        raise Enough
+
+    monkeypatch.setattr(segmentation, "open_data", stop)
+    argv = ["--runs", str(workplace / "runs"), "--name", "default"]
+    with pytest.raises(Enough):
+        train_seg.main(argv)
+    assert "No GPU, so small: --base_filters 16" in capsys.readouterr().out
+
+
+def test_a_size_that_does_not_divide_is_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        train_seg.main(["--image_size", "[100,100]"])
+    assert stop.value.code == 2
+    assert "multiples of 16" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_tested_on_another_set(finished, tmp_path, capsys):
+    run, _ = finished
+    other = pairs(tmp_path / "other", n=40, seed=9, size=48)
+    argv = ["evaluate", str(run), "--data.source", other, "--data.stores", str(tmp_path / "stores")]
+    assert verbs.main(argv) == 0
+    (folder,) = (run / "external").iterdir()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["test"]["n"] == 36
+    assert metrics["test"]["dice"] > 0.7
+    assert len(rows_of(folder)) == 36
+    assert (folder / "figures" / "sample_predictions.png").exists()
+    assert "on other-" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["evaluate", "nowhere"], "must be the folder of a finished run"),
+        (["fly"], "unknown verb 'fly'"),
+        (["data", "--source", "nowhere"], "nowhere"),
+    ],
+)
+def test_wrong_verbs_end_in_one_line(argv, words, capsys):
+    assert verbs.main(argv) == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert message.count("\n") == 1
+
+
+def test_unknown_options_of_verbs_end_in_one_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        verbs.main(["evaluate", "x", "--dat.source", "y"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1

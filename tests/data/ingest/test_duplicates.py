@@ -1,0 +1,91 @@
+"""Copies are found, distinct drawings are not, and nothing grows without bounds."""
+
+import numpy as np
+import pytest
+
+from kerascxr.audits.leakage import read_pixels
+from kerascxr.data.ingest.duplicates import Pair, candidates, chains, find_duplicates, miniature
+from kerascxr.data.ingest.ingest import duplicates
+from kerascxr.data.ingest.records import digest
+from kerascxr.data.sources.opening import open_source
+from tools import plant_duplicates
+
+DISTINCT = 60
+COPIES = 12
+
+
+@pytest.fixture(scope="module")
+def drawings():
+    source = open_source("phantom", phantom_images=DISTINCT, phantom_seed=3)
+    return [read_pixels(example) for example in source.examples]
+
+
+def look(images):
+    return np.stack([miniature(image) for image in images]), [digest(image) for image in images]
+
+
+def test_planted_copies_are_found_and_distinct_drawings_are_not(drawings):
+    planted, told = plant_duplicates.plant(drawings, COPIES)
+    found = find_duplicates(*look(drawings + planted))
+    rows = {row[0]: row for row in plant_duplicates.score(found, told, DISTINCT)}
+    assert set(rows) == set(plant_duplicates.KINDS)
+    for kind, (_, copies, recall, precision) in rows.items():
+        assert copies == COPIES
+        # A cut of 6 % on each side is beyond what the method promises.
+        assert recall >= (0.75 if "6 %" in kind else 0.9 if "crop" in kind else 1), kind
+        assert precision == 1, kind
+    assert not [pair for pair in found if pair.second < DISTINCT]
+    exact = {(pair.first, pair.second) for pair in found if pair.exact}
+    for place, (index, kind) in enumerate(told):
+        if kind == "exact":
+            assert (index, DISTINCT + place) in exact
+
+
+def test_all_pairs_of_a_large_family_are_listed(drawings):
+    bright = np.clip(drawings[0].astype(int) + 20, 0, 255).astype(np.uint8)
+    found = find_duplicates(*look([drawings[0]] * 25 + [bright] * 3 + drawings[1:4]))
+    assert {(pair.first, pair.second) for pair in found} == {
+        (i, j) for i in range(28) for j in range(i + 1, 28)
+    }
+    assert sum(pair.exact for pair in found) == 25 * 24 // 2 + 3
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_few_and_constant_images_make_no_near_pairs(n):
+    plain = [np.full((40, 40), 50 * index, np.uint8) for index in range(n)]
+    assert find_duplicates(*look(plain)) == []
+
+
+def test_chains_join_what_pairs_join():
+    pairs = [Pair(0, 3, 1.0, True), Pair(3, 5, 0.95, False), Pair(1, 2, 0.99, False)]
+    numbers = chains(pairs, 6).tolist()
+    assert numbers[0] == numbers[3] == numbers[5]
+    assert numbers[1] == numbers[2]
+    assert len(set(numbers)) == 3
+    assert len(set(chains([], 4).tolist())) == 4
+
+
+def test_many_copies_of_one_image_do_not_make_millions_of_pairs(drawings, monkeypatch):
+    monkeypatch.setattr(duplicates, "_MOST_COPIES", 10)
+    bright = np.clip(drawings[0].astype(int) + 20, 0, 255).astype(np.uint8)
+    images = [drawings[0]] * 30 + [bright] * 30
+    found = find_duplicates(*look(images))
+    assert len(found) == 29 + 29 + 10 * 10
+    assert len(set(chains(found, 60).tolist())) == 1
+
+
+def test_candidates_do_not_hang_on_the_blocks(drawings, monkeypatch):
+    small, _ = look(drawings)
+    whole = candidates(small)
+    monkeypatch.setattr(duplicates, "_BLOCK", 7)
+    np.testing.assert_array_equal(candidates(small), whole)
+
+
+def test_similarities_do_not_hang_on_the_blocks(drawings, monkeypatch):
+    copies = [image[4:, 3:] for image in drawings[:20]]
+    small, _ = look(drawings + copies)
+    pairs = candidates(small)
+    whole = duplicates.similarities(small, pairs)
+    assert (whole > duplicates.SAME).sum() >= 18
+    monkeypatch.setattr(duplicates, "_PAIRS_AT_ONCE", 11)
+    np.testing.assert_allclose(duplicates.similarities(small, pairs), whole, atol=1e-4)

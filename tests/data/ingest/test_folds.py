@@ -1,0 +1,98 @@
+"""Folds: stratified, groups whole, and every image in exactly one split."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kerascxr.config import SplitConfig
+from kerascxr.data.ingest.folds import (
+    N_FOLDS,
+    assign_fixed_folds,
+    assign_folds,
+    blind_folds,
+    split_folds,
+)
+
+
+@given(
+    counts=st.lists(st.integers(45, 120), min_size=1, max_size=4),
+    group_size=st.integers(1, 2),
+    seed=st.integers(0, 5),
+)
+def test_folds_are_stratified_and_keep_groups_whole(counts, group_size, seed):
+    labels = [f"class{kind}" for kind, count in enumerate(counts) for _ in range(count)]
+    groups = [f"{label}-{index // group_size}" for index, label in enumerate(labels)]
+    folds = assign_folds(labels, groups, seed)
+    assert set(folds) == set(range(20))
+    by_group = {}
+    for group, fold in zip(groups, folds, strict=True):
+        assert by_group.setdefault(group, fold) == fold
+    for kind, count in enumerate(counts):
+        members = folds[np.array(labels) == f"class{kind}"]
+        spread = np.bincount(members, minlength=20)
+        assert spread.min() >= 1
+        assert spread.max() <= count / 20 + 2 * group_size
+
+
+def test_folds_depend_on_the_seed_alone():
+    labels = ["a"] * 100 + ["b"] * 60
+    groups = [str(index) for index in range(160)]
+    assert (assign_folds(labels, groups, 1) == assign_folds(labels, groups, 1)).all()
+    assert (assign_folds(labels, groups, 1) != assign_folds(labels, groups, 2)).any()
+
+
+def test_a_class_with_too_few_groups_is_named():
+    labels = ["a"] * 40 + ["rare"] * 30
+    groups = [f"a{index}" for index in range(40)] + [f"r{index // 2}" for index in range(30)]
+    with pytest.raises(ValueError, match=r"'rare' with 30 images in 15 groups"):
+        assign_folds(labels, groups)
+
+
+@given(offset=st.integers(0, 19), validation=st.integers(1, 6), test=st.integers(1, 6))
+def test_splits_share_out_all_folds(offset, validation, test):
+    splits = split_folds(SplitConfig(offset, validation, test))
+    together = [fold for folds in splits.values() for fold in folds]
+    assert sorted(together) == list(range(20))
+    assert len(splits["validation"]) == validation
+    assert len(splits["test"]) == test
+
+
+def test_the_default_split_is_70_15_15_and_rotates():
+    assert split_folds(SplitConfig())["test"] == (17, 18, 19)
+    assert len(split_folds(SplitConfig())["train"]) == 14
+    tested = [
+        fold for offset in range(0, 20, 3) for fold in split_folds(SplitConfig(offset))["test"]
+    ]
+    assert set(tested) == set(range(20))
+
+
+def test_a_split_fixed_by_the_source_is_kept():
+    splits = ["train"] * 50 + ["validation"] * 20 + ["test"] * 30
+    labels = ["a", "b"] * 50
+    groups = [str(index) for index in range(100)]
+    folds = assign_fixed_folds(labels, groups, splits)
+    wanted = split_folds(SplitConfig())
+    for fold, name in zip(folds, splits, strict=True):
+        assert fold in wanted[name]
+
+
+def test_without_fixed_validation_some_training_images_validate():
+    folds = assign_fixed_folds(
+        ["a"] * 60, [str(i) for i in range(60)], ["train"] * 40 + ["test"] * 20
+    )
+    assert set(folds[:40]) == set(range(17))
+    assert folds[40:].min() >= 17
+    with pytest.raises(ValueError, match="test=0"):
+        assign_fixed_folds(["a"] * 3, list("abc"), ["train"] * 3)
+
+
+def test_blind_folds_spread_classes_evenly_and_split_groups():
+    labels = np.repeat([0, 1], [400, 100])
+    folds = blind_folds(labels, seed=0)
+    for label, each in ((0, 20), (1, 5)):
+        assert (np.bincount(folds[labels == label], minlength=N_FOLDS) == each).all()
+    assert (folds == blind_folds(labels, seed=0)).all()
+    assert (folds != blind_folds(labels, seed=1)).any()
+    pairs = folds.reshape(-1, 2)  # neighbours as a group of two
+    assert (pairs[:, 0] != pairs[:, 1]).mean() > 0.8

@@ -1,0 +1,140 @@
+"""Comparing runs: what they share, what follows from it, and what is written."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kerascxr import __main__ as verbs
+from kerascxr.evaluation import segmentation
+from kerascxr.tables import csv_text
+
+CLASSES = ["bright", "dark", "middle"]
+
+
+def write(path, task, title, rows, data="ab", **test):
+    path.mkdir(parents=True)
+    metrics = {"task": task, "title": title, "data": {"fingerprint": data}, "test": test}
+    (path / "metrics.json").write_text(json.dumps(metrics))
+    (path / "predictions.csv").write_text(csv_text(rows))
+    (path / "DONE").touch()
+    return str(path)
+
+
+def classifier(path, errors, ids=range(90), data="ab", grouped=True, order=1):
+    """A run that takes the first images of ``errors`` for the next class."""
+    random = np.random.default_rng(len(path.name))
+    rows = []
+    for index in ids:
+        label = index % 3
+        guess = (label + (index in errors)) % 3
+        row = {"id": f"x/{index:03}", "group": f"g{index // 6}-{label}", "truth": CLASSES[label]}
+        if not grouped:
+            row.pop("group")
+        shares = random.dirichlet(np.ones(3)) * 0.2 + np.eye(3)[guess] * 0.8
+        rows.append(
+            row | {f"probability {c}": p for c, p in zip(CLASSES, shares.tolist(), strict=True)}
+        )
+    return write(path, "classification", path.name, rows[::order], data, classes=CLASSES)
+
+
+def compare(capsys, *argv):
+    code = verbs.main(["compare", *argv])
+    shown = capsys.readouterr()
+    return code, shown.out + shown.err
+
+
+def test_all_pairs_are_compared_and_written(tmp_path, capsys):
+    good = classifier(tmp_path / "good", range(2), order=-1)
+    fair = classifier(tmp_path / "fair", range(3))
+    poor = classifier(tmp_path / "poor", range(40))
+    to = tmp_path / "out"
+    code, text = compare(capsys, good, fair, poor, "--to", str(to))
+    assert code == 0
+    assert "The same 90 test images; differences are paired." in text
+    found = json.loads((to / "compare.json").read_text())
+    assert found["paired"] is True
+    accuracy = [item for item in found["differences"] if item["measure"] == "accuracy"]
+    assert [(item["first"], item["second"]) for item in accuracy] == [
+        *(("good", "fair"), ("good", "poor"), ("fair", "poor"))
+    ]
+    assert [item["verdict"] for item in accuracy] == [
+        *("no difference shown", "good is better", "fair is better")
+    ]
+    assert accuracy[0]["difference"] == pytest.approx(-1 / 90)
+    assert (accuracy[1]["only_first"], accuracy[1]["only_second"]) == (38, 0)
+    assert accuracy[1]["p_adjusted"] == pytest.approx(3 * accuracy[1]["p"])
+    assert {item["measure"] for item in found["differences"]} == {"accuracy", "f1", "auc"}
+    assert len(found["differences"]) == 9
+    low, high = found["runs"][0]["accuracy"]["interval"]
+    assert low < 88 / 90 < high
+    page = (to / "compare.md").read_text()
+    assert "## Differences" in page and "no difference shown" in page
+    assert f"[{low:.3f}, {high:.3f}]" in page and f"[{low:.3f}, {high:.3f}]" in text
+
+
+def test_runs_on_other_splits_of_one_set_are_compared_unpaired(tmp_path, capsys):
+    one = classifier(tmp_path / "random", range(5))
+    two = classifier(tmp_path / "grouped", range(30), ids=range(0, 120))
+    code, text = compare(capsys, one, two, "--to", str(tmp_path / "out"))
+    assert code == 0
+    assert "90 and 120 images, 90 shared" in text and "unpaired" in text
+    found = json.loads((tmp_path / "out/compare.json").read_text())
+    assert found["paired"] is False
+    [accuracy] = [item for item in found["differences"] if item["measure"] == "accuracy"]
+    assert "only_first" not in accuracy
+    assert accuracy["difference"] == pytest.approx(90 / 120 - 85 / 90)
+    assert accuracy["verdict"] == "random is better"
+
+
+def test_old_runs_without_groups_are_said(tmp_path, capsys):
+    new = classifier(tmp_path / "new", range(4))
+    old = classifier(tmp_path / "old", range(4), grouped=False)
+    older = classifier(tmp_path / "older", range(6), grouped=False)
+    code, text = compare(capsys, old, older)
+    assert code == 0 and "old; older: predictions.csv has no groups" in text
+    code, text = compare(capsys, old, new)  # the same images, so the new one's groups hold
+    assert code == 0 and "no groups" not in text
+
+
+def test_segmentation_runs_are_compared(tmp_path, capsys):
+    def lungs(name, noise):
+        random = np.random.default_rng(0)
+        rows = []
+        for index in range(30):
+            truth = np.zeros((16, 16), bool)
+            truth[3:12, 3:12] = True
+            wrong = truth ^ (random.random(truth.shape) < noise)
+            scores = segmentation.score_image(truth, wrong)
+            rows.append({"name": f"{index}", "group": f"{index // 2}"} | scores)
+        return write(tmp_path / name, "segmentation", name, rows)
+
+    code, text = compare(capsys, lungs("sharp", 0.02), lungs("rough", 0.2))
+    assert code == 0
+    for measure in ("Dice", "IoU", "HD95 (pixels)", "ASSD (pixels)", "pooled Dice"):
+        [line] = [
+            line for line in text.splitlines() if line.startswith(f"sharp  rough   {measure} ")
+        ]
+        assert line.endswith("sharp is better")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda path: classifier(path / "b", [], ids=range(30, 120), data="cd"), "60 shared"),
+        (lambda path: write(path / "b", "segmentation", "b", [{"name": "1"}]), "one task"),
+        (lambda path: str(path / "a"), "two or more"),
+        (lambda path: str(path / "missing"), "must be folders"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(tmp_path, capsys, change, words):
+    first = classifier(tmp_path / "a", [])
+    code, text = compare(capsys, first, change(tmp_path))
+    assert code == 2 and words in text and text.count("\n") == 1
+
+
+def test_damaged_predictions_are_one_line(tmp_path, capsys):
+    runs = [classifier(tmp_path / name, []) for name in ("a", "b")]
+    (tmp_path / "b" / "predictions.csv").unlink()
+    code, text = compare(capsys, *runs)
+    assert code == 2 and "predictions.csv" in text and text.count("\n") == 1

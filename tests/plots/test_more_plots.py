@@ -1,0 +1,80 @@
+"""Figures of data, of evidence, and of several runs: drawn, told apart, refused where empty."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kerascxr.plots.comparison import all_curves, short_name
+from kerascxr.plots.heat import evidence_grid, heat_overlay
+from kerascxr.plots.samples import class_samples
+from kerascxr.runs.reading import Run
+
+IMAGE = np.tile(np.arange(0, 240, 6, dtype=np.uint8), (40, 1))
+
+
+def run(backbone, depth, best):
+    history = [
+        {"epoch": e, "accuracy": best - 1 / e, "val_accuracy": best - 1.2 / e}
+        | {"loss": 1 / e, "val_loss": 40.0 if e == 2 else 1.2 / e}
+        for e in range(1, 31)
+    ]
+    metrics = {"task": "classification", "backbone": backbone, "depth": depth}
+    name = f"{backbone}, depth {depth}"
+    return Run(None, metrics, history, [], {}, {}, 0.0, name)
+
+
+def test_all_curves_are_there_and_named(tmp_path):
+    runs = [run("efficientnetb0", d, 0.9 + d / 50) for d in (0, 1, 2)]
+    runs += [run("shufflenetv2_x1_0", d, 0.7 + d / 50) for d in (0, 1, 2)]
+    figure = all_curves(runs, tmp_path / "curves.png")
+    assert len(figure.axes) == 4
+    for axes in figure.axes:
+        looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
+        assert len(looks) == len(axes.lines) == 6
+        ends = {text.get_text(): text.get_position()[1] for text in axes.texts}
+        assert set(ends) == {"E0", "E1", "E2", "S0", "S1", "S2"}
+        heights = sorted(ends.values())
+        assert min(np.diff(heights)) > 0.05, "names overlap"
+    _, validation_accuracy, _, validation_loss = figure.axes
+    ends = {text.get_text(): text.get_position()[1] for text in validation_accuracy.texts}
+    assert ends["E2"] > ends["E0"] > ends["S2"] > ends["S0"]
+    assert validation_loss.get_ylim()[1] < 10, "one peak flattens all curves"
+    assert len(figure.legends[0].get_texts()) == 6
+    with pytest.raises(ValueError, match="at least one classifier"):
+        all_curves([], tmp_path / "curves.png")
+
+
+def test_short_names():
+    assert short_name(run("efficientnetb0", 1, 1)) == "E1"
+    assert short_name(run("shufflenetv2_x0_5", "all", 1)) == "S½all"
+
+
+def test_samples_have_a_row_a_class(tmp_path):
+    path = tmp_path / "a.png"
+    figure = class_samples({"COVID": [IMAGE] * 3, "Viral Pneumonia": [IMAGE]}, path)
+    assert len(figure.axes) == 4
+    assert [text.get_text() for text in figure.texts] == ["COVID", "Viral\nPneumonia"]
+    assert Image.open(path).size[0] == 1350
+    with pytest.raises(ValueError, match="at least one image"):
+        class_samples({}, path)
+
+
+def test_heat_colours_where_it_is_and_nowhere_else():
+    heat = np.zeros(IMAGE.shape)
+    heat[10:20, 10:20] = 1
+    picture = heat_overlay(IMAGE, heat)
+    away = heat == 0
+    np.testing.assert_array_equal(picture[away], np.repeat(IMAGE[away][:, None], 3, 1))
+    red, _, blue = picture[15, 15].astype(int)
+    assert red != blue
+    with pytest.raises(ValueError, match="one shape"):
+        heat_overlay(IMAGE, heat[:-1])
+
+
+def test_evidence_stands_below_its_image(tmp_path):
+    heats = [np.full(IMAGE.shape, value) for value in (0.1, 0.9)]
+    figure = evidence_grid([IMAGE, IMAGE], heats, ["COVID 98%", "Normal 50%"], tmp_path / "a.png")
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert sorted(titles) == ["", "", "COVID 98%", "Normal 50%"]
+    with pytest.raises(ValueError, match="equally many"):
+        evidence_grid([IMAGE], heats, ["a"], tmp_path / "a.png")

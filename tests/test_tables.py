@@ -1,0 +1,192 @@
+"""Tables read back as what went in, and show what matters."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kerascxr.evaluation import classification, segmentation, uncertainty
+from kerascxr.tables import (
+    csv_text,
+    format_value,
+    markdown_table,
+    metric_tables,
+    metrics_markdown,
+    metrics_text,
+    read_csv_text,
+    text_table,
+)
+
+TRUTH = np.array([0, 0, 1, 1, 1])
+PROBABILITIES = np.array(
+    [[0.9, 0.1, 0], [0.2, 0.8, 0], [0.1, 0.9, 0], [0.3, 0.7, 0], [0.6, 0.4, 0]]
+)
+SCORES = classification.evaluate(TRUTH, PROBABILITIES, ["COVID", "Lung_Opacity", "Viral Pneumonia"])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.91234567, "0.9123"),
+        (1.0, "1.0000"),
+        (0.0, "0.0000"),
+        (3e-05, "3.00e-05"),
+        (-1e-9, "-1.00e-09"),
+        (math.nan, "nan"),
+        (math.inf, "inf"),
+        (5846144, "5,846,144"),
+        (np.int64(1234), "1,234"),
+        (np.float32(0.5), "0.5000"),
+        (True, "yes"),
+        ("two\nlines", "two lines"),
+    ],
+)
+def test_cells(value, text):
+    assert format_value(value) == text
+
+
+def test_text_table_is_aligned():
+    assert text_table(["name", "n"], [["a", 1], ["longer", 1000], ["肺", None]]).split("\n") == [
+        "name        n",
+        "──────  ─────",
+        "a           1",
+        "longer  1,000",
+        "肺          –",  # wide letters take two columns
+    ]
+
+
+def test_markdown_table_aligns_numbers_right():
+    assert markdown_table(["name", "score"], [["a|b", 0.5]]).split("\n") == [
+        "| name |  score |",
+        "| ---- | -----: |",
+        "| a\\|b | 0.5000 |",
+    ]
+
+
+def unescaped_cells(line):
+    """Splits a Markdown row at bars that are not escaped."""
+    cells, escaped = [""], False
+    for letter in line.strip()[1:-1]:
+        if escaped or letter not in "\\|":
+            cells[-1] += letter
+            escaped = False
+        elif letter == "|":
+            cells.append("")
+        else:
+            escaped = True
+    return [cell.strip() for cell in cells]
+
+
+TEXTS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]), max_size=8)
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4))
+def test_markdown_reads_back(rows):
+    lines = markdown_table(["one", "two"], rows).split("\n")
+    assert len(lines) == 2 + len(rows)
+    for line, row in zip(lines[2:], rows, strict=True):
+        assert unescaped_cells(line) == [" ".join(cell.split()) for cell in row]
+
+
+def test_a_table_without_rows():
+    assert text_table(["a", "b"], []).split("\n") == ["a  b", "─  ─"]
+    assert markdown_table(["a"], []).split("\n") == ["| a   |", "| --- |"]
+
+
+@pytest.mark.parametrize("table", [text_table, markdown_table])
+def test_a_row_of_the_wrong_length_is_refused(table):
+    with pytest.raises(ValueError, match=r"rows must have 2 cells each\. Got row="):
+        table(["a", "b"], [[1]])
+
+
+def test_classification_metrics_are_all_shown():
+    text = metrics_text(SCORES)
+    for line in ("images", "accuracy", "macro precision", "macro recall", "macro F1", "macro AUC"):
+        assert f"\n{line} " in text
+    assert "absent classes (not averaged)  Viral Pneumonia" in text
+    lines = dict(line.split(maxsplit=1) for line in text.split("\n") if line.startswith("accuracy"))
+    assert lines["accuracy"] == f"{SCORES['accuracy']:.4f}"
+    titles = [table.title for table in metric_tables(SCORES)]
+    assert titles[:2] == ["Overall", "By class"]
+    assert metric_tables(SCORES)[2].rows == [
+        ["COVID", 1, 1, 0],
+        ["Lung_Opacity", 1, 2, 0],
+        ["Viral Pneumonia", 0, 0, 0],
+    ]
+
+
+def test_intervals_are_shown_where_there_are_some():
+    classes = SCORES["classes"]
+    intervals = uncertainty.classification_intervals(TRUTH, PROBABILITIES, classes, list("abcde"))
+    overall, by_class = metric_tables(SCORES | {"intervals": intervals})[:2]
+    low, high = intervals["accuracy"]
+    assert dict(overall.rows)["accuracy"] == f"0.6000 [{low:.3f}, {high:.3f}]"
+    assert dict(overall.rows)["images"] == 5
+    low, high = intervals["per_class"]["COVID"]["recall"]
+    assert by_class.rows[0][2] == f"0.5000 [{low:.3f}, {high:.3f}]"
+    assert by_class.rows[2][2] == 0  # an absent class has none
+    assert metric_tables(SCORES)[0].rows[1] == ["accuracy", SCORES["accuracy"]]
+
+
+def test_metrics_markdown():
+    text = metrics_markdown(SCORES, "Run a_b")
+    assert text.startswith("# Run a\\_b\n\n## Overall\n\n| measure")
+    assert text.endswith("|\n")
+    [line] = [
+        line for line in text.split("\n") if line.startswith("| Viral Pneumonia |    0.0000 |")
+    ]
+    assert "–" in line  # its AUC is undefined
+
+
+def test_segmentation_metrics_show_mean_and_deviation():
+    mask = np.eye(6, dtype=bool)
+    _, summary = segmentation.evaluate(
+        [mask, mask, ~mask], [mask, ~mask, ~mask & mask], labels=["x", "y", "x"]
+    )
+    rows = dict(metric_tables(summary)[0].rows)
+    assert rows["Dice"] == f"{summary['dice']:.4f} ± {summary['dice_std']:.4f}"
+    assert rows["components kept"] == "all"
+    assert rows["undefined distances"] == 1
+    assert not any("std" in name for name in rows)
+    assert [row[0] for row in metric_tables(summary)[1].rows] == ["x", "y"]
+    assert len(metric_tables(summary)) == 2
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {"epoch": st.integers(0, 1000)},
+        optional={
+            "loss": st.floats() | st.none(),
+            "note": st.text(st.characters(categories=["L", "P", "Zs"]), min_size=1).filter(
+                lambda text: text.lower() not in ("nan", "inf", "infinity")
+            ),
+        },
+    ),
+    min_size=1,
+)
+
+
+@given(ROWS)
+def test_csv_reads_back_to_the_last_digit(rows):
+    back = read_csv_text(csv_text(rows, ["epoch", "loss", "note"]))
+    assert len(back) == len(rows)
+    for row, again in zip(rows, back, strict=True):
+        assert list(again) == ["epoch", "loss", "note"]
+        assert again["epoch"] == row["epoch"]
+        assert again["note"] == row.get("note")
+        loss = row.get("loss")
+        assert again["loss"] == loss or (loss is not None and math.isnan(loss + again["loss"]))
+
+
+def test_csv_columns():
+    assert csv_text([{"epoch": 1, "loss": 0.1}, {"epoch": 2, "val": None}]) == (
+        "epoch,loss,val\n1,0.1,\n2,,\n"
+    )
+    assert csv_text([], ["epoch"]) == "epoch\n"
+    assert csv_text([]) == ""
+    assert csv_text([{"loss": np.float32(0.1)}]) == f"loss\n{float(np.float32(0.1))!r}\n"
+    with pytest.raises(ValueError, match="Got key='lss'"):
+        csv_text([{"lss": 1}], ["loss"])

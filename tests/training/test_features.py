@@ -1,0 +1,162 @@
+"""Trunk features: what the frozen part gives, kept, and never stale or half written."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from kerascxr.config import AugmentConfig
+from kerascxr.data.images import to_trunk_input
+from kerascxr.data.pipeline import Images, training_batches
+from kerascxr.models.classifier import build_classifier, fine_tune, split_at_depth
+from kerascxr.training.engines import KerasEngine
+from kerascxr.training.features import TrunkFeatures, feature_batches
+
+OFF = AugmentConfig(enabled=False)
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return build_classifier("tiny", 3, image_size=(32, 32), dropout=0.0)
+
+
+@pytest.fixture(scope="module")
+def images():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1)).astype(np.uint8)
+    ids = tuple(map(str, range(40)))
+    return Images(pixels, None, ids, ids, np.arange(40) % 3, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_they_are_what_the_frozen_part_gives(model, images, tmp_path, depth):
+    features = TrunkFeatures(model, depth, tmp_path, say=lambda line: None).of(images)
+    frozen, _ = split_at_depth(model, depth)
+    expected = frozen.predict(np.repeat(images.pixels.astype(np.float32), 3, -1), verbose=0)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(features / scale, expected / scale, atol=2e-3)
+
+
+def test_one_pass_serves_all_depths_and_later_runs(model, images, tmp_path):
+    said = []
+    for depth in (2, 1, 0, 2):
+        TrunkFeatures(model, depth, tmp_path, say=said.append).of(images)
+    assert len(said) == 1
+    assert "40 images" in said[0]
+
+
+def test_another_pixel_weight_or_view_is_another_file(model, images, tmp_path):
+    said = []
+
+    def compute(view=0, pixels=images.pixels, seed=0):
+        augment = AugmentConfig()
+        features = TrunkFeatures(model, 2, tmp_path, augment=augment, seed=seed, say=said.append)
+        return np.array(features.of(dataclasses.replace(images, pixels=pixels), view))
+
+    plain = compute()
+    changed = compute(view=1)
+    assert (compute(view=2) != changed).any()
+    assert (compute(view=1, seed=3) != changed).any()
+    pixels = images.pixels.copy()
+    pixels[7, 5, 5] ^= 255
+    other = compute(pixels=pixels)
+    assert (other[7] != plain[7]).any()
+    np.testing.assert_array_equal(np.delete(other, 7, 0), np.delete(plain, 7, 0))
+    weight = model.weights[0]
+    kept = weight.numpy()
+    weight.assign(kept * 1.5)
+    assert (compute() != plain).any()
+    weight.assign(kept)
+    assert len(said) == 6
+    np.testing.assert_array_equal(compute(), plain)
+    assert len(said) == 6
+
+
+def test_a_damaged_file_is_computed_again(model, images, tmp_path):
+    said = []
+
+    def compute():
+        return np.array(TrunkFeatures(model, 2, tmp_path, say=said.append).of(images))
+
+    whole = compute()
+    (path,) = tmp_path.glob("*.f16")
+    for damage in (lambda data: data[:-100], lambda data: b"\x01" + data[1:]):
+        path.write_bytes(damage(path.read_bytes()))
+        np.testing.assert_array_equal(compute(), whole)
+    assert len(said) == 3
+
+
+def test_a_killed_computation_leaves_nothing_that_looks_whole(model, images, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    run = KerasEngine.run
+
+    def die(self, batches):
+        yield from run(self, [next(batches)])
+        raise Killed
+
+    features = TrunkFeatures(model, 2, tmp_path, say=lambda line: None)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(KerasEngine, "run", die)
+        features.of(images)
+    assert not list(tmp_path.glob("*.f16"))
+    assert features.of(images).shape[0] == 40
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_they_come_in_the_order_of_the_images(images, balanced):
+    numbers = np.arange(40, dtype=np.float16)[:, None]
+    options = {"seed": 3, "first_epoch": 1, "balanced": balanced}
+    ours = feature_batches([numbers], images.labels, 16, **options)
+    plain = training_batches(images, 16, augment=OFF, **options)
+    for one, other in zip(ours.take(7), plain.take(7), strict=True):
+        np.testing.assert_array_equal(one["features"][:, 0], other["index"])
+        np.testing.assert_array_equal(one["label"], other["label"])
+
+
+def test_each_image_takes_its_views_in_turn_and_batches_mix_them(images):
+    views = [
+        np.stack([np.full(40, view), np.arange(40)], 1).astype(np.float16) for view in range(3)
+    ]
+    seen = {index: [] for index in range(40)}
+    for batch in feature_batches(views, images.labels, 40, seed=0).take(6):
+        values = batch["features"].numpy().astype(int)
+        assert set(values[:, 0]) == {0, 1, 2}
+        for view, index in values:
+            seen[index].append(view)
+        np.testing.assert_array_equal(batch["label"], images.labels[values[:, 1]])
+    for taken in seen.values():
+        assert sorted(taken[:3]) == sorted(taken[3:]) == [0, 1, 2]
+
+
+def test_training_on_features_equals_training_on_images(images, tmp_path):
+    """The same order and seed, to the rounding of features to float16."""
+
+    def trained(on_features):
+        keras.utils.set_random_seed(1)
+        model = build_classifier("tiny", 3, image_size=(32, 32), dropout=0.0)
+        fine_tune(model, 1, update_statistics=True)
+        _, rest = split_at_depth(model, 1)
+        fitted = rest if on_features else model
+        fitted.compile(
+            keras.optimizers.SGD(0.05),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=False,
+        )
+        if on_features:
+            features = TrunkFeatures(model, 1, tmp_path, say=lambda line: None).of(images)
+            batches = feature_batches([features], images.labels, 16, seed=0)
+            pairs = batches.map(lambda batch: (batch["features"], batch["label"]))
+        else:
+            batches = training_batches(images, 16, seed=0, augment=OFF)
+            pairs = batches.map(lambda batch: (to_trunk_input(batch["image"]), batch["label"]))
+        history = fitted.fit(pairs, epochs=2, steps_per_epoch=3, shuffle=False, verbose=0)
+        return history.history["loss"], model.get_weights()
+
+    losses, weights = trained(True)
+    plain_losses, plain_weights = trained(False)
+    np.testing.assert_allclose(losses, plain_losses, rtol=5e-3)
+    for one, other in zip(weights, plain_weights, strict=True):
+        assert np.linalg.norm(one - other) <= 0.005 * np.linalg.norm(other) + 4e-3

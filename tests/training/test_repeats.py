@@ -1,0 +1,266 @@
+"""Folds and seeds: ordinary runs side by side, and a summary that agrees with them."""
+
+import csv
+import json
+import shutil
+import statistics
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from sklearn import metrics
+from support.small_runs import SMALL, arguments, bright_and_dark, pairs
+
+import train_cls
+import train_seg
+from kerascxr import __main__ as verbs
+from kerascxr.config import ClassificationConfig, SegmentationConfig, SplitConfig, StudyConfig
+from kerascxr.data.ingest.folds import split_folds
+from kerascxr.models.classifier import build_classifier
+from kerascxr.parsing import load_config
+from kerascxr.runs.reading import find_runs, read_run
+from kerascxr.tables import format_value
+from kerascxr.training import classification, repeats, segmentation
+
+QUICK = ["--depth", "0", "--epochs", "1", "--feature_engine", "keras"]
+
+
+class Killed(BaseException):
+    pass
+
+
+def read_json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    bright_and_dark(folder / "set")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folds(workplace):
+    """Two folds, of which the second was cut off before it began, and the same command again."""
+    argv = arguments(workplace, "--data.source", f"{workplace}/set", *QUICK)
+    argv += ["--folds", "2", "--name", "cv"]
+    folder = workplace / "runs" / "classification" / "cv"
+    plain = repeats.RunFolder.start_at
+
+    def die_at_the_second(config, path):
+        if path.name == "fold-10":
+            raise Killed
+        return plain(config, path)
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(repeats.RunFolder, "start_at", die_at_the_second)
+        train_cls.main(argv)
+    assert [run.name for run in find_runs([folder])] == ["fold-00"]
+    first = (folder / "fold-00" / "DONE").stat().st_mtime_ns
+    assert train_cls.main(argv) == 0
+    assert (folder / "fold-00" / "DONE").stat().st_mtime_ns == first
+    return folder, argv
+
+
+@pytest.mark.parametrize("n", [2, 4, 5, 10, 20])
+def test_each_fold_is_tested_once(n):
+    config = ClassificationConfig(folds=n)
+    tested = [split_folds(one.split)["test"] for one in repeats.plan(config, "x").values()]
+    assert len(tested) == n
+    assert sorted(fold for folds in tested for fold in folds) == list(range(20))
+
+
+def test_two_folds_test_every_image_once(folds, workplace):
+    folder, _ = folds
+    (examples,) = (workplace / "stores").glob("set-*/examples.csv")
+    store = {row["id"]: row for row in read_rows(examples)}
+    pooled = read_rows(folder / "predictions.csv")
+    assert sorted(row["id"] for row in pooled) == sorted(store)
+    assert all(row["truth"] == store[row["id"]]["label"] for row in pooled)
+    for run, tested in (("fold-00", range(10, 20)), ("fold-10", range(10))):
+        own = {row["id"] for row in pooled if row["fold_run"] == run}
+        assert own == {name for name, row in store.items() if int(row["fold"]) in tested}
+
+
+def test_the_summary_is_that_of_the_runs(folds):
+    folder, _ = folds
+    summary = read_json(folder / "summary.json")
+    runs = [read_run(folder / name) for name in ("fold-00", "fold-10")]
+    assert [part["test"] for part in summary["runs"]] == [run.metrics["test"] for run in runs]
+    assert [part["offset"] for part in summary["runs"]] == [0, 10]
+    values = [run.metrics["test"]["accuracy"] for run in runs]
+    assert summary["spread"]["accuracy"] == {
+        "mean": pytest.approx(statistics.mean(values)),
+        "std": pytest.approx(statistics.stdev(values)),
+        "min": min(values),
+        "max": max(values),
+        "runs": 2,
+    }
+    recalls = [run.metrics["test"]["per_class"]["dark"]["recall"] for run in runs]
+    assert summary["spread"]["per_class"]["dark"]["recall"]["max"] == max(recalls)
+    rows = read_rows(folder / "predictions.csv")
+    classes = summary["pooled"]["classes"]
+    scores = [[float(row[f"probability {name}"]) for name in classes] for row in rows]
+    truth = [row["truth"] for row in rows]
+    auc = metrics.roc_auc_score(truth, scores, multi_class="ovr", labels=classes)
+    assert summary["pooled"]["auc"] == pytest.approx(auc)
+    assert summary["pooled"]["n"] == 90
+    text = (folder / "summary.md").read_text(encoding="utf-8")
+    assert "different models" in text and "mean ± SD" in text and "| pooled" in text
+
+
+def test_the_report_shows_the_folds_together(folds, tmp_path):
+    folder, _ = folds
+    assert verbs.main(["report", str(folder), "--to", str(tmp_path / "page")]) == 0
+    page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    pooled = read_json(folder / "summary.json")["pooled"]
+    assert ": 2 folds</h2>" in page and "mean ± SD" in page
+    assert format_value(pooled["f1"]) in page and "every image once" in page
+    assert verbs.main(["report", str(folder / "fold-00"), "--to", str(tmp_path / "one")]) == 0
+    assert "mean ± SD" not in (tmp_path / "one" / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_fold_is_a_run_that_can_be_repeated_alone(folds, workplace):
+    folder, _ = folds
+    config = load_config(ClassificationConfig, folder / "fold-10" / "config.yaml")
+    assert (config.folds, config.seeds) == (1, 1)
+    assert config.split == SplitConfig(offset=10, test_folds=10)
+    assert config.runs == workplace / "runs"
+    assert config.name == "cv-fold-10"  # beside the others, in no one's way
+
+
+def test_finished_folds_are_shown_and_not_trained(folds, monkeypatch, capsys):
+    folder, argv = folds
+    monkeypatch.setattr(keras.Model, "fit", None)
+    before = (folder / "summary.json").read_text()
+    assert train_cls.main(argv) == 0
+    shown = capsys.readouterr().out
+    assert "All of it was there" in shown and "fold-10" in shown
+    assert (folder / "summary.json").read_text() == before
+    assert train_cls.main([*argv, "--dropout", "0.5"]) == 2
+    assert "dropout: 0.3 -> 0.5" in capsys.readouterr().err
+    assert train_cls.main([*argv, "--folds", "1"]) == 2
+    assert "folds: 2 -> 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["fingerprint", "offset"])
+def test_runs_on_other_images_are_not_summed_up(folds, tmp_path, key):
+    folder, _ = folds
+    shutil.copytree(folder, tmp_path / "cv")
+    paths = [tmp_path / "cv" / name for name in ("fold-00", "fold-10")]
+    if key == "fingerprint":
+        changed = read_json(paths[1] / "metrics.json")
+        changed["data"]["fingerprint"] = "other"
+        (paths[1] / "metrics.json").write_text(json.dumps(changed))
+    else:
+        shutil.copy(paths[0] / "predictions.csv", paths[1] / "predictions.csv")
+    words = "same images" if key == "fingerprint" else "each image once"
+    with pytest.raises(ValueError, match=words):
+        repeats.summarise(paths, repeats.RunFolder(tmp_path / "cv"))
+
+
+def test_seeds_differ_and_share_features(workplace, capsys, monkeypatch):
+    monkeypatch.setattr(classification, "draw_evidence", lambda *arguments: None)
+    keras.utils.set_random_seed(7)
+    trunk = build_classifier("tiny", 3, image_size=(32, 32))
+    trunk.save_weights(workplace / "trunk.weights.h5")
+    argv = arguments(workplace, "--data.source", f"{workplace}/set", *QUICK, "--name", "seeds")
+    argv += ["--weights", f"{workplace}/trunk.weights.h5", "--seeds", "2", "--runtime.seed", "3"]
+    assert train_cls.main(argv) == 0
+    # Of the training and of the validation images, by the first run for both.
+    assert capsys.readouterr().out.count("Computing trunk features") == 2
+    folder = workplace / "runs" / "classification" / "seeds"
+    one, other = (read_rows(folder / f"seed-{seed}" / "predictions.csv") for seed in (3, 4))
+    assert [row["id"] for row in one] == [row["id"] for row in other]
+    assert one != other
+    summary = read_json(folder / "summary.json")
+    assert [part["seed"] for part in summary["runs"]] == [3, 4]
+    names = summary["ensemble"]["classes"]
+    mean = [
+        np.mean([[float(row[f"probability {name}"]) for name in names] for row in pair], axis=0)
+        for pair in zip(one, other, strict=True)
+    ]
+    truth = [row["truth"] for row in one]
+    auc = metrics.roc_auc_score(truth, mean, multi_class="ovr", labels=names)
+    assert summary["ensemble"]["auc"] == pytest.approx(auc)
+    assert not (folder / "predictions.csv").exists()
+
+
+def test_segmentation_in_two_folds(tmp_path, monkeypatch):
+    def fit_nothing(model, splits, config, store, runtime, folder):
+        row = {"epoch": 1} | dict.fromkeys(("loss", "val_loss", "dice", "val_dice"), 0.5)
+        folder.write_json("history.json", [row])
+        return SimpleNamespace(rows=[row], best_epoch=0)
+
+    monkeypatch.setattr(segmentation, "_fit", fit_nothing)  # most of the time, nothing of the sums
+    source = pairs(tmp_path / "set", n=45)
+    argv = ["--base_filters", "2", "--image_size", "[32,32]", "--coarse_epochs", "0"]
+    argv += ["--epochs", "1", "--augment.enabled", "false", "--folds", "2", "--name", "cv"]
+    argv += ["--runtime.tensorboard", "false"]
+    argv += ["--runs", f"{tmp_path}/runs", "--data.stores", f"{tmp_path}/stores"]
+    assert train_seg.main([*argv, "--data.source", source]) == 0
+    folder = tmp_path / "runs" / "segmentation" / "cv"
+    rows = read_rows(folder / "predictions.csv")
+    assert len({row["name"] for row in rows}) == len(rows) == 41  # four pairs are odd
+    summary = read_json(folder / "summary.json")
+    assert summary["pooled"]["dice"] == pytest.approx(np.mean([float(row["dice"]) for row in rows]))
+    for name in ("fold-00", "fold-10"):
+        run = read_run(folder / name)
+        own = [dict(row) for row in rows if row["fold_run"] == name]
+        for row in own:
+            del row["fold_run"]
+        assert json.loads(json.dumps(repeats.score(own, None))) == run.metrics["test"]
+
+
+def test_a_source_with_its_own_split_refuses_folds(workplace, tmp_path, capsys):
+    lines = ["path,label,split"]
+    for name in ("bright", "dark"):
+        for index in range(30):
+            split = ("train", "validation", "test")[index % 3]
+            lines.append(f"{workplace}/set/{name}/{index}.png,{name},{split}")
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    argv = arguments(tmp_path, "--data.source", f"{tmp_path}/list.csv", *QUICK, "--folds", "5")
+    assert train_cls.main(argv) == 2
+    message = capsys.readouterr().err.splitlines()[-1]  # progress bars go there, too
+    assert message.startswith(
+        "train_cls.py: error: split must be left as it is, and folds left out"
+    )
+
+
+@pytest.mark.parametrize("config_class", [ClassificationConfig, SegmentationConfig])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"folds": 3}, "folds must be 1, 2, 4, 5, 10 or 20. Got folds=3"),
+        ({"folds": 0}, "folds must be 1, 2"),
+        ({"seeds": 0}, "seeds must be positive"),
+        ({"folds": 5, "seeds": 2}, "folds or seeds must be 1"),
+        ({"folds": 5, "split": SplitConfig(test_folds=5)}, "left out, or 20 / folds = 4"),
+        ({"folds": 5, "split": SplitConfig(offset=1)}, "folds rotate it"),
+        ({"folds": 2, "split": SplitConfig(validation_folds=10)}, "leave some of 20 to train"),
+    ],
+)
+def test_what_cannot_be_is_refused(config_class, options, words):
+    with pytest.raises(ValueError, match=words):
+        config_class(**options)
+
+
+def test_wrong_folds_end_in_one_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        train_cls.main([*SMALL, "--folds", "3"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_study_leaves_them_to_the_trainers():
+    with pytest.raises(ValueError, match=r"unet\.seeds must be left out"):
+        StudyConfig(unet=SegmentationConfig(seeds=2))
+    with pytest.raises(ValueError, match=r"classifier\.folds must be left out"):
+        StudyConfig(classifier=ClassificationConfig(folds=5))
