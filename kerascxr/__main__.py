@@ -7,6 +7,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
+from kerascxr.cli.logs import set_up_logging
 from kerascxr.cli.start import report, start_tensorflow
 from kerascxr.config import DataConfig, StudyConfig
 from kerascxr.parsing import parse_config, parse_with
@@ -131,7 +132,7 @@ def _predict(argv: Sequence[str], prog: str) -> int:
         lungs=load_lung_finder(values.segmentation) if values.segmentation else None,
         overlays=values.overlays,
     )
-    report_unreadable(unreadable, print)
+    report_unreadable(unreadable)
     print(f"Written: {values.to}")
     return 1 if unreadable else 0
 
@@ -211,6 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: {prog} VERB ...\n\n" + "\n".join(lines))
         return 0
+    set_up_logging()
     name = arguments[0]
     if name not in VERBS:
         return report(prog, ValueError(f"unknown verb {name!r}. Known: {', '.join(VERBS)}."), 2)

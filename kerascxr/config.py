@@ -28,8 +28,8 @@ class DataConfig:
             "phantom-marked" (the same with a marker that gives the class away: a planted shortcut)
             or "auto" (the database where it has been put, else the phantom).
         stores: Folder of the ingested copies.
-        features: Folder of trunk features.
-        features_gb: Most that a run's trunk features may take on disk, in gigabytes.
+        features: Folder of backbone features.
+        features_gb: Most that a run's backbone features may take on disk, in gigabytes.
         cache: Where resized images wait between epochs: "memory", "disk", or "auto" (memory while
             they take less than a quarter of what is free).
         phantom_images: How many images the phantom draws.
@@ -179,14 +179,14 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class ClassificationConfig:
-    """Fine-tune a pretrained trunk to tell classes of chest X-rays apart.
+    """Fine-tune a pretrained backbone to tell classes of chest X-rays apart.
 
     Attributes:
         backbone: efficientnetb0, shufflenetv2 (x1.0), shufflenetv2_x0_5.
         depth: What learns: 0 the head, 1 also the last convolution, 2 also the last stage, "all"
             everything.
-        weights: The trunk's start: "imagenet", "none" (random), a file (.weights.h5, .keras, .pth),
-            or "auto" (imagenet where it can be had, else random, and said so).
+        weights: The backbone's starting weights: "imagenet", "none" (random), a file (.weights.h5,
+            .keras, .pth), or "auto" (imagenet where it can be had, else random, and said so).
         image_size: Height and width that the model sees, in pixels.
         roi: What of each image is seen: all ("none"), the box around the lungs ("crop"), the lungs
             alone ("mask"), or all with the lungs marked in a channel ("channel"). The others show
@@ -204,10 +204,10 @@ class ClassificationConfig:
         patience: Stop after so many epochs without a better one.
         update_statistics: Whether BatchNorm statistics of layers that learn move, "on" or "off".
             Those of frozen layers never do.
-        features: Whether the frozen part of the trunk runs once instead of in every epoch: "on",
+        features: Whether the frozen part of the backbone runs once instead of in every epoch: "on",
             "off", or "auto" (at depth 0, 1 and 2, without a GPU or with less than 6 GB on it).
-        feature_views: With features: how many versions of each training image, the first as it is,
-            the others changed at random; each image takes them in turn, epoch by epoch.
+        augmented_copies: With features: how many copies of each training image, the first without
+            augmentation; training uses them in turn, epoch by epoch.
         feature_engine: What computes features: "keras", "openvino" (faster on CPUs; pip install
             openvino), or "auto" (openvino where it is installed and there is no GPU).
         folds: Cross-validation: so many runs that between them test every image once; 2, 4, 5, 10
@@ -238,7 +238,7 @@ class ClassificationConfig:
     patience: int = 6
     update_statistics: Literal["on", "off"] = "on"
     features: Literal["auto", "on", "off"] = "auto"
-    feature_views: int = 1
+    augmented_copies: int = 1
     feature_engine: Literal["auto", "keras", "openvino"] = "auto"
     folds: int = 1
     seeds: int = 1
@@ -270,7 +270,9 @@ class ClassificationConfig:
             "label_smoothing must be from 0 to below 1",
             label_smoothing=self.label_smoothing,
         )
-        _check(self.feature_views > 0, "feature_views must be positive", n=self.feature_views)
+        _check(
+            self.augmented_copies > 0, "augmented_copies must be positive", n=self.augmented_copies
+        )
         _check(
             self.features != "on" or self.depth != "all",
             "features must be off at depth all, which freezes nothing",

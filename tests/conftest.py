@@ -1,5 +1,6 @@
 """Shared by all tests: no network, no TensorFlow chatter, small stores made once."""
 
+import logging
 import os
 import socket
 
@@ -36,6 +37,32 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
+def messages_of_the_package(caplog):
+    """Lets ``caplog`` see what the package logs."""
+    caplog.set_level(logging.INFO, "kerascxr")
+
+
+class _Messages:
+    """What the package has logged since the last ``clear``."""
+
+    def __init__(self, caplog):
+        self._caplog = caplog
+
+    def __call__(self):
+        records = self._caplog.records
+        return [item.getMessage() for item in records if item.name.startswith("kerascxr")]
+
+    def clear(self):
+        self._caplog.clear()
+
+
+@pytest.fixture
+def messages(caplog):
+    """``messages()`` lists what the package has logged."""
+    return _Messages(caplog)
+
+
+@pytest.fixture(autouse=True)
 def no_network(monkeypatch):
     """Lets no test reach anything but this machine."""
     connect = socket.socket.connect
@@ -55,12 +82,12 @@ def phantom_store(tmp_path_factory):
     from kerascxr.data.sources.opening import open_source
 
     source = open_source("phantom", phantom_images=160, phantom_seed=0)
-    return open_store(source, tmp_path_factory.mktemp("stores"), say=lambda line: None)
+    return open_store(source, tmp_path_factory.mktemp("stores"))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def tiny_backbone():
-    """Adds a trunk that trains in a moment; tests of all backbones are collected before."""
+    """Adds a backbone that trains in a moment; tests of all backbones are collected before."""
     from support.tiny_backbone import TINY
 
     from kerascxr.models.backbones import BACKBONES

@@ -1,78 +1,115 @@
-"""Who may import whom: only from one's own group and from the groups above it."""
+"""Who may import whom: a module imports from its own folder and from the folders above it."""
 
 import ast
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
-GROUPS = ["", "data", "models", "evaluation", "report", "training", "serving"]
-WITHOUT_TENSORFLOW = (
-    "kerascxr.config",
-    "kerascxr.names",
-    "kerascxr.parsing",
-    "kerascxr.runs.folder",
-    "kerascxr.runs.atomic",
-    "kerascxr.cli.start",
-    "kerascxr.data.sources.opening",
-    "kerascxr.data.phantom.drawing",
-    "kerascxr.data.ingest.records",
-    "kerascxr.data.ingest.folds",
-    "kerascxr.evaluation.calibration",
-    "kerascxr.data.corruptions",
-    "kerascxr.audits.leakage",
-    "kerascxr.evaluation.classification",
-    "kerascxr.evaluation.segmentation",
-    "kerascxr.evaluation.uncertainty",
-    "kerascxr.evaluation.comparison",
-    "kerascxr.evaluation.origin_probes",
-    "kerascxr.report.origins",
-    "kerascxr.evaluation.run_comparison",
-    "kerascxr.report.page",
-    "kerascxr.report.leakage",
-    "kerascxr.tables",
-    "kerascxr.report.calibration",
-    "kerascxr.plots.calibration",
-    "kerascxr.report.robustness",
-    "kerascxr.plots.classification",
-    "kerascxr.plots.segmentation",
+PACKAGE = ROOT / "kerascxr"
+
+# From top to bottom; the modules and folders of a row may import each other.
+ORDER = (
+    {"__init__", "names"},
+    {"parsing", "config", "tables"},
+    {"runs"},
+    {"evaluation"},
+    {"data"},
+    {"models"},
+    {"plots"},
+    {"training"},
+    {"audits"},
+    {"serving"},
+    {"report"},
+    {"cli", "__main__"},
 )
+WITHOUT_TENSORFLOW = ("names", "parsing", "config", "tables", "runs", "evaluation", "plots")
+WITHOUT_TENSORFLOW += ("report", "data.sources", "data.phantom", "cli.start")
+_FORBIDDEN = {"tensorflow", "keras", "keras_cv", "tensorflow_datasets"}
 
 
-def top_level_imports(path):
-    """Imports outside of functions: those inside are how verbs reach down without loading."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+def modules():
+    """Every module of the package, by its dotted name."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
 
 
-def group_of(parts):
-    return parts[1] if len(parts) > 2 else ""
+MODULES = modules()
 
 
-def test_imports_go_one_way():
-    for path in (ROOT / "kerascxr").rglob("*.py"):
-        own = GROUPS.index(group_of(path.relative_to(ROOT).with_suffix("").parts))
-        for module in top_level_imports(path):
-            if module.startswith("kerascxr."):
-                parts = module.split(".")
-                inside = (ROOT / "kerascxr" / parts[1]).is_dir()
-                other = GROUPS.index(parts[1] if inside else "")
-                assert other <= own, f"{path.relative_to(ROOT)} imports {module}"
+def imports_of(path, everywhere=True):
+    """The package's modules that a module imports, also inside of functions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            yield from (item.name for item in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            for item in node.names:
+                whole = f"{node.module}.{item.name}"
+                yield whole if whole in MODULES else node.module
+
+
+def place(module):
+    """The row of ``ORDER`` that a module stands in."""
+    parts = module.split(".")
+    top = parts[1] if len(parts) > 1 else "__init__"
+    rows = [index for index, row in enumerate(ORDER) if top in row]
+    assert rows, f"{module} has no place in ORDER"
+    return rows[0]
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_module_imports_only_from_above(module):
+    for other in imports_of(MODULES[module]):
+        if other.split(".")[0] == "kerascxr":
+            assert place(other) <= place(module), f"{module} imports {other}"
+
+
+def test_there_is_no_circle():
+    graph = {name: {o for o in imports_of(path) if o in MODULES} for name, path in MODULES.items()}
+    done, walking = set(), []
+
+    def walk(name):
+        assert name not in walking, " -> ".join([*walking, name])
+        if name not in done:
+            walking.append(name)
+            for other in graph[name] - {name}:
+                walk(other)
+            done.add(walking.pop())
+
+    for name in graph:
+        walk(name)
 
 
 def test_what_needs_no_tensorflow_does_not_import_it():
+    names = [
+        name
+        for name in MODULES
+        if any(f"{name}.".startswith(f"kerascxr.{top}.") for top in WITHOUT_TENSORFLOW)
+    ]
     script = (
         "import importlib, sys\n"
-        f"for name in {WITHOUT_TENSORFLOW!r}: importlib.import_module(name)\n"
-        "assert not {'tensorflow', 'keras'} & set(sys.modules), 'TensorFlow was imported'"
+        f"for name in {['kerascxr', *names]!r}: importlib.import_module(name)\n"
+        f"found = {_FORBIDDEN!r} & set(sys.modules)\n"
+        "assert not found, found"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_tools_are_commands_and_nothing_imports_them():
+    for path in (*PACKAGE.rglob("*.py"), *(ROOT / "tools").glob("*.py")):
+        assert not any(name.split(".")[0] == "tools" for name in imports_of(path)), path
+    for path in (ROOT / "tools").glob("[!_]*.py"):
+        assert '__name__ == "__main__"' in path.read_text(encoding="utf-8"), path
 
 
 def test_the_readme_and_ci_give_the_same_test_command():

@@ -42,7 +42,7 @@ def plain_worker(settings: dict[str, Any]) -> None:
     import tensorflow as tf
 
     from kerascxr.config import ClassificationConfig, DataConfig
-    from kerascxr.data.images import to_trunk_input
+    from kerascxr.data.images import to_backbone_input
     from kerascxr.data.ingest.store import open_store
     from kerascxr.data.sources.opening import open_source
     from kerascxr.models.classifier import build_classifier, fine_tune
@@ -57,7 +57,7 @@ def plain_worker(settings: dict[str, Any]) -> None:
         data=DataConfig(source=settings["source"], stores=Path(settings["stores"])),
     )
     source = open_source(config.data.source, phantom_images=0, phantom_seed=0)
-    store = open_store(source, config.data.stores, lambda line: None)
+    store = open_store(source, config.data.stores)
     splits = read_splits(config, store)
     keras.utils.set_random_seed(0)
     model = build_classifier(config.backbone, len(store.classes))
@@ -72,7 +72,10 @@ def plain_worker(settings: dict[str, Any]) -> None:
             rows = rows.shuffle(len(images), seed=0)
         rows = rows.batch(config.batch_size)
         return rows.map(
-            lambda pixels, label: (to_trunk_input(pixels), tf.one_hot(label, len(store.classes))),
+            lambda pixels, label: (
+                to_backbone_input(pixels),
+                tf.one_hot(label, len(store.classes)),
+            ),
             num_parallel_calls=tf.data.AUTOTUNE,
         ).prefetch(tf.data.AUTOTUNE)
 

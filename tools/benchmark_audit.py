@@ -27,7 +27,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from kerascxr.audits.leakage import read_pixels
-from kerascxr.data.ingest.duplicates import candidates, miniature
+from kerascxr.data.ingest.duplicates import candidates, thumbnail
 from kerascxr.data.sources.opening import open_source
 from kerascxr.tables import text_table
 from tools.plant_duplicates import KINDS
@@ -70,7 +70,7 @@ def make_set(source: str, images: int, folder: Path) -> np.ndarray:
     """Fills a folder with made images, a sub-folder a class.
 
     Returns:
-        Their miniatures, uint8 (images, 64, 64).
+        Their thumbnails, uint8 (images, 64, 64).
     """
     examples = open_source(source, phantom_images=600, phantom_seed=0).examples
     with ThreadPoolExecutor() as pool:
@@ -91,7 +91,7 @@ def make_set(source: str, images: int, folder: Path) -> np.ndarray:
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, "PNG")
         (folder / labels[first] / f"{number:05d}.png").write_bytes(buffer.getvalue())
-        return miniature(image)
+        return thumbnail(image)
 
     with ThreadPoolExecutor() as pool:
         made = tqdm(pool.map(make, range(images)), total=images, desc="Making images")
@@ -118,8 +118,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder, stores, to = (Path(scratch) / name for name in ("made", "stores", "audit"))
-        miniatures = make_set(arguments.source, arguments.images, folder)
-        alike = len(candidates(miniatures)) / len(miniatures)
+        thumbnails = make_set(arguments.source, arguments.images, folder)
+        alike = len(candidates(thumbnails)) / len(thumbnails)
         size = sum(path.stat().st_size for path in folder.rglob("*.png")) / 2**20
         rows: list[list[object]] = []
         for name in ("from nothing", "with the ingested copy there"):

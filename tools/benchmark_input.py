@@ -51,7 +51,7 @@ def main() -> None:
     size = (arguments.size, arguments.size)
     with tempfile.TemporaryDirectory() as folder:
         source = open_source(arguments.source, phantom_images=800, phantom_seed=0)
-        store = open_store(source, Path(folder), lambda line: None)
+        store = open_store(source, Path(folder))
         records = encoded_examples(store, range(N_FOLDS))
         encoded = np.array([record["image"] for record in records.as_numpy_iterator()], object)
         in_memory = tf.data.Dataset.from_tensor_slices(tf.constant(encoded))

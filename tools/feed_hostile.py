@@ -117,7 +117,7 @@ def _predict(good: Path, files: list[Path]) -> tuple[list, np.ndarray | None]:
 
     with tempfile.TemporaryDirectory() as folder:
         to = Path(folder) / "table.csv"
-        refused = predict_files(_held["predictor"], files, to, say=lambda line: None)
+        refused = predict_files(_held["predictor"], files, to)
         with to.open(encoding="utf-8", newline="") as file:
             rows = {row["path"]: row for row in csv.DictReader(file)}
     values = {

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from kerascxr.audits.leakage import read_pixels
-from kerascxr.data.ingest.duplicates import Pair, chains, find_duplicates, miniature
+from kerascxr.data.ingest.duplicates import Pair, duplicate_clusters, find_duplicates, thumbnail
 from kerascxr.data.ingest.records import digest
 from kerascxr.data.sources.opening import open_source
 from kerascxr.tables import text_table
@@ -101,7 +101,7 @@ def score(found: list[Pair], told: list[tuple[int, str]], n: int) -> list[list[o
 
 
 def _look(images: list[np.ndarray]) -> tuple[np.ndarray, list[str]]:
-    return np.stack([miniature(image) for image in images]), [digest(image) for image in images]
+    return np.stack([thumbnail(image) for image in images]), [digest(image) for image in images]
 
 
 def main() -> None:
@@ -118,7 +118,7 @@ def main() -> None:
     chosen = random.choice(len(source.examples), count, replace=False)
     images = [read_pixels(source.examples[index]) for index in np.sort(chosen)]
     known = find_duplicates(*_look(images))
-    keep = np.unique(chains(known, count), return_index=True)[1]
+    keep = np.unique(duplicate_clusters(known, count), return_index=True)[1]
     images = [images[index] for index in keep]
     copies = min(arguments.copies, len(images))
     planted, told = plant(images, copies, arguments.seed)

@@ -57,7 +57,7 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
     else:
         config = load_config(SegmentationConfig, run / "config.yaml")
     config = dataclasses.replace(config, data=data)
-    store = open_data(data, RunFolder(run).say)
+    store = open_data(data)
     if task == "classification":
         _check_classes(store, known["test"]["classes"])
     folder = RunFolder(run / "external" / store.path.name)

@@ -6,8 +6,8 @@ Each part is an ordinary run in ``RUN/audit/``, so it goes on after a kill and s
 import contextlib
 import dataclasses
 import io
+import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from kerascxr.audits.origins import check_sources, origins_of
 from kerascxr.config import ClassificationConfig, Depth, RoiName
-from kerascxr.data.images import resize_mask, to_trunk_input
+from kerascxr.data.images import resize_mask, to_backbone_input
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import Images, read_images
@@ -36,7 +36,7 @@ from kerascxr.report.input_ablations import (
     ATTENTION,
     FULL,
     HISTOGRAM,
-    PARTS,
+    INPUT_ABLATIONS,
     SOURCES,
     audit_markdown,
     audit_text,
@@ -47,14 +47,14 @@ from kerascxr.training import classification
 from kerascxr.training.inputs import open_run_store, read_splits
 from kerascxr.training.lungs import read_lungs
 
+logger = logging.getLogger(__name__)
+
 DEPTH: Depth = 1
 EPOCHS = 10
 _MEASURES = ("accuracy", "f1", "auc")
 _BINS = 64
 _TREES = 500
 _BATCH = 32
-
-Say = Callable[[str], None]
 
 
 def audit_run(
@@ -90,61 +90,68 @@ def audit_run(
         depth = config.depth if config.depth == 0 else DEPTH
     known = lungs is not None or all(row["mask_state"] == "ok" for row in store.rows)
     folder = RunFolder(path)
-    if not known:
-        folder.say(
-            "The source has no lung masks for all images: parts that need the lungs are left out. "
-            "--lungs RUN takes a finished segmentation run to find them."
+    with folder.log_file():
+        if not known:
+            logger.info(
+                "The source lacks lung masks: ablations that need the lungs are left out. "
+                "--lungs RUN takes a finished segmentation run to find them."
+            )
+        names = [
+            name
+            for name in INPUT_ABLATIONS
+            if name != HISTOGRAM and (known or not _needs_lungs(name))
+        ]
+        base = dataclasses.replace(
+            config,
+            depth=depth,
+            epochs=epochs,
+            patience=epochs,
+            overwrite=False,
+            features="auto" if depth != "all" else "off",
+            augmented_copies=1,
+            runtime=dataclasses.replace(config.runtime, tensorboard=False),
         )
-    names = [name for name in PARTS if name != HISTOGRAM and (known or not _needs_lungs(name))]
-    base = dataclasses.replace(
-        config,
-        depth=depth,
-        epochs=epochs,
-        patience=epochs,
-        overwrite=False,
-        features="auto" if depth != "all" else "off",
-        feature_views=1,
-        runtime=dataclasses.replace(config.runtime, tensorboard=False),
-    )
-    predicted: dict[str, np.ndarray] = {}
-    truth, groups, classes = np.empty(0), [], run.metrics["test"]["classes"]
-    for number, name in enumerate(names, 1):
-        folder.say(f"{number} of {len(names)}: {PARTS[name].title}")
-        part = dataclasses.replace(
-            base,
-            roi=cast(RoiName, name),
-            lungs=lungs if _needs_lungs(name) else None,
-            name=f"{path.name}-{name}",
-            runs=path / "audit",
-        )
-        tested = read_tested(_train(part, path / "audit" / name))
-        predicted[name] = tested.probabilities
-        truth, groups = tested.truth, [row["group"] for row in tested.rows.values()]
-    images = read_splits(dataclasses.replace(base, roi="none", lungs=None), store)
-    predicted[HISTOGRAM] = _from_histograms(images, config.runtime.seed)
-    found = None
-    if known:
-        folds = split_folds(config.split)["test"]
-        found = read_lungs(store, folds, lungs, config.image_size, config.data.features)
-    result: dict[str, Any] = {
-        "title": run.name,
-        "depth": depth,
-        "epochs": epochs,
-        "images": len(truth),
-        "data": store.fingerprint["digest"],
-        "lungs": str(lungs) if lungs else ("the source's masks" if known else None),
-        "chance": float(np.bincount(truth).max() / len(truth)),
-        "run": {measure: run.metrics["test"][measure] for measure in _MEASURES},
-        "parts": _compare(predicted, truth, groups, classes),
-        SOURCES: _sources(config, images, store, folder),
-        ATTENTION: None if found is None else _attention(run, config, store, images["test"], found),
-    }
-    _draw(result, config, store, found, folder)
-    result["seconds"] = time.perf_counter() - started
-    folder.write_json("audit/audit.json", result)
-    folder.write_text("audit/audit.md", audit_markdown(result))
-    folder.say(f"\n{audit_text(result)}\n\nWritten to {path / 'audit'}")
-    return result
+        predicted: dict[str, np.ndarray] = {}
+        truth, groups, classes = np.empty(0), [], run.metrics["test"]["classes"]
+        for number, name in enumerate(names, 1):
+            logger.info(f"{number} of {len(names)}: {INPUT_ABLATIONS[name].title}")
+            part = dataclasses.replace(
+                base,
+                roi=cast(RoiName, name),
+                lungs=lungs if _needs_lungs(name) else None,
+                name=f"{path.name}-{name}",
+                runs=path / "audit",
+            )
+            tested = read_tested(_train(part, path / "audit" / name))
+            predicted[name] = tested.probabilities
+            truth, groups = tested.truth, [row["group"] for row in tested.rows.values()]
+        images = read_splits(dataclasses.replace(base, roi="none", lungs=None), store)
+        predicted[HISTOGRAM] = _from_histograms(images, config.runtime.seed)
+        found = None
+        if known:
+            folds = split_folds(config.split)["test"]
+            found = read_lungs(store, folds, lungs, config.image_size, config.data.features)
+        result: dict[str, Any] = {
+            "title": run.name,
+            "depth": depth,
+            "epochs": epochs,
+            "images": len(truth),
+            "data": store.fingerprint["digest"],
+            "lungs": str(lungs) if lungs else ("the source's masks" if known else None),
+            "chance": float(np.bincount(truth).max() / len(truth)),
+            "run": {measure: run.metrics["test"][measure] for measure in _MEASURES},
+            "parts": _compare(predicted, truth, groups, classes),
+            SOURCES: _sources(config, images, store, folder),
+            ATTENTION: None
+            if found is None
+            else _attention(run, config, store, images["test"], found),
+        }
+        _draw(result, config, store, found, folder)
+        result["seconds"] = time.perf_counter() - started
+        folder.write_json("audit/audit.json", result)
+        folder.write_text("audit/audit.md", audit_markdown(result))
+        logger.info(f"\n{audit_text(result)}\n\nWritten to {path / 'audit'}")
+        return result
 
 
 def _sources(
@@ -152,7 +159,7 @@ def _sources(
 ) -> dict[str, Any]:
     model = build_classifier(config.backbone, len(store.classes), image_size=config.image_size)
     load_weights(model, config.backbone, config.weights)
-    return check_sources(model, images, origins_of(store), config, folder.say)
+    return check_sources(model, images, origins_of(store), config)
 
 
 def _needs_lungs(name: str) -> bool:
@@ -163,7 +170,7 @@ def _train(config: ClassificationConfig, path: Path) -> Path:
     """Trains one part, or goes on with it; its own words go into its log alone."""
     folder = RunFolder.start_at(config, path)
     if not folder.finished:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with folder.log_file(), contextlib.redirect_stdout(io.StringIO()):
             classification.train(config, folder, draw=False)
     return path
 
@@ -189,7 +196,7 @@ def _compare(
         for name, probabilities in predicted.items()
     }
     parts: dict[str, Any] = {}
-    for name in PARTS:
+    for name in INPUT_ABLATIONS:
         if name not in predicted:
             continue
         scores = evaluate(truth, predicted[name], classes)
@@ -220,7 +227,7 @@ def _attention(
     logits = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
     shares, areas = [], []
     for begin in range(0, len(test), _BATCH):
-        x = to_trunk_input(seen.pixels[begin : begin + _BATCH])
+        x = to_backbone_input(seen.pixels[begin : begin + _BATCH])
         heat = maps(x, tf.argmax(logits(x), axis=1, output_type=tf.int32)).numpy()
         inside = resize_mask(found[begin : begin + _BATCH], config.image_size).numpy()[..., 0] > 0
         total = heat.sum(axis=(1, 2))
@@ -262,6 +269,6 @@ def _draw(
             continue
         images = _test_images(config, store, name, found)
         chosen = [int(np.flatnonzero(images.labels == k)[0]) for k in np.unique(images.labels)]
-        rows[PARTS[name].title] = [images.pixels[index, ..., 0] for index in chosen]
+        rows[INPUT_ABLATIONS[name].title] = [images.pixels[index, ..., 0] for index in chosen]
     with folder.figure("shortcut_parts") as path:
         samples.class_samples(rows, path)

@@ -41,7 +41,7 @@ class Audit:
 def audit(source: Source, store: Store) -> Audit:
     """Looks for duplicates, for splits that they leak through, and for shortcuts to the class.
 
-    Images that ingest set aside because two classes hold them are looked at as well.
+    Images that ingest rejected because two classes hold them are looked at as well.
 
     Args:
         source: The images.
@@ -134,7 +134,7 @@ def _leaks(
 ) -> dict[str, Any]:
     """Counts test images with a twin in training: in the given split and in ones dealt blindly."""
     ends = pairs[(np.array(splits)[pairs] != "").all(axis=1)]
-    own = twins_in_training(ends, np.array(splits))
+    own = leaked_test_images(ends, np.array(splits))
     generator = np.random.default_rng(0)
     dealt = []
     for _ in range(_DEALS):
@@ -142,18 +142,18 @@ def _leaks(
         for name in sorted(set(labels)):
             members = np.array([label == name for label in labels]) & (blind != "")
             blind[members] = generator.permutation(blind[members])
-        dealt.append(twins_in_training(ends, blind))
+        dealt.append(leaked_test_images(ends, blind))
     return {
         "own": "the source's own split" if fixed else "the default split",
         "test_images": splits.count("test"),
-        "twins_in_training": own,
-        "random_twins_in_training": float(np.mean(dealt)),
-        "random_twins_in_training_std": float(np.std(dealt)),
+        "leaked_test_images": own,
+        "random_leaked_test_images": float(np.mean(dealt)),
+        "random_leaked_test_images_std": float(np.std(dealt)),
         "random_splits": _DEALS,
     }
 
 
-def twins_in_training(pairs: np.ndarray, splits: np.ndarray) -> int:
+def leaked_test_images(pairs: np.ndarray, splits: np.ndarray) -> int:
     """Counts the test images that make a pair with a training image.
 
     Args:

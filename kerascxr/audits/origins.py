@@ -1,6 +1,7 @@
-"""Whether a set's origins give its classes away, by what a frozen trunk sees of each image."""
+"""Whether a set's origins give its classes away, by what a frozen backbone sees of each image."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -11,7 +12,9 @@ from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import Images
 from kerascxr.evaluation.origin_probes import Sourced, measure_sources, why_not
 from kerascxr.training.engines import likely_engine
-from kerascxr.training.features import TrunkFeatures
+from kerascxr.training.features import BackboneFeatures
+
+logger = logging.getLogger(__name__)
 
 
 def check_sources(
@@ -19,7 +22,6 @@ def check_sources(
     splits: Mapping[str, Images],
     origins: Mapping[str, str],
     config: ClassificationConfig,
-    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Measures what origins say of classes, and what is left of the classes within one origin.
 
@@ -28,7 +30,6 @@ def check_sources(
         splits: "train", on which linear probes are trained, and "test", on which they are scored.
         origins: Image id -> where it comes from, "" where unknown; see ``origins_of``.
         config: Where features are kept, and what computes them.
-        say: Takes lines meant for the user.
 
     Returns:
         See ``measure_sources``; ``{"skipped": sentence}`` where origins are unknown or only one.
@@ -40,10 +41,10 @@ def check_sources(
     }
     reason = why_not(found["train"], found["test"])
     if reason:
-        say(reason)
+        logger.info(reason)
         return {"skipped": reason}
     engine = likely_engine(config.feature_engine)
-    features = TrunkFeatures(model, 0, config.data.features, engine=engine, say=say)
+    features = BackboneFeatures(model, 0, config.data.features, engine=engine)
     train, test = (
         Sourced(
             features.of(images).astype(np.float32),
@@ -53,7 +54,7 @@ def check_sources(
         )
         for name, images in ((name, splits[name]) for name in ("train", "test"))
     )
-    say("Probing what the origins say of the classes.")
+    logger.info("Probing what the origins say of the classes.")
     return measure_sources(train, test, splits["train"].classes)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,12 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_run
 from kerascxr.tables import csv_text
 from kerascxr.training.engines import likely_engine
-from kerascxr.training.features import TrunkFeatures
+from kerascxr.training.features import BackboneFeatures
 from kerascxr.training.inputs import open_run_store, read_folds
 from kerascxr.training.learner import by_features
 from kerascxr.training.segmentation import predict_probabilities
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = (1, 3, 5)
 
@@ -66,35 +69,36 @@ def measure_robustness(path: Path) -> dict[str, Any]:
     store = open_run_store(run, config.data)
     model = load_saved(path / "model.keras")
     folder = RunFolder(path)
-    roi = config.roi if isinstance(config, ClassificationConfig) else "none"
-    images = read_folds(
-        _before_hiding(config),
-        store,
-        split_folds(config.split)["test"],
-        masks=run.task == "segmentation",
-    )
-    result = _begun(
-        folder,
-        {
-            "task": run.task,
-            "title": run.name,
-            "images": len(images),
-            "seed": config.runtime.seed,
-            "model": hashlib.sha256((path / "model.keras").read_bytes()).hexdigest(),
-            "data": store.fingerprint["digest"],
-            "strengths": {
-                name: {"unit": strength.unit, "values": list(strength.values)}
-                for name, strength in STRENGTHS.items()
+    with folder.log_file():
+        roi = config.roi if isinstance(config, ClassificationConfig) else "none"
+        images = read_folds(
+            _before_hiding(config),
+            store,
+            split_folds(config.split)["test"],
+            masks=run.task == "segmentation",
+        )
+        result = _begun(
+            folder,
+            {
+                "task": run.task,
+                "title": run.name,
+                "images": len(images),
+                "seed": config.runtime.seed,
+                "model": hashlib.sha256((path / "model.keras").read_bytes()).hexdigest(),
+                "data": store.fingerprint["digest"],
+                "strengths": {
+                    name: {"unit": strength.unit, "values": list(strength.values)}
+                    for name, strength in STRENGTHS.items()
+                },
             },
-        },
-    )
-    if isinstance(config, ClassificationConfig):
-        score = _classifier_score(model, config, folder)
-    else:
-        score = _segmenter_score(model, config, run.metrics["threshold"])
-    _fill(result, images, roi, score, folder)
-    _write(result, images, roi, folder)
-    return result
+        )
+        if isinstance(config, ClassificationConfig):
+            score = _classifier_score(model, config, folder)
+        else:
+            score = _segmenter_score(model, config, run.metrics["threshold"])
+        _fill(result, images, roi, score, folder)
+        _write(result, images, roi, folder)
+        return result
 
 
 def _before_hiding(config: TrainingConfig) -> TrainingConfig:
@@ -109,7 +113,7 @@ def _before_hiding(config: TrainingConfig) -> TrainingConfig:
     return dataclasses.replace(config, roi="channel" if lungs_along else "none")
 
 
-def worsen(images: Images, name: str, severity: int, seed: int, roi: str) -> Images:
+def corrupt_images(images: Images, name: str, severity: int, seed: int, roi: str) -> Images:
     """Makes images worse, lungs and masks moving with them, and then looks at them.
 
     Args:
@@ -143,7 +147,7 @@ def _begun(folder: RunFolder, about: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _looking(roi: str) -> Any:
-    return tf.function(ROIS[roi].see)
+    return tf.function(ROIS[roi].apply)
 
 
 def _fill(
@@ -153,14 +157,14 @@ def _fill(
     seed, measures = result["seed"], MEASURES[result["task"]]
     plan = [(CLEAN, 0), *((name, severity) for name in STRENGTHS for severity in SEVERITIES)]
     done = len(result["cells"])
-    folder.say(
+    logger.info(
         f"Testing {result['title']} on {len(images):,} test images, as they are and under "
         f"{len(STRENGTHS)} corruptions at {len(SEVERITIES)} severities."
         + (f" {done} of {len(plan)} tests are there already." if done else "")
     )
     with tqdm(total=len(plan), initial=done, desc="Robustness", unit="test") as bar:
         for name, severity in plan[done:]:
-            scores = score(worsen(images, name, severity, seed, roi))
+            scores = score(corrupt_images(images, name, severity, seed, roi))
             cell = {"corruption": name, "severity": severity}
             result["cells"].append(cell | {measure: scores[measure] for measure in measures})
             folder.write_json(RESULT, result)
@@ -169,7 +173,7 @@ def _fill(
 
 def _classifier_score(model: Any, config: ClassificationConfig, folder: RunFolder) -> Score:
     engine = likely_engine(config.feature_engine)
-    features = TrunkFeatures(model, 2, config.data.features, engine=engine, say=folder.say)
+    features = BackboneFeatures(model, 2, config.data.features, engine=engine)
     predict = by_features(model, features)
     return lambda images: classification.evaluate(images.labels, predict(images), images.classes)
 
@@ -204,7 +208,7 @@ def _write(result: dict[str, Any], images: Images, roi: str, folder: RunFolder) 
     first = dataclasses.replace(images, pixels=images.pixels[:1], masks=None)
 
     def shown(name: str, severity: int) -> np.ndarray:
-        return worsen(first, name, severity, result["seed"], roi).pixels[0, ..., 0]
+        return corrupt_images(first, name, severity, result["seed"], roi).pixels[0, ..., 0]
 
     with folder.figure("corruptions") as path:
         robustness.corruption_grid(
@@ -212,5 +216,5 @@ def _write(result: dict[str, Any], images: Images, roi: str, folder: RunFolder) 
             {name: {severity: shown(name, severity) for severity in _SHOWN} for name in STRENGTHS},
             path,
         )
-    folder.say(f"\n{result['title']}\n\n{robustness_text(result)}\n")
-    folder.say(f"Written to {folder.path / 'robustness'}")
+    logger.info(f"\n{result['title']}\n\n{robustness_text(result)}\n")
+    logger.info(f"Written to {folder.path / 'robustness'}")

@@ -1,13 +1,17 @@
 """From a command line to a run: what is wrong with the input comes out as one line, with code 2."""
 
+import logging
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from kerascxr.cli.logs import set_up_logging
 from kerascxr.parsing import parse_config
 from kerascxr.runs.folder import RunFolder
+
+logger = logging.getLogger(__name__)
 
 
 def run_trainer(
@@ -33,7 +37,7 @@ def run_trainer(
         0 after a finished run, 1 if training broke down, 2 for wrong input, 130 after Ctrl-C.
     """
     config: Any = parse_config(config_class, argv, prog)
-    folder = None
+    set_up_logging()
 
     def load() -> Callable[[Any, RunFolder], Any]:
         start_tensorflow()
@@ -49,18 +53,17 @@ def run_trainer(
         if folder.finished:
             when = (folder.path / "DONE").read_text(encoding="utf-8").strip()
             results = (folder.path / "metrics.md").read_text(encoding="utf-8")
-            print(
+            logger.info(
                 f"{folder.path} holds this run, finished {when}. Its results:\n{results}\n"
                 "To train again, give --overwrite true or another --name."
             )
             return 0
-        load()(config, folder)
+        with folder.log_file():
+            load()(config, folder)
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
         return 130
     except (ValueError, OSError, ArithmeticError) as error:
-        if folder is not None:
-            folder.log_error(error)
         return report(prog, error, 1 if isinstance(error, ArithmeticError) else 2)
     return 0
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Any
 
 from kerascxr.config import ClassificationConfig, SegmentationConfig, StudyConfig, TrainingConfig
-from kerascxr.data.ingest.store import Say
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.names import look_up
 from kerascxr.report.page import write_report
@@ -15,6 +15,8 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.tables import text_table
 from kerascxr.training import classification, segmentation
 from kerascxr.training.inputs import open_data
+
+logger = logging.getLogger(__name__)
 
 _HEADER = ("run", "state", "accuracy", "F1", "AUC", "Dice", "minutes")
 _MEASURES = ("accuracy", "f1", "auc", "dice")
@@ -45,14 +47,13 @@ class Part:
         return self.config.runs / self.task / self.name
 
 
-def run_study(config: StudyConfig, say: Say = print) -> bool:
+def run_study(config: StudyConfig) -> bool:
     """Trains what is not finished yet, one run after another, and writes ``runs/report``.
 
     A run that fails is reported and the others go on; the same command takes up what was cut off.
 
     Args:
         config: The study.
-        say: Takes lines meant for the user.
 
     Returns:
         Whether all runs are there.
@@ -60,22 +61,22 @@ def run_study(config: StudyConfig, say: Say = print) -> bool:
     Raises:
         ValueError: If a backbone is unknown, the source cannot be used, or no run was finished.
     """
-    parts = _parts(config, say)
+    parts = _parts(config)
     for number, part in enumerate(parts, 1):
         if part.state != "waiting":
             continue
-        say(f"\n=== {number} of {len(parts)}: {part.name} ===")
-        part.state = _run(part, say)
-        say(f"\n{_progress(parts)}")
+        logger.info(f"\n=== {number} of {len(parts)}: {part.name} ===")
+        part.state = _run(part)
+        logger.info(f"\n{_progress(parts)}")
     finished = [part.folder for part in parts if (part.folder / "DONE").exists()]
     if not finished:
         raise ValueError(f"at least one run must finish for a report. Got {parts[0].state}.")
     page = write_report(finished, config.runs / "report")
-    say(f"\nThe report: {page}")
+    logger.info(f"\nThe report: {page}")
     return not any(part.state.startswith("failed") for part in parts)
 
 
-def _parts(config: StudyConfig, say: Say) -> list[Part]:
+def _parts(config: StudyConfig) -> list[Part]:
     shared: dict[str, Any] = {
         "data": config.data,
         "split": config.split,
@@ -108,7 +109,7 @@ def _parts(config: StudyConfig, say: Say) -> list[Part]:
         part = Part("segmentation", unet)
         if not (part.folder / "DONE").exists() and not _has_masks(unet):
             part.state = "left out: no lung masks (--unet.data.source names images with masks)"
-            say(f"The U-Net is {part.state}.")
+            logger.info(f"The U-Net is {part.state}.")
         parts.append(part)
     if config.overwrite:
         parts = [dataclasses.replace(part, config=_overwriting(part)) for part in parts]
@@ -125,25 +126,23 @@ def _overwriting(part: Part) -> TrainingConfig:
 
 
 def _has_masks(config: SegmentationConfig) -> bool:
-    store = open_data(config.data, lambda line: None)
+    store = open_data(config.data)
     return any(row["mask_state"] == "ok" for row in store.rows)
 
 
-def _run(part: Part, say: Say) -> str:
-    folder = None
+def _run(part: Part) -> str:
     try:
         folder = RunFolder.start(part.config, part.task, part.name)
         if folder.finished:
             return "done before"
-        if isinstance(part.config, ClassificationConfig):
-            classification.train(part.config, folder)
-        else:
-            segmentation.train(part.config, folder)
+        with folder.log_file():
+            if isinstance(part.config, ClassificationConfig):
+                classification.train(part.config, folder)
+            else:
+                segmentation.train(part.config, folder)
     except Exception as error:  # whatever it is, the other runs can go on
-        if folder is not None:
-            folder.log_error(error)
         reason = " ".join(str(error).split())
-        say(f"{part.name} failed: {reason}")
+        logger.info(f"{part.name} failed: {reason}")
         return f"failed: {reason}"
     return "done"
 

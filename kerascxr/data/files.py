@@ -19,7 +19,7 @@ SUFFIXES = frozenset({
     ".j2k", ".pgm", ".ppm", ".pnm", ".dcm", ".dicom",
 })  # fmt: skip
 
-# A large digital radiograph has 20 million pixels. Checked on the header, before any decoding.
+# A large digital radiograph has 20 million pixels. ImageRecord on the header, before any decoding.
 MAX_PIXELS = 80_000_000
 
 # libpng's own limit; TensorFlow cannot resize sides of tens of millions.
@@ -45,14 +45,14 @@ class ImageFileError(ValueError):
         problem: What is wrong with it, as the words that follow "the file".
     """
 
-    def __init__(self, path: Path, problem: str, mend: str = AGAIN) -> None:
-        super().__init__(path, problem, mend)  # all three, so that it survives pickling
+    def __init__(self, path: Path, problem: str, hint: str = AGAIN) -> None:
+        super().__init__(path, problem, hint)  # all three, so that it survives pickling
         self.path = path
         self.problem = problem
-        self.mend = mend
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.problem}. {self.mend}."
+        return f"{self.path}: {self.problem}. {self.hint}."
 
 
 def read_grey(path: Path) -> np.ndarray:
@@ -221,12 +221,12 @@ def _colour_to_grey(image: Image.Image) -> np.ndarray:
 
 def _scale(path: Path, values: np.ndarray) -> np.ndarray:
     """Brings integers or floats ``(height, width)`` to uint8; the rule is in ``read_grey``."""
-    mend = "Save it with 8 or 16 bits"
+    hint = "Save it with 8 or 16 bits"
     if not np.isfinite(values).all():
-        raise ImageFileError(path, "holds values that are not finite", mend)
+        raise ImageFileError(path, "holds values that are not finite", hint)
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 2**16 - 1:
-        raise ImageFileError(path, f"holds values from {low:g} to {high:g}", mend)
+        raise ImageFileError(path, f"holds values from {low:g} to {high:g}", hint)
     if values.dtype.kind == "f" and high <= 1:
         full = 1
     else:

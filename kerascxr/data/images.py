@@ -197,7 +197,7 @@ def resize_mask(mask: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     return tf.where(covered >= 127.5, tf.constant(255, tf.uint8), tf.constant(0, tf.uint8))
 
 
-def to_trunk_input(images: tf.Tensor) -> tf.Tensor:
+def to_backbone_input(images: tf.Tensor) -> tf.Tensor:
     """Turns grey images into what classifiers take.
 
     Args:

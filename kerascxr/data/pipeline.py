@@ -117,7 +117,7 @@ def read_images(
             assert lungs is not None
             inside = tf.numpy_function(lambda i: lungs[i], [place], tf.uint8, stateful=False)
             inside = tf.ensure_shape(inside, lungs.shape[1:])
-        image = look.see(decode_png(example["image"]), inside, size)
+        image = look.apply(decode_png(example["image"]), inside, size)
         return (image, resize_mask(decode_png(example["mask"]), size)) if masks else (image,)
 
     planes = 2 if masks else 1

@@ -16,7 +16,7 @@ CORNER = 0.2  # of the side
 THUMBNAIL = (8, 8)
 
 Size = tuple[int, int]
-See = Callable[[tf.Tensor, tf.Tensor, Size], tf.Tensor]
+View = Callable[[tf.Tensor, tf.Tensor, Size], tf.Tensor]
 """A grey image and its lungs, uint8 (h, w, 1), and a size to uint8 (*size, 1 or 2)."""
 
 
@@ -31,7 +31,7 @@ class Roi:
         channels: 1, or 2 where the lungs come along.
     """
 
-    see: See
+    apply: View
     meaning: str
     needs_lungs: bool = True
     channels: int = 1

@@ -58,17 +58,20 @@ def difference(first: Resampled, second: Resampled, paired: bool) -> Difference 
         return None
     if paired:
         joint = Resampled(0.0, second.resamples - first.resamples, first.evidence)
-        variance, freedom = joint.variance, first.evidence.freedom
+        variance, degrees_of_freedom = joint.variance, first.evidence.degrees_of_freedom
     else:
         parts = (first.variance, second.variance)
         variance = sum(parts)
-        spread = parts[0] ** 2 / first.evidence.freedom + parts[1] ** 2 / second.evidence.freedom
-        freedom = variance**2 / spread if spread else first.evidence.freedom
+        spread = (
+            parts[0] ** 2 / first.evidence.degrees_of_freedom
+            + parts[1] ** 2 / second.evidence.degrees_of_freedom
+        )
+        degrees_of_freedom = variance**2 / spread if spread else first.evidence.degrees_of_freedom
     value, error = second.value - first.value, variance**0.5
     if error < 1e-12:
         return Difference(value, value, value, 1.0 if abs(value) < 1e-12 else 0.0)
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
-    p = 2 * float(stats.t.sf(abs(value) / error, freedom))
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, degrees_of_freedom)) * error
+    p = 2 * float(stats.t.sf(abs(value) / error, degrees_of_freedom))
     return Difference(value, value - reach, value + reach, p)
 
 

@@ -93,11 +93,13 @@ def measure_sources(train: Sourced, test: Sourced, classes: Sequence[str]) -> di
         "classes": list(classes),
         "images": {"train": _counts(train, classes), "test": _counts(test, classes)},
         **_class_scores(train.of(train.origins != ""), test.of(test.origins != ""), classes),
-        "origin_from_features": _told(train, test),
+        "origin_from_features": probe_origin(train, test),
         "origin_within_class": [
             {"class": name} | told
             for index, name in enumerate(classes)
-            if (told := _told(train.of(train.labels == index), test.of(test.labels == index)))
+            if (
+                told := probe_origin(train.of(train.labels == index), test.of(test.labels == index))
+            )
         ],
         "class_within_origin": _within(train, test, classes),
         "left_out": _left_out(train, test, classes),
@@ -173,7 +175,7 @@ def _class_scores(train: Sourced, test: Sourced, classes: Sequence[str]) -> dict
     }
 
 
-def _told(train: Sourced, test: Sourced) -> dict[str, Any] | None:
+def probe_origin(train: Sourced, test: Sourced) -> dict[str, Any] | None:
     """Scores the origin by the features, among those with enough images."""
     origins = _measured(train, test)
     if len(origins) < 2:

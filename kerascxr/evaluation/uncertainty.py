@@ -35,12 +35,12 @@ class Evidence(NamedTuple):
     Attributes:
         inflation: By how much the bootstrap's variance is too small: drawing g groups from g
             gives (g-1)/g of it.
-        freedom: Degrees of freedom of that variance.
+        degrees_of_freedom: Degrees of freedom of that variance.
         groups: The number of equally informative groups that one mean over them all would need.
     """
 
     inflation: float
-    freedom: float
+    degrees_of_freedom: float
     groups: float
 
 
@@ -108,7 +108,7 @@ def interval(metric: Resampled, distance: bool = False) -> Interval:
     if value is None or evidence is None:
         return None
     variance = metric.variance
-    t = float(stats.t.ppf((1 + LEVEL) / 2, evidence.freedom))
+    t = float(stats.t.ppf((1 + LEVEL) / 2, evidence.degrees_of_freedom))
     if distance:
         if value <= 0:
             return None

@@ -34,7 +34,7 @@ class PublishedWeights:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A trunk that a classifier can stand on.
+    """A backbone that a classifier can stand on.
 
     Attributes:
         name: The name that it is recorded under.

@@ -14,7 +14,7 @@ from kerascxr.names import look_up
 Depth = Literal[0, 1, 2, "all"]
 
 HEAD_PREFIX = "head_"
-"""What the names of the head's layers begin with; every other layer is the trunk's."""
+"""What the names of the head's layers begin with; every other layer is the backbone's."""
 
 _POOL = "head_pool"
 _BATCH = 64
@@ -27,7 +27,7 @@ def build_classifier(
     image_size: tuple[int, int] | None = None,
     dropout: float = 0.3,
 ) -> keras.Model:
-    """Builds trunk and head as one flat graph, with random weights, everything trainable.
+    """Builds backbone and head as one flat graph, with random weights, everything trainable.
 
     Head: global average pool, standardisation by constants (see ``standardize_features``), Dense
     1024 ReLU, dropout, Dense 512 ReLU, dropout, Dense n_classes.
@@ -51,20 +51,20 @@ def build_classifier(
         raise ValueError(f"n_classes must be at least 2. Got n_classes={n_classes}.")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be at least 0 and under 1. Got dropout={dropout}.")
-    trunk = backbone.build(image_size or backbone.image_size)
+    features = backbone.build(image_size or backbone.image_size)
     # The mean is taken in float32: a float16 sum over a large image could overflow.
-    x = layers.GlobalAveragePooling2D(dtype="float32", name=_POOL)(trunk.output)
+    x = layers.GlobalAveragePooling2D(dtype="float32", name=_POOL)(features.output)
     x = FeatureStandardization(dtype="float32", name=_STANDARDIZATION)(x)
     x = layers.Dense(1024, "relu", name="head_dense1")(x)
     x = layers.Dropout(dropout, name="head_dropout1")(x)
     x = layers.Dense(512, "relu", name="head_dense2")(x)
     x = layers.Dropout(dropout, name="head_dropout2")(x)
     logits = layers.Dense(n_classes, dtype="float32", name="head_logits")(x)
-    return keras.Model(trunk.input, logits, name=backbone.name)
+    return keras.Model(features.input, logits, name=backbone.name)
 
 
 def fine_tune(model: keras.Model, depth: Depth, update_statistics: bool = False) -> None:
-    """Sets what learns: the head, and as much of the trunk as ``depth`` says.
+    """Sets what learns: the head, and as much of the backbone as ``depth`` says.
 
     In a frozen layer nothing moves and stochastic depth is off. Call it before ``compile``:
     a compiled model keeps what it was compiled with.
@@ -123,7 +123,7 @@ def standardize_features(model: keras.Model, pooled: np.ndarray) -> None:
 
     Args:
         model: A classifier from ``build_classifier``.
-        pooled: float (n, channels), the trunk's pooled features of training images, by
+        pooled: float (n, channels), the backbone's pooled features of training images, by
             ``pooled_features``.
     """
     model.get_layer(_STANDARDIZATION).measure(pooled)

@@ -1,4 +1,4 @@
-"""EfficientNet-B0's trunk, taken from ``keras.applications`` and made to stand still when frozen.
+"""EfficientNet-B0 from ``keras.applications``, with layers that stay fixed when frozen.
 
 Source:
     Tan and Le, ICML 2019, "EfficientNet: rethinking model scaling for convolutional networks".
@@ -16,7 +16,7 @@ from kerascxr.models.layers import (
 
 
 def build_efficientnetb0(image_size: tuple[int, int] = (224, 224)) -> keras.Model:
-    """Builds the trunk with random weights.
+    """Builds the backbone with random weights.
 
     ``keras.applications`` scales its input by what the weights file holds, and adds a layer to
     that for ``weights="imagenet"`` (its file holds standard deviations where the layer expects
@@ -40,10 +40,10 @@ def build_efficientnetb0(image_size: tuple[int, int] = (224, 224)) -> keras.Mode
         include_top=False, weights=None, input_shape=(*image_size, 3)
     )
     # Cloned rather than nested: the classifier stays one flat graph, its layers found by name.
-    trunk = keras.models.clone_model(
+    backbone = keras.models.clone_model(
         original, input_tensors=images, clone_function=_with_our_layers
     )
-    return keras.Model(images, trunk.output, name="efficientnetb0")
+    return keras.Model(images, backbone.output, name="efficientnetb0")
 
 
 def _with_our_layers(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -10,7 +10,7 @@ from kerascxr.models.classifier import cut_at_depth
 class GradCAM:
     """Maps of a class's evidence.
 
-    With A the trunk's last feature maps (h, w, channels), which the head's global average pool
+    With A the backbone's last feature maps (h, w, channels), which the head's global average pool
     takes, and y a logit: each channel weighs alpha_k, the mean over all places of dy/dA_k;
     the map is max(0, sum over k of alpha_k A_k), divided by its largest value (0 everywhere if that
     is 0), enlarged bilinearly to the image's size.
@@ -24,7 +24,7 @@ class GradCAM:
 
     def __init__(self, model: keras.Model):
         maps = cut_at_depth(model, 0)._keras_history.operation.input
-        self._trunk = keras.Model(model.input, maps)
+        self._backbone = keras.Model(model.input, maps)
         self._head = keras.Model(maps, model.output)
 
     def __call__(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -41,7 +41,7 @@ class GradCAM:
 
     def maps(self, images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
         """Does the same with tensors, for a ``tf.function`` where there are many batches."""
-        maps = self._trunk(images, training=False)
+        maps = self._backbone(images, training=False)
         with tf.GradientTape() as tape:
             tape.watch(maps)
             logits = self._head(maps, training=False)

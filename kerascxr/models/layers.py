@@ -1,4 +1,4 @@
-"""What the trunks share: scaling, and layers that do not move while they are frozen."""
+"""What the backbones share: scaling, and layers that do not move while they are frozen."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ class SwitchableBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation whose statistics stand still unless they are told to move.
 
     Keras ties both to ``trainable``: a trainable layer learns gamma and beta *and* normalises by
-    the batch. With a pretrained trunk and few images one wants the first without the second, so
+    the batch. With a pretrained backbone and few images one wants the first without the second, so
     here ``update_statistics`` is a switch of its own, saved with the model.
 
     ===========  ===================  ===================  =================================
@@ -92,7 +92,7 @@ class ChannelShuffle(keras.layers.Layer):
 class FeatureStandardization(keras.layers.Layer):
     """Brings each feature to mean 0 and deviation 1 by constants measured before training.
 
-    Pooled features of a trunk differ a hundredfold in scale, and Adam moves every weight at the
+    Pooled features of a backbone differ a hundredfold in scale, and Adam moves every weight at the
     same pace: what varies little is learned last. The constants are data's, not parameters. Until
     ``measure`` is called they are 0 and 1.
     """
@@ -144,10 +144,10 @@ def imagenet_normalization() -> keras.layers.Layer:
 
 
 def image_input(image_size: tuple[int, int]) -> keras.KerasTensor:
-    """Returns the trunk's input, float32 (batch, height, width, 3), 0..255.
+    """Returns the backbone's input, float32 (batch, height, width, 3), 0..255.
 
     Raises:
-        ValueError: If a side is under 32 pixels: the trunks halve their input five times.
+        ValueError: If a side is under 32 pixels: the backbones halve their input five times.
     """
     height, width = image_size
     if height < 32 or width < 32:

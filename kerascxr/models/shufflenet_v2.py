@@ -1,4 +1,4 @@
-"""ShuffleNetV2's trunk at widths 0.5 and 1.0: the same function as torchvision's, in Keras.
+"""ShuffleNetV2's backbone at widths 0.5 and 1.0: the same function as torchvision's, in Keras.
 
 Layers are named by stage, so that a prefix selects one: ``conv1``, ``stage2``, ``stage3``,
 ``stage4``, ``conv5``; within a stage ``stage2_block0_branch2_conv1`` and the like.
@@ -33,7 +33,7 @@ _TORCH_POSITION = {
 
 
 def build_shufflenet_v2(width: float, image_size: tuple[int, int] = (224, 224)) -> keras.Model:
-    """Builds the trunk with random weights.
+    """Builds the backbone with random weights.
 
     Args:
         width: 0.5 or 1.0, the multiple of the paper's channels.

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-MAX_BYTES = 1 << 30  # of a checkpoint; the trunks here have under 30 MB
+MAX_BYTES = 1 << 30  # of a checkpoint; the backbones here have under 30 MB
 MAX_OPCODES = 1_000_000  # of one pickle; theirs has some 10,000
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

@@ -1,4 +1,4 @@
-"""Pretrained weights into a trunk, strictly: every parameter finds its place, or nothing moves."""
+"""Loads pretrained weights into a backbone, strictly: every parameter matches or none is set."""
 
 import dataclasses
 import io
@@ -59,15 +59,15 @@ def load_weights(
     *,
     mirror: str | None = None,
 ) -> WeightsUsed:
-    """Fills a model's trunk.
+    """Fills a model's backbone.
 
     Args:
-        model: A trunk, or a classifier that stands on one.
+        model: A backbone, or a classifier that stands on one.
         backbone: Its backbone, or that one's name.
         weights: "imagenet": the published file, from the cache or the internet. "none": random.
             "auto": "imagenet" if it is cached or reachable, else "none". Otherwise the path of a
-            ``.weights.h5``, ``.h5`` or ``.keras`` file of this trunk or of a classifier on it, or,
-            for ShuffleNetV2, of a torchvision checkpoint (``.pth``, ``.pt``).
+            ``.weights.h5``, ``.h5`` or ``.keras`` file of this backbone or of a classifier on it,
+            or, for ShuffleNetV2, of a torchvision checkpoint (``.pth``, ``.pt``).
         mirror: A URL under which the published files lie by name, instead of their publisher's.
 
     Returns:
@@ -122,16 +122,16 @@ def _load_file(model: keras.Model, backbone: Backbone, path: Path) -> str:
             f"weights must end in .weights.h5, .h5, .keras, .pth or .pt. Got weights={path}."
         )
     head = [layer for layer in model.layers if layer.name.startswith(HEAD_PREFIX)]
-    trunk = [layer for layer in model.layers if not layer.name.startswith(HEAD_PREFIX)]
+    body = [layer for layer in model.layers if not layer.name.startswith(HEAD_PREFIX)]
     in_head = {name: arrays.pop(name) for name in list(arrays) if name.startswith(HEAD_PREFIX)}
     scaling = [arrays.pop(name) for name in list(arrays) if name.startswith(_SCALING_PREFIX)]
-    _check(path, backbone, "layers", _shapes_of_layers(trunk), _shapes_of_arrays(arrays))
+    _check(path, backbone, "layers", _shapes_of_layers(body), _shapes_of_arrays(arrays))
     notes = [path.name]
     if head and _shapes_of_layers(head) == _shapes_of_arrays(in_head):
         arrays |= in_head
         notes.append("its head included")
     elif head and in_head:
-        notes.append("its head set aside for its other shape")
+        notes.append("its head left out for its other shape")
     if any(not _is_imagenet_scaling(*values[:2]) for values in scaling):
         notes.append("ITS INPUT SCALING, WHICH IS NOT IMAGENET'S, REPLACED")
     for name, values in arrays.items():

@@ -15,7 +15,7 @@ from kerascxr.plots.style import (
     house_style,
     save,
 )
-from kerascxr.report.input_ablations import PARTS
+from kerascxr.report.input_ablations import INPUT_ABLATIONS
 
 
 def parts(result: Mapping[str, Any], path: str | Path) -> Figure:
@@ -35,7 +35,7 @@ def parts(result: Mapping[str, Any], path: str | Path) -> Figure:
         axes.set_title(f"{result['title']}: what each part of the image tells")
         for place, name in enumerate(names):
             auc = result["parts"][name]["auc"]
-            part = PARTS[name]
+            part = INPUT_ABLATIONS[name]
             colour, marker = (BLUE, "o") if part.has_lungs else (VERMILLION, "D")
             low, high = auc["interval"] or (auc["value"], auc["value"])
             axes.plot([low, high], [place, place], color=colour, linewidth=1.5)
@@ -53,7 +53,7 @@ def parts(result: Mapping[str, Any], path: str | Path) -> Figure:
             "chance", (0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, -8),
             textcoords="offset points", color=GREY, fontsize=7,
         )  # fmt: skip
-        axes.set_yticks(range(len(names)), [PARTS[name].title for name in names])
+        axes.set_yticks(range(len(names)), [INPUT_ABLATIONS[name].title for name in names])
         axes.set_ylim(len(names) - 0.5, -0.7)
         axes.set_xlim(right=1.01)
         axes.set_xlabel("macro AUC, with its 95 % interval (diamonds: parts without the lungs)")

@@ -84,7 +84,7 @@ def _images_of(run: Run) -> str:
 
 
 def describe_weights(run: Run) -> str:
-    """Says in a few words where a run's trunk weights came from."""
+    """Says in a few words where a run's backbone weights came from."""
     weights = run.environment["weights"]
     kind = weights["kind"]
     return {"imagenet": "ImageNet", "none": "random"}.get(kind, f"file {weights['description']}")
@@ -96,7 +96,7 @@ def _is_like_the_study(run: Run) -> bool:
 
 
 def _results(runs: Sequence[Run]) -> Section:
-    header = ["model", "accuracy", "F1", "precision", "recall", "AUC", "images", "trunk weights"]
+    header = ["model", "accuracy", "F1", "precision", "recall", "AUC", "images", "backbone weights"]
     rows: list[list[Any]] = []
     muted = set()
     for run in runs:
@@ -159,7 +159,7 @@ def _data(runs: Sequence[Run]) -> list[Section]:
         split = ", ".join(f"{count:,} {name}" for name, count in images.items())
         note = (
             f"Split: {split}; images of one group (near-duplicates, or one patient where the "
-            f"source says so) are on one side. {fingerprint['set_aside']:,} files were set aside. "
+            f"source says so) are on one side. {fingerprint['rejected']:,} files were rejected. "
             f"Fingerprint {fingerprint['digest'][:12]}."
         )
         blocks: list[Block] = [

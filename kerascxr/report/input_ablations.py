@@ -35,7 +35,7 @@ class Part(NamedTuple):
 
 
 # The keys are those of ``data.roi.ROIS``, but for the histogram.
-PARTS = {
+INPUT_ABLATIONS = {
     FULL: Part("full image", True),
     "mask": Part("lungs only", True),
     "corners": Part("corners removed", True),
@@ -66,14 +66,14 @@ def parts_table(result: Mapping[str, Any]) -> Table:
         ends = scores["auc"]["difference_interval"]
         if change and ends:
             change += f" [{ends[0]:+.3f}, {ends[1]:+.3f}]"
-        rows.append([PARTS[name].title, *cells, change, meaning(result, name)])
+        rows.append([INPUT_ABLATIONS[name].title, *cells, change, meaning(result, name)])
     header = ["seen", "accuracy", "macro AUC", "AUC, difference", "what it means"]
     return Table("Shortcut battery", header, rows)
 
 
 def meaning(result: Mapping[str, Any], name: str) -> str:
     """Says in a sentence what a part's score means."""
-    part, auc = PARTS[name], result["parts"][name]["auc"]
+    part, auc = INPUT_ABLATIONS[name], result["parts"][name]["auc"]
     full = result["parts"][FULL]["auc"]["value"]
     if name == FULL:
         return "what the parts are measured against"
@@ -101,7 +101,7 @@ def verdict(result: Mapping[str, Any]) -> str:
             "No part without the lungs tells much of the class: no large shortcut was found. "
             "What was not looked for may still be there."
         )
-    names = ", ".join(PARTS[name].title for name in caught)
+    names = ", ".join(INPUT_ABLATIONS[name].title for name in caught)
     return (
         f"Much of the score can be had from: {names}. These images tell their class without the "
         "disease, so a high score on them does not show that a model sees it. Test on another "
@@ -179,7 +179,7 @@ def shortcut_blocks(run: Run, prefix: str) -> list[Block]:
         )
         blocks.append(Tabulated(attention_table(result), f"{prefix}-attention", note))
     scores = ", ".join(
-        f"{PARTS[name].title} {scores['auc']['value']:.3f}"
+        f"{INPUT_ABLATIONS[name].title} {scores['auc']['value']:.3f}"
         for name, scores in result["parts"].items()
     )
     captions = {

@@ -101,9 +101,9 @@ def headlines(summary: dict[str, Any]) -> list[str]:
         f"{summary['images']:,} images: {counts['exact']['pairs']:,} pairs are the same pixel for "
         f"pixel, {counts['near']['pairs']:,} more show the same film or nearly so; "
         f"{both['across_classes']:,} pairs lie across two classes.",
-        f"In {leaks['own']}, {leaks['twins_in_training']:,} of {leaks['test_images']:,} test "
+        f"In {leaks['own']}, {leaks['leaked_test_images']:,} of {leaks['test_images']:,} test "
         f"images have a twin in training. In a random split that ignores groups it would be "
-        f"{leaks['random_twins_in_training']:.1f} ± {leaks['random_twins_in_training_std']:.1f}.",
+        f"{leaks['random_leaked_test_images']:.1f} ± {leaks['random_leaked_test_images_std']:.1f}.",
     ]
     if summary["class_from"]:
         whole = summary["class_from"][-1]
@@ -131,9 +131,9 @@ def _duplicates(summary: dict[str, Any]) -> Section:
         "pixel for pixel, ingest sets it aside, and it has no fold."
     )
     leaks = summary["splits"]
-    mean, deviation = (leaks[f"random_twins_in_training{end}"] for end in ("", "_std"))
+    mean, deviation = (leaks[f"random_leaked_test_images{end}"] for end in ("", "_std"))
     split_rows = [
-        [leaks["own"], leaks["test_images"], str(leaks["twins_in_training"])],
+        [leaks["own"], leaks["test_images"], str(leaks["leaked_test_images"])],
         ["random, groups ignored", leaks["test_images"], f"{mean:.1f} ± {deviation:.1f}"],
     ]
     split_note = (
@@ -231,7 +231,7 @@ def _pictures(audit: Audit, folder: Path) -> list[Figure]:
 
 def _place(row: dict[str, Any], end: str) -> str:
     fold = row[f"{end}_fold"]
-    return "set aside" if fold == "" else f"fold {fold}, {row[f'{end}_split']}"
+    return "rejected" if fold == "" else f"fold {fold}, {row[f'{end}_split']}"
 
 
 def _small(pixels: np.ndarray) -> np.ndarray:

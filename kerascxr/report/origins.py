@@ -44,12 +44,13 @@ def source_sentences(result: dict[str, Any]) -> list[str]:
     told = result["origin_from_features"]
     if told:
         said.append(
-            f"The frozen trunk, never trained for it, tells {len(told['origins'])} origins apart "
-            f"with accuracy {told['accuracy']:.3f} (always the commonest: {told['chance']:.3f})."
+            f"The frozen backbone, never trained for it, predicts the origin among "
+            f"{len(told['origins'])} with accuracy {told['accuracy']:.3f} (always the commonest: "
+            f"{told['chance']:.3f})."
         )
     else:
         said.append(
-            "Fewer than two origins have enough images to ask whether the trunk tells them apart "
+            "Fewer than two origins have enough images for a probe of the origin "
             f"({ENOUGH_TO_TRAIN} to train and {ENOUGH_TO_TEST} to test)."
         )
     said += [
@@ -123,8 +124,9 @@ _COUNTED = (
 )
 _TOLD = (
     "The rows of the class: all images of a known origin. "
-    "Linear probes of the frozen trunk's pooled features. Where origins are told apart within one "
-    "class, what is told is no disease: a classifier may use it too. Chance: always the commonest. "
+    "Linear probes of the frozen backbone's pooled features. A probe that "
+    "predicts the origin within one class does not use disease; a classifier may use the same."
+    " Chance: always the commonest. "
     "In brackets: 95% intervals."
 )
 _WITHIN = (

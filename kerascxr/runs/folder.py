@@ -1,9 +1,11 @@
 """The run folder: what a run was asked to do, what it did, and whether it finished."""
 
+import contextlib
 import json
+import logging
 import shutil
 import time
-import traceback
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import yaml
 
 from kerascxr.parsing import identity, to_dict, to_yaml
 from kerascxr.runs.atomic import replacing, write_json, write_text
+
+logger = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -23,7 +27,6 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = path
-        self._log = path / "log.txt"
 
     @classmethod
     def start(cls, config: Any, task: str, name: str) -> "RunFolder":
@@ -96,19 +99,31 @@ class RunFolder:
         """Where an unfinished run keeps what it needs to go on."""
         return self.path / "checkpoint"
 
-    def say(self, line: str) -> None:
-        """Prints a line and keeps it in log.txt."""
-        print(line, flush=True)
-        self.log(line)
+    @contextlib.contextmanager
+    def log_file(self) -> Iterator[None]:
+        """Appends what the package logs to log.txt, and the traceback of an error.
 
-    def log(self, line: str) -> None:
-        """Keeps a line in log.txt."""
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
-
-    def log_error(self, error: BaseException) -> None:
-        """Keeps an error's traceback in log.txt."""
-        self.log("".join(traceback.format_exception(error)).rstrip())
+        Inside of another run's ``log_file`` the other one pauses.
+        """
+        package = logging.getLogger("kerascxr")
+        package.setLevel(logging.DEBUG)
+        paused = [item for item in package.handlers if isinstance(item, logging.FileHandler)]
+        self.path.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
+        for item in paused:
+            package.removeHandler(item)
+        package.addHandler(handler)
+        try:
+            yield
+        except Exception:
+            logger.debug("The run ended with an error.", exc_info=True)
+            raise
+        finally:
+            package.removeHandler(handler)
+            handler.close()
+            for item in paused:
+                package.addHandler(item)
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file into the folder."""

@@ -3,7 +3,7 @@
 import csv
 import datetime
 import json
-from collections.abc import Callable
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,11 @@ from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import replace_folder
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.serving.graph import Classifier, from_bytes, from_pixels
-from kerascxr.serving.input_checks import QUANTILE, Gate
+from kerascxr.serving.input_checks import QUANTILE, InputChecks
 from kerascxr.training.inputs import open_run_store, read_splits
 from kerascxr.training.lungs import load_segmenter
+
+logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-5
 _COMPARED = 16  # test images
@@ -40,7 +42,6 @@ def export_run(
     run_path: Path,
     to: Path,
     segmentation: Path | None = None,
-    say: Callable[[str], None] = print,
 ) -> Path:
     """Exports a classifier, with a U-Net if there is one, as ``to/<version>/``.
 
@@ -49,7 +50,6 @@ def export_run(
         to: The model's folder; the version is the next number there, from 1.
         segmentation: A finished segmentation run, for lung masks. A classifier that sees the lungs
             (``roi``) cannot do without; by default it is the one that it was trained with.
-        say: Takes lines meant for the user.
 
     Returns:
         The version's folder. It appears only if the SavedModel, read back, answers test images as
@@ -78,7 +78,7 @@ def export_run(
     height, width = config.image_size
     splits = read_splits(config, store)
     pool = tf.function(Classifier(model, classes).pool, reduce_retracing=True)
-    gate = Gate.fit(pool, splits["train"], splits["validation"], config.roi == "none")
+    gate = InputChecks.fit(pool, splits["train"], splits["validation"], config.roi == "none")
     classifier = Classifier(model, classes, gate, run.temperature)
     serve = from_bytes(classifier, (height, width), segmenter, config.roi)
     expected = apply_temperature(np.stack([known for _, known in samples]), run.temperature)
@@ -87,14 +87,14 @@ def export_run(
         by_masks = expected
         given = tf.function(serve)(tf.constant(files_of_samples))
         expected = given["probabilities"].numpy().astype(np.float64)
-        say(
+        logger.info(
             "The lungs were found in another way in training: probabilities differ from the run's "
             f"by {np.abs(expected - by_masks).mean():.3f} on average."
         )
 
     versions = [int(path.name) for path in to.glob("*") if path.name.isdigit()]
     place = to / str(max(versions, default=0) + 1)
-    say(f"Exporting {run.name} to {place}.")
+    logger.info(f"Exporting {run.name} to {place}.")
 
     def fill(folder: Path) -> None:
         archive = keras.export.ExportArchive()
@@ -112,14 +112,14 @@ def export_run(
         description = json.dumps(_describe(run, config, segmentation, gate), indent=2)
         (folder / "metadata.json").write_text(description + "\n", encoding="utf-8")
         difference = _compare(folder, files_of_samples, expected, classes, run.temperature)
-        say(
+        logger.info(
             f"Read back, it answers {len(samples)} test images as Keras did: "
             f"largest difference {difference:.1e}."
         )
         _write_warm_up(folder, to.name, files_of_samples)
 
     replace_folder(place, fill)
-    say(f"Written to {place}")
+    logger.info(f"Written to {place}")
     return place
 
 
@@ -187,7 +187,7 @@ def _describe(
     run: Run,
     config: ClassificationConfig,
     segmentation: Path | None,
-    gate: Gate,
+    gate: InputChecks,
 ) -> dict[str, Any]:
     classes = run.metrics["test"]["classes"]
     n, (height, width) = len(classes), config.image_size
@@ -205,7 +205,7 @@ def _describe(
             "string",
             [None],
             f"what is odd about the image, joined by '; ', or '': {', '.join(gate.kinds)}. "
-            f"Unlike is a distance over {gate.neighbourhood.limit:.3f}, as {1 - QUANTILE:.0%} of "
+            f"Unlike is a distance over {gate.ood_detector.limit:.3f}, as {1 - QUANTILE:.0%} of "
             "the validation images have it",
         ),
     }

@@ -1,7 +1,8 @@
 """A finished run in other forms than a SavedModel, with a table of what each changes and costs."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ from kerascxr.serving.graph import Classifier
 from kerascxr.tables import markdown_table, text_table
 from kerascxr.training.inputs import open_run_store, read_splits
 
+logger = logging.getLogger(__name__)
+
 _CALIBRATION = 200  # training images
 
 
@@ -36,7 +39,6 @@ def export_formats(
     run_path: Path,
     to: Path,
     names: Sequence[Format],
-    say: Callable[[str], None] = print,
 ) -> Path:
     """Writes a classifier in other forms, each measured on the whole test set.
 
@@ -44,10 +46,9 @@ def export_formats(
         run_path: A finished classification run.
         to: The model's folder; the forms go into ``to/forms``, which is replaced.
         names: Which forms.
-        say: Takes lines meant for the user.
 
     Returns:
-        The folder, with a file a form, labels.txt, and the table as forms.md and forms.json.
+        The folder, with a file a form, labels.txt, and the table as formats.md and formats.json.
 
     Raises:
         ValueError: If the run is none, a package is missing, a conversion fails, or a form's
@@ -79,7 +80,7 @@ def export_formats(
         first, expected = measure("keras", in_keras, None, *data, keras_file)
         rows = [first]
         for name in names:
-            say(f"Converting to {name}.")
+            logger.info(f"Converting to {name}.")
             try:
                 path = convert(classifier, config.image_size, name, train.pixels[order], folder)
             except Exception as error:  # each library raises of its own kind
@@ -89,14 +90,14 @@ def export_formats(
             _check(row, first, run.temperature)
             rows.append(row)
         header, cells = table(rows)
-        say(f"\n{text_table(header, cells)}\n")
-        (folder / "forms.md").write_text(markdown_table(header, cells) + "\n", encoding="utf-8")
-        write_json(folder / "forms.json", [dataclasses.asdict(row) for row in rows])
+        logger.info(f"\n{text_table(header, cells)}\n")
+        (folder / "formats.md").write_text(markdown_table(header, cells) + "\n", encoding="utf-8")
+        write_json(folder / "formats.json", [dataclasses.asdict(row) for row in rows])
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
 
-    replace_folder(to / "forms", fill)
-    say(f"Written to {to / 'forms'}")
-    return to / "forms"
+    replace_folder(to / "formats", fill)
+    logger.info(f"Written to {to / 'formats'}")
+    return to / "formats"
 
 
 def _check(row: Measured, in_keras: Measured, temperature: float) -> None:

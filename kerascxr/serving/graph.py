@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from kerascxr.data.images import decode_file, resize_image, to_trunk_input
+from kerascxr.data.images import decode_file, resize_image, to_backbone_input
 from kerascxr.data.roi import ROIS
 from kerascxr.models.classifier import split_at_depth
 from kerascxr.models.segmenter import Segmenter
-from kerascxr.serving.input_checks import Gate, warn
+from kerascxr.serving.input_checks import InputChecks, warn
 
 Outputs = dict[str, tf.Tensor]
 Sizes = tuple[tuple[int, int], ...]
@@ -29,17 +29,17 @@ class Classifier:
         self,
         model: keras.Model,
         classes: Sequence[str],
-        gate: Gate | None = None,
+        gate: InputChecks | None = None,
         temperature: float = 1.0,
     ):
-        self._trunk, self._head = split_at_depth(model, 0)
+        self._backbone, self._head = split_at_depth(model, 0)
         self._classes = list(classes)
         self._gate = gate
         self._temperature = temperature
 
     def pool(self, images: tf.Tensor) -> tf.Tensor:
         """Returns pooled features, float32 (batch, channels), of images as ``answer`` takes."""
-        return tf.cast(self._trunk(to_trunk_input(images), training=False), tf.float32)
+        return tf.cast(self._backbone(to_backbone_input(images), training=False), tf.float32)
 
     def answer(self, images: tf.Tensor, own_sizes: tf.Tensor | None = None) -> Outputs:
         """Answers.
@@ -153,7 +153,7 @@ def _look(
 ) -> tf.Tensor:
     """Returns what the classifier sees of each item, float32 (batch, *size, channels)."""
     seen = tf.map_fn(
-        lambda item: ROIS[roi].see(decode(item[0]), item[1], size),
+        lambda item: ROIS[roi].apply(decode(item[0]), item[1], size),
         (items, lungs),
         fn_output_signature=tf.TensorSpec((*size, ROIS[roi].channels), tf.uint8),
     )

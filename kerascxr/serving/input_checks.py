@@ -34,7 +34,7 @@ Pool = Callable[[tf.Tensor], tf.Tensor]
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
+class OODDetector:
     """Where the training images lie in feature space, as a normal distribution.
 
     A few principal directions have a variance each, all others one in common (probabilistic PCA).
@@ -60,7 +60,7 @@ class Neighbourhood:
     limit: float
 
     @classmethod
-    def fit(cls, training: np.ndarray, validation: np.ndarray) -> "Neighbourhood":
+    def fit(cls, training: np.ndarray, validation: np.ndarray) -> "OODDetector":
         """Measures it.
 
         Args:
@@ -99,11 +99,11 @@ class Neighbourhood:
 
 
 @dataclass(frozen=True)
-class Presentation:
+class OrientationClassifier:
     """Tells images as they should be from inverted and turned ones, by their features.
 
     A logistic regression on training images that are shown each way: it knows what an inverted
-    chest X-ray looks like to the trunk, which distance alone does not.
+    chest X-ray looks like to the backbone, which distance alone does not.
 
     Attributes:
         names: What each odd way is called.
@@ -120,7 +120,7 @@ class Presentation:
     @classmethod
     def fit(
         cls, training: dict[str, np.ndarray], validation: np.ndarray, names: tuple[str, ...]
-    ) -> "Presentation":
+    ) -> "OrientationClassifier":
         """Learns it.
 
         Args:
@@ -143,7 +143,7 @@ class Presentation:
         limit = max(0.0, float(np.quantile(odds, QUANTILE, method="higher")))
         return cls(names, weights.astype(np.float32), biases.astype(np.float32), limit)
 
-    def tell(self, features: tf.Tensor) -> tf.Tensor:
+    def predict(self, features: tf.Tensor) -> tf.Tensor:
         """Returns string (batch,), the odd way that each image seems to be shown, or ""."""
         scores = tf.linalg.matmul(features, self.weights) + self.biases
         odds = scores[:, 1:] - scores[:, :1]
@@ -161,21 +161,26 @@ _WAYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @dataclass(frozen=True)
-class Gate:
+class InputChecks:
     """What is known of the training images, to tell what is odd about others."""
 
-    neighbourhood: Neighbourhood
-    presentation: Presentation | None
+    ood_detector: OODDetector
+    orientation_classifier: OrientationClassifier | None
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """Every warning that it can give."""
-        return (CONSTANT, ASPECT, FAR, *(self.presentation.names if self.presentation else ()))
+        return (
+            CONSTANT,
+            ASPECT,
+            FAR,
+            *(self.orientation_classifier.names if self.orientation_classifier else ()),
+        )
 
     @classmethod
     def fit(
         cls, pool: Pool, training: Images, validation: Images, whole_images: bool = True
-    ) -> "Gate":
+    ) -> "InputChecks":
         """Measures some of the training and validation images.
 
         Args:
@@ -202,8 +207,8 @@ class Gate:
         ways = _WAYS if whole_images else {}
         shown = {name: features(way(few)) for name, way in ways.items()}
         return cls(
-            Neighbourhood.fit(as_is, held_out),
-            Presentation.fit({"": as_is} | shown, held_out, tuple(ways)) if ways else None,
+            OODDetector.fit(as_is, held_out),
+            OrientationClassifier.fit({"": as_is} | shown, held_out, tuple(ways)) if ways else None,
         )
 
 
@@ -213,7 +218,7 @@ def _some(images: Images, count: int) -> np.ndarray:
 
 
 def warn(
-    images: tf.Tensor, features: tf.Tensor, gate: Gate, own_sizes: tf.Tensor | None = None
+    images: tf.Tensor, features: tf.Tensor, gate: InputChecks, own_sizes: tf.Tensor | None = None
 ) -> tf.Tensor:
     """Tells what is odd about images.
 
@@ -227,13 +232,13 @@ def warn(
         string (batch,), the warnings joined by "; ", "" for none.
     """
     constant = tf.math.reduce_std(images[..., 0], axis=(1, 2)) < LEAST_DEVIATION
-    far = gate.neighbourhood.distance(features) > gate.neighbourhood.limit
+    far = gate.ood_detector.distance(features) > gate.ood_detector.limit
     told = [
         tf.where(constant, CONSTANT, ""),
         tf.where(far, FAR, ""),
     ]
-    if gate.presentation is not None:
-        told.append(tf.where(constant, "", gate.presentation.tell(features)))
+    if gate.orientation_classifier is not None:
+        told.append(tf.where(constant, "", gate.orientation_classifier.predict(features)))
     if own_sizes is not None:
         ratio = tf.cast(own_sizes[:, 1] / own_sizes[:, 0], tf.float32)
         told.append(tf.where((ratio < ASPECTS[0]) | (ratio > ASPECTS[1]), ASPECT, ""))

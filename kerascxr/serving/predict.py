@@ -4,6 +4,7 @@ import csv
 import glob
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,12 +16,14 @@ from PIL import Image
 from tqdm import tqdm
 
 from kerascxr.data.files import SUFFIXES, ImageFileError, read_grey
-from kerascxr.data.images import resize_image, to_trunk_input
+from kerascxr.data.images import resize_image, to_backbone_input
 from kerascxr.data.sources.file_names import walk
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.plots.heat import heat_overlay
 from kerascxr.runs.atomic import replacing
 from kerascxr.serving.predictors import LungFinder, Predictor
+
+logger = logging.getLogger(__name__)
 
 _BATCH = 32
 _READERS = os.cpu_count() or 1  # left to tf.data, one reader at times took a fifth of the speed
@@ -58,7 +61,6 @@ def predict_files(
     *,
     lungs: LungFinder | None = None,
     overlays: Path | None = None,
-    say: Callable[[str], None] = print,
 ) -> list[tuple[str, str]]:
     """Writes a table of predictions, a row a file: path, predicted, probabilities, lung_fraction.
 
@@ -70,7 +72,6 @@ def predict_files(
         to: The table, .csv or .parquet.
         lungs: Finds the lungs, if wanted.
         overlays: A folder for pictures of each image with its class's Grad-CAM, if wanted.
-        say: Takes lines meant for the user.
 
     Returns:
         What could not be read: path and reason.
@@ -92,7 +93,7 @@ def predict_files(
     identity = _identity(predictor, lungs, overlays)
     done = _take_up(kept, identity, columns)
     if done:
-        say(f"Going on after {len(done):,} of {len(files):,} files.")
+        logger.info(f"Going on after {len(done):,} of {len(files):,} files.")
     waiting = [path for path in files if str(path) not in done]
     with (
         kept.open("a", encoding="utf-8", newline="") as file,
@@ -194,7 +195,7 @@ def _draw(
     predictor: Predictor,
 ) -> None:
     labels = [predictor.classes.index(row[2]) if row[2] else 0 for row in rows]
-    maps = camera(to_trunk_input(small), tf.constant(labels, tf.int32)).numpy()
+    maps = camera(to_backbone_input(small), tf.constant(labels, tf.int32)).numpy()
     for path, error, image, heat in zip(paths, errors, small, maps, strict=True):
         if not error:
             digest = hashlib.sha256(path.encode()).hexdigest()[:8]
@@ -236,11 +237,11 @@ def _finish(kept: Path, columns: list[str], wanted: set[str], to: Path) -> list[
     return unreadable
 
 
-def report_unreadable(unreadable: Sequence[tuple[str, str]], say: Callable[[str], None]) -> None:
+def report_unreadable(unreadable: Sequence[tuple[str, str]]) -> None:
     """Lists files that could not be read, the first of them by name."""
     if unreadable:
-        say(f"{len(unreadable):,} files could not be read:")
+        logger.info(f"{len(unreadable):,} files could not be read:")
         for path, reason in unreadable[:_SHOWN]:
-            say(f"  {path}: {reason}")
+            logger.info(f"  {path}: {reason}")
         if len(unreadable) > _SHOWN:
-            say(f"  ... and {len(unreadable) - _SHOWN:,} more")
+            logger.info(f"  ... and {len(unreadable) - _SHOWN:,} more")

@@ -1,6 +1,7 @@
 """What happens around epochs: validation, the metric table, checkpoints, stopping."""
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import numpy as np
 
 from kerascxr.runs.atomic import replacing, write_json, write_text
 from kerascxr.tables import csv_text, markdown_table
+
+logger = logging.getLogger(__name__)
 
 Row = dict[str, float]
 
@@ -214,7 +217,6 @@ class MetricTable(keras.callbacks.Callback):
         folder: The run folder.
         progress: Holds the rows.
         epochs: How many epochs are planned.
-        say: Takes lines meant for the user.
         shown: The entries to print.
         stage: Goes before the files' names and the printed lines, if it is not "".
     """
@@ -224,7 +226,6 @@ class MetricTable(keras.callbacks.Callback):
         folder: Path,
         progress: Progress,
         epochs: int,
-        say: Callable[[str], None],
         shown: tuple[str, ...],
         stage: str = "",
     ):
@@ -232,7 +233,6 @@ class MetricTable(keras.callbacks.Callback):
         self._folder = folder
         self._progress = progress
         self._epochs = epochs
-        self._say = say
         self._shown = shown
         self._stage = stage
 
@@ -244,7 +244,7 @@ class MetricTable(keras.callbacks.Callback):
         figures = "  ".join(f"{name} {row[name]:.4f}" for name in self._shown if name in row)
         best = "  best" if self._progress.best_epoch == epoch else ""
         stage = f"{self._stage} " if self._stage else ""
-        self._say(
+        logger.info(
             f"{stage}epoch {epoch + 1}/{self._epochs}  {figures}  {row['seconds']:.1f} s{best}"
         )
 

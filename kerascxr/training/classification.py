@@ -1,6 +1,7 @@
 """Classification: one run from config to run folder."""
 
 import dataclasses
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -33,6 +34,8 @@ from kerascxr.training.inputs import check_classes, open_data, read_splits
 from kerascxr.training.learner import Learner
 from kerascxr.training.runtime import environment, set_up
 
+logger = logging.getLogger(__name__)
+
 _SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy", "val_f1", "val_auc")
 
 
@@ -53,8 +56,8 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
     """
     started = time.perf_counter()
     backbone = look_up(BACKBONES, config.backbone, "backbone")
-    runtime = set_up(config.runtime, folder.say)
-    store = open_data(config.data, folder.say)
+    runtime = set_up(config.runtime)
+    store = open_data(config.data)
     splits = read_splits(config, store)
     check_classes(splits)
     # Again, right before weights are drawn: an ingest on the way here may have drawn numbers too.
@@ -68,11 +71,11 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
         )
         weights = load_weights(model, config.backbone, config.weights)
         fine_tune(model, config.depth, update_statistics=config.update_statistics == "on")
-    folder.say(f"Weights: {weights.description}")
+    logger.info(f"Weights: {weights.description}")
     parameters = parameter_summary(model)
     title = f"{backbone.study_name}, depth {config.depth}"
     title += "" if config.roi == "none" else f", roi {config.roi}"
-    folder.say(format_parameter_table({title: parameters}))
+    logger.info(format_parameter_table({title: parameters}))
     folder.write_json(
         "environment.json",
         environment(runtime, config.runtime.seed)
@@ -186,5 +189,5 @@ def write_test(
     calibrated = calibration_markdown(metrics["calibration"]) if "calibration" in metrics else ""
     folder.write_text("metrics.md", metrics_markdown(metrics["test"], title) + calibrated + note)
     write_predictions(folder, "predictions.csv", images, probabilities, classes)
-    folder.say(f"\nTest, {title}\nWeights: {metrics['weights']}\n")
-    folder.say(f"{metrics_text(metrics['test'])}\n\nWritten to {folder.path}")
+    logger.info(f"\nTest, {title}\nWeights: {metrics['weights']}\n")
+    logger.info(f"{metrics_text(metrics['test'])}\n\nWritten to {folder.path}")

@@ -1,13 +1,14 @@
-"""What runs the frozen part of a trunk: Keras, or OpenVINO where it is installed (faster on CPUs).
+"""Engines that run the frozen part of a backbone: Keras, or OpenVINO (faster on CPUs).
 
 An engine takes batches of grey images and gives the frozen part's output for each. OpenVINO is an
 optional extra; what it gives is compared with what Keras gives before it is used.
 """
 
 import importlib.util
+import logging
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,7 +19,9 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
-from kerascxr.data.images import to_trunk_input
+from kerascxr.data.images import to_backbone_input
+
+logger = logging.getLogger(__name__)
 
 EngineName = Literal["keras", "openvino"]
 EngineChoice = Literal["auto", "keras", "openvino"]
@@ -48,7 +51,7 @@ class KerasEngine:
 
     Args:
         frozen: Images float32 (batch, height, width, 3), 0..255, to one tensor.
-        channels: Of the images that it gets, see ``to_trunk_input``.
+        channels: Of the images that it gets, see ``to_backbone_input``.
     """
 
     name: EngineName = "keras"
@@ -58,7 +61,7 @@ class KerasEngine:
         height, width = frozen.input_shape[1:3]
         # One trace for all batches, of whatever size.
         self.function = tf.function(
-            lambda images: frozen(to_trunk_input(images), training=False),
+            lambda images: frozen(to_backbone_input(images), training=False),
             [tf.TensorSpec((None, height, width, channels), name="images")],
         )
 
@@ -145,9 +148,7 @@ def likely_engine(wanted: EngineChoice) -> EngineName:
     return wanted
 
 
-def build_engine(
-    frozen: keras.Model, name: EngineName, sample: np.ndarray, say: Callable[[str], None]
-) -> Engine:
+def build_engine(frozen: keras.Model, name: EngineName, sample: np.ndarray) -> Engine:
     """Returns an engine for a frozen part.
 
     Args:
@@ -155,7 +156,6 @@ def build_engine(
         name: The engine to take. If that is OpenVINO and it fails or gives something else than
             Keras on the sample, Keras is taken, and a line says so.
         sample: Images to compare on, float32 (n, height, width, channels), 0..255.
-        say: Takes lines meant for the user.
     """
     ours = KerasEngine(frozen, sample.shape[-1])
     if name == "keras":
@@ -165,12 +165,12 @@ def build_engine(
         given = next(engine.run([sample]))
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        say(f"OpenVINO cannot run this trunk ({reason}); Keras runs it.")
+        logger.info(f"OpenVINO cannot run this backbone ({reason}); Keras runs it.")
         return ours
     expected = next(ours.run([sample]))
     difference = np.abs(given - expected).max() / max(np.abs(expected).max(), 1e-30)
     if not difference <= TOLERANCE:
-        say(
+        logger.info(
             f"OpenVINO's features differ from Keras' by {difference:.1g} of the largest, over "
             f"{TOLERANCE}; Keras computes them."
         )

@@ -1,13 +1,14 @@
-"""What the frozen part of a trunk says of each image, computed once and kept on disk.
+"""Features: outputs of the frozen part of a backbone, computed once and cached on disk.
 
-At depth 0, 1 and 2 most of the trunk never changes, so an epoch need not run it again. Features are
-kept at depth 2's boundary, and those of depth 1 and 0 derived from them: one pass serves all three.
+At depth 0, 1 and 2 most of the backbone never changes, so no epoch runs it again. Features are kept
+ at depth 2's boundary, and those of depth 1 and 0 derived from them: one pass serves all three.
 """
 
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -21,12 +22,14 @@ from kerascxr.models.classifier import Depth, cut_at_depth
 from kerascxr.runs.atomic import write_json
 from kerascxr.training.engines import Engine, EngineName, build_engine
 
+logger = logging.getLogger(__name__)
+
 _FORMAT = 1
 _BATCH = 32
 _STORED_AT: Depth = 2
 
 
-class TrunkFeatures:
+class BackboneFeatures:
     """Gives the tensor at a depth's boundary for images, computing it if it is not kept yet.
 
     The frozen part runs in inference mode, so this is what it would give in training as well. Files
@@ -41,7 +44,6 @@ class TrunkFeatures:
         augment: How images change in views after the first.
         seed: Seed of the changes.
         engine: What runs the frozen part; Keras where that turns out not to work.
-        say: Takes lines meant for the user.
     """
 
     def __init__(
@@ -53,7 +55,6 @@ class TrunkFeatures:
         augment: AugmentConfig | None = None,
         seed: int = 0,
         engine: EngineName = "keras",
-        say: Callable[[str], None] = print,
     ):
         boundary = cut_at_depth(model, _STORED_AT)
         frozen = keras.Model(model.input, boundary)
@@ -62,7 +63,6 @@ class TrunkFeatures:
         self._folder = folder
         self._augment = augment
         self._seed = seed
-        self._say = say
         self._engine_name = engine
         self._engine: Engine | None = None
         if depth != _STORED_AT:
@@ -122,7 +122,7 @@ class TrunkFeatures:
     def _running_engine(self, images: Images) -> Engine:
         if self._engine is None:
             sample = images.pixels[: min(2, len(images))].astype(np.float32)
-            self._engine = build_engine(self._frozen, self._engine_name, sample, self._say)
+            self._engine = build_engine(self._frozen, self._engine_name, sample)
             self._engine_name = self._engine.name  # features of another engine are another file
         return self._engine
 
@@ -140,8 +140,8 @@ class TrunkFeatures:
     def _compute(self, images: Images, key: str, view: int, engine: Engine) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         shape = (len(images), *self._frozen.output_shape[1:])
-        self._say(
-            f"Computing trunk features of {len(images)} images, "
+        logger.info(
+            f"Computing backbone features of {len(images)} images, "
             f"{self.bytes_for(len(images)) / 2**20:.0f} MB in {self._folder}, "
             f"with {'OpenVINO' if engine.name == 'openvino' else 'Keras'}."
         )
@@ -152,7 +152,9 @@ class TrunkFeatures:
         limit = np.finfo(np.float16).max
         done = 0
         pixels = (batch["image"].astype(np.float32) for batch in batches.as_numpy_iterator())
-        with tqdm(total=len(images), desc="Trunk features", unit="image", mininterval=0.5) as bar:
+        with tqdm(
+            total=len(images), desc="Backbone features", unit="image", mininterval=0.5
+        ) as bar:
             for values in engine.run(pixels):
                 target[done : done + len(values)] = np.clip(values, -limit, limit)
                 done += len(values)

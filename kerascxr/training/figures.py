@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerascxr.data.images import to_trunk_input
+from kerascxr.data.images import to_backbone_input
 from kerascxr.data.pipeline import Images
 from kerascxr.evaluation.classification import precision_recall_curves, roc_curves
 from kerascxr.models.gradcam import GradCAM
@@ -57,7 +57,7 @@ def draw_evidence(
         of_class = np.flatnonzero(images.labels == label)
         chosen.append(int(of_class[probabilities[of_class, label].argmax()]))
     pixels = images.pixels[chosen]
-    heats = GradCAM(model)(to_trunk_input(pixels).numpy(), np.arange(len(classes)))
+    heats = GradCAM(model)(to_backbone_input(pixels).numpy(), np.arange(len(classes)))
     titles = [
         f"{name} {probabilities[index, label]:.0%}"
         for label, (name, index) in enumerate(zip(classes, chosen, strict=True))

@@ -1,5 +1,6 @@
 """The fit that both trainers share: optimizer, callbacks, going on after a kill, the best epoch."""
 
+import logging
 import math
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from kerascxr.config import OptimizerConfig, TrainingConfig
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import MetricTable, Progress, StopOnNonFinite, Validate
 from kerascxr.training.runtime import Runtime
+
+logger = logging.getLogger(__name__)
 
 
 def build_optimizer(config: OptimizerConfig, epochs: int, steps: int) -> keras.optimizers.Optimizer:
@@ -99,11 +102,11 @@ def fit(
     )
     progress.set_model(model)
     if progress.restore():
-        folder.say(f"Going on after epoch {progress.next_epoch} of {epochs}.")
+        logger.info(f"Going on after epoch {progress.next_epoch} of {epochs}.")
     if not progress.complete:
         first = progress.next_epoch
         stopped = first > 0 and first - 1 - progress.best_epoch >= config.patience
-        table = MetricTable(folder.path, progress, epochs, folder.say, shown, stage)
+        table = MetricTable(folder.path, progress, epochs, shown, stage)
         callbacks: list[keras.callbacks.Callback] = [StopOnNonFinite(), Validate(validate)]
         if config.runtime.tensorboard:
             callbacks.append(
@@ -126,7 +129,7 @@ def fit(
     best = progress.rows[progress.best_epoch]
     figure = best[f"val_{config.monitor}"]
     assert math.isfinite(figure)
-    folder.say(
+    logger.info(
         f"Best epoch {progress.best_epoch + 1} of {len(progress.rows)}: "
         f"validation {config.monitor} {figure:.4f}."
     )

@@ -1,25 +1,27 @@
 """What both trainers read: a source, opened as a store and dealt out into splits."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 
 from kerascxr.config import ClassificationConfig, DataConfig, SplitConfig, TrainingConfig
-from kerascxr.data.ingest.folds import N_FOLDS, SPLITS, blind_folds, split_folds
-from kerascxr.data.ingest.store import Say, Store, open_store
+from kerascxr.data.ingest.folds import N_FOLDS, SPLITS, random_folds, split_folds
+from kerascxr.data.ingest.store import Store, open_store
 from kerascxr.data.pipeline import Images, read_images
 from kerascxr.data.roi import ROIS
 from kerascxr.data.sources.opening import open_source
 from kerascxr.runs.reading import Run
 from kerascxr.training.lungs import read_lungs
 
+logger = logging.getLogger(__name__)
 
-def open_data(data: DataConfig, say: Say = print) -> Store:
+
+def open_data(data: DataConfig) -> Store:
     """Opens a source as a store, saying which was taken.
 
     Args:
         data: The source and where stores lie.
-        say: Takes lines meant for the user.
 
     Returns:
         The store.
@@ -31,8 +33,8 @@ def open_data(data: DataConfig, say: Say = print) -> Store:
         data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed
     )
     if source.notice:
-        say(source.notice)
-    return open_store(source, data.stores, say)
+        logger.info(source.notice)
+    return open_store(source, data.stores)
 
 
 def open_run_store(run: Run, data: DataConfig) -> Store:
@@ -46,7 +48,7 @@ def open_run_store(run: Run, data: DataConfig) -> Store:
             f"{run.path} ignored groups in its split, to measure what that is worth: its test "
             "images leak into its training images. Train one that keeps them (split.groups kept)."
         )
-    store = open_data(data, lambda line: None)
+    store = open_data(data)
     if store.fingerprint["digest"] != run.metrics["data"]["fingerprint"]:
         raise ValueError(
             f"the images must be those that {run.path} was tested on. "
@@ -78,9 +80,11 @@ def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> di
     folds_of = split_folds(config.split)
     if config.split.groups == "kept":
         return {name: read_folds(config, store, folds, masks) for name, folds in folds_of.items()}
-    print("Groups are ignored: test images leak into training. For measuring that, not to report.")
+    logger.warning(
+        "Groups are ignored: test images leak into training. For measuring that, not to report."
+    )
     images = read_folds(config, store, range(N_FOLDS), masks)
-    fold = blind_folds(images.labels, config.runtime.seed)
+    fold = random_folds(images.labels, config.runtime.seed)
     return {
         name: images.only(np.flatnonzero(np.isin(fold, folds))) for name, folds in folds_of.items()
     }

@@ -1,5 +1,6 @@
-"""What is fitted: the whole classifier on images, or what learns of it on trunk features."""
+"""What is fitted: the whole classifier on images, or what learns of it on backbone features."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerascxr.config import ClassificationConfig
-from kerascxr.data.images import to_trunk_input
+from kerascxr.data.images import to_backbone_input
 from kerascxr.data.pipeline import Images, epoch_order, evaluation_batches, training_batches
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.models.classifier import (
@@ -20,12 +21,14 @@ from kerascxr.models.classifier import (
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.engines import likely_engine
 from kerascxr.training.features import (
-    TrunkFeatures,
+    BackboneFeatures,
     array_batches,
     feature_batches,
     room_for,
 )
 from kerascxr.training.runtime import Runtime
+
+logger = logging.getLogger(__name__)
 
 _PREDICT_BATCH = 64
 _STANDARDIZE_ON = 512  # images: enough for a mean and a deviation, seconds where nothing is cached
@@ -67,31 +70,30 @@ class Learner:
             folder: The run folder.
         """
         if config.depth == "all":
-            folder.say("Training everything, on images changed at random.")
+            logger.info("Training everything, on images changed at random.")
             return cls._on_images(model, splits, config)
-        n_views = config.feature_views if config.augment.enabled else 1
-        features = TrunkFeatures(
+        n_views = config.augmented_copies if config.augment.enabled else 1
+        features = BackboneFeatures(
             model,
             config.depth,
             config.data.features,
             augment=config.augment,
             seed=config.runtime.seed,
             engine=likely_engine(config.feature_engine),
-            say=folder.say,
         )
         size = features.bytes_for(n_views * len(splits["train"]) + len(splits["validation"]))
         against = _why_not(config, runtime, size)
         if against:
-            folder.say(f"Training on images, the frozen part running in every epoch: {against}.")
+            logger.info(f"Training on images, the frozen part running in every epoch: {against}.")
             if not (folder.checkpoint / "latest.npz").exists():
                 _standardize_by_images(model, splits["train"], config)
             return cls._on_images(model, splits, config)
-        folder.say(
-            "Training on trunk features: the frozen part of the trunk runs once. "
+        logger.info(
+            "Training on backbone features: the frozen part of the backbone runs once. "
             + (
                 f"Training images come in {n_views} versions."
                 if n_views > 1
-                else "Training images are not changed at random (--feature_views N gives N "
+                else "Training images are not changed at random (--augmented_copies N gives N "
                 "versions of each; --features off changes them anew in every epoch)."
             )
         )
@@ -113,12 +115,12 @@ class Learner:
                 balanced=config.class_balance == "sampling",
             )
             return batches.map(
-                lambda batch: pair(to_trunk_input(batch["image"]), batch["label"]),
+                lambda batch: pair(to_backbone_input(batch["image"]), batch["label"]),
                 num_parallel_calls=tf.data.AUTOTUNE,
             ).prefetch(tf.data.AUTOTUNE)
 
         validation = evaluation_batches(splits["validation"], config.batch_size).map(
-            lambda batch: to_trunk_input(batch["image"]), num_parallel_calls=tf.data.AUTOTUNE
+            lambda batch: to_backbone_input(batch["image"]), num_parallel_calls=tf.data.AUTOTUNE
         )
         return cls(
             model,
@@ -133,7 +135,7 @@ class Learner:
         model: keras.Model,
         splits: dict[str, Images],
         config: ClassificationConfig,
-        features: TrunkFeatures,
+        features: BackboneFeatures,
         n_views: int,
     ) -> "Learner":
         seed = config.runtime.seed
@@ -168,8 +170,8 @@ class Learner:
         )
 
 
-def by_features(model: keras.Model, features: TrunkFeatures) -> Callable[[Images], np.ndarray]:
-    """Returns what ``predict_probabilities`` does, the trunk running in the features' engine.
+def by_features(model: keras.Model, features: BackboneFeatures) -> Callable[[Images], np.ndarray]:
+    """Returns what ``predict_probabilities`` does, the backbone running in the features' engine.
 
     Args:
         model: A classifier, of any depth.
@@ -195,7 +197,7 @@ def predict_probabilities(model: keras.Model, images: Images, batch_size: int) -
         float64 (n, n_classes), each row summing to 1.
     """
     batches = evaluation_batches(images, batch_size).map(
-        lambda batch: to_trunk_input(batch["image"]), num_parallel_calls=tf.data.AUTOTUNE
+        lambda batch: to_backbone_input(batch["image"]), num_parallel_calls=tf.data.AUTOTUNE
     )
     return softmax(model.predict(batches, verbose=0))
 
@@ -208,7 +210,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _why_not(config: ClassificationConfig, runtime: Runtime, size: int) -> str:
-    """Returns what speaks against trunk features of ``size`` bytes; "" if nothing does.
+    """Returns what speaks against backbone features of ``size`` bytes; "" if nothing does.
 
     Raises:
         ValueError: If features are asked for and something does.
@@ -219,12 +221,12 @@ def _why_not(config: ClassificationConfig, runtime: Runtime, size: int) -> str:
     against = ""
     if size > config.data.features_gb * 1e9:
         against = (
-            f"trunk features would take {size / 1e9:.3g} GB, "
+            f"backbone features would take {size / 1e9:.3g} GB, "
             f"and --data.features_gb allows {config.data.features_gb:g}"
         )
     elif size > room:
         against = (
-            f"trunk features would take {size / 1e9:.3g} GB, and {config.data.features} "
+            f"backbone features would take {size / 1e9:.3g} GB, and {config.data.features} "
             f"has room for {room / 1e9:.3g}"
         )
     if against and config.features == "on":
@@ -240,7 +242,7 @@ def _standardize_by_images(
     chosen = np.sort(epoch_order(images.labels, config.runtime.seed, 0)[:_STANDARDIZE_ON])
     pixels = tf.data.Dataset.from_tensor_slices(images.pixels[chosen]).batch(_PREDICT_BATCH)
     frozen, _ = split_at_depth(model, config.depth)
-    features = frozen.predict(pixels.map(to_trunk_input), verbose=0)
+    features = frozen.predict(pixels.map(to_backbone_input), verbose=0)
     standardize_features(model, pooled_features(model, config.depth, features))
 
 

@@ -1,5 +1,6 @@
 """Cross-validation and repeated seeds: ordinary runs in one folder, and what they say together."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,8 @@ from kerascxr.tables import (
     metric_tables,
     text_table,
 )
+
+logger = logging.getLogger(__name__)
 
 _TEXT_COLUMNS = ("name", "group", "label")
 _NOTES = {
@@ -99,12 +102,15 @@ def run_repeats(
         run = RunFolder.start_at(alone, folder.path / part)
         if run.finished:
             continue
-        folder.say(f"\n=== {number} of {len(parts)}: {part} ===\n")
-        load_trainer()(alone, run)
+        logger.info(f"\n=== {number} of {len(parts)}: {part} ===\n")
+        with run.log_file():
+            load_trainer()(alone, run)
         trained += 1
     summary = summarise([folder.path / part for part in parts], folder)
     if not trained:
-        print("\nAll of it was there. To train again, give --overwrite true or another --name.")
+        logger.info(
+            "\nAll of it was there. To train again, give --overwrite true or another --name."
+        )
     return summary
 
 
@@ -170,7 +176,7 @@ def summarise(paths: Sequence[Path], folder: RunFolder) -> dict[str, Any]:
     body = [f"# {table.title}", markdown_table(table.header, table.rows), *notes, *together]
     folder.write_text("summary.md", "\n\n".join(body) + "\n")
     lines = ["", table.title, "", text_table(table.header, table.rows), "", *notes]
-    folder.say("\n".join([*lines, "", f"Written to {folder.path}"]))
+    logger.info("\n".join([*lines, "", f"Written to {folder.path}"]))
     return summary
 
 

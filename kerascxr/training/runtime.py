@@ -2,9 +2,9 @@
 
 import contextlib
 import importlib.metadata
+import logging
 import os
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from tensorflow.python.client import device_lib
 
 from kerascxr import __version__
 from kerascxr.config import RuntimeConfig
+
+logger = logging.getLogger(__name__)
 
 _LARGE_GPU = 6 * 10**9  # bytes
 
@@ -28,7 +30,7 @@ class Runtime:
         jit_compile: Whether XLA compiles.
         devices: The devices' names.
         on_gpu: Whether there is a GPU.
-        large_gpu: Whether each GPU has 6 GB or more: enough to train a whole trunk in batches.
+        large_gpu: Whether each GPU has 6 GB or more: enough to train a whole backbone in batches.
     """
 
     precision: str
@@ -43,12 +45,11 @@ class Runtime:
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
 
-def set_up(config: RuntimeConfig, say: Callable[[str], None] = print) -> Runtime:
+def set_up(config: RuntimeConfig) -> Runtime:
     """Sets seeds and precision and picks devices.
 
     Args:
         config: What is wanted.
-        say: Takes lines meant for the user.
 
     Returns:
         What was set.
@@ -75,7 +76,7 @@ def set_up(config: RuntimeConfig, say: Callable[[str], None] = print) -> Runtime
     strategy = None
     if config.device_strategy == "mirrored" or (config.device_strategy == "auto" and len(gpus) > 1):
         strategy = tf.distribute.MirroredStrategy()
-    say(f"Running on {', '.join(names)}, {precision}, seed {config.seed}.")
+    logger.info(f"Running on {', '.join(names)}, {precision}, seed {config.seed}.")
     return Runtime(precision, strategy, xla, names, bool(gpus), _are_large(_gpu_memory(gpus)))
 
 

@@ -1,6 +1,7 @@
 """Segmentation: one run from config to run folder."""
 
 import dataclasses
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -39,6 +40,8 @@ from kerascxr.training.losses import LOSSES
 from kerascxr.training.metrics import Dice
 from kerascxr.training.runtime import Runtime, environment, set_up
 
+logger = logging.getLogger(__name__)
+
 _SHOWN = ("loss", "dice", "val_loss", "val_dice")
 _LUNGS = 2
 _GREY_CURVES = (1.0, 0.8, 1.25)
@@ -59,11 +62,11 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         NonFiniteLossError: If the loss becomes NaN or infinite.
     """
     started = time.perf_counter()
-    runtime = set_up(config.runtime, folder.say)
+    runtime = set_up(config.runtime)
     config = _sized(config, runtime, folder)
     base_filters = config.base_filters
     assert base_filters is not None
-    store = open_data(config.data, folder.say)
+    store = open_data(config.data)
     _report_pairs(store, folder)
     splits = read_splits(config, store, masks=True)
     # Again, right before weights are drawn: an ingest on the way here may have drawn numbers too.
@@ -72,8 +75,8 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         model = build_unet(config.image_size, base_filters, config.upsampling)
     parameters = parameter_summary(model)
     title = f"U-Net, {base_filters} base filters"
-    folder.say(text_table(STAGE_HEADER, stage_cells(model)) + "\n")
-    folder.say(format_parameter_table({title: parameters}))
+    logger.info(text_table(STAGE_HEADER, stage_cells(model)) + "\n")
+    logger.info(format_parameter_table({title: parameters}))
     folder.write_json(
         "environment.json",
         environment(runtime, config.runtime.seed)
@@ -89,7 +92,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
     for item in _predictions(model, splits["validation"], config):
         search.add(item.truth, item.probabilities)
     choice = search.choose()
-    folder.say(
+    logger.info(
         f"Threshold {choice.threshold}: the best on validation, mean Dice {choice.dice:.4f}."
     )
     metrics: dict[str, Any] = {
@@ -132,7 +135,7 @@ def _sized(config: SegmentationConfig, runtime: Runtime, folder: RunFolder) -> S
     left = {name: value for name, value in defaults.items() if getattr(config, name) is None}
     if left and not runtime.on_gpu:
         taken = ", ".join(f"--{name} {value}" for name, value in left.items())
-        folder.say(
+        logger.info(
             f"No GPU, so small: {taken}. configs/unet_laptop.yaml trains longer, "
             "configs/unet_gpu.yaml is the full network."
         )
@@ -200,7 +203,7 @@ def _report_pairs(store: Store, folder: RunFolder) -> None:
         ids = [row["id"] for row in store.rows if row["mask_state"] == state]
         if ids:
             shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
-            folder.say(f"Left out, {reason}: {len(ids)} images ({shown}).")
+            logger.info(f"Left out, {reason}: {len(ids)} images ({shown}).")
 
 
 def _pair(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -337,5 +340,5 @@ def write_test(folder: RunFolder, metrics: dict[str, Any]) -> None:
     )
     folder.write_json("metrics.json", metrics)
     folder.write_text("metrics.md", metrics_markdown(metrics["test"], metrics["title"]) + note)
-    folder.say(f"\nTest, {metrics['title']}\n\n{metrics_text(metrics['test'])}\n{note}")
-    folder.say(f"Written to {folder.path}")
+    logger.info(f"\nTest, {metrics['title']}\n\n{metrics_text(metrics['test'])}\n{note}")
+    logger.info(f"Written to {folder.path}")

@@ -45,7 +45,9 @@ def audited(tmp_path_factory, phantom_store):
         runs[source] = trained(folder, source, phantom_store.path.parent)
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(
-                battery, "PARTS", {name: input_ablations.PARTS[name] for name in chosen}
+                battery,
+                "INPUT_ABLATIONS",
+                {name: input_ablations.INPUT_ABLATIONS[name] for name in chosen},
             )
             audit_run(runs[source], epochs=20)
     return runs
@@ -77,8 +79,8 @@ def test_where_the_evidence_lies_is_told_by_class(audited):
 def test_it_goes_on_where_it_was_cut_off_and_says_the_same(audited, monkeypatch):
     run = audited["phantom-marked"]
     before = result(run)
-    chosen = {name: input_ablations.PARTS[name] for name in before["parts"]}
-    monkeypatch.setattr(battery, "PARTS", chosen)
+    chosen = {name: input_ablations.INPUT_ABLATIONS[name] for name in before["parts"]}
+    monkeypatch.setattr(battery, "INPUT_ABLATIONS", chosen)
     monkeypatch.setattr(battery.classification, "train", partial(pytest.fail, "trained again"))
     assert verbs.main(["audit", str(run), "--epochs", "20"]) == 0
     after = result(run)

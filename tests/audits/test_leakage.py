@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from kerascxr import __main__ as verbs
-from kerascxr.audits.leakage import audit, origin_table, read_pixels, twins_in_training
+from kerascxr.audits.leakage import audit, leaked_test_images, origin_table, read_pixels
 from kerascxr.audits.property_baseline import class_from_properties
 from kerascxr.data.ingest.properties import KINDS, corner_markers, frame_widths, measure
 from kerascxr.data.ingest.store import open_store
@@ -26,8 +26,8 @@ def drawings():
 def test_test_images_with_a_twin_in_training_are_counted_once():
     splits = np.array(["train", "train", "test", "test", "validation", ""])
     pairs = np.array([(0, 2), (1, 2), (2, 3), (3, 4), (1, 4), (0, 5)])
-    assert twins_in_training(pairs, splits) == 1
-    assert twins_in_training(pairs[:0], splits) == 0
+    assert leaked_test_images(pairs, splits) == 1
+    assert leaked_test_images(pairs[:0], splits) == 0
 
 
 # ---- properties
@@ -159,8 +159,8 @@ def test_conflicts_and_leaks_of_a_source_are_counted(audited):
     assert summary["pairs"]["near"]["pairs"] == 2
     assert summary["pairs"]["near"]["across_classes"] == 1
     assert summary["splits"]["own"] == "the source's own split"
-    assert summary["splits"]["twins_in_training"] == 2
-    assert 0 < summary["splits"]["random_twins_in_training"] < 3
+    assert summary["splits"]["leaked_test_images"] == 2
+    assert 0 < summary["splits"]["random_leaked_test_images"] < 3
     told = {row["from"]: row["accuracy"] for row in summary["class_from"]}
     assert told["size in pixels"] > 0.9
     assert summary["properties"]["b"]["commonest_size"] == [300, 300]
@@ -187,7 +187,7 @@ def test_the_page_says_it_and_shows_the_pairs_without_loading_anything(audited):
         "2 pairs lie across two classes",
         "the source&#x27;s own split, 2 of",
         "a-5 (a, fold",
-        "Same pixels, two classes: a-6 (a, set aside)",
+        "Same pixels, two classes: a-6 (a, rejected)",
         "Class from size in pixels alone",
         "The source does not say where its images come from.",
     ):
@@ -207,9 +207,9 @@ def test_the_default_split_keeps_copies_together_and_a_blind_one_does_not(drawin
         for copy in range(2):
             save(image, tmp_path / "set" / "ab"[index % 2] / f"{index}-{copy}.png")
     source = open_source(str(tmp_path / "set"), phantom_images=1, phantom_seed=0)
-    found = audit(source, open_store(source, tmp_path / "stores", lambda line: None))
+    found = audit(source, open_store(source, tmp_path / "stores"))
     assert found.summary["pairs"]["exact"]["pairs"] == DISTINCT
     leaks = found.summary["splits"]
     assert leaks["own"] == "the default split"
-    assert leaks["twins_in_training"] == 0
-    assert leaks["random_twins_in_training"] > 0.5 * leaks["test_images"]
+    assert leaks["leaked_test_images"] == 0
+    assert leaks["random_leaked_test_images"] > 0.5 * leaks["test_images"]

@@ -19,7 +19,7 @@ from support.small_runs import arguments, bright_and_dark
 
 import train_cls
 from kerascxr import __main__ as verbs
-from kerascxr.data.ingest.ingest import store as store_module
+from kerascxr.data.ingest import store as store_module
 from kerascxr.evaluation.calibration import calibrate
 
 ROOT = Path(__file__).parent.parent

@@ -162,7 +162,7 @@ def test_the_patient_is_the_group_and_nothing_else_of_them_is_kept(tmp_path):
                 PatientName="Doe^Jane",
             )
     source = open_source(str(tmp_path / "set"), phantom_images=1, phantom_seed=0)
-    store = open_store(source, tmp_path / "stores", lambda line: None)
+    store = open_store(source, tmp_path / "stores")
     groups = {}
     for row in store.rows:
         label, number = row["id"].split("/")

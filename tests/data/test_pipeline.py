@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerascxr.config import AugmentConfig, SplitConfig
-from kerascxr.data.images import resize_image, resize_mask, to_trunk_input
+from kerascxr.data.images import resize_image, resize_mask, to_backbone_input
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.pipeline import (
     Images,
@@ -155,9 +155,9 @@ def test_resizing_is_the_same_eagerly_and_mapped():
     np.testing.assert_array_equal(next(iter(mapped)), resize_image(image, (16, 24)))
 
 
-def test_trunks_get_three_equal_channels_of_0_to_255():
+def test_backbones_get_three_equal_channels_of_0_to_255():
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 1)).astype(np.uint8)
-    x = to_trunk_input(images).numpy()
+    x = to_backbone_input(images).numpy()
     assert x.shape == (2, 4, 4, 3)
     assert x.dtype == np.float32
     for channel in range(3):

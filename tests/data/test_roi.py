@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from kerascxr.config import WITHOUT_LUNGS, RoiName
-from kerascxr.data.images import resize_mask, to_trunk_input
+from kerascxr.data.images import resize_mask, to_backbone_input
 from kerascxr.data.roi import BORDER, CORNER, LUNG_MARGIN, ROIS, lung_box
 
 H, W = 80, 60
@@ -25,7 +25,7 @@ EMPTY = np.zeros((H, W, 1), np.uint8)
 
 
 def look(roi, image=NOISE, mask=INSIDE, size=(H, W)):
-    seen = ROIS[roi].see(tf.constant(image), tf.constant(mask), size)
+    seen = ROIS[roi].apply(tf.constant(image), tf.constant(mask), size)
     assert seen.dtype == tf.uint8
     return seen.numpy()
 
@@ -42,7 +42,7 @@ def test_eager_and_mapped_give_the_same_at_the_size_wanted(roi, mask):
         eager = look(roi, mask=mask, size=size)
         assert eager.shape == (*size, ROIS[roi].channels)
         data = tf.data.Dataset.from_tensors((NOISE, mask))
-        mapped = data.map(lambda image, inside, size=size: ROIS[roi].see(image, inside, size))
+        mapped = data.map(lambda image, inside, size=size: ROIS[roi].apply(image, inside, size))
         assert mapped.element_spec.shape == eager.shape
         np.testing.assert_array_equal(next(mapped.as_numpy_iterator()), eager)
 
@@ -145,8 +145,8 @@ def test_crop_takes_the_pixels_of_the_image_at_its_own_size():
 
 def test_a_classifier_gets_grey_grey_and_the_lungs():
     seen = look("channel")[None]
-    given = to_trunk_input(seen).numpy()
+    given = to_backbone_input(seen).numpy()
     assert given.dtype == np.float32
     np.testing.assert_array_equal(given[..., :2], np.concatenate([NOISE, NOISE], axis=-1)[None])
     np.testing.assert_array_equal(given[..., 2:], INSIDE[None])
-    np.testing.assert_array_equal(to_trunk_input(NOISE[None]), NOISE[None].repeat(3, axis=-1))
+    np.testing.assert_array_equal(to_backbone_input(NOISE[None]), NOISE[None].repeat(3, axis=-1))

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture(autouse=True)
 def only_real_backbones(monkeypatch):
-    """Takes the tests' own tiny trunk away: what is tested here is what there is to choose from."""
+    """Removes the tests' tiny backbone: these tests cover the real ones."""
     from kerascxr.models.backbones import BACKBONES
 
     monkeypatch.delitem(BACKBONES, "tiny", raising=False)

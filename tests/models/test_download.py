@@ -25,7 +25,7 @@ def server(tmp_path):
     """Gives the URL of an own server that has the file."""
     folder = tmp_path / "served"
     folder.mkdir()
-    (folder / "trunk.pth").write_bytes(CONTENT)
+    (folder / "backbone.pth").write_bytes(CONTENT)
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *arguments):
@@ -44,7 +44,10 @@ def server(tmp_path):
 
 def published(url, content=CONTENT, algorithm="sha256", length=10):
     return PublishedWeights(
-        f"{url}/trunk.pth", algorithm, hashlib.new(algorithm, content).hexdigest()[:length], "test"
+        f"{url}/backbone.pth",
+        algorithm,
+        hashlib.new(algorithm, content).hexdigest()[:length],
+        "test",
     )
 
 
@@ -53,9 +56,11 @@ def test_a_file_is_fetched_once(cache, server, algorithm, length):
     wanted = published(server, algorithm=algorithm, length=length)
     assert not is_cached(wanted)
     path = fetch(wanted)
-    assert path == cached_path(wanted) == cache / "trunk.pth"
+    assert path == cached_path(wanted) == cache / "backbone.pth"
     assert path.read_bytes() == CONTENT and is_cached(wanted)
-    elsewhere = PublishedWeights("http://127.0.0.1:9/trunk.pth", algorithm, wanted.digest, "test")
+    elsewhere = PublishedWeights(
+        "http://127.0.0.1:9/backbone.pth", algorithm, wanted.digest, "test"
+    )
     assert fetch(elsewhere) == path
 
 
@@ -76,15 +81,15 @@ def test_half_a_file_is_refused_and_nothing_is_left(cache, server):
 
 def test_a_damaged_cache_is_replaced(cache, server):
     cache.mkdir(parents=True)
-    (cache / "trunk.pth").write_bytes(CONTENT[:100])
+    (cache / "backbone.pth").write_bytes(CONTENT[:100])
     assert fetch(published(server)).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("name", ["missing.pth", ""])
 def test_no_answer_is_one_line(cache, server, name):
-    url = f"{server}/{name}" if name else "http://127.0.0.1:9/trunk.pth"
+    url = f"{server}/{name}" if name else "http://127.0.0.1:9/backbone.pth"
     with pytest.raises(ConnectionError, match=r"must be reachable.*--weights none") as caught:
         fetch(PublishedWeights(url, "sha256", "00", "test"))
     assert "\n" not in str(caught.value)
     assert not is_reachable(url)
-    assert is_reachable(f"{server}/trunk.pth")
+    assert is_reachable(f"{server}/backbone.pth")

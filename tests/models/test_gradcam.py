@@ -9,7 +9,7 @@ from kerascxr.models.gradcam import GradCAM
 
 
 class ByHand:
-    """A 'trunk' whose maps are the image's channels, a head with known weights."""
+    """A 'backbone' whose maps are the image's channels, a head with known weights."""
 
     def __init__(self):
         image = keras.Input((4, 6, 3))

@@ -24,9 +24,9 @@ make_golden = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(make_golden)
 
 
-def draw_weights(trunk: keras.Model) -> None:
+def draw_weights(backbone: keras.Model) -> None:
     """Gives every layer the weights that the golden files' rule gives to its torch name."""
-    for layer in trunk.layers:
+    for layer in backbone.layers:
         if not layer.weights:
             continue
         module = torch_module_name(layer.name)
@@ -47,15 +47,15 @@ def draw_weights(trunk: keras.Model) -> None:
 @pytest.fixture(scope="module", params=[0.5, 1.0])
 def outputs(request):
     """(golden file, our outputs by stage) for both widths."""
-    trunk = build_shufflenet_v2(request.param, (64, 64))
-    draw_weights(trunk)
-    ends = [trunk.get_layer(name).output for name in ENDS.values()]
-    ends.append(keras.layers.GlobalAveragePooling2D()(trunk.output))
+    backbone = build_shufflenet_v2(request.param, (64, 64))
+    draw_weights(backbone)
+    ends = [backbone.get_layer(name).output for name in ENDS.values()]
+    ends.append(keras.layers.GlobalAveragePooling2D()(backbone.output))
     # From behind the scaling: the golden images are scaled already.
-    probe = keras.Model(trunk.get_layer("normalization").output, ends)
+    probe = keras.Model(backbone.get_layer("normalization").output, ends)
     ours = dict(zip([*ENDS, "pooled"], probe(make_golden.images()), strict=True))
     with np.load(
-        ROOT / "tests" / "golden" / f"{trunk.name.replace('netv2', 'net_v2')}.npz"
+        ROOT / "tests" / "golden" / f"{backbone.name.replace('netv2', 'net_v2')}.npz"
     ) as file:
         return dict(file), ours
 
@@ -73,8 +73,8 @@ def test_it_agrees_with_torch(outputs, stage):
 
 @pytest.mark.parametrize(("width", "parameters"), [(0.5, 341_792), (1.0, 1_253_604)])
 def test_parameter_count(width, parameters):
-    trunk = build_shufflenet_v2(width, (32, 32))
-    assert sum(np.prod(weight.shape) for weight in trunk.trainable_weights) == parameters
+    backbone = build_shufflenet_v2(width, (32, 32))
+    assert sum(np.prod(weight.shape) for weight in backbone.trainable_weights) == parameters
 
 
 def test_odd_sizes_are_padded_as_in_torch():

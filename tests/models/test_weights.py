@@ -27,7 +27,7 @@ def randomise(model, seed=0):
     model.set_weights([rng.uniform(0.1, 1, w.shape).astype(np.float32) for w in model.weights])
 
 
-def trunk_weights(model):
+def backbone_weights(model):
     return {
         layer.name: layer.get_weights()
         for layer in model.layers
@@ -42,10 +42,10 @@ def assert_same(a, b):
             np.testing.assert_array_equal(one, other, err_msg=layer)
 
 
-def torch_state(trunk, backbone=X0_5):
-    """The trunk's weights as torch would name and lay them out."""
+def torch_state(model, backbone=X0_5):
+    """The backbone's weights as torch would name and lay them out."""
     state = {}
-    for layer in trunk.layers:
+    for layer in model.layers:
         if not layer.weights:
             continue
         module = backbone.torch_module_name(layer.name)
@@ -63,18 +63,18 @@ def torch_state(trunk, backbone=X0_5):
 
 
 @pytest.fixture(scope="module")
-def trunk():
+def backbone():
     model = X0_5.build(SIZE)
     randomise(model)
     return model
 
 
 @pytest.fixture(scope="module")
-def donor(trunk):
-    """A classifier of 4 classes, with the trunk's weights and statistics."""
+def donor(backbone):
+    """A classifier of 4 classes, with the backbone's weights and statistics."""
     model = build_classifier(X0_5, 4, SIZE)
     randomise(model, seed=1)
-    for layer, values in trunk_weights(trunk).items():
+    for layer, values in backbone_weights(backbone).items():
         model.get_layer(layer).set_weights(values)
     return model
 
@@ -92,13 +92,13 @@ def model(receiver):
 
 
 @pytest.fixture(scope="module")
-def files(trunk, donor, tmp_path_factory):
-    """One file of every kind with the same trunk in it."""
+def files(backbone, donor, tmp_path_factory):
+    """One file of every kind with the same backbone in it."""
     folder = tmp_path_factory.mktemp("weights")
-    trunk.save_weights(folder / "trunk.weights.h5")
-    trunk.save(folder / "trunk.keras")
-    trunk.save(folder / "trunk.h5")
-    with h5py.File(folder / "trunk.h5") as whole, h5py.File(folder / "bare.h5", "w") as bare:
+    backbone.save_weights(folder / "backbone.weights.h5")
+    backbone.save(folder / "backbone.keras")
+    backbone.save(folder / "backbone.h5")
+    with h5py.File(folder / "backbone.h5") as whole, h5py.File(folder / "bare.h5", "w") as bare:
         for layer in whole["model_weights"]:  # as save_weights of older Keras wrote
             whole.copy(f"model_weights/{layer}", bare)
         bare.attrs.update(whole["model_weights"].attrs)
@@ -107,17 +107,17 @@ def files(trunk, donor, tmp_path_factory):
     donor.optimizer.build(donor.trainable_variables)
     donor.save(folder / "classifier.keras")
     donor.save(folder / "classifier.h5")
-    (folder / "zip.pth").write_bytes(state_file(torch_state(trunk)))
-    (folder / "legacy.pt").write_bytes(state_file(torch_state(trunk), legacy=True))
+    (folder / "zip.pth").write_bytes(state_file(torch_state(backbone)))
+    (folder / "legacy.pt").write_bytes(state_file(torch_state(backbone), legacy=True))
     return folder
 
 
 @pytest.mark.parametrize(
     "file_name",
     [
-        "trunk.weights.h5",
-        "trunk.keras",
-        "trunk.h5",
+        "backbone.weights.h5",
+        "backbone.keras",
+        "backbone.h5",
         "bare.h5",
         "classifier.weights.h5",
         "classifier.keras",
@@ -126,11 +126,11 @@ def files(trunk, donor, tmp_path_factory):
         "legacy.pt",
     ],
 )
-def test_every_kind_of_file(files, trunk, donor, model, file_name):
+def test_every_kind_of_file(files, backbone, donor, model, file_name):
     path = files / file_name
     head = model.get_layer("head_dense1").get_weights()
     used = load_weights(model, "shufflenetv2_x0_5", str(path))
-    assert_same(trunk_weights(model), trunk_weights(trunk))
+    assert_same(backbone_weights(model), backbone_weights(backbone))
     assert (used.kind, used.source) == ("file", str(path))
     assert used.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     with_head = file_name.startswith("classifier")
@@ -143,14 +143,14 @@ def test_a_head_of_other_classes_is_set_aside(files):
     model = build_classifier(X0_5, 3, SIZE)
     before = model.get_layer("head_dense1").get_weights()
     used = load_weights(model, X0_5, str(files / "classifier.weights.h5"))
-    assert "its head set aside" in used.description
+    assert "its head left out" in used.description
     assert np.array_equal(model.get_layer("head_dense1").get_weights()[0], before[0])
 
 
-def test_a_bare_trunk_takes_a_classifiers_weights(files, trunk):
+def test_a_bare_backbone_takes_a_classifiers_weights(files, backbone):
     model = X0_5.build(SIZE)
     load_weights(model, X0_5, str(files / "classifier.keras"))
-    assert_same(trunk_weights(model), trunk_weights(trunk))
+    assert_same(backbone_weights(model), backbone_weights(backbone))
 
 
 def test_none_leaves_the_model_alone(model):
@@ -172,7 +172,7 @@ def refused(model, backbone, path, match):
 def test_another_width_is_refused(files):
     wide = BACKBONES["shufflenetv2"].build(SIZE)
     for file_name, first in (
-        ("trunk.weights.h5", r"stage2_block0_branch2_conv1 with \[\(1, 1, 24, 24\)\] for"),
+        ("backbone.weights.h5", r"stage2_block0_branch2_conv1 with \[\(1, 1, 24, 24\)\] for"),
         ("zip.pth", r"stage2\.0\.branch2\.0\.weight with \(24, 24, 1, 1\) for \(58, 24, 1, 1\)"),
     ):
         match = rf"of shufflenetv2_x1_0\. Got .*\d+ have another shape, first {first}"
@@ -180,8 +180,8 @@ def test_another_width_is_refused(files):
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_missing_and_surplus_parameters_are_refused(trunk, model, tmp_path, legacy):
-    state = torch_state(trunk)
+def test_missing_and_surplus_parameters_are_refused(backbone, model, tmp_path, legacy):
+    state = torch_state(backbone)
     state["conv6.weight"] = state.pop("conv5.0.weight")
     path = tmp_path / "changed.pth"
     path.write_bytes(state_file(state, legacy=legacy))
@@ -197,7 +197,7 @@ def test_another_network_is_refused(model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "file_name", ["trunk.weights.h5", "trunk.keras", "trunk.h5", "zip.pth", "legacy.pt"]
+    "file_name", ["backbone.weights.h5", "backbone.keras", "backbone.h5", "zip.pth", "legacy.pt"]
 )
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_truncated_files_are_refused(files, model, tmp_path, file_name, share):
@@ -241,9 +241,9 @@ def published(files, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("weights", ["auto", "imagenet"])
-def test_published_weights(published, files, trunk, model, weights):
+def test_published_weights(published, files, backbone, model, weights):
     used = load_weights(model, published, weights, mirror=files.as_uri())
-    assert_same(trunk_weights(model), trunk_weights(trunk))
+    assert_same(backbone_weights(model), backbone_weights(backbone))
     assert used.kind == "imagenet" and used.source == f"{files.as_uri()}/zip.pth"
     assert used.sha256.startswith(published.imagenet.digest)
     # From the cache the second time, reachable or not.
@@ -274,7 +274,7 @@ def efficientnet():
 # Keras' ImageNet file has standard deviations where its layer expects variances.
 @pytest.mark.parametrize("power", [1, 2])
 @pytest.mark.parametrize("ending", [".weights.h5", ".h5", ".keras"])
-def test_efficientnet_from_keras_own_trunk(
+def test_efficientnet_from_keras_own_backbone(
     keras_efficientnet, efficientnet, tmp_path, ending, power
 ):
     randomise(efficientnet, seed=3)
@@ -282,20 +282,20 @@ def test_efficientnet_from_keras_own_trunk(
     variance = np.power([0.229, 0.224, 0.225], power)
     mean = np.array([0.485, 0.456, 0.406])
     keras_efficientnet.get_layer(index=2).set_weights([mean, variance, np.array(0)])
-    path = tmp_path / f"trunk{ending}"
+    path = tmp_path / f"backbone{ending}"
     save = keras_efficientnet.save_weights if ending == ".weights.h5" else keras_efficientnet.save
     save(path)
     used = load_weights(efficientnet, "efficientnetb0", str(path))
-    expected = trunk_weights(keras_efficientnet)
+    expected = backbone_weights(keras_efficientnet)
     del expected[keras_efficientnet.get_layer(index=2).name]
-    assert_same(trunk_weights(efficientnet), expected)
+    assert_same(backbone_weights(efficientnet), expected)
     assert used.description == path.name
 
 
 def test_another_scaling_in_the_file_is_mentioned(keras_efficientnet, efficientnet, tmp_path):
     keras_efficientnet.get_layer(index=2).set_weights([np.zeros(3), np.ones(3), np.array(0)])
-    keras_efficientnet.save_weights(tmp_path / "trunk.weights.h5")
-    used = load_weights(efficientnet, "efficientnetb0", str(tmp_path / "trunk.weights.h5"))
+    keras_efficientnet.save_weights(tmp_path / "backbone.weights.h5")
+    used = load_weights(efficientnet, "efficientnetb0", str(tmp_path / "backbone.weights.h5"))
     assert "ITS INPUT SCALING" in used.description
 
 

@@ -69,10 +69,10 @@ def write_run(path, task, title, images=3050, weights="file", **metrics):
             "data_fingerprint": {
                 "digest": "ab" * 32,
                 "images": images,
-                "set_aside": 2,
+                "rejected": 2,
                 "classes": dict.fromkeys(CLASSES, per_class),
             },
-            "weights": {"kind": weights, "description": "trunk.h5"},
+            "weights": {"kind": weights, "description": "backbone.h5"},
             "seed": 0,
             "devices": ["CPU (2 cores)"],
             "precision": "float32",
@@ -204,7 +204,7 @@ def test_our_figures_stand_beside_the_studys_and_say_what_they_came_from(runs, t
     ours = json.loads((runs / "classification/depth1/metrics.json").read_text())["test"]
     assert f"{ours['accuracy']:.4f}" in text
     assert "0.9068" in text and "0.9848" in text  # the study's, at depth 1
-    assert "subset: 3,050 of 21,165 images" in text and "file trunk.h5" in text
+    assert "subset: 3,050 of 21,165 images" in text and "file backbone.h5" in text
     assert warning in text
     alike = classifier(tmp_path / "alike", 2, images=21_165, weights="imagenet")
     page.write_report([alike], to)

@@ -18,13 +18,13 @@ def test_it_answers_as_keras_does(runs, tmp_path, name):
     if missing:
         pytest.skip(f"pip install {' '.join(missing)} to run this")
     assert verbs.main(["export", str(runs[0]), "--to", str(tmp_path), "--format", f"[{name}]"]) == 0
-    first, row = json.loads((tmp_path / "forms" / "forms.json").read_text())
+    first, row = json.loads((tmp_path / "formats" / "formats.json").read_text())
     assert first["name"] == "keras" and row["name"] == name
     assert row["difference"] <= formats.TOLERANCE.get(name, 0.2)
     known = json.loads((runs[0] / "metrics.json").read_text())["test"]
     assert first["scores"]["accuracy"] == known["accuracy"]
-    assert (tmp_path / "forms" / formats._FILES[name]).stat().st_size > 10_000
-    assert (tmp_path / "forms" / "labels.txt").read_text().split() == known["classes"]
+    assert (tmp_path / "formats" / formats._FILES[name]).stat().st_size > 10_000
+    assert (tmp_path / "formats" / "labels.txt").read_text().split() == known["classes"]
 
 
 def test_a_missing_package_and_a_difference_are_one_line(runs, tmp_path, monkeypatch, capsys):
@@ -52,4 +52,4 @@ def test_a_missing_package_and_a_difference_are_one_line(runs, tmp_path, monkeyp
     monkeypatch.setattr(export_formats, "MOST_LOST", {"onnx": -1.0})
     assert verbs.main(command) == 2
     assert "must keep the test accuracy" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "forms").exists()
+    assert not (tmp_path / "out" / "formats").exists()

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kerascxr.data.pipeline import Images
 from kerascxr.serving import input_checks
-from kerascxr.serving.input_checks import Neighbourhood
+from kerascxr.serving.input_checks import OODDetector
 
 RANDOM = np.random.default_rng(0)
 MIXING = RANDOM.normal(0, 1, (5, 30))
@@ -18,13 +18,13 @@ def features(n, shift=0.0):
 
 
 @pytest.fixture(scope="module")
-def neighbourhood():
-    return Neighbourhood.fit(features(400), features(300))
+def ood_detector():
+    return OODDetector.fit(features(400), features(300))
 
 
 def test_its_limit_is_the_quantile_of_the_validation_images():
     training, validation = features(400), features(300)
-    found = Neighbourhood.fit(training, validation)
+    found = OODDetector.fit(training, validation)
     far = found.distance(tf.constant(validation)).numpy() > found.limit
     assert 1 - far.mean() == pytest.approx(input_checks.QUANTILE, abs=0.01)
     fresh = found.distance(tf.constant(features(2000))).numpy()
@@ -33,7 +33,7 @@ def test_its_limit_is_the_quantile_of_the_validation_images():
 
 
 def test_it_is_mahalanobis_distance_of_the_model():
-    found = Neighbourhood.fit(features(400), features(300))
+    found = OODDetector.fit(features(400), features(300))
     one = features(1, shift=0.2)
     covariance = found.components.T @ np.diag(found.variances - found.noise) @ found.components
     covariance += found.noise * np.eye(30)
@@ -42,9 +42,9 @@ def test_it_is_mahalanobis_distance_of_the_model():
     assert found.distance(tf.constant(one)).numpy()[0] == pytest.approx(expected, rel=1e-3)
 
 
-def test_it_sees_a_direction_in_which_nothing_varied(neighbourhood):
-    shifted = neighbourhood.distance(tf.constant(features(100, shift=1.0))).numpy()
-    assert (shifted > neighbourhood.limit).all()
+def test_it_sees_a_direction_in_which_nothing_varied(ood_detector):
+    shifted = ood_detector.distance(tf.constant(features(100, shift=1.0))).numpy()
+    assert (shifted > ood_detector.limit).all()
 
 
 def bright_above(grey, n=1):
@@ -68,7 +68,7 @@ def fitted():
         names = tuple(map(str, range(n)))
         return Images(pixels, None, names, names, np.zeros(n, np.int64), ("a",))
 
-    return input_checks.Gate.fit(pool, images(200), images(100))
+    return input_checks.InputChecks.fit(pool, images(200), images(100))
 
 
 def warnings_of(fitted, images, sizes=None):
@@ -106,4 +106,4 @@ def test_inverted_and_turned_images_are_told_and_upright_ones_left_alone(fitted,
 
 def test_too_few_images_are_refused():
     with pytest.raises(ValueError, match="at least 16 training images"):
-        Neighbourhood.fit(features(5), features(5))
+        OODDetector.fit(features(5), features(5))

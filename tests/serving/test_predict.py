@@ -83,7 +83,7 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_there(served, runs, tmp_p
     assert [row["path"] for row in read(to)] == [str(folder / "good.png")]
 
 
-def test_killed_it_goes_on_and_gives_the_same_table(served, runs, tmp_path, monkeypatch):
+def test_killed_it_goes_on_and_gives_the_same_table(served, runs, tmp_path, monkeypatch, messages):
     monkeypatch.setattr(predict, "_BATCH", 16)
     predictor = load_predictor(runs[0])
     files = predict.find_files([str(served / "set")])
@@ -112,9 +112,8 @@ def test_killed_it_goes_on_and_gives_the_same_table(served, runs, tmp_path, monk
     monkeypatch.setattr(
         predict, "_rows", lambda paths, *more: again.extend(paths) or rows(paths, *more)
     )
-    said = []
-    predict.predict_files(predictor, files, to, say=said.append)
-    assert said == ["Going on after 32 of 90 files."]
+    predict.predict_files(predictor, files, to)
+    assert messages() == ["Going on after 32 of 90 files."]
     assert not set(again) & set(seen)
     assert len(again) + len(seen) == 90
     ours, theirs = read(to), read(whole)

@@ -1,4 +1,4 @@
-"""A trunk of three convolutions, for tests of what is built around a trunk."""
+"""A backbone of three convolutions, for tests of what is built around a backbone."""
 
 import keras
 from keras import layers

@@ -10,7 +10,7 @@ from kerascxr.data.pipeline import Images
 from kerascxr.models.classifier import build_classifier, cut_at_depth
 from kerascxr.training import engines
 from kerascxr.training.engines import KerasEngine, OpenVINOEngine, build_engine, likely_engine
-from kerascxr.training.features import TrunkFeatures
+from kerascxr.training.features import BackboneFeatures
 
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="pip install openvino to run this"
@@ -50,11 +50,11 @@ def test_openvino_gives_what_keras_gives_in_the_same_order(frozen, pixels):
 
 
 @needs_openvino
-def test_openvino_is_taken_where_it_agrees(frozen, pixels):
-    said = []
-    engine = build_engine(frozen, "openvino", pixels[:2].astype(np.float32), said.append)
+def test_openvino_is_taken_where_it_agrees(frozen, pixels, messages):
+    messages.clear()
+    engine = build_engine(frozen, "openvino", pixels[:2].astype(np.float32))
     assert engine.name == "openvino"
-    assert said == []
+    assert messages() == []
 
 
 class Wrong:
@@ -81,19 +81,19 @@ class Broken:
     ("engine", "words"), [(Wrong, "differ from Keras' by 0.01"), (Broken, "no such operation")]
 )
 def test_keras_is_taken_where_openvino_differs_or_fails(
-    model, pixels, tmp_path, monkeypatch, engine, words
+    model, pixels, tmp_path, monkeypatch, engine, words, messages
 ):
     monkeypatch.setattr(engines, "OpenVINOEngine", engine)
     ids = tuple(map(str, range(23)))
     images = Images(pixels, None, ids, ids, np.arange(23) % 3, ("a", "b", "c"))
-    said = []
-    given = TrunkFeatures(model, 2, tmp_path, engine="openvino", say=said.append).of(images)
-    assert words in said[0]
-    assert said[1].endswith("with Keras.")
-    assert len(said) == 2
-    plain = TrunkFeatures(model, 2, tmp_path, say=said.append).of(images)
+    messages.clear()
+    given = BackboneFeatures(model, 2, tmp_path, engine="openvino").of(images)
+    assert words in messages()[0]
+    assert messages()[1].endswith("with Keras.")
+    assert len(messages()) == 2
+    plain = BackboneFeatures(model, 2, tmp_path).of(images)
     np.testing.assert_array_equal(given, plain)
-    assert len(said) == 2, "they were not found under Keras' name"
+    assert len(messages()) == 2, "they were not found under Keras' name"
 
 
 def test_openvino_is_picked_up_by_itself_and_missed_when_asked_for(monkeypatch):

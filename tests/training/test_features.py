@@ -1,4 +1,4 @@
-"""Trunk features: what the frozen part gives, kept, and never stale or half written."""
+"""Backbone features: what the frozen part gives, kept, and never stale or half written."""
 
 import dataclasses
 
@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from kerascxr.config import AugmentConfig
-from kerascxr.data.images import to_trunk_input
+from kerascxr.data.images import to_backbone_input
 from kerascxr.data.pipeline import Images, training_batches
 from kerascxr.models.classifier import build_classifier, fine_tune, split_at_depth
 from kerascxr.training.engines import KerasEngine
-from kerascxr.training.features import TrunkFeatures, feature_batches
+from kerascxr.training.features import BackboneFeatures, feature_batches
 
 OFF = AugmentConfig(enabled=False)
 
@@ -31,27 +31,27 @@ def images():
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_they_are_what_the_frozen_part_gives(model, images, tmp_path, depth):
-    features = TrunkFeatures(model, depth, tmp_path, say=lambda line: None).of(images)
+    features = BackboneFeatures(model, depth, tmp_path).of(images)
     frozen, _ = split_at_depth(model, depth)
     expected = frozen.predict(np.repeat(images.pixels.astype(np.float32), 3, -1), verbose=0)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(features / scale, expected / scale, atol=2e-3)
 
 
-def test_one_pass_serves_all_depths_and_later_runs(model, images, tmp_path):
-    said = []
+def test_one_pass_serves_all_depths_and_later_runs(model, images, tmp_path, messages):
+    messages.clear()
     for depth in (2, 1, 0, 2):
-        TrunkFeatures(model, depth, tmp_path, say=said.append).of(images)
-    assert len(said) == 1
-    assert "40 images" in said[0]
+        BackboneFeatures(model, depth, tmp_path).of(images)
+    assert len(messages()) == 1
+    assert "40 images" in messages()[0]
 
 
-def test_another_pixel_weight_or_view_is_another_file(model, images, tmp_path):
-    said = []
+def test_another_pixel_weight_or_view_is_another_file(model, images, tmp_path, messages):
+    messages.clear()
 
     def compute(view=0, pixels=images.pixels, seed=0):
         augment = AugmentConfig()
-        features = TrunkFeatures(model, 2, tmp_path, augment=augment, seed=seed, say=said.append)
+        features = BackboneFeatures(model, 2, tmp_path, augment=augment, seed=seed)
         return np.array(features.of(dataclasses.replace(images, pixels=pixels), view))
 
     plain = compute()
@@ -68,23 +68,23 @@ def test_another_pixel_weight_or_view_is_another_file(model, images, tmp_path):
     weight.assign(kept * 1.5)
     assert (compute() != plain).any()
     weight.assign(kept)
-    assert len(said) == 6
+    assert len(messages()) == 6
     np.testing.assert_array_equal(compute(), plain)
-    assert len(said) == 6
+    assert len(messages()) == 6
 
 
-def test_a_damaged_file_is_computed_again(model, images, tmp_path):
-    said = []
+def test_a_damaged_file_is_computed_again(model, images, tmp_path, messages):
+    messages.clear()
 
     def compute():
-        return np.array(TrunkFeatures(model, 2, tmp_path, say=said.append).of(images))
+        return np.array(BackboneFeatures(model, 2, tmp_path).of(images))
 
     whole = compute()
     (path,) = tmp_path.glob("*.f16")
     for damage in (lambda data: data[:-100], lambda data: b"\x01" + data[1:]):
         path.write_bytes(damage(path.read_bytes()))
         np.testing.assert_array_equal(compute(), whole)
-    assert len(said) == 3
+    assert len(messages()) == 3
 
 
 def test_a_killed_computation_leaves_nothing_that_looks_whole(model, images, tmp_path, monkeypatch):
@@ -97,7 +97,7 @@ def test_a_killed_computation_leaves_nothing_that_looks_whole(model, images, tmp
         yield from run(self, [next(batches)])
         raise Killed
 
-    features = TrunkFeatures(model, 2, tmp_path, say=lambda line: None)
+    features = BackboneFeatures(model, 2, tmp_path)
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr(KerasEngine, "run", die)
         features.of(images)
@@ -146,12 +146,12 @@ def test_training_on_features_equals_training_on_images(images, tmp_path):
             jit_compile=False,
         )
         if on_features:
-            features = TrunkFeatures(model, 1, tmp_path, say=lambda line: None).of(images)
+            features = BackboneFeatures(model, 1, tmp_path).of(images)
             batches = feature_batches([features], images.labels, 16, seed=0)
             pairs = batches.map(lambda batch: (batch["features"], batch["label"]))
         else:
             batches = training_batches(images, 16, seed=0, augment=OFF)
-            pairs = batches.map(lambda batch: (to_trunk_input(batch["image"]), batch["label"]))
+            pairs = batches.map(lambda batch: (to_backbone_input(batch["image"]), batch["label"]))
         history = fitted.fit(pairs, epochs=2, steps_per_epoch=3, shuffle=False, verbose=0)
         return history.history["loss"], model.get_weights()
 

@@ -1,4 +1,4 @@
-"""When trunk features are used: by themselves where they hold, and a reason where not."""
+"""When backbone features are used: by themselves where they hold, and a reason where not."""
 
 import pytest
 

@@ -11,7 +11,7 @@ import train_cls
 import train_seg
 from kerascxr.__main__ import main
 from kerascxr.audits import robustness
-from kerascxr.audits.robustness import worsen
+from kerascxr.audits.robustness import corrupt_images
 from kerascxr.config import AugmentConfig, ClassificationConfig, DataConfig
 from kerascxr.data.corruptions import STRENGTHS
 from kerascxr.data.images import resize_mask
@@ -43,7 +43,7 @@ def run(folder):
 
 @pytest.fixture(scope="module")
 def store(folder):
-    return open_data(DataConfig(f"{folder}/set", folder / "stores"), lambda line: None)
+    return open_data(DataConfig(f"{folder}/set", folder / "stores"))
 
 
 def trained(folder, name, *more):
@@ -173,17 +173,17 @@ def test_what_is_hidden_stays_so_when_images_are_made_worse(store):
     images = read_folds(config, store, FOLDS)
     inside = images.pixels[..., 1:] > 0
     masked = read_folds(ClassificationConfig(roi="mask", image_size=(32, 32)), store, FOLDS)
-    np.testing.assert_array_equal(worsen(images, CLEAN, 0, 0, "mask").pixels, masked.pixels)
-    bright = worsen(images, "brightness", 5, 0, "mask").pixels
+    np.testing.assert_array_equal(corrupt_images(images, CLEAN, 0, 0, "mask").pixels, masked.pixels)
+    bright = corrupt_images(images, "brightness", 5, 0, "mask").pixels
     assert not bright[~inside].any() and (bright[inside] >= 100).all()
-    channel = worsen(images, "brightness", 5, 0, "channel").pixels
+    channel = corrupt_images(images, "brightness", 5, 0, "channel").pixels
     np.testing.assert_array_equal(channel[..., 1:] > 0, inside)
-    shifted = worsen(images, "shift", 3, 0, "channel").pixels
-    both = worsen(images, "shift", 3, 0, "mask").pixels
+    shifted = corrupt_images(images, "shift", 3, 0, "channel").pixels
+    both = corrupt_images(images, "shift", 3, 0, "mask").pixels
     assert ((shifted[..., 1:] > 0) != inside).any()
     np.testing.assert_array_equal(both, np.where(shifted[..., 1:] > 0, shifted[..., :1], 0))
     crop = read_folds(ClassificationConfig(roi="crop", image_size=(32, 32)), store, FOLDS)
-    np.testing.assert_array_equal(worsen(crop, CLEAN, 0, 0, "crop").pixels, crop.pixels)
+    np.testing.assert_array_equal(corrupt_images(crop, CLEAN, 0, 0, "crop").pixels, crop.pixels)
     whole = read_folds(ClassificationConfig(image_size=(32, 32)), store, FOLDS)
-    border = worsen(whole, "brightness", 5, 0, "border").pixels
+    border = corrupt_images(whole, "brightness", 5, 0, "border").pixels
     assert not border[:, 8:24, 8:24].any() and border[:, 0].all()

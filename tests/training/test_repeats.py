@@ -169,13 +169,13 @@ def test_runs_on_other_images_are_not_summed_up(folds, tmp_path, key):
 def test_seeds_differ_and_share_features(workplace, capsys, monkeypatch):
     monkeypatch.setattr(classification, "draw_evidence", lambda *arguments: None)
     keras.utils.set_random_seed(7)
-    trunk = build_classifier("tiny", 3, image_size=(32, 32))
-    trunk.save_weights(workplace / "trunk.weights.h5")
+    backbone = build_classifier("tiny", 3, image_size=(32, 32))
+    backbone.save_weights(workplace / "backbone.weights.h5")
     argv = arguments(workplace, "--data.source", f"{workplace}/set", *QUICK, "--name", "seeds")
-    argv += ["--weights", f"{workplace}/trunk.weights.h5", "--seeds", "2", "--runtime.seed", "3"]
+    argv += ["--weights", f"{workplace}/backbone.weights.h5", "--seeds", "2", "--runtime.seed", "3"]
     assert train_cls.main(argv) == 0
     # Of the training and of the validation images, by the first run for both.
-    assert capsys.readouterr().out.count("Computing trunk features") == 2
+    assert capsys.readouterr().out.count("Computing backbone features") == 2
     folder = workplace / "runs" / "classification" / "seeds"
     one, other = (read_rows(folder / f"seed-{seed}" / "predictions.csv") for seed in (3, 4))
     assert [row["id"] for row in one] == [row["id"] for row in other]

@@ -18,7 +18,7 @@ def workplace(tmp_path_factory):
     [
         ["--depth", "0", "--features", "off", "--monitor", "loss"],
         [
-            *("--depth", "2", "--feature_views", "2", "--class_balance", "sampling"),
+            *("--depth", "2", "--augmented_copies", "2", "--class_balance", "sampling"),
             *("--runtime.precision", "mixed_bfloat16", "--data.cache", "disk"),
         ],
         ["--depth", "all", "--label_smoothing", "0.1", "--class_balance", "weights"],

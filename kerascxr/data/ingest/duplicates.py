@@ -50,16 +50,16 @@ class Pair:
     exact: bool
 
 
-def miniature(pixels: np.ndarray) -> np.ndarray:
+def thumbnail(pixels: np.ndarray) -> np.ndarray:
     """Returns the box-averaged 64x64 version of a uint8 (height, width) image, as uint8."""
     return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
-def find_duplicates(miniatures: np.ndarray, digests: Sequence[str]) -> list[Pair]:
+def find_duplicates(thumbnails: np.ndarray, digests: Sequence[str]) -> list[Pair]:
     """Finds all pairs of images that show the same.
 
     Args:
-        miniatures: uint8 (n, 64, 64), see ``miniature``.
+        thumbnails: uint8 (n, 64, 64), see ``thumbnail``.
         digests: What tells pixels apart, see ``check.digest``.
 
     Returns:
@@ -71,7 +71,7 @@ def find_duplicates(miniatures: np.ndarray, digests: Sequence[str]) -> list[Pair
         copies[digest].append(index)
     members = list(copies.values())
     pairs = [Pair(i, j, 1.0, True) for group in members for i, j in _exact_pairs(group)]
-    one_each = miniatures[[group[0] for group in members]]
+    one_each = thumbnails[[group[0] for group in members]]
     found = candidates(one_each)
     for (one, other), similarity in zip(found, similarities(one_each, found), strict=True):
         if similarity > SAME:
@@ -88,7 +88,7 @@ def _exact_pairs(copies: Sequence[int]) -> Iterable[tuple[int, int]]:
     return ((copies[0], other) for other in copies[1:])
 
 
-def chains(pairs: Sequence[Pair], n: int) -> np.ndarray:
+def duplicate_clusters(pairs: Sequence[Pair], n: int) -> np.ndarray:
     """Numbers images so that those of a pair share one: A like B and B like C makes one of three.
 
     Args:
@@ -103,14 +103,14 @@ def chains(pairs: Sequence[Pair], n: int) -> np.ndarray:
     return connected_components(graph, directed=False)[1]
 
 
-def candidates(miniatures: np.ndarray) -> np.ndarray:
+def candidates(thumbnails: np.ndarray) -> np.ndarray:
     """Finds for each image the up to 20 others that it could be a changed copy of.
 
     An image and its derivatives by shift and stretch span a plane of slightly cropped versions.
     How much of another image lies in that plane says whether it could be one of them.
 
     Args:
-        miniatures: uint8 (n, 64, 64).
+        thumbnails: uint8 (n, 64, 64).
 
     Returns:
         int64 (m, 2): each pair of indices once, the smaller first.
@@ -118,10 +118,10 @@ def candidates(miniatures: np.ndarray) -> np.ndarray:
     Source:
         Simard, LeCun and Denker, NeurIPS 1992: tangent distance.
     """
-    n = len(miniatures)
+    n = len(thumbnails)
     if n < 2:
         return np.empty((0, 2), np.int64)
-    coarse = _unit(_reduced(miniatures, _COARSE).reshape(n, -1))
+    coarse = _unit(_reduced(thumbnails, _COARSE).reshape(n, -1))
     common = coarse.mean(axis=0)  # what all chests share tells none apart
     targets = _unit(coarse - common).T.copy()
     most = min(_MOST_CANDIDATES, n - 1)
@@ -155,18 +155,18 @@ def _tangent_planes(rows: np.ndarray, common: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(orthonormal.transpose(0, 2, 1), np.float32)
 
 
-def similarities(miniatures: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def similarities(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Lays the images of each pair over each other and correlates their fine structure.
 
     Args:
-        miniatures: uint8 (n, 64, 64).
+        thumbnails: uint8 (n, 64, 64).
         pairs: int64 (m, 2), indices.
 
     Returns:
         float32 (m,), -1..1; 0 where the two differ so much that it was not looked at to the end.
     """
     result = np.zeros(len(pairs), np.float32)
-    middle, fine = _prepared(miniatures)
+    middle, fine = _prepared(thumbnails)
 
     def compare(begin: int) -> int:
         chosen = np.arange(begin, min(begin + _PAIRS_AT_ONCE, len(pairs)))
@@ -193,17 +193,17 @@ def similarities(miniatures: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return result
 
 
-def _prepared(miniatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _prepared(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the images at 32x32, and their fine structure at 64x64, at mean 0 and deviation 1.
 
     Both float16, or the fine structure of 21,165 images would take 350 MB.
     """
-    middle = np.empty((len(miniatures), _MIDDLE, _MIDDLE), np.float16)
-    fine = np.empty(miniatures.shape, np.float16)
-    for begin in range(0, len(miniatures), _BLOCK):
+    middle = np.empty((len(thumbnails), _MIDDLE, _MIDDLE), np.float16)
+    fine = np.empty(thumbnails.shape, np.float16)
+    for begin in range(0, len(thumbnails), _BLOCK):
         block = slice(begin, begin + _BLOCK)
-        middle[block] = _scaled(_reduced(miniatures[block], _MIDDLE))
-        fine[block] = _fine_structure(miniatures[block])
+        middle[block] = _scaled(_reduced(thumbnails[block], _MIDDLE))
+        fine[block] = _fine_structure(thumbnails[block])
     return middle, fine
 
 

@@ -78,7 +78,7 @@ def assign_fixed_folds(
     return folds
 
 
-def blind_folds(labels: np.ndarray, seed: int) -> np.ndarray:
+def random_folds(labels: np.ndarray, seed: int) -> np.ndarray:
     """Puts every image into one of 20 folds by itself, whatever its group: the usual random split.
 
     Args:

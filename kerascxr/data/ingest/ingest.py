@@ -18,16 +18,16 @@ from PIL import Image
 from tqdm import tqdm
 
 from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask
-from kerascxr.data.ingest.duplicates import Pair, chains, find_duplicates, miniature
+from kerascxr.data.ingest import records
+from kerascxr.data.ingest.duplicates import Pair, duplicate_clusters, find_duplicates, thumbnail
 from kerascxr.data.ingest.folds import N_FOLDS, assign_fixed_folds, assign_folds
-from kerascxr.data.ingest.ingest import records
 from kerascxr.data.ingest.properties import PROPERTIES, measure
-from kerascxr.data.sources.opening import Example, SetAside, Source
+from kerascxr.data.sources.opening import Example, Rejected, Source
 from kerascxr.runs.atomic import write_json
 
 FORMAT = 2
 UNLABELLED = "unlabelled"
-_MOST_SET_ASIDE = 0.1
+_MAX_REJECTION_RATE = 0.1
 _THREADS = 4
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _EIGHT_BIT_GREY = b"\x08\0"  # depth and colour type, after the sides
@@ -45,21 +45,21 @@ def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
     Raises:
         ValueError: If over a tenth of the files cannot be used, or a class has under 20 images.
     """
-    set_aside = list(source.set_aside)
+    rejected = list(source.rejected)
     with tempfile.TemporaryFile(dir=folder) as spool:  # each file is decoded once, encoded once
-        everything, places, miniatures, measured = _read_all(source, spool, set_aside)
+        everything, places, thumbnails, measured = _read_all(source, spool, rejected)
         conflicts = records.conflicting(everything)
-        set_aside += [
-            SetAside(item.path, conflicts[item.id]) for item in everything if item.id in conflicts
+        rejected += [
+            Rejected(item.path, conflicts[item.id]) for item in everything if item.id in conflicts
         ]
         kept = [index for index, item in enumerate(everything) if item.id not in conflicts]
-        _refuse_ruins(source, len(kept), set_aside)
-        pairs = find_duplicates(np.stack(miniatures), [item.digest for item in everything])
+        _check_rejection_rate(source, len(kept), rejected)
+        pairs = find_duplicates(np.stack(thumbnails), [item.digest for item in everything])
         _write_pairs(folder / "duplicates.csv", pairs, everything)
         _write_csv(folder / "properties.csv", ("id", *PROPERTIES), measured)
         checked = [everything[index] for index in kept]
         places = [places[index] for index in kept]
-        alike = chains(pairs, len(everything))[kept]
+        alike = duplicate_clusters(pairs, len(everything))[kept]
         groups = records.joint_groups(checked, alike)
         labels = [item.label for item in checked]
         fixed_split = any(item.split for item in checked)
@@ -78,7 +78,7 @@ def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
             for item, group, fold in zip(checked, groups, folds, strict=True)
         ),
     )
-    _write_csv(folder / "set_aside.csv", ("path", "reason"), map(dataclasses.asdict, set_aside))
+    _write_csv(folder / "rejected.csv", ("path", "reason"), map(dataclasses.asdict, rejected))
     write_json(
         folder / "store.json",
         {
@@ -87,18 +87,18 @@ def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
             "layout": source.layout,
             "classes": list(classes),
             "fixed_split": fixed_split,
-            "fingerprint": records.fingerprint(checked, groups, alike, len(set_aside)),
+            "fingerprint": records.fingerprint(checked, groups, alike, len(rejected)),
             "signature": signature,
         },
     )
 
 
-def _refuse_ruins(source: Source, kept: int, set_aside: Sequence[SetAside]) -> None:
-    if len(set_aside) > _MOST_SET_ASIDE * (kept + len(set_aside)):
-        first = "; ".join(f"{item.path}: {item.reason}" for item in set_aside[:3])
+def _check_rejection_rate(source: Source, kept: int, rejected: Sequence[Rejected]) -> None:
+    if len(rejected) > _MAX_REJECTION_RATE * (kept + len(rejected)):
+        first = "; ".join(f"{item.path}: {item.reason}" for item in rejected[:3])
         raise ValueError(
-            f"at most one file in ten may be unusable. Got {len(set_aside)} of "
-            f"{kept + len(set_aside)} in {source.name}: {first}"
+            f"at most one file in ten may be unusable. Got {len(rejected)} of "
+            f"{kept + len(rejected)} in {source.name}: {first}"
         )
 
 
@@ -123,17 +123,17 @@ def _encode_image(pixels: np.ndarray, origin: Path | None) -> bytes:
 _NO_MASK = np.zeros((1, 1), np.uint8)
 
 
-class _Seen(NamedTuple):
+class _ReadImage(NamedTuple):
     """What one reading of an image gives."""
 
-    checked: records.Checked
-    miniature: np.ndarray
+    checked: records.ImageRecord
+    thumbnail: np.ndarray
     properties: dict[str, float]
     image: bytes
     mask: bytes
 
 
-def _read(example: Example) -> _Seen | SetAside:
+def _read(example: Example) -> _ReadImage | Rejected:
     try:
         if isinstance(example.image, Path):
             path = str(example.image)
@@ -145,10 +145,10 @@ def _read(example: Example) -> _Seen | SetAside:
             path, file_bytes, group = example.id, 0, example.group or ""
             pixels, mask = example.image.draw()
     except ImageFileError as error:
-        return SetAside(str(error.path), error.problem)
+        return Rejected(str(error.path), error.problem)
     size = (pixels.shape[0], pixels.shape[1])
     properties = measure(pixels, file_bytes)
-    checked = records.Checked(
+    checked = records.ImageRecord(
         id=example.id,
         label=example.label or UNLABELLED,
         group=group,
@@ -165,31 +165,31 @@ def _read(example: Example) -> _Seen | SetAside:
     )
     mask_png = _encode(_NO_MASK if mask is None else mask)
     image_png = _encode_image(pixels, example.image if isinstance(example.image, Path) else None)
-    return _Seen(checked, miniature(pixels), properties, image_png, mask_png)
+    return _ReadImage(checked, thumbnail(pixels), properties, image_png, mask_png)
 
 
 def _read_all(
-    source: Source, spool: IO[bytes], set_aside: list[SetAside]
+    source: Source, spool: IO[bytes], rejected: list[Rejected]
 ) -> tuple[
-    list[records.Checked], list[tuple[int, int, int]], list[np.ndarray], list[dict[str, Any]]
+    list[records.ImageRecord], list[tuple[int, int, int]], list[np.ndarray], list[dict[str, Any]]
 ]:
-    checked, places, miniatures, measured = [], [], [], []
-    for seen in tqdm(
+    checked, places, thumbnails, measured = [], [], [], []
+    for read in tqdm(
         _in_order(_read, source.examples),
         total=len(source.examples),
         desc=f"Reading {source.name}",
         unit="image",
         mininterval=0.5,
     ):
-        if isinstance(seen, SetAside):
-            set_aside.append(seen)
+        if isinstance(read, Rejected):
+            rejected.append(read)
             continue
-        checked.append(seen.checked)
-        miniatures.append(seen.miniature)
-        measured.append({"id": seen.checked.id, **seen.properties})
-        places.append((spool.tell(), len(seen.image), len(seen.mask)))
-        spool.write(seen.image + seen.mask)
-    return checked, places, miniatures, measured
+        checked.append(read.checked)
+        thumbnails.append(read.thumbnail)
+        measured.append({"id": read.checked.id, **read.properties})
+        places.append((spool.tell(), len(read.image), len(read.mask)))
+        spool.write(read.image + read.mask)
+    return checked, places, thumbnails, measured
 
 
 def _in_order(function: Callable, items: Sequence[Any]) -> Iterator[Any]:
@@ -202,7 +202,7 @@ def _in_order(function: Callable, items: Sequence[Any]) -> Iterator[Any]:
             futures += [pool.submit(function, item) for item in islice(waiting, 1)]
 
 
-def _write_pairs(path: Path, pairs: Sequence[Pair], checked: Sequence[records.Checked]) -> None:
+def _write_pairs(path: Path, pairs: Sequence[Pair], checked: Sequence[records.ImageRecord]) -> None:
     rows = (
         {
             "first": checked[pair.first].id,
@@ -226,7 +226,7 @@ def _write_shards(
     folder: Path,
     name: str,
     classes: Sequence[str],
-    checked: Sequence[records.Checked],
+    checked: Sequence[records.ImageRecord],
     groups: Sequence[str],
     folds: np.ndarray,
     places: Sequence[tuple[int, int, int]],

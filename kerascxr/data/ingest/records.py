@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 
 @dataclass(frozen=True)
-class Checked:
+class ImageRecord:
     """What ingest learns of one image.
 
     Attributes:
@@ -71,12 +71,12 @@ def mask_state(mask: np.ndarray | None, image_size: tuple[int, int]) -> str:
     return "full" if mask.all() else "ok"
 
 
-def joint_groups(checked: Sequence[Checked], alike: np.ndarray) -> list[str]:
+def joint_groups(checked: Sequence[ImageRecord], alike: np.ndarray) -> list[str]:
     """Joins copies and the source's own groups into one grouping.
 
     Args:
         checked: The images.
-        alike: Numbers that copies of each other share, from ``duplicates.chains``.
+        alike: Numbers that copies of each other share, from ``duplicates.duplicate_clusters``.
 
     Returns:
         For each image the smallest id of its group, in the order given.
@@ -96,7 +96,7 @@ def joint_groups(checked: Sequence[Checked], alike: np.ndarray) -> list[str]:
     return [names[number] for number in joined.tolist()]
 
 
-def conflicting(checked: Sequence[Checked]) -> dict[str, str]:
+def conflicting(checked: Sequence[ImageRecord]) -> dict[str, str]:
     """Finds images that two classes hold pixel for pixel: their class cannot be known.
 
     Args:
@@ -105,7 +105,7 @@ def conflicting(checked: Sequence[Checked]) -> dict[str, str]:
     Returns:
         {id: reason} for every copy in every class.
     """
-    by_digest: dict[str, list[Checked]] = defaultdict(list)
+    by_digest: dict[str, list[ImageRecord]] = defaultdict(list)
     for item in checked:
         by_digest[item.digest].append(item)
     reasons = {}
@@ -119,7 +119,7 @@ def conflicting(checked: Sequence[Checked]) -> dict[str, str]:
 
 
 def fingerprint(
-    checked: Sequence[Checked], groups: Sequence[str], alike: np.ndarray, set_aside: int
+    checked: Sequence[ImageRecord], groups: Sequence[str], alike: np.ndarray, rejected: int
 ) -> dict[str, Any]:
     """Summarises a set.
 
@@ -127,7 +127,7 @@ def fingerprint(
         checked: The images kept.
         groups: Their joint groups.
         alike: Numbers that copies of each other share.
-        set_aside: How many files were set aside.
+        rejected: How many files were rejected.
 
     Returns:
         JSON-ready counts, sizes, intensities and duplicates in all and by class, and ``digest``: a
@@ -160,7 +160,7 @@ def fingerprint(
     return {
         "digest": whole.hexdigest(),
         "images": len(checked),
-        "set_aside": set_aside,
+        "rejected": rejected,
         "classes": by_class,
     }
 

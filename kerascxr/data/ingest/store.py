@@ -4,19 +4,20 @@ import csv
 import fcntl
 import hashlib
 import json
+import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from kerascxr.data.ingest.ingest import FORMAT, UNLABELLED, ingest, records
+from kerascxr.data.ingest import records
+from kerascxr.data.ingest.ingest import FORMAT, UNLABELLED, ingest
 from kerascxr.data.sources.opening import Source
 from kerascxr.runs.atomic import replace_folder
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Store:
     def duplicates(self) -> list[dict[str, str]]:
         """One row a pair of copies, by the images' ids: first, second, similarity, exact (0 or 1).
 
-        Images that were set aside because two classes hold them are among them.
+        Images that were rejected because two classes hold them are among them.
         """
         with (self.path / "duplicates.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
@@ -72,18 +73,17 @@ class Store:
         return tfds.builder_from_directory(self.path / "tfds" / "1.0.0")
 
 
-def open_store(source: Source, stores: Path, say: Say = print) -> Store:
+def open_store(source: Source, stores: Path) -> Store:
     """Returns the store of a source, ingesting it if that was not done or if it has changed.
 
     Files that cannot be read, masks without an image and images that two classes hold pixel for
-    pixel are set aside: left out of the store, listed in its ``set_aside.csv``, and counted aloud.
+    pixel are rejected: left out of the store, listed in its ``rejected.csv``, and counted aloud.
     Images with an unusable mask stay, marked in ``mask_state``. Exact and near-duplicates stay, in
     one group, so that no fold boundary runs between them.
 
     Args:
         source: What to ingest.
         stores: Folder of stores.
-        say: Takes lines meant for the user.
 
     Returns:
         The store. Its folder appears only when it is complete.
@@ -95,13 +95,13 @@ def open_store(source: Source, stores: Path, say: Say = print) -> Store:
     place = stores / _store_name(source)
     signature = {name: list(value) for name, value in source.signature().items()}
     with (stores / f".{place.name}.lock").open("w") as lock:
-        _wait_for(lock, say)
+        _wait_for(lock)
         known = _read_description(place)
         if known is not None and known["signature"] == signature:
-            say(f"Using the ingested copy of {source.name} in {place}.")
+            logger.info(f"Using the ingested copy of {source.name} in {place}.")
         else:
             if known is not None:
-                say(
+                logger.info(
                     f"{source.name} has changed since it was ingested: "
                     f"{_difference(known['signature'], signature)}. Ingesting it again."
                 )
@@ -109,14 +109,14 @@ def open_store(source: Source, stores: Path, say: Say = print) -> Store:
             known = _read_description(place)
             assert known is not None
     store = Store(place, tuple(known["classes"]), known["fingerprint"], known["fixed_split"])
-    say(records.format_fingerprint(store.fingerprint))
-    if store.fingerprint["set_aside"]:
-        with (place / "set_aside.csv").open(encoding="utf-8", newline="") as file:
+    logger.info(records.format_fingerprint(store.fingerprint))
+    if store.fingerprint["rejected"]:
+        with (place / "rejected.csv").open(encoding="utf-8", newline="") as file:
             first = list(islice(csv.DictReader(file), 3))
         shown = "; ".join(f"{row['path']}: {row['reason']}" for row in first)
-        say(
-            f"{store.fingerprint['set_aside']} files were set aside, listed in "
-            f"{place / 'set_aside.csv'}: {shown}"
+        logger.info(
+            f"{store.fingerprint['rejected']} files were rejected, listed in "
+            f"{place / 'rejected.csv'}: {shown}"
         )
     return store
 
@@ -127,11 +127,11 @@ def _store_name(source: Source) -> str:
     return f"{name}-{hashlib.sha256(f'{source.layout} {where}'.encode()).hexdigest()[:8]}"
 
 
-def _wait_for(lock: IO[str], say: Say) -> None:
+def _wait_for(lock: IO[str]) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        say("Another process is ingesting the same source; waiting for it.")
+        logger.info("Another process is ingesting the same source; waiting for it.")
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 

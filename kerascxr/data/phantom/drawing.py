@@ -99,12 +99,21 @@ def phantom_source(images: int, seed: int, marked: bool = False) -> Source:
         numbers[label] += 1
         id_ = f"phantom/{label}-{numbers[label]:04d}"
         examples[label].append(Example(id_, Drawing(index, seed, label, marked=marked), label))
+    settings = [
+        ("phantom/images", (images, 0)),
+        ("phantom/seed", (seed, 0)),
+        ("phantom/size", Drawing.size),
+        ("phantom/version", (VERSION, 0)),
+    ]
+    if marked:
+        settings.append(("phantom/marked", (1, 0)))
     return Source(
         name="phantom-marked" if marked else "phantom",
         layout="phantom",
         root=None,
         classes=tuple(SHARES),
         examples=tuple(example for label in SHARES for example in examples[label]),
+        settings=tuple(settings),
     )
 
 

@@ -28,7 +28,7 @@ def open_csv(path: Path) -> Source:
     or test, and is given for all rows or for none.
 
     Raises:
-        ValueError: In one line with the file, the line's number, what is wrong and the mend.
+        ValueError: In one line with the file, the line's number, what is wrong and the hint.
     """
     rows = [*_read_rows(path)]
     if not rows:
@@ -101,16 +101,16 @@ def _read_rows(path: Path) -> Iterator[_Row]:
 
 def _check_header(path: Path, header: list[str]) -> None:
     want = "path,label[,mask][,group][,split]"
-    mend = f"Make the first line {want}"
+    hint = f"Make the first line {want}"
     if not any(header):
-        raise _bad(path, 1, "the header is missing", mend)
+        raise _bad(path, 1, "the header is missing", hint)
     if len(header) == 1 and ";" in header[0]:
         raise _bad(path, 1, "columns are separated by semicolons", "Separate them by commas")
     doubled = {name for name in header if name in COLUMNS and header.count(name) > 1}
     if doubled:
-        raise _bad(path, 1, f"the column {min(doubled)!r} is there twice", mend)
+        raise _bad(path, 1, f"the column {min(doubled)!r} is there twice", hint)
     if "path" not in header or not {"label", "mask"} & set(header):
-        raise _bad(path, 1, f"the header is {','.join(header)[:80]!r}", mend)
+        raise _bad(path, 1, f"the header is {','.join(header)[:80]!r}", hint)
 
 
 def _require_all_or_none(path: Path, rows: list[_Row], column: str) -> None:
@@ -127,8 +127,8 @@ def _check(path: Path, row: _Row) -> None:
         raise _bad(path, row.line, "there is neither a label nor a mask", "Give one of them")
     for name in (row.values["path"], *_mask_names(row)):
         if not (path.parent / name).is_file():
-            mend = f"Paths are relative to {path.parent}"
-            raise _bad(path, row.line, f"there is no file {name!r}", mend)
+            hint = f"Paths are relative to {path.parent}"
+            raise _bad(path, row.line, f"there is no file {name!r}", hint)
     if row.values["split"]:
         try:
             look_up(SPLITS, row.values["split"], "split")
@@ -140,5 +140,5 @@ def _mask_names(row: _Row) -> list[str]:
     return [name.strip() for name in row.values["mask"].split(";") if name.strip()]
 
 
-def _bad(path: Path, line: int, problem: str, mend: str) -> ValueError:
-    return ValueError(f"{path}, line {line}: {problem}. {mend}.")
+def _bad(path: Path, line: int, problem: str, hint: str) -> ValueError:
+    return ValueError(f"{path}, line {line}: {problem}. {hint}.")

@@ -1,4 +1,4 @@
-"""What a source of images is: its examples, its classes, and what was set aside."""
+"""What a source of images is: its examples, its classes, and what was rejected."""
 
 import os
 import re
@@ -6,10 +6,17 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from kerascxr.data.phantom.drawing import Drawing
+import numpy as np
+
+
+class Drawable(Protocol):
+    """An image that is drawn when asked for."""
+
+    def draw(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the image, uint8 (height, width), and its lung mask, 0 or 255, of that shape."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Example:
     """
 
     id: str
-    image: "Path | Drawing"
+    image: Path | Drawable
     label: str | None = None
     masks: tuple[Path, ...] = ()
     group: str | None = None
@@ -36,7 +43,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class SetAside:
+class Rejected:
     """Something found in a source that is not used, and why."""
 
     path: str
@@ -53,9 +60,10 @@ class Source:
         root: The folder that names are relative to; None for the phantom.
         classes: In their fixed order; () without labels.
         examples: All images to be used.
-        set_aside: What was found and is not used.
+        rejected: What was found and is not used.
         companions: Files besides images and masks that were read (a CSV, metadata).
         notice: One sentence for the user, or "".
+        settings: Instead of files: what the drawings depend on, by name.
     """
 
     name: str
@@ -63,19 +71,20 @@ class Source:
     root: Path | None
     classes: tuple[str, ...]
     examples: tuple[Example, ...]
-    set_aside: tuple[SetAside, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
     companions: tuple[Path, ...] = ()
     notice: str = ""
+    settings: tuple[tuple[str, tuple[int, int]], ...] = ()
 
     def signature(self) -> dict[str, tuple[int, int]]:
         """Tells whether the source has changed, without reading images.
 
         Returns:
             File name relative to ``root`` -> (size in bytes, time of change in ns) for all files
-            used, (-1, -1) for one that is gone. For the phantom, its settings.
+            used, (-1, -1) for one that is gone. For drawings, ``settings``.
         """
         if self.root is None:
-            return _phantom_settings(self.examples)
+            return dict(self.settings)
         paths = {str(path) for path in self.companions}
         for example in self.examples:
             paths.update(map(str, (example.image, *example.masks)))
@@ -131,17 +140,3 @@ def without_level(name: str, levels: Collection[str] = ("images",)) -> str:
     """Leaves the folders called like one of ``levels`` out of a relative name."""
     *folders, file = name.split("/")
     return "/".join([*(folder for folder in folders if folder.casefold() not in levels), file])
-
-
-def _phantom_settings(examples: tuple[Example, ...]) -> dict[str, tuple[int, int]]:
-    from kerascxr.data.phantom.drawing import VERSION, Drawing
-
-    first = examples[0].image
-    assert isinstance(first, Drawing)
-    settings = {
-        "phantom/images": (len(examples), 0),
-        "phantom/seed": (first.seed, 0),
-        "phantom/size": first.size,
-        "phantom/version": (VERSION, 0),
-    }
-    return settings | ({"phantom/marked": (1, 0)} if first.marked else {})

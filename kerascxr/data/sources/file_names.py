@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kerascxr.data.files import SUFFIXES
-from kerascxr.data.sources.examples import SetAside, natural_key, relative_name, without_level
+from kerascxr.data.sources.examples import Rejected, natural_key, relative_name, without_level
 
 # Folder names, in lower case.
 IMAGE_LEVELS = ("images", "image", "cxr_png")
@@ -18,9 +18,9 @@ COMPANION_SUFFIXES = frozenset({
 })  # fmt: skip
 
 
-def bad_source(source: object, rule: str, mend: str) -> ValueError:
+def bad_source(source: object, rule: str, hint: str) -> ValueError:
     """The one-line error for a source that cannot be used."""
-    return ValueError(f"the data source must {rule}. Got source={str(source)!r}. {mend}.")
+    return ValueError(f"the data source must {rule}. Got source={str(source)!r}. {hint}.")
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -59,7 +59,7 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
-def only_images(root: Path, files: Iterable[Path], set_aside: list[SetAside]) -> list[Path]:
+def only_images(root: Path, files: Iterable[Path], rejected: list[Rejected]) -> list[Path]:
     """Keeps the image files and notes the odd ones."""
     images = []
     for path in files:
@@ -67,18 +67,18 @@ def only_images(root: Path, files: Iterable[Path], set_aside: list[SetAside]) ->
         if is_image(path):
             images.append(path)
         elif suffix in SUFFIXES:
-            set_aside.append(SetAside(relative_name(path, root), "a link to nothing"))
+            rejected.append(Rejected(relative_name(path, root), "a link to nothing"))
         elif suffix not in COMPANION_SUFFIXES:
             reason = f"not an image by its suffix {suffix!r}"
-            set_aside.append(SetAside(relative_name(path, root), reason))
+            rejected.append(Rejected(relative_name(path, root), reason))
     return images
 
 
 def images_and_masks(
-    root: Path, folder: Path, set_aside: list[SetAside]
+    root: Path, folder: Path, rejected: list[Rejected]
 ) -> tuple[list[Path], list[Path]]:
     """Splits a class folder's image files by what they are."""
-    files = only_images(root, walk(folder), set_aside)
+    files = only_images(root, walk(folder), rejected)
     names = {path: relative_name(path, root) for path in files}
     stems = {str(Path(name).with_suffix("")) for name in names.values()}
     images: list[Path] = []
@@ -94,10 +94,10 @@ def images_and_masks(
 
 
 def match_masks(
-    root: Path, images: Sequence[Path], masks: Sequence[Path], set_aside: list[SetAside]
+    root: Path, images: Sequence[Path], masks: Sequence[Path], rejected: list[Rejected]
 ) -> dict[Path, tuple[Path, ...]]:
     """Image -> its mask, for those that have one; notes masks without an image."""
-    by_key = masks_by_key(root, root, masks, set_aside)
+    by_key = masks_by_key(root, root, masks, rejected)
     matched: dict[Path, tuple[Path, ...]] = {}
     used = set()
     for path in images:
@@ -107,13 +107,13 @@ def match_masks(
             used.add(key)
     for key in by_key.keys() - used:
         name = relative_name(by_key[key], root)
-        set_aside.append(SetAside(name, "a mask without an image of its name"))
-    set_aside.sort(key=lambda aside: natural_key(aside.path))
+        rejected.append(Rejected(name, "a mask without an image of its name"))
+    rejected.sort(key=lambda item: natural_key(item.path))
     return matched
 
 
 def masks_by_key(
-    root: Path, base: Path, masks: Sequence[Path], set_aside: list[SetAside]
+    root: Path, base: Path, masks: Sequence[Path], rejected: list[Rejected]
 ) -> dict[str, Path]:
     """Mask files by ``mask_key`` below ``base``; notes a second one of the same name."""
     by_key: dict[str, Path] = {}
@@ -121,7 +121,7 @@ def masks_by_key(
         key = mask_key(relative_name(path, base)).removesuffix("_mask")
         if by_key.setdefault(key, path) != path:
             reason = f"a second mask beside {by_key[key].name}"
-            set_aside.append(SetAside(relative_name(path, root), reason))
+            rejected.append(Rejected(relative_name(path, root), reason))
     return by_key
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from kerascxr.data.files import SUFFIXES
 from kerascxr.data.sources.examples import (
     Example,
-    SetAside,
+    Rejected,
     Source,
     natural_key,
     relative_name,
@@ -71,16 +71,16 @@ def _open_classes(root: Path, folders: Sequence[Path]) -> Source:
 
     Both may have an ``images/`` level in the class folders, and ``masks/`` beside it.
     """
-    set_aside: list[SetAside] = []
+    rejected: list[Rejected] = []
     found: dict[str, tuple[list[Path], list[Path]]] = {}
     for folder in folders:
-        images, masks = images_and_masks(root, folder, set_aside)
+        images, masks = images_and_masks(root, folder, rejected)
         if images:
             found[folder.name] = images, masks
         else:
-            set_aside.append(SetAside(folder.name, "a folder without any image"))
+            rejected.append(Rejected(folder.name, "a folder without any image"))
     loose = [path for path in visible(root) if is_image(path)]
-    set_aside += [SetAside(path.name, "an image outside of any class folder") for path in loose]
+    rejected += [Rejected(path.name, "an image outside of any class folder") for path in loose]
     _require_two_classes(root, found, loose)
 
     known = set(found) <= set(RADIOGRAPHY_CLASSES)
@@ -91,13 +91,13 @@ def _open_classes(root: Path, folders: Sequence[Path]) -> Source:
     examples: list[Example] = []
     for label in classes:
         images, masks = found[label]
-        matched = match_masks(root, images, masks, set_aside)
+        matched = match_masks(root, images, masks, rejected)
         origins: dict[str, str] = {}
         if label in metadata:
             try:
                 origins = read_metadata(metadata[label])
             except ValueError as error:
-                set_aside.append(SetAside(metadata[label].name, str(error)))
+                rejected.append(Rejected(metadata[label].name, str(error)))
         groups = case_groups([origins.get(path.stem.casefold()) for path in images])
         examples += [
             Example(
@@ -116,7 +116,7 @@ def _open_classes(root: Path, folders: Sequence[Path]) -> Source:
         root=root,
         classes=classes,
         examples=tuple(examples),
-        set_aside=tuple(set_aside),
+        rejected=tuple(rejected),
         companions=tuple(metadata.values()),
     )
 
@@ -226,27 +226,27 @@ def _is_downloaded_pair(folder: Path) -> bool:
 
 def _open_pair(root: Path, image_folder: Path, mask_folders: Sequence[Path]) -> Source:
     """Images with masks of the same name, or that name and ``_mask``; without labels."""
-    set_aside: list[SetAside] = []
-    images = only_images(root, walk(image_folder), set_aside)
+    rejected: list[Rejected] = []
+    images = only_images(root, walk(image_folder), rejected)
     if not images:
         raise bad_source(root, f"have images in {image_folder.name}/", "It has none there")
     masks: list[dict[str, Path]] = []
     for folder in mask_folders:
-        files = only_images(root, walk(folder), set_aside)
-        masks.append(masks_by_key(root, folder, files, set_aside))
+        files = only_images(root, walk(folder), rejected)
+        masks.append(masks_by_key(root, folder, files, rejected))
     names = [relative_name(path, image_folder) for path in images]
     keys = [mask_key(name) for name in names]
     for half in masks:
         for key in half.keys() - set(keys):
             name = relative_name(half[key], root)
-            set_aside.append(SetAside(name, "a mask without an image of its name"))
+            rejected.append(Rejected(name, "a mask without an image of its name"))
     examples = []
     for path, key, id_ in zip(images, keys, unique_ids(names), strict=True):
         halves = tuple(half[key] for half in masks if key in half)
         if len(halves) < len(masks):
             # One lung alone would be learned as "the other is no lung".
             reason = "a mask of one lung, where the other lung's is missing"
-            set_aside += [SetAside(relative_name(half, root), reason) for half in halves]
+            rejected += [Rejected(relative_name(half, root), reason) for half in halves]
             halves = ()
         examples.append(Example(id=id_, image=path, masks=halves))
     if not any(example.masks for example in examples):
@@ -255,12 +255,12 @@ def _open_pair(root: Path, image_folder: Path, mask_folders: Sequence[Path]) -> 
             "have masks named like its images (or with _mask added)",
             f"None is: an image is called {images[0].name!r}",
         )
-    set_aside.sort(key=lambda aside: natural_key(aside.path))
+    rejected.sort(key=lambda item: natural_key(item.path))
     return Source(
         name=root.resolve().name,
         layout="pairs",
         root=root,
         classes=(),
         examples=tuple(examples),
-        set_aside=tuple(set_aside),
+        rejected=tuple(rejected),
     )

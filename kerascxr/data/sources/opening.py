@@ -7,11 +7,11 @@ from pathlib import Path
 
 from kerascxr.data.phantom.drawing import phantom_source
 from kerascxr.data.sources.csv_file import open_csv
-from kerascxr.data.sources.examples import Example, SetAside, Source
+from kerascxr.data.sources.examples import Example, Rejected, Source
 from kerascxr.data.sources.file_names import bad_source
 from kerascxr.data.sources.layouts import RADIOGRAPHY_NAME, open_folder
 
-__all__ = ["Example", "SetAside", "Source", "open_source"]
+__all__ = ["Example", "Rejected", "Source", "open_source"]
 
 KAGGLE_HANDLE = "tawsifurrahman/covid19-radiography-database"
 KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{KAGGLE_HANDLE}"
@@ -84,8 +84,8 @@ def _open_path(source: str) -> Source:
     if path.is_file():
         if path.suffix.lower() == ".csv":
             return open_csv(path)
-        mend = "Unpack it" if path.suffix.lower() in (".zip", ".gz", ".tar") else _known_words()
-        raise bad_source(source, "be a folder or a .csv file", mend)
+        hint = "Unpack it" if path.suffix.lower() in (".zip", ".gz", ".tar") else _known_words()
+        raise bad_source(source, "be a folder or a .csv file", hint)
     raise bad_source(source, "exist", _near(path))
 
 
@@ -112,7 +112,7 @@ def _known_words() -> str:
 
 
 def _download() -> Source:
-    mend = (
+    hint = (
         f"Without a connection, download {KAGGLE_PAGE} elsewhere, unpack it and give its folder, "
         "or use --data.source phantom"
     )
@@ -125,6 +125,6 @@ def _download() -> Source:
     except Exception as error:  # requests, urllib3, kagglehub and the disk each have their own
         text = " ".join(str(error).split())[:160] or "no reason given"
         raise ValueError(
-            f"the Kaggle download failed ({type(error).__name__}: {text}). {mend}."
+            f"the Kaggle download failed ({type(error).__name__}: {text}). {hint}."
         ) from error
     return replace(open_folder(Path(folder)), name="kaggle")

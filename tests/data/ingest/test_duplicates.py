@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from kerascxr.audits.leakage import read_pixels
-from kerascxr.data.ingest.duplicates import Pair, candidates, chains, find_duplicates, miniature
-from kerascxr.data.ingest.ingest import duplicates
+from kerascxr.data.ingest import duplicates
+from kerascxr.data.ingest.duplicates import (
+    Pair,
+    candidates,
+    duplicate_clusters,
+    find_duplicates,
+    thumbnail,
+)
 from kerascxr.data.ingest.records import digest
 from kerascxr.data.sources.opening import open_source
 from tools import plant_duplicates
@@ -21,7 +27,7 @@ def drawings():
 
 
 def look(images):
-    return np.stack([miniature(image) for image in images]), [digest(image) for image in images]
+    return np.stack([thumbnail(image) for image in images]), [digest(image) for image in images]
 
 
 def test_planted_copies_are_found_and_distinct_drawings_are_not(drawings):
@@ -58,11 +64,11 @@ def test_few_and_constant_images_make_no_near_pairs(n):
 
 def test_chains_join_what_pairs_join():
     pairs = [Pair(0, 3, 1.0, True), Pair(3, 5, 0.95, False), Pair(1, 2, 0.99, False)]
-    numbers = chains(pairs, 6).tolist()
+    numbers = duplicate_clusters(pairs, 6).tolist()
     assert numbers[0] == numbers[3] == numbers[5]
     assert numbers[1] == numbers[2]
     assert len(set(numbers)) == 3
-    assert len(set(chains([], 4).tolist())) == 4
+    assert len(set(duplicate_clusters([], 4).tolist())) == 4
 
 
 def test_many_copies_of_one_image_do_not_make_millions_of_pairs(drawings, monkeypatch):
@@ -71,7 +77,7 @@ def test_many_copies_of_one_image_do_not_make_millions_of_pairs(drawings, monkey
     images = [drawings[0]] * 30 + [bright] * 30
     found = find_duplicates(*look(images))
     assert len(found) == 29 + 29 + 10 * 10
-    assert len(set(chains(found, 60).tolist())) == 1
+    assert len(set(duplicate_clusters(found, 60).tolist())) == 1
 
 
 def test_candidates_do_not_hang_on_the_blocks(drawings, monkeypatch):

@@ -10,7 +10,7 @@ from kerascxr.data.ingest.folds import (
     N_FOLDS,
     assign_fixed_folds,
     assign_folds,
-    blind_folds,
+    random_folds,
     split_folds,
 )
 
@@ -89,10 +89,10 @@ def test_without_fixed_validation_some_training_images_validate():
 
 def test_blind_folds_spread_classes_evenly_and_split_groups():
     labels = np.repeat([0, 1], [400, 100])
-    folds = blind_folds(labels, seed=0)
+    folds = random_folds(labels, seed=0)
     for label, each in ((0, 20), (1, 5)):
         assert (np.bincount(folds[labels == label], minlength=N_FOLDS) == each).all()
-    assert (folds == blind_folds(labels, seed=0)).all()
-    assert (folds != blind_folds(labels, seed=1)).any()
+    assert (folds == random_folds(labels, seed=0)).all()
+    assert (folds != random_folds(labels, seed=1)).any()
     pairs = folds.reshape(-1, 2)  # neighbours as a group of two
     assert (pairs[:, 0] != pairs[:, 1]).mean() > 0.8

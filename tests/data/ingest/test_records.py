@@ -10,7 +10,7 @@ from kerascxr.data.ingest.ingest import records
 
 
 def checked(name, label="a", digest=None, group="", **more):
-    return records.Checked(
+    return records.ImageRecord(
         id=name,
         label=label,
         group=group,

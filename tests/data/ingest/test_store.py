@@ -10,8 +10,8 @@ from PIL import Image
 from kerascxr.audits.leakage import read_pixels
 from kerascxr.data.files import read_grey
 from kerascxr.data.images import decode_png
-from kerascxr.data.ingest.ingest import ingest as ingest_module
-from kerascxr.data.ingest.ingest import store as store_module
+from kerascxr.data.ingest import ingest as ingest_module
+from kerascxr.data.ingest import store as store_module
 from kerascxr.data.ingest.store import open_store
 from kerascxr.data.sources.opening import open_source
 
@@ -34,9 +34,9 @@ def folder(tmp_path):
     return tmp_path / "set"
 
 
-def ingest(folder, stores, say=lambda line: None):
+def ingest(folder, stores):
     source = open_source(str(folder), phantom_images=1, phantom_seed=0)
-    return open_store(source, stores, say)
+    return open_store(source, stores)
 
 
 def test_what_goes_in_comes_out(folder, tmp_path):
@@ -58,27 +58,27 @@ def test_what_goes_in_comes_out(folder, tmp_path):
         assert example["mask_state"] == b"none"
 
 
-def test_a_second_opening_reuses_the_store(folder, tmp_path, monkeypatch):
+def test_a_second_opening_reuses_the_store(folder, tmp_path, monkeypatch, messages):
     first = ingest(folder, tmp_path / "stores")
 
     def refuse(*arguments):
         raise AssertionError("it was ingested again")
 
     monkeypatch.setattr(store_module, "ingest", refuse)
-    lines = []
-    second = ingest(folder, tmp_path / "stores", lines.append)
+    messages.clear()
+    second = ingest(folder, tmp_path / "stores")
     assert second == first
-    assert "Using the ingested copy" in lines[0]
+    assert "Using the ingested copy" in messages()[0]
 
 
-def test_a_changed_source_is_noticed_and_named(folder, tmp_path):
+def test_a_changed_source_is_noticed_and_named(folder, tmp_path, messages):
     first = ingest(folder, tmp_path / "stores")
     Image.fromarray(draw(999)).save(folder / "ill" / "ill-new.png")
     (folder / "healthy" / "healthy-3.png").unlink()
-    lines = []
-    second = ingest(folder, tmp_path / "stores", lines.append)
-    assert "1 files added, such as ill/ill-new.png" in lines[0]
-    assert "1 files removed, such as healthy/healthy-3.png" in lines[0]
+    messages.clear()
+    second = ingest(folder, tmp_path / "stores")
+    assert "1 files added, such as ill/ill-new.png" in messages()[0]
+    assert "1 files removed, such as healthy/healthy-3.png" in messages()[0]
     assert second.fingerprint["digest"] != first.fingerprint["digest"]
     assert {row["id"] for row in second.rows} >= {"ill/ill-new"}
 
@@ -117,19 +117,19 @@ def test_an_old_store_stays_until_the_new_one_is_complete(folder, tmp_path, monk
     assert len((place / "examples.csv").read_text().splitlines()) == 51
 
 
-def test_broken_files_are_set_aside_listed_and_told(folder, tmp_path):
+def test_broken_files_are_set_aside_listed_and_told(folder, tmp_path, messages):
     (folder / "ill" / "empty.png").write_bytes(b"")
     whole = (folder / "ill" / "ill-0.png").read_bytes()
     (folder / "ill" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "ill" / "page.png").write_text("<html>not found</html>")
-    lines = []
-    store = ingest(folder, tmp_path / "stores", lines.append)
+    messages.clear()
+    store = ingest(folder, tmp_path / "stores")
     assert len(store.rows) == 50
-    with (store.path / "set_aside.csv").open(newline="") as file:
+    with (store.path / "rejected.csv").open(newline="") as file:
         listed = {row["path"].rsplit("/", 1)[-1]: row["reason"] for row in csv.DictReader(file)}
     assert set(listed) == {"empty.png", "cut.png", "page.png"}
     assert all(listed.values())
-    assert any(line.startswith("3 files were set aside") for line in lines)
+    assert any(line.startswith("3 files were rejected") for line in messages())
 
 
 def test_too_many_broken_files_are_an_error(folder, tmp_path):
@@ -145,7 +145,7 @@ def test_one_image_in_two_classes_is_set_aside_in_both(folder, tmp_path):
     store = ingest(folder, tmp_path / "stores")
     ids = {row["id"] for row in store.rows}
     assert not ids & {"ill/ill-7", "healthy/copy"}
-    assert "the same image is in healthy and ill" in (store.path / "set_aside.csv").read_text()
+    assert "the same image is in healthy and ill" in (store.path / "rejected.csv").read_text()
 
 
 def test_copies_in_one_class_stay_and_share_a_fold(folder, tmp_path):

@@ -38,7 +38,7 @@ def ids(source):
 
 
 def aside(source):
-    return {item.path: item.reason for item in source.set_aside}
+    return {item.path: item.reason for item in source.rejected}
 
 
 def names(paths):
@@ -80,7 +80,7 @@ def test_radiography(tmp_path, level, masks):
         assert names(example.masks) == ([example.image.name] if masks else [])
         assert all(path.parent.name == "masks" for path in example.masks)
         assert (example.group, example.origin, example.split) == (None, None, None)
-    assert source.set_aside == ()
+    assert source.rejected == ()
     assert source.notice == ""
 
 
