@@ -88,9 +88,8 @@ def phantom_store(tmp_path_factory):
 @pytest.fixture(scope="session", autouse=True)
 def tiny_backbone():
     """Adds a backbone that trains in a moment; tests of all backbones are collected before."""
-    from support.tiny_backbone import TINY
-
     from kerascxr.models.backbones import BACKBONES
+    from tests.support.tiny_backbone import TINY
 
     BACKBONES["tiny"] = TINY
 
@@ -98,10 +97,9 @@ def tiny_backbone():
 @pytest.fixture(scope="session")
 def served(tmp_path_factory):
     """A folder with images in set/, a classification and a segmentation run in runs/."""
-    from support.small_runs import arguments, bright_and_dark, pairs
-
     import train_cls
     import train_seg
+    from tests.support.small_runs import arguments, bright_and_dark, pairs
 
     folder = tmp_path_factory.mktemp("served")
     bright_and_dark(folder / "set")

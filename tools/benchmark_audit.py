@@ -30,7 +30,7 @@ from kerascxr.audits.leakage import read_pixels
 from kerascxr.data.ingest.duplicates import candidates, thumbnail
 from kerascxr.data.sources.opening import open_source
 from kerascxr.tables import text_table
-from tools.plant_duplicates import KINDS
+from tests.support.planted_copies import KINDS
 
 _BEND = 0.01  # root mean square, of the side
 _CELLS = 3

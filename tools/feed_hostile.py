@@ -28,10 +28,16 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from support.hostile_files import dicom_files, encode, large_files, small_files, strange_places
 
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.tables import markdown_table
+from tests.support.hostile_files import (
+    dicom_files,
+    encode,
+    large_files,
+    small_files,
+    strange_places,
+)
 
 SECONDS = 120  # the longest that an answer is waited for
 PLACE, BATCH = 5, 8

@@ -2,8 +2,8 @@
 
 Run by hand, where torch is installed (nothing else in this repository needs it)::
 
-    python tools/make_golden.py tests/golden                      # from torch's layers, below
-    python tools/make_golden.py tests/golden --cut OUTPUTS.npz    # from torchvision's own outputs
+    python -m tools.make_golden tests/golden                      # from torch's layers, below
+    python -m tools.make_golden tests/golden --cut OUTPUTS.npz    # from torchvision's own outputs
 
 The weights are drawn by name and the images by seed, so a file holds neither: ``draw`` and
 ``images`` give them again. Of each stage it holds every ``stride``-th number, counted over the
@@ -15,34 +15,15 @@ below. Both ways agree for x0.5 (the tool says how far).
 """
 
 import argparse
-import math
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from tests.support.golden_weights import draw, images
+
 CHANNELS = {"x0_5": (24, 48, 96, 192, 1024), "x1_0": (24, 116, 232, 464, 1024)}
 STAGES = ("stem", "stage2", "stage3", "stage4", "last", "pooled")
 NUMBERS_A_STAGE = 1200
-
-
-def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns the float32 weight that the rule gives to a parameter's name and torch shape."""
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    if name.endswith("running_var"):
-        values = rng.uniform(0.5, 1.5, shape)
-    elif name.endswith(("running_mean", "bias")):
-        values = rng.normal(0, 0.1, shape)
-    elif len(shape) == 1:
-        values = rng.uniform(0.5, 1.5, shape)
-    else:
-        values = rng.normal(0, math.sqrt(2 / math.prod(shape[1:])), shape)
-    return values.astype(np.float32)
-
-
-def images() -> np.ndarray:
-    """Returns the scaled images, float32 (1, 64, 64, 3), mean 0 and deviation 1."""
-    return np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype(np.float32)
 
 
 def torch_outputs(channels: tuple[int, ...]) -> dict[str, np.ndarray]:

@@ -26,7 +26,6 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 from sklearn.datasets import load_sample_images  # noqa: E402
-from support.parity import parity_table  # noqa: E402
 
 from kerascxr.data.files import read_grey  # noqa: E402
 from kerascxr.data.images import decode_file, resize_image  # noqa: E402
@@ -35,6 +34,7 @@ from kerascxr.serving.formats import load  # noqa: E402
 from kerascxr.serving.graph import Classifier  # noqa: E402
 from kerascxr.serving.predict import find_files  # noqa: E402
 from kerascxr.tables import markdown_table  # noqa: E402
+from tests.support.parity import parity_table  # noqa: E402
 
 KINDS = 40  # pictures of each kind
 TOLD = ("unlike", "inverted", "upside down", "on its side")

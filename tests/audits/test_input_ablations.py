@@ -5,7 +5,6 @@ import shutil
 from functools import partial
 
 import pytest
-from support.small_runs import SMALL
 
 from kerascxr import __main__ as verbs
 from kerascxr.audits import input_ablations as battery
@@ -16,6 +15,7 @@ from kerascxr.report import input_ablations, page
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import find_runs
 from kerascxr.training import classification
+from tests.support.small_runs import SMALL
 
 IMAGES = 160  # as the shared store has
 

@@ -7,7 +7,6 @@ import numpy as np
 import openpyxl
 import pytest
 from PIL import Image
-from support.small_runs import arguments, bright_and_dark
 
 from kerascxr.audits.origins import check_sources, origins_of
 from kerascxr.config import ClassificationConfig, SplitConfig
@@ -20,6 +19,7 @@ from kerascxr.models.classifier import build_classifier
 from kerascxr.parsing import parse_config
 from kerascxr.report.blocks import Tabulated
 from kerascxr.report.origins import source_blocks, source_text
+from tests.support.small_runs import arguments, bright_and_dark
 
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")
 
@@ -106,7 +106,6 @@ def checked(folder, source):
     store = open_store(
         open_source(str(source), phantom_images=20, phantom_seed=0),
         folder / "stores",
-        lambda line: None,
     )
     config = parse_config(
         ClassificationConfig, arguments(folder, "--feature_engine", "keras"), "test"

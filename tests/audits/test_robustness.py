@@ -6,13 +6,13 @@ import shutil
 
 import pytest
 import yaml
-from support.small_runs import arguments, bright_and_dark
 
 import train_cls
 from kerascxr.__main__ import main
 from kerascxr.data.corruptions import CORRUPTIONS
 from kerascxr.report.robustness import by_severity, read_robustness, robustness_blocks
 from kerascxr.runs.reading import read_run
+from tests.support.small_runs import arguments, bright_and_dark
 
 N_TESTS = 1 + 5 * len(CORRUPTIONS)
 FILES = ("robustness.json", "robustness.md", "robustness.csv")

@@ -1,11 +1,11 @@
 """The study: goes on after a failure, skips what is finished, and reports what is there."""
 
 import pytest
-from support.small_runs import bright_and_dark
 
 from kerascxr import __main__ as verbs
 from kerascxr.config import StudyConfig
 from kerascxr.training import classification
+from tests.support.small_runs import bright_and_dark
 
 
 @pytest.fixture(scope="module")

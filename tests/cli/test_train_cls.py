@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn import metrics
-from support.small_runs import arguments, bright_and_dark
 
 import train_cls
 from kerascxr import __main__ as verbs
 from kerascxr.data.ingest import store as store_module
 from kerascxr.evaluation.calibration import calibrate
+from tests.support.small_runs import arguments, bright_and_dark
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,8 @@ def test_killed_anywhere_it_goes_on_and_ends_with_the_same_numbers(finished, wor
     argv = [item.replace(f"{workplace}/runs", f"{tmp_path}/runs") for item in argv]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     code = (
-        "import sys; sys.path[:0] = ['.', 'tests']; import train_cls, tiny_backbone\n"
+        "import sys; sys.path[:0] = ['.']; import train_cls\n"
+        "from tests.support import tiny_backbone\n"
         "from kerascxr.models.backbones import BACKBONES\n"
         "BACKBONES['tiny'] = tiny_backbone.TINY\n"
         "train_cls.main(sys.argv[1:])"

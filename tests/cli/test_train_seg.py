@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from support.small_runs import pairs
 
 import train_seg
 from kerascxr import __main__ as verbs
 from kerascxr.evaluation.segmentation import score_image
+from tests.support.small_runs import pairs
 
 SMALL = ["--base_filters", "4", "--image_size", "[32,32]", "--batch_size", "8"]
 SMALL += ["--runtime.tensorboard", "false", "--save_masks", "true"]

@@ -1,12 +1,6 @@
 """What the tests of the models share."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-# So that ``torch_files`` can be imported whatever pytest's import mode.
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)

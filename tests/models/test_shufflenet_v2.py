@@ -1,6 +1,5 @@
 """The port against torch, stage by stage; see tools/make_golden.py for the files."""
 
-import importlib.util
 from pathlib import Path
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 
 from kerascxr.models.shufflenet_v2 import build_shufflenet_v2, torch_module_name
+from tests.support import golden_weights
 
 RELATIVE = 1e-4  # of a stage's largest value; measured: 2e-6
 ROOT = Path(__file__).parents[2]
@@ -19,10 +19,6 @@ ENDS = {
     "last": "conv5_relu",
 }
 
-_spec = importlib.util.spec_from_file_location("make_golden", ROOT / "tools" / "make_golden.py")
-make_golden = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(make_golden)
-
 
 def draw_weights(backbone: keras.Model) -> None:
     """Gives every layer the weights that the golden files' rule gives to its torch name."""
@@ -33,14 +29,14 @@ def draw_weights(backbone: keras.Model) -> None:
         if isinstance(layer, keras.layers.BatchNormalization):
             names = ("weight", "bias", "running_mean", "running_var")
             shape = tuple(layer.gamma.shape)
-            layer.set_weights([make_golden.draw(f"{module}.{name}", shape) for name in names])
+            layer.set_weights([golden_weights.draw(f"{module}.{name}", shape) for name in names])
             continue
         height, width, inputs, outputs = layer.kernel.shape
         if isinstance(layer, keras.layers.DepthwiseConv2D):
-            kernel = make_golden.draw(f"{module}.weight", (inputs, 1, height, width))
+            kernel = golden_weights.draw(f"{module}.weight", (inputs, 1, height, width))
             layer.set_weights([kernel.transpose(2, 3, 0, 1)])
         else:
-            kernel = make_golden.draw(f"{module}.weight", (outputs, inputs, height, width))
+            kernel = golden_weights.draw(f"{module}.weight", (outputs, inputs, height, width))
             layer.set_weights([kernel.transpose(2, 3, 1, 0)])
 
 
@@ -53,7 +49,7 @@ def outputs(request):
     ends.append(keras.layers.GlobalAveragePooling2D()(backbone.output))
     # From behind the scaling: the golden images are scaled already.
     probe = keras.Model(backbone.get_layer("normalization").output, ends)
-    ours = dict(zip([*ENDS, "pooled"], probe(make_golden.images()), strict=True))
+    ours = dict(zip([*ENDS, "pooled"], probe(golden_weights.images()), strict=True))
     with np.load(
         ROOT / "tests" / "golden" / f"{backbone.name.replace('netv2', 'net_v2')}.npz"
     ) as file:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.torch_files import (
+
+from kerascxr.models.torch_checkpoint import read_torch_checkpoint
+from tests.support.torch_files import (
     dictionary,
     legacy_file,
     name,
@@ -21,8 +23,6 @@ from support.torch_files import (
     text,
     zip_file,
 )
-
-from kerascxr.models.torch_checkpoint import read_torch_checkpoint
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "golden"
 

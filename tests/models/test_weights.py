@@ -10,11 +10,11 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from support.torch_files import name, sequence, state_file, text, zip_file
 
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import build_classifier
 from kerascxr.models.weights import load_weights
+from tests.support.torch_files import name, sequence, state_file, text, zip_file
 
 SIZE = (32, 32)
 SHARED = Path(__file__).parents[2].parent / "shared"

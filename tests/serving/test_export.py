@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from support.c_api import run_in_c
-from support.recorded_server import answer_grpc, answer_rest
 from tensorflow_serving.apis import predict_pb2
 
 from kerascxr import __main__ as verbs
 from kerascxr.serving import export
+from tests.support.c_api import run_in_c
+from tests.support.recorded_server import answer_grpc, answer_rest
 
 CLASSES = ["bright", "dark", "middle"]
 

@@ -6,7 +6,13 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.hostile_files import (
+
+from kerascxr import __main__ as verbs
+from kerascxr.data import images
+from kerascxr.data.files import ImageFileError, read_grey
+from kerascxr.data.images import decode_file
+from kerascxr.serving.graph import decode_batch
+from tests.support.hostile_files import (
     black_png,
     chunk,
     dicom_files,
@@ -16,12 +22,6 @@ from support.hostile_files import (
     with_chunk,
     zeros,
 )
-
-from kerascxr import __main__ as verbs
-from kerascxr.data import images
-from kerascxr.data.files import ImageFileError, read_grey
-from kerascxr.data.images import decode_file
-from kerascxr.serving.graph import decode_batch
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 60)).astype(np.uint8)
 SMALL = small_files(PIXELS)

@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.small_runs import arguments, masked_classes
 
 import train_cls
 from kerascxr import __main__ as verbs
 from kerascxr.data.roi import ROIS
 from kerascxr.serving import export
+from tests.support.small_runs import arguments, masked_classes
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from support.c_api import run_in_c
-from support.recorded_server import answer_grpc, answer_rest
 from tensorflow_serving.apis import predict_pb2
 
 from kerascxr.config import ClassificationConfig
@@ -26,6 +24,8 @@ from kerascxr.runs.reading import read_run
 from kerascxr.serving.graph import Classifier
 from kerascxr.tables import markdown_table
 from kerascxr.training.inputs import open_run_store
+from tests.support.c_api import run_in_c
+from tests.support.recorded_server import answer_grpc, answer_rest
 
 _ALONE = """
 import sys

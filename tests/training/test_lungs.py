@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from support.small_runs import arguments, masked_classes, pairs
 
 import train_cls
 import train_seg
@@ -20,6 +19,7 @@ from kerascxr.report.robustness import CLEAN, by_severity, read_robustness
 from kerascxr.training import lungs as lungs_module
 from kerascxr.training.inputs import open_data, read_folds
 from kerascxr.training.lungs import load_segmenter, read_lungs
+from tests.support.small_runs import arguments, masked_classes, pairs
 
 FOLDS = (3, 1, 17)
 

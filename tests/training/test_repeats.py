@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import pytest
 from sklearn import metrics
-from support.small_runs import SMALL, arguments, bright_and_dark, pairs
 
 import train_cls
 import train_seg
@@ -22,6 +21,7 @@ from kerascxr.parsing import load_config
 from kerascxr.runs.reading import find_runs, read_run
 from kerascxr.tables import format_value
 from kerascxr.training import classification, repeats, segmentation
+from tests.support.small_runs import SMALL, arguments, bright_and_dark, pairs
 
 QUICK = ["--depth", "0", "--epochs", "1", "--feature_engine", "keras"]
 

@@ -1,9 +1,9 @@
 """Each way of training the classifier runs from end to end."""
 
 import pytest
-from support.small_runs import arguments, bright_and_dark
 
 import train_cls
+from tests.support.small_runs import arguments, bright_and_dark
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from kerascxr.data.ingest.duplicates import (
 )
 from kerascxr.data.ingest.records import digest
 from kerascxr.data.sources.opening import open_source
-from tools import plant_duplicates
+from tests.support import planted_copies
 
 DISTINCT = 60
 COPIES = 12
@@ -31,10 +31,10 @@ def look(images):
 
 
 def test_planted_copies_are_found_and_distinct_drawings_are_not(drawings):
-    planted, told = plant_duplicates.plant(drawings, COPIES)
+    planted, told = planted_copies.plant(drawings, COPIES)
     found = find_duplicates(*look(drawings + planted))
-    rows = {row[0]: row for row in plant_duplicates.score(found, told, DISTINCT)}
-    assert set(rows) == set(plant_duplicates.KINDS)
+    rows = {row[0]: row for row in planted_copies.score(found, told, DISTINCT)}
+    assert set(rows) == set(planted_copies.KINDS)
     for kind, (_, copies, recall, precision) in rows.items():
         assert copies == COPIES
         # A cut of 6 % on each side is beyond what the method promises.

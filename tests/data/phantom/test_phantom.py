@@ -18,7 +18,8 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from kerascxr.data.phantom.drawing import SHARES, Drawing, drawing, phantom_source
+from kerascxr.data.phantom import drawing
+from kerascxr.data.phantom.drawing import SHARES, Drawing, phantom_source
 
 CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 SHORTCUT_SLACK = 0.12  # above the majority's rate; 160 images scatter by about 0.04

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kerascxr.data.files import read_mask
+from kerascxr.data.sources import opening
 from kerascxr.data.sources.examples import natural_key, unique_ids
 from kerascxr.data.sources.layouts import case_groups
-from kerascxr.data.sources.opening import open_source, opening
+from kerascxr.data.sources.opening import open_source
 
 CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 

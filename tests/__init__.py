@@ -1,0 +1,1 @@
+"""Tests of kerascxr, in folders that mirror the package."""
