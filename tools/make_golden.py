@@ -15,6 +15,7 @@ below. Both ways agree for x0.5 (the tool says how far).
 """
 
 import argparse
+import math
 from pathlib import Path
 
 import numpy as np
