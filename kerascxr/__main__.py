@@ -69,7 +69,7 @@ def _audit_data(argv: Sequence[str], prog: str) -> None:
     start_tensorflow()
     from kerascxr.audits.leakage import audit
     from kerascxr.data.ingest.store import open_store
-    from kerascxr.data.sources.opening import open_source
+    from kerascxr.data.sources.open import open_source
 
     source = open_source(
         data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed

@@ -79,7 +79,7 @@ def no_network(monkeypatch):
 def phantom_store(tmp_path_factory):
     """A store of 160 small drawings, shared by tests that only read it."""
     from kerascxr.data.ingest.store import open_store
-    from kerascxr.data.sources.opening import open_source
+    from kerascxr.data.sources.open import open_source
 
     source = open_source("phantom", phantom_images=160, phantom_seed=0)
     return open_store(source, tmp_path_factory.mktemp("stores"))

@@ -44,7 +44,7 @@ def plain_worker(settings: dict[str, Any]) -> None:
     from kerascxr.config import ClassificationConfig, DataConfig
     from kerascxr.data.images import to_backbone_input
     from kerascxr.data.ingest.store import open_store
-    from kerascxr.data.sources.opening import open_source
+    from kerascxr.data.sources.open import open_source
     from kerascxr.models.classifier import build_classifier, fine_tune
     from kerascxr.models.weights import load_weights
     from kerascxr.training.fitting import build_optimizer

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from kerascxr.audits.leakage import read_pixels
 from kerascxr.data.ingest.duplicates import candidates, thumbnail
-from kerascxr.data.sources.opening import open_source
+from kerascxr.data.sources.open import open_source
 from kerascxr.tables import text_table
 from tests.support.planted_copies import KINDS
 

@@ -27,7 +27,7 @@ from kerascxr.data.images import decode_png, resize_image  # noqa: E402
 from kerascxr.data.ingest.folds import N_FOLDS  # noqa: E402
 from kerascxr.data.ingest.store import open_store  # noqa: E402
 from kerascxr.data.pipeline import encoded_examples, read_images, training_batches  # noqa: E402
-from kerascxr.data.sources.opening import open_source  # noqa: E402
+from kerascxr.data.sources.open import open_source  # noqa: E402
 
 
 def _seconds(work: Callable[[], object]) -> float:

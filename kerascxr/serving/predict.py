@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from kerascxr.data.files import SUFFIXES, ImageFileError, read_grey
 from kerascxr.data.images import resize_image, to_backbone_input
-from kerascxr.data.sources.file_names import walk
+from kerascxr.data.sources.paths import walk
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.plots.heat import heat_overlay
 from kerascxr.runs.atomic import replacing

@@ -10,7 +10,7 @@ from kerascxr.data.ingest.folds import N_FOLDS, SPLITS, random_folds, split_fold
 from kerascxr.data.ingest.store import Store, open_store
 from kerascxr.data.pipeline import Images, read_images
 from kerascxr.data.roi import ROIS
-from kerascxr.data.sources.opening import open_source
+from kerascxr.data.sources.open import open_source
 from kerascxr.runs.reading import Run
 from kerascxr.training.lungs import read_lungs
 

@@ -12,7 +12,7 @@ from kerascxr.audits.leakage import audit, leaked_test_images, origin_table, rea
 from kerascxr.audits.property_baseline import class_from_properties
 from kerascxr.data.ingest.properties import KINDS, corner_markers, frame_widths, measure
 from kerascxr.data.ingest.store import open_store
-from kerascxr.data.sources.opening import open_source
+from kerascxr.data.sources.open import open_source
 
 DISTINCT = 60
 

@@ -13,7 +13,7 @@ from kerascxr.config import ClassificationConfig, SplitConfig
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import open_store
 from kerascxr.data.pipeline import read_images
-from kerascxr.data.sources.opening import open_source
+from kerascxr.data.sources.open import open_source
 from kerascxr.evaluation.origin_probes import Sourced, measure_sources
 from kerascxr.models.classifier import build_classifier
 from kerascxr.parsing import parse_config

@@ -17,7 +17,7 @@ from pydicom.uid import (
 
 from kerascxr.data.files import ImageFileError, group_in, read_grey
 from kerascxr.data.ingest.store import open_store
-from kerascxr.data.sources.opening import open_source
+from kerascxr.data.sources.open import open_source
 
 RAMP = np.linspace(0, 4095, 24 * 20).reshape(24, 20).astype(np.uint16)
 

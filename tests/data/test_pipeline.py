@@ -18,7 +18,7 @@ from kerascxr.data.pipeline import (
     steps_per_epoch,
     training_batches,
 )
-from kerascxr.data.sources.opening import open_source
+from kerascxr.data.sources.open import open_source
 
 OFF = AugmentConfig(enabled=False)
 

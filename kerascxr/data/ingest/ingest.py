@@ -22,7 +22,7 @@ from kerascxr.data.ingest import records
 from kerascxr.data.ingest.duplicates import Pair, duplicate_clusters, find_duplicates, thumbnail
 from kerascxr.data.ingest.folds import N_FOLDS, assign_fixed_folds, assign_folds
 from kerascxr.data.ingest.properties import PROPERTIES, measure
-from kerascxr.data.sources.opening import Example, Rejected, Source
+from kerascxr.data.sources.open import Example, Rejected, Source
 from kerascxr.runs.atomic import write_json
 
 FORMAT = 2

@@ -1,7 +1,6 @@
 """The store: a source, ingested once, found again, and ingested anew when it has changed."""
 
 import csv
-import fcntl
 import hashlib
 import json
 import logging
@@ -10,12 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from kerascxr.data.ingest import records
 from kerascxr.data.ingest.ingest import FORMAT, UNLABELLED, ingest
-from kerascxr.data.sources.opening import Source
+from kerascxr.data.sources.open import Source
 from kerascxr.runs.atomic import replace_folder
+from kerascxr.runs.locks import locked
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +94,8 @@ def open_store(source: Source, stores: Path) -> Store:
     stores.mkdir(parents=True, exist_ok=True)
     place = stores / _store_name(source)
     signature = {name: list(value) for name, value in source.signature().items()}
-    with (stores / f".{place.name}.lock").open("w") as lock:
-        _wait_for(lock)
+    waiting = "Another process is ingesting the same source; waiting for it."
+    with locked(stores / f".{place.name}.lock", waiting):
         known = _read_description(place)
         if known is not None and known["signature"] == signature:
             logger.info(f"Using the ingested copy of {source.name} in {place}.")
@@ -125,14 +125,6 @@ def _store_name(source: Source) -> str:
     name = re.sub(r"[^\w.-]+", "_", source.name)
     where = str(source.root.resolve()) if source.root else source.name
     return f"{name}-{hashlib.sha256(f'{source.layout} {where}'.encode()).hexdigest()[:8]}"
-
-
-def _wait_for(lock: IO[str]) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        logger.info("Another process is ingesting the same source; waiting for it.")
-        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def _read_description(place: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from kerascxr.data.sources.examples import (
     relative_name,
     unique_ids,
 )
-from kerascxr.data.sources.file_names import (
+from kerascxr.data.sources.paths import (
     IMAGE_LEVELS,
     MASK_LEVELS,
     bad_source,

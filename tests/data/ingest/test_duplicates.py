@@ -13,7 +13,7 @@ from kerascxr.data.ingest.duplicates import (
     thumbnail,
 )
 from kerascxr.data.ingest.records import digest
-from kerascxr.data.sources.opening import open_source
+from kerascxr.data.sources.open import open_source
 from tests.support import planted_copies
 
 DISTINCT = 60

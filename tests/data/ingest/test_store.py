@@ -13,7 +13,7 @@ from kerascxr.data.images import decode_png
 from kerascxr.data.ingest import ingest as ingest_module
 from kerascxr.data.ingest import store as store_module
 from kerascxr.data.ingest.store import open_store
-from kerascxr.data.sources.opening import open_source
+from kerascxr.data.sources.open import open_source
 
 
 def draw(seed, size=(24, 20)):

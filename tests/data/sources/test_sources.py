@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kerascxr.data.files import read_mask
-from kerascxr.data.sources import opening
+from kerascxr.data.sources import open as open_module
 from kerascxr.data.sources.examples import natural_key, unique_ids
 from kerascxr.data.sources.layouts import case_groups
-from kerascxr.data.sources.opening import open_source
+from kerascxr.data.sources.open import open_source
 
 CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 
@@ -455,7 +455,7 @@ def test_kaggle_not_installed(monkeypatch):
 @pytest.fixture
 def nowhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(opening.VARIABLE, raising=False)
+    monkeypatch.delenv(open_module.VARIABLE, raising=False)
     return tmp_path
 
 
@@ -478,19 +478,19 @@ def test_auto_takes_the_usual_place(nowhere):
 def test_auto_takes_the_variable_first(nowhere, monkeypatch):
     radiography(nowhere / "data/COVID-19_Radiography_Dataset")
     touch(nowhere, "mine/A/1.png", "mine/B/2.png")
-    monkeypatch.setenv(opening.VARIABLE, "mine")
+    monkeypatch.setenv(open_module.VARIABLE, "mine")
     source = open_("auto")
     assert source.layout == "folders"
     assert source.notice == "Data: mine, as KERASCXR_DATA says."
 
 
 def test_auto_with_a_wrong_variable(nowhere, monkeypatch):
-    monkeypatch.setenv(opening.VARIABLE, "gone")
+    monkeypatch.setenv(open_module.VARIABLE, "gone")
     refuse("auto", "KERASCXR_DATA is set: the data source must exist. Got source='gone'.")
 
 
 def test_variable_does_not_touch_other_sources(nowhere, monkeypatch):
-    monkeypatch.setenv(opening.VARIABLE, "gone")
+    monkeypatch.setenv(open_module.VARIABLE, "gone")
     assert open_("phantom").notice == ""
 
 
@@ -611,7 +611,7 @@ def test_natural_key():
 
 def test_no_tensorflow():
     code = (
-        "import sys, kerascxr.data.sources.opening, kerascxr.data.files;"
+        "import sys, kerascxr.data.sources.open, kerascxr.data.files;"
         "print(sorted({'tensorflow', 'keras', 'kagglehub'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

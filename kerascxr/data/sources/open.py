@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from kerascxr.data.phantom.drawing import phantom_source
-from kerascxr.data.sources.csv_file import open_csv
+from kerascxr.data.sources.csv_list import open_csv
 from kerascxr.data.sources.examples import Example, Rejected, Source
-from kerascxr.data.sources.file_names import bad_source
 from kerascxr.data.sources.layouts import RADIOGRAPHY_NAME, open_folder
+from kerascxr.data.sources.paths import bad_source
 
 __all__ = ["Example", "Rejected", "Source", "open_source"]
 
