@@ -1,12 +1,19 @@
-"""Tables as text: for the terminal, for Markdown and as CSV. Nothing here writes files."""
+"""Tables as text: for the terminal, Markdown, LaTeX and CSV. Nothing here writes files.
+
+tabulate lays the columns out and escapes LaTeX. Three things are done here because tabulate does
+them otherwise or not at all: numbers are formatted one by one (four decimals, thousands separated;
+tabulate gives a whole column one format and reads text such as "1e5" as a number), cells are
+escaped for Markdown, and a row of the wrong length is an error instead of being padded.
+"""
 
 import csv
 import io
 import math
 import numbers
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 NOTHING = "–"  # an undefined value
 
@@ -155,21 +162,16 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     Raises:
         ValueError: If a row has another number of cells than the header.
     """
-    cells, right = _cells(header, rows)
-    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(map(_padded, line, widths, right)).rstrip()
-        for line in [*cells[:1], ["─" * width for width in widths], *cells[1:]]
-    ]
-    return "\n".join(lines)
+    return _tabulated(*_cells(header, rows), "simple")
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Formats a table for Markdown, numbers to the right; readable as plain text too.
+    """Formats a table for Markdown as GitHub reads it, with numbers right-aligned.
 
     Args:
         header: The columns' names.
-        rows: Cells; strings, numbers or None. Characters that mean something there are escaped.
+        rows: Cells; strings, numbers or None. Characters with a meaning in Markdown are escaped,
+            which tabulate does not do.
 
     Returns:
         Lines joined by newlines, without one at the end.
@@ -178,16 +180,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         ValueError: If a row has another number of cells than the header.
     """
     cells, right = _cells(header, rows)
-    cells = [[_escaped(cell) for cell in line] for line in cells]
-    widths = [max(3, *map(_width, column)) for column in zip(*cells, strict=True)]
-    rule = [
-        "-" * (width - to_right) + ":" * to_right
-        for width, to_right in zip(widths, right, strict=True)
-    ]
-    return "\n".join(
-        "| " + " | ".join(map(_padded, line, widths, right)) + " |"
-        for line in [cells[0], rule, *cells[1:]]
-    )
+    return _tabulated([[_escaped(cell) for cell in line] for line in cells], right, "pipe")
 
 
 def latex_table(table: Table, label: str) -> str:
@@ -195,26 +188,19 @@ def latex_table(table: Table, label: str) -> str:
 
     Args:
         table: The table; its title is the caption.
-        label: What the text refers to it by.
+        label: The label for cross-references.
 
     Returns:
         A ``table`` environment.
     """
-    cells, right = _cells(table.header, table.rows)
-    lines = [" & ".join(map(_latex_escaped, line)) + r" \\" for line in cells]
+    caption = "".join(LATEX_ESCAPE_RULES.get(letter, letter) for letter in table.title)
     return "\n".join(
         [
             r"\begin{table}",
-            r"  \centering",
-            rf"  \caption{{{_latex_escaped(table.title)}}}",
-            rf"  \label{{{label}}}",
-            rf"  \begin{{tabular}}{{{''.join('r' if one else 'l' for one in right)}}}",
-            r"    \toprule",
-            f"    {lines[0]}",
-            r"    \midrule",
-            *(f"    {line}" for line in lines[1:]),
-            r"    \bottomrule",
-            r"  \end{tabular}",
+            r"\centering",
+            rf"\caption{{{caption}}}",
+            rf"\label{{{label}}}",
+            _tabulated(*table_cells(table), "latex_booktabs"),
             r"\end{table}",
         ]
     )
@@ -269,14 +255,6 @@ def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = 
     return text.getvalue()
 
 
-def read_csv_text(text: str) -> list[dict[str, Any]]:
-    """Reads ``csv_text`` back: integers, floats and None for what looks so, otherwise text."""
-    return [
-        {key: _parsed(value) for key, value in row.items()}
-        for row in csv.DictReader(io.StringIO(text, newline=""))
-    ]
-
-
 def _label(key: str) -> str:
     return LABELS.get(key, key.replace("_", " "))
 
@@ -297,35 +275,21 @@ def _cells(
     return cells, right
 
 
-def _width(text: str) -> int:
-    """Counts the terminal columns of a text: East Asian wide characters take two."""
-    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
-
-
-def _padded(text: str, width: int, right: bool) -> str:
-    space = " " * (width - _width(text))
-    return space + text if right else text + space
+def _tabulated(cells: list[list[str]], right: list[bool], form: str) -> str:
+    """Formats cells, header first, in one of tabulate's formats."""
+    return tabulate(
+        cells[1:],
+        headers=cells[0],
+        tablefmt=form,
+        disable_numparse=True,
+        colalign=["right" if one else "left" for one in right],
+    )
 
 
 def _escaped(text: str) -> str:
     for letter in "\\|`*_<":
         text = text.replace(letter, "\\" + letter)
     return text
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    NOTHING: "--",
-    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
-}
-
-
-def _latex_escaped(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
 def _plain(value: Any) -> str:
@@ -335,14 +299,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return str(value)
     return str(int(value)) if isinstance(value, numbers.Integral) else repr(float(value))
-
-
-def _parsed(value: str | None) -> Any:
-    if not value:
-        return None
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return value

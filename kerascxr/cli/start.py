@@ -1,5 +1,6 @@
 """From a command line to a run: what is wrong with the input comes out as one line, with code 2."""
 
+import json
 import logging
 import os
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 from kerascxr.cli.logs import set_up_logging
 from kerascxr.parsing import parse_config
 from kerascxr.runs.folder import RunFolder
+from kerascxr.tables import metrics_text
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +54,10 @@ def run_trainer(
             return 0
         if folder.finished:
             when = (folder.path / "DONE").read_text(encoding="utf-8").strip()
-            results = (folder.path / "metrics.md").read_text(encoding="utf-8")
+            metrics = json.loads((folder.path / "metrics.json").read_text(encoding="utf-8"))
             logger.info(
-                f"{folder.path} holds this run, finished {when}. Its results:\n{results}\n"
+                f"{folder.path} holds this run, finished {when}. Its results:\n\n"
+                f"{metrics_text(metrics['test'])}\n\n"
                 "To train again, give --overwrite true or another --name."
             )
             return 0

@@ -1,0 +1,31 @@
+"""Starting a run from a command line, with a trainer that only writes metrics."""
+
+import pytest
+
+from kerascxr.cli import start
+from kerascxr.config import ClassificationConfig
+from kerascxr.evaluation.classification import evaluate
+
+
+@pytest.fixture(autouse=True)
+def no_tensorflow(monkeypatch):
+    monkeypatch.setattr(start, "start_tensorflow", lambda: None)
+
+
+def test_repeating_a_finished_run_prints_its_results_as_plain_text(tmp_path, messages):
+    test = evaluate([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["Lung_Opacity", "Normal"])
+
+    def trainer(config, folder):
+        folder.write_json("metrics.json", {"task": "classification", "test": test})
+        folder.write_text("metrics.md", "| Lung\\_Opacity |\n")
+        folder.finish()
+
+    argv = ["--runs", str(tmp_path), "--name", "one"]
+    for _ in range(2):
+        code = start.run_trainer(
+            "classification", ClassificationConfig, argv, "train", lambda _: "one", lambda: trainer
+        )
+        assert code == 0
+    text = "\n".join(messages())
+    assert "\nLung_Opacity  " in text
+    assert "\\" not in text and "|" not in text
