@@ -6,10 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 Depth = Literal[0, 1, 2, "all"]
-RoiName = Literal[
-    "none", "crop", "mask", "channel", "hidden", "border", "corners", "thumbnail", "shape"
-]
-WITHOUT_LUNGS: tuple[RoiName, ...] = ("none", "border", "corners", "thumbnail")
 
 
 def _check(holds: bool, rule: str, **got: Any) -> None:
@@ -188,12 +184,13 @@ class ClassificationConfig:
         weights: The backbone's starting weights: "imagenet", "none" (random), a file (.weights.h5,
             .keras, .pth), or "auto" (imagenet where it can be had, else random, and said so).
         image_size: Height and width that the model sees, in pixels.
-        roi: What of each image is seen: all ("none"), the box around the lungs ("crop"), the lungs
-            alone ("mask"), or all with the lungs marked in a channel ("channel"). The others show
-            what a model learns from what is not lung: "hidden" (all but the lungs' box), "border",
-            "corners" (all but these), "thumbnail" (8x8), "shape" (the lungs' outline).
-        lungs: A finished segmentation run that finds the lungs for the roi; by default they are the
-            source's own masks.
+        roi: The part of each image that the model gets: "none" (the full image), "lung_crop" (the
+            box around the lungs), "lungs_only" (black outside the lungs), or "lung_channel" (the
+            full image with the lung mask in the blue channel). The others are input ablations:
+            "without_lungs" (the lungs' box is black), "border_only", "without_corners",
+            "thumbnail" (8x8 pixels), "lung_outline" (the lung mask alone).
+        lungs: A finished segmentation run that predicts the lung masks for the roi; by default they
+            are the source's own masks.
         epochs: Most epochs to train.
         batch_size: Images a step.
         dropout: Rate behind each hidden layer of the head.
@@ -227,7 +224,7 @@ class ClassificationConfig:
     depth: Depth = 1
     weights: str = "auto"
     image_size: tuple[int, int] = (224, 224)
-    roi: RoiName = "none"
+    roi: str = "none"
     lungs: Path | None = None
     epochs: int = 20
     batch_size: int = 32
@@ -257,12 +254,6 @@ class ClassificationConfig:
             all(32 <= side <= 4096 for side in self.image_size),
             "image_size must be from 32 to 4096",
             image_size=self.image_size,
-        )
-        _check(
-            self.lungs is None or self.roi not in WITHOUT_LUNGS,
-            "lungs must be left out where the roi does without them",
-            lungs=str(self.lungs),
-            roi=self.roi,
         )
         _check(0 <= self.dropout < 1, "dropout must be from 0 to below 1", dropout=self.dropout)
         _check(

@@ -13,6 +13,7 @@ from kerascxr.config import (
 )
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import Images
+from kerascxr.data.roi import check_roi
 from kerascxr.evaluation.calibration import calibrate
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.models.saved import load_saved
@@ -52,6 +53,7 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
     if task == "classification":
         config = load_config(ClassificationConfig, run / "config.yaml")
         config = dataclasses.replace(config, lungs=lungs or config.lungs)
+        check_roi(config.roi, config.lungs)
     elif lungs is not None:
         raise ValueError(f"lungs must be left out for a U-Net. Got lungs={str(lungs)!r}.")
     else:

@@ -9,14 +9,14 @@ import io
 import logging
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from sklearn.ensemble import RandomForestClassifier
 
 from kerascxr.audits.origins import check_sources, origins_of
-from kerascxr.config import ClassificationConfig, Depth, RoiName
+from kerascxr.config import ClassificationConfig, Depth
 from kerascxr.data.images import resize_mask, to_backbone_input
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import Store
@@ -117,7 +117,7 @@ def audit_run(
             logger.info(f"{number} of {len(names)}: {INPUT_ABLATIONS[name].title}")
             part = dataclasses.replace(
                 base,
-                roi=cast(RoiName, name),
+                roi=name,
                 lungs=lungs if _needs_lungs(name) else None,
                 name=f"{path.name}-{name}",
                 runs=path / "audit",

@@ -107,10 +107,10 @@ def _before_hiding(config: TrainingConfig) -> TrainingConfig:
     What is hidden must stay so when the image is made brighter. A crop stays a crop: it has more
     pixels than could be cut out of the resized image.
     """
-    if not isinstance(config, ClassificationConfig) or config.roi == "crop":
+    if not isinstance(config, ClassificationConfig) or config.roi == "lung_crop":
         return config
     lungs_along = ROIS[config.roi].needs_lungs
-    return dataclasses.replace(config, roi="channel" if lungs_along else "none")
+    return dataclasses.replace(config, roi="lung_channel" if lungs_along else "none")
 
 
 def corrupt_images(images: Images, name: str, severity: int, seed: int, roi: str) -> Images:
@@ -127,7 +127,7 @@ def corrupt_images(images: Images, name: str, severity: int, seed: int, roi: str
     along = lungs if lungs.shape[-1] else images.masks
     if name != CLEAN:
         grey, along = corrupt(name, grey, severity, seed, along)
-    if roi in ("none", "crop"):
+    if roi in ("none", "lung_crop"):
         return dataclasses.replace(images, pixels=grey, masks=along)
     size = grey.shape[1:3]
     if along is None:

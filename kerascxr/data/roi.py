@@ -1,14 +1,17 @@
-"""What of an image a classifier sees: all, the lungs or, to find shortcuts, what is not lung.
+"""The part of each image that a classifier gets: a region of interest, or an input ablation.
 
-One definition, in the graph, for training, evaluation and serving.
+``ROIS`` is the one definition, computed in the graph, for training, evaluation and serving. An
+entry with an ``ablation`` is also trained by every audit (``kerascxr audit RUN``).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import tensorflow as tf
 
 from kerascxr.data.images import resize_image, resize_mask
+from kerascxr.names import look_up
 
 LUNG_MARGIN = 0.05  # of the image's side, around the lungs' box
 BORDER = 0.1  # of the side
@@ -16,36 +19,54 @@ CORNER = 0.2  # of the side
 THUMBNAIL = (8, 8)
 
 Size = tuple[int, int]
-View = Callable[[tf.Tensor, tf.Tensor, Size], tf.Tensor]
-"""A grey image and its lungs, uint8 (h, w, 1), and a size to uint8 (*size, 1 or 2)."""
+Apply = Callable[[tf.Tensor, tf.Tensor, Size], tf.Tensor]
+"""A grey image and its lung mask, uint8 (h, w, 1), and a size to uint8 (*size, 1 or 2)."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What an audit concludes from a model that is trained on an ablated input.
+
+    Attributes:
+        title: Its name in tables and figures.
+        lungs_visible: Whether the lung texture is left. Where it is not, a score above chance does
+            not come from the disease.
+        without: What the input lacks, to follow "without" in a sentence.
+    """
+
+    title: str
+    lungs_visible: bool
+    without: str = ""
 
 
 @dataclass(frozen=True)
 class Roi:
-    """A way to look at an image.
+    """A part of an image.
 
     Attributes:
-        see: What it does.
-        meaning: What is seen, in words.
-        needs_lungs: Whether the lungs must be known.
-        channels: 1, or 2 where the lungs come along.
+        apply: Computes it.
+        description: What it is, to follow "the model gets" in a sentence.
+        needs_lungs: Whether it needs the lung mask.
+        channels: 1, or 2 where the second holds the lung mask.
+        ablation: What an audit concludes from it; None leaves it out of audits.
     """
 
-    apply: View
-    meaning: str
+    apply: Apply
+    description: str
     needs_lungs: bool = True
     channels: int = 1
+    ablation: Ablation | None = None
 
 
 def lung_box(lungs: tf.Tensor) -> tf.Tensor:
-    """Finds the box around the lungs.
+    """Returns the box around the lungs.
 
     Args:
         lungs: uint8 (h, w, 1), 0 or 255.
 
     Returns:
         float32 (4,): top, left, bottom, right, as fractions of height and width, with
-        ``LUNG_MARGIN`` around; all of the image where there is no lung.
+        a margin of ``LUNG_MARGIN``; the whole image if the mask is empty.
     """
     inside = lungs[..., 0] > 0
 
@@ -62,9 +83,9 @@ def lung_box(lungs: tf.Tensor) -> tf.Tensor:
     return tf.cond(tf.reduce_any(inside), found, lambda: tf.constant([0.0, 0.0, 1.0, 1.0]))
 
 
-def _crop(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
+def _lung_crop(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
     top, left, bottom, right = tf.unstack(lung_box(lungs))
-    # As large a share of the height as of the width, so that nothing is stretched.
+    # The same fraction of height and width, so that the aspect ratio is kept.
     share = tf.maximum(bottom - top, right - left)
     top = tf.clip_by_value((top + bottom - share) / 2, 0.0, 1.0 - share)
     left = tf.clip_by_value((left + right - share) / 2, 0.0, 1.0 - share)
@@ -76,36 +97,36 @@ def _crop(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
 
 
 def _in_lungs(lungs: tf.Tensor, size: Size) -> tf.Tensor:
-    """Returns the lungs at a size, bool (*size, 1); everywhere where there are none."""
+    """Returns the lung mask at a size, bool (*size, 1); all true if the mask is empty."""
     inside = resize_mask(lungs, size) > 0
     return inside | ~tf.reduce_any(inside)
 
 
-def _mask(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
+def _lungs_only(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
     return tf.where(_in_lungs(lungs, size), resize_image(image, size), tf.constant(0, tf.uint8))
 
 
-def _channel(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
+def _lung_channel(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
     second = tf.cast(_in_lungs(lungs, size), tf.uint8) * 255
     return tf.concat([resize_image(image, size), second], axis=-1)
 
 
-def _hidden(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
-    # The box and not the outline: a black lung's shape would say much of what was in it.
+def _without_lungs(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
+    # The box and not the outline: the outline of the black area would show the lungs' shape.
     top, left, bottom, right = tf.unstack(lung_box(resize_mask(lungs, size)))
-    down, across = _places(size)
+    down, across = _pixel_centres(size)
     inside = (down >= top) & (down < bottom) & (across >= left) & (across < right)
     return tf.where(inside, tf.constant(0, tf.uint8), resize_image(image, size))
 
 
-def _border(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
-    down, across = _places(size)
+def _border_only(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
+    down, across = _pixel_centres(size)
     edge = tf.minimum(tf.minimum(down, 1 - down), tf.minimum(across, 1 - across))
     return tf.where(edge < BORDER, resize_image(image, size), tf.constant(0, tf.uint8))
 
 
-def _corners(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
-    down, across = _places(size)
+def _without_corners(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
+    down, across = _pixel_centres(size)
     corner = tf.maximum(tf.minimum(down, 1 - down), tf.minimum(across, 1 - across)) < CORNER
     return tf.where(corner, tf.constant(0, tf.uint8), resize_image(image, size))
 
@@ -114,28 +135,79 @@ def _thumbnail(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
     return resize_image(resize_image(image, THUMBNAIL), size)
 
 
-def _shape(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
+def _lung_outline(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
     return tf.cast(_in_lungs(lungs, size), tf.uint8) * 255
 
 
-def _places(size: Size) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns each pixel's middle as fractions of height (h, 1, 1) and width (1, w, 1)."""
+def _pixel_centres(size: Size) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns each pixel's centre as fractions of height (h, 1, 1) and width (1, w, 1)."""
     down, across = ((tf.range(side, dtype=tf.float32) + 0.5) / side for side in size)
     return down[:, None, None], across[None, :, None]
 
 
 ROIS = {
     "none": Roi(
-        lambda image, lungs, size: resize_image(image, size), "the full image", needs_lungs=False
+        lambda image, lungs, size: resize_image(image, size),
+        "the full image",
+        needs_lungs=False,
+        ablation=Ablation("full image", lungs_visible=True),
     ),
-    "crop": Roi(_crop, f"the box around the lungs, {LUNG_MARGIN:.0%} larger on each side"),
-    "mask": Roi(_mask, "the lungs alone, all else black"),
-    "channel": Roi(_channel, "the full image, the lungs marked in the blue channel", channels=2),
-    "hidden": Roi(_hidden, f"all but the box around the lungs, {LUNG_MARGIN:.0%} larger"),
-    "border": Roi(_border, f"a frame of {BORDER:.0%} of each side", needs_lungs=False),
-    "corners": Roi(_corners, f"all but the corners, {CORNER:.0%} of each side", needs_lungs=False),
+    "lung_crop": Roi(
+        _lung_crop, f"the box around the lungs, {LUNG_MARGIN:.0%} larger on each side"
+    ),
+    "lungs_only": Roi(
+        _lungs_only,
+        "the lungs, black elsewhere",
+        ablation=Ablation("lungs only", lungs_visible=True, without="what is not lung"),
+    ),
+    "lung_channel": Roi(
+        _lung_channel, "the full image, with the lung mask in the blue channel", channels=2
+    ),
+    "without_corners": Roi(
+        _without_corners,
+        f"the image with black corners, {CORNER:.0%} of each side",
+        needs_lungs=False,
+        ablation=Ablation("without corners", lungs_visible=True, without="the corners"),
+    ),
+    "without_lungs": Roi(
+        _without_lungs,
+        f"the image with a black box over the lungs, {LUNG_MARGIN:.0%} larger on each side",
+        ablation=Ablation("without lungs", lungs_visible=False, without="the lungs"),
+    ),
+    "border_only": Roi(
+        _border_only,
+        f"a frame of {BORDER:.0%} of each side, black elsewhere",
+        needs_lungs=False,
+        ablation=Ablation("border only", lungs_visible=False, without="the lungs"),
+    ),
     "thumbnail": Roi(
-        _thumbnail, "a thumbnail of {} by {} pixels".format(*THUMBNAIL), needs_lungs=False
+        _thumbnail,
+        "a thumbnail of {} by {} pixels".format(*THUMBNAIL),
+        needs_lungs=False,
+        ablation=Ablation("8x8 thumbnail", lungs_visible=False, without="any detail"),
     ),
-    "shape": Roi(_shape, "the outline of the lungs, without the image"),
+    "lung_outline": Roi(
+        _lung_outline,
+        "the lung mask alone",
+        ablation=Ablation("lung outline only", lungs_visible=False, without="the lung texture"),
+    ),
 }
+
+
+def check_roi(name: str, lungs: Path | None) -> Roi:
+    """Looks a roi up and checks the ``lungs`` option that goes with it.
+
+    Args:
+        name: A key of ``ROIS``.
+        lungs: The segmentation run that predicts the lung masks, or None.
+
+    Raises:
+        ValueError: If the name is unknown, or lungs are given for a roi that needs none.
+    """
+    roi = look_up(ROIS, name, "roi")
+    if lungs is not None and not roi.needs_lungs:
+        raise ValueError(
+            "lungs must be left out where the roi does not need them. "
+            f"Got lungs={str(lungs)!r}, roi={name!r}."
+        )
+    return roi

@@ -37,13 +37,13 @@ class Part(NamedTuple):
 # The keys are those of ``data.roi.ROIS``, but for the histogram.
 INPUT_ABLATIONS = {
     FULL: Part("full image", True),
-    "mask": Part("lungs only", True),
-    "corners": Part("corners removed", True),
-    "hidden": Part("lungs hidden", False, "seeing the lungs"),
-    "border": Part("border only", False, "seeing the lungs"),
+    "lungs_only": Part("lungs only", True),
+    "without_corners": Part("corners removed", True),
+    "without_lungs": Part("lungs hidden", False, "seeing the lungs"),
+    "border_only": Part("border only", False, "seeing the lungs"),
     "thumbnail": Part("8x8 thumbnail", False, "seeing any detail"),
     HISTOGRAM: Part("grey histogram only", False, "seeing where anything is"),
-    "shape": Part("lung outline only", False, "seeing what is in the lungs"),
+    "lung_outline": Part("lung outline only", False, "seeing what is in the lungs"),
 }
 
 
@@ -86,10 +86,10 @@ def meaning(result: Mapping[str, Any], name: str) -> str:
         return f"{amount} of the score ({share:.0%} of it over chance) without {part.without}"
     ends = auc["difference_interval"]
     if ends is None or ends[0] <= 0 <= ends[1]:
-        kept = "the lungs alone" if name == "mask" else "what is left"
+        kept = "the lungs alone" if name == "lungs_only" else "what is left"
         return f"no difference shown: {kept} will do"
     verb = "lost without" if auc["difference"] < 0 else "gained without"
-    lost = "what is not lung" if name == "mask" else "the corners"
+    lost = "what is not lung" if name == "lungs_only" else "the corners"
     return f"{abs(auc['difference']):.3f} of AUC {verb} {lost}"
 
 

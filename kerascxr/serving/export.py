@@ -71,8 +71,8 @@ def export_run(
         segmentation = config.lungs
     if roi.needs_lungs and segmentation is None:
         raise ValueError(
-            f"{run_path} sees {roi.meaning}, by the masks of its source, which a server does not "
-            "have. Give --segmentation RUN to find the lungs."
+            f"{run_path} was trained on {roi.description}, with the masks of its source, which a "
+            "server does not have. Give --segmentation RUN to predict them."
         )
     segmenter = load_segmenter(segmentation) if segmentation else None
     height, width = config.image_size
@@ -256,5 +256,5 @@ def _describe(
             name: test[name] for name in ("n", "accuracy", "precision", "recall", "f1", "auc")
         },
         "segmentation": str(segmentation) if segmentation else None,
-        "sees": ROIS[config.roi].meaning,
+        "sees": ROIS[config.roi].description,
     }

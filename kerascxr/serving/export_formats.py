@@ -61,7 +61,7 @@ def export_formats(
     if config.roi != "none":
         raise ValueError(
             f"other forms hold a classifier alone, without what finds the lungs. Got {run_path}, "
-            f"which sees {ROIS[config.roi].meaning}; export it as saved_model."
+            f"which sees {ROIS[config.roi].description}; export it as saved_model."
         )
     splits = read_splits(config, open_run_store(run, config.data))
     classes = tuple(run.metrics["test"]["classes"])

@@ -83,7 +83,7 @@ def load_predictor(path: Path) -> Predictor:
         )
     loaded = tf.saved_model.load(str(place))
     size = loaded.signatures["pixels"].structured_input_signature[1]["images"].shape[1:3]
-    whole = ROIS["none"].meaning
+    whole = ROIS["none"].description
     description = json.loads((place / "metadata.json").read_text(encoding="utf-8"))
     takes_files = description.get("sees", whole) != whole
     signature = loaded.signatures["serving_default" if takes_files else "pixels"]

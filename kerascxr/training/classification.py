@@ -14,6 +14,7 @@ from kerascxr.data.pipeline import (
     Images,
     steps_per_epoch,
 )
+from kerascxr.data.roi import check_roi
 from kerascxr.evaluation.calibration import calibrate
 from kerascxr.evaluation.classification import (
     evaluate,
@@ -56,6 +57,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
     """
     started = time.perf_counter()
     backbone = look_up(BACKBONES, config.backbone, "backbone")
+    check_roi(config.roi, config.lungs)
     runtime = set_up(config.runtime)
     store = open_data(config.data)
     splits = read_splits(config, store)

@@ -37,8 +37,8 @@ def audited(tmp_path_factory, phantom_store):
     """A run on the phantom and one on its marked twin, each with a battery of few parts."""
     folder = tmp_path_factory.mktemp("shortcuts")
     names = {
-        "phantom": ("none", "border"),
-        "phantom-marked": ("none", "border", "mask", "histogram"),
+        "phantom": ("none", "border_only"),
+        "phantom-marked": ("none", "border_only", "lungs_only", "histogram"),
     }
     runs = {}
     for source, chosen in names.items():
@@ -59,12 +59,12 @@ def result(run):
 
 def test_the_planted_shortcut_is_caught_and_the_clean_twin_is_not(audited):
     marked, clean = result(audited["phantom-marked"]), result(audited["phantom"])
-    assert marked["parts"]["border"]["auc"]["interval"][0] > 0.5
+    assert marked["parts"]["border_only"]["auc"]["interval"][0] > 0.5
     assert "border only" in input_ablations.verdict(marked)
-    assert clean["parts"]["border"]["auc"]["value"] < 0.65
+    assert clean["parts"]["border_only"]["auc"]["value"] < 0.65
     assert "no large shortcut" in input_ablations.verdict(clean)
     # The marker is in the border, so the lungs alone lose it.
-    ends = marked["parts"]["mask"]["auc"]["difference_interval"]
+    ends = marked["parts"]["lungs_only"]["auc"]["difference_interval"]
     assert ends[1] < 0
 
 
@@ -112,12 +112,20 @@ def scored(auc, interval, difference=0.0, ends=(-0.1, 0.1)):
 @pytest.mark.parametrize(
     "name, scores, words",
     [
-        ("border", scored(0.95, (0.9, 0.97)), "much of the score (90% of it over chance)"),
-        ("shape", scored(0.7, (0.6, 0.8)), "some of the score"),
-        ("hidden", scored(0.55, (0.49, 0.6)), "tells nothing"),
-        ("mask", scored(0.9, (0.8, 0.95), -0.1, (-0.15, -0.05)), "0.100 of AUC lost without what"),
-        ("mask", scored(0.99, (0.98, 1.0)), "the lungs alone will do"),
-        ("corners", scored(0.9, (0.8, 0.95), -0.1, (-0.15, -0.05)), "lost without the corners"),
+        ("border_only", scored(0.95, (0.9, 0.97)), "much of the score (90% of it over chance)"),
+        ("lung_outline", scored(0.7, (0.6, 0.8)), "some of the score"),
+        ("without_lungs", scored(0.55, (0.49, 0.6)), "tells nothing"),
+        (
+            "lungs_only",
+            scored(0.9, (0.8, 0.95), -0.1, (-0.15, -0.05)),
+            "0.100 of AUC lost without what",
+        ),
+        ("lungs_only", scored(0.99, (0.98, 1.0)), "the lungs alone will do"),
+        (
+            "without_corners",
+            scored(0.9, (0.8, 0.95), -0.1, (-0.15, -0.05)),
+            "lost without the corners",
+        ),
     ],
 )
 def test_what_a_score_means(name, scores, words):
@@ -138,9 +146,11 @@ def test_without_lung_masks_the_parts_that_need_them_are_left_out(
     monkeypatch.setattr(battery, "_train", itself)
     assert verbs.main(["audit", str(run), "--epochs", "1"]) == 0
     assert "left out" in capsys.readouterr().out
-    assert trained == [(name, None) for name in ("none", "corners", "border", "thumbnail")]
+    assert trained == [
+        (name, None) for name in ("none", "without_corners", "border_only", "thumbnail")
+    ]
     parts = result(run)["parts"]
-    assert set(parts) == {"none", "corners", "border", "thumbnail", "histogram"}
+    assert set(parts) == {"none", "without_corners", "border_only", "thumbnail", "histogram"}
     assert parts["histogram"]["auc"]["value"] == 1.0  # the classes are grey levels
-    assert parts["border"]["auc"]["difference"] == 0
+    assert parts["border_only"]["auc"]["difference"] == 0
     assert result(run)["attention"] is None

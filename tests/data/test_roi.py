@@ -1,14 +1,13 @@
 """What each roi leaves of an image, pixel by pixel, on drawn images with known lungs."""
 
-from typing import get_args
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerascxr.config import WITHOUT_LUNGS, RoiName
 from kerascxr.data.images import resize_mask, to_backbone_input
-from kerascxr.data.roi import BORDER, CORNER, LUNG_MARGIN, ROIS, lung_box
+from kerascxr.data.roi import BORDER, CORNER, LUNG_MARGIN, ROIS, check_roi, lung_box
 
 H, W = 80, 60
 NOISE = np.random.default_rng(0).integers(1, 256, (H, W, 1)).astype(np.uint8)  # nowhere black
@@ -30,9 +29,13 @@ def look(roi, image=NOISE, mask=INSIDE, size=(H, W)):
     return seen.numpy()
 
 
-def test_the_config_knows_them_all_and_which_do_without_lungs():
-    assert get_args(RoiName) == tuple(ROIS)
-    assert tuple(name for name, roi in ROIS.items() if not roi.needs_lungs) == WITHOUT_LUNGS
+def test_an_unknown_roi_and_lungs_without_use_are_refused():
+    check_roi("lung_crop", Path("unet"))
+    check_roi("none", None)
+    with pytest.raises(ValueError, match="unknown roi 'crop', did you mean 'lung_crop'"):
+        check_roi("crop", None)
+    with pytest.raises(ValueError, match=r"lungs must be left out .* Got lungs='unet', roi='none'"):
+        check_roi("none", Path("unet"))
 
 
 @pytest.mark.parametrize("roi", ROIS)
@@ -58,28 +61,28 @@ def test_the_lungs_box_has_a_margin_and_stays_inside():
 
 def test_mask_channel_and_shape_follow_the_outline():
     inside = INSIDE > 0
-    np.testing.assert_array_equal(look("mask"), np.where(inside, NOISE, 0))
-    np.testing.assert_array_equal(look("shape"), INSIDE)
-    np.testing.assert_array_equal(look("channel"), np.concatenate([NOISE, INSIDE], axis=-1))
+    np.testing.assert_array_equal(look("lungs_only"), np.where(inside, NOISE, 0))
+    np.testing.assert_array_equal(look("lung_outline"), INSIDE)
+    np.testing.assert_array_equal(look("lung_channel"), np.concatenate([NOISE, INSIDE], axis=-1))
 
 
 def test_a_mask_of_another_size_is_that_of_the_image():
     small = lungs(10, 24, 5, 15, (H // 2, W // 3))
     large = small.repeat(2, axis=0).repeat(3, axis=1)
     size = (H // 2, W // 3)
-    for roi in ("mask", "channel", "shape", "hidden"):
+    for roi in ("lungs_only", "lung_channel", "lung_outline", "without_lungs"):
         np.testing.assert_array_equal(
             look(roi, mask=small, size=size), look(roi, mask=large, size=size)
         )
-    np.testing.assert_array_equal(look("crop", mask=small), look("crop", mask=large))
+    np.testing.assert_array_equal(look("lung_crop", mask=small), look("lung_crop", mask=large))
 
 
 def test_no_lungs_count_as_lungs_everywhere():
-    np.testing.assert_array_equal(look("crop", mask=EMPTY), NOISE)
-    np.testing.assert_array_equal(look("mask", mask=EMPTY), NOISE)
-    assert (look("shape", mask=EMPTY) == 255).all()
-    assert (look("channel", mask=EMPTY)[..., 1] == 255).all()
-    assert not look("hidden", mask=EMPTY).any()
+    np.testing.assert_array_equal(look("lung_crop", mask=EMPTY), NOISE)
+    np.testing.assert_array_equal(look("lungs_only", mask=EMPTY), NOISE)
+    assert (look("lung_outline", mask=EMPTY) == 255).all()
+    assert (look("lung_channel", mask=EMPTY)[..., 1] == 255).all()
+    assert not look("without_lungs", mask=EMPTY).any()
 
 
 @pytest.mark.parametrize("size", [(H, W), (33, 47)])
@@ -87,7 +90,7 @@ def test_no_lungs_count_as_lungs_everywhere():
     "mask", [INSIDE, lungs(0, 30, 0, 20), lungs(50, H, 40, W), lungs(30, 31, 0, W)]
 )
 def test_hidden_hides_every_lung_pixel_and_no_more_than_the_margin(mask, size):
-    seen = look("hidden", np.full((H, W, 1), 200, np.uint8), mask, size)[..., 0]
+    seen = look("without_lungs", np.full((H, W, 1), 200, np.uint8), mask, size)[..., 0]
     assert not seen[resize_mask(mask, size).numpy()[..., 0] > 0].any()
     top, left, bottom, right = lung_box(resize_mask(mask, size)).numpy() * np.tile(size, 2)
     expected = np.full(size, 200)
@@ -99,13 +102,13 @@ def test_border_corners_and_thumbnail():
     down, across = round(BORDER * H), round(BORDER * W)
     expected = NOISE.copy()
     expected[down:-down, across:-across] = 0
-    np.testing.assert_array_equal(look("border"), expected)
+    np.testing.assert_array_equal(look("border_only"), expected)
     down, across = round(CORNER * H), round(CORNER * W)
     expected = NOISE.copy()
     for rows in (slice(down), slice(H - down, H)):
         for columns in (slice(across), slice(W - across, W)):
             expected[rows, columns] = 0
-    np.testing.assert_array_equal(look("corners"), expected)
+    np.testing.assert_array_equal(look("without_corners"), expected)
     blocks = np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * 3
     large = blocks.repeat(8, axis=0).repeat(8, axis=1)
     assert len(np.unique(look("thumbnail", NOISE, size=(8, 8)))) > 10
@@ -126,7 +129,7 @@ def test_crop_is_inside_holds_the_lungs_and_stretches_nothing(mask, scale):
     size = (H, W)
     ends = []
     for axis in (0, 1):
-        seen = look("crop", places[axis][..., None], mask, size)[..., 0]
+        seen = look("lung_crop", places[axis][..., None], mask, size)[..., 0]
         ends.append((int(seen.min()), int(seen.max()) + 1))
     rows, columns = (np.flatnonzero(mask[..., 0].any(axis=1 - axis)) // scale for axis in (0, 1))
     for (first, last), found, side in zip(ends, (rows, columns), (H, W), strict=True):
@@ -140,11 +143,11 @@ def test_crop_is_inside_holds_the_lungs_and_stretches_nothing(mask, scale):
 def test_crop_takes_the_pixels_of_the_image_at_its_own_size():
     large = np.random.default_rng(1).integers(0, 256, (80, 80, 1)).astype(np.uint8)
     mask = lungs(24, 56, 24, 56, (80, 80))  # 0.3 to 0.7, and 0.25 to 0.75 with the margin
-    np.testing.assert_array_equal(look("crop", large, mask, (40, 40)), large[20:60, 20:60])
+    np.testing.assert_array_equal(look("lung_crop", large, mask, (40, 40)), large[20:60, 20:60])
 
 
 def test_a_classifier_gets_grey_grey_and_the_lungs():
-    seen = look("channel")[None]
+    seen = look("lung_channel")[None]
     given = to_backbone_input(seen).numpy()
     assert given.dtype == np.float32
     np.testing.assert_array_equal(given[..., :2], np.concatenate([NOISE, NOISE], axis=-1)[None])

@@ -19,7 +19,7 @@ def seers(served, runs):
     """Runs that see the lungs' box: "found" by the U-Net, "given" by the source's masks."""
     source = masked_classes(served / "masked")
     argv = arguments(served, "--data.source", source, "--depth", "0", "--epochs", "1")
-    argv += ["--feature_engine", "keras", "--roi", "crop"]
+    argv += ["--feature_engine", "keras", "--roi", "lung_crop"]
     found = ["--lungs", str(runs[1]), "--name", "found"]
     assert train_cls.main([*argv, *found]) == 0
     assert train_cls.main([*argv, "--name", "given"]) == 0
@@ -55,7 +55,7 @@ def test_bytes_are_answered_as_the_run_did(exported, known, runs):
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"counted from 0\)\] \[2\]"):
         serve(images=tf.constant([*files[:2], files[2][:60]]))
     told = json.loads((exported / "1" / "metadata.json").read_text())
-    assert told["sees"] == ROIS["crop"].meaning and told["segmentation"] == str(runs[1])
+    assert told["sees"] == ROIS["lung_crop"].description and told["segmentation"] == str(runs[1])
 
 
 def test_predict_takes_the_export_and_not_the_run(exported, seers, known, tmp_path, capsys):
@@ -64,7 +64,7 @@ def test_predict_takes_the_export_and_not_the_run(exported, seers, known, tmp_pa
     files = [*map(str, paths), "--to", str(to)]
     assert verbs.main(["predict", str(seers[0]), *files]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "sees a part of each image alone (roi crop); export it" in line
+    assert "sees a part of each image alone (roi lung_crop); export it" in line
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\xff" * 60)
     assert verbs.main(["predict", str(exported), str(tmp_path / "broken.png"), *files]) == 1
     with to.open(newline="") as file:

@@ -105,14 +105,15 @@ def test_a_unets_lungs_are_kept_for_the_same_run_threshold_and_folds(
 def test_images_without_masks_and_lungs_without_use_are_one_line(folder, run, tmp_path, capsys):
     masked_classes(tmp_path / "bare", masks=False)
     argv = arguments(tmp_path, "--data.source", f"{tmp_path}/bare", "--depth", "0")
-    assert train_cls.main([*argv, "--roi", "crop"]) == 2
+    assert train_cls.main([*argv, "--roi", "lung_crop"]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "must have a lung mask" in line and "40 of 40" in line and "--lungs RUN" in line
-    with pytest.raises(SystemExit, match="2"):
-        train_cls.main([*argv, "--roi", "border", "--lungs", str(run)])
+    assert train_cls.main([*argv, "--roi", "border_only", "--lungs", str(run)]) == 2
     assert "lungs must be left out" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert train_cls.main([*argv, "--roi", "lung_corp"]) == 2
+    assert "did you mean 'lung_crop'?" in capsys.readouterr().err.strip().splitlines()[-1]
     # A run by its source's masks meets images without any: evaluate finds their lungs.
-    trained(folder, "by-masks", "--roi", "crop")
+    trained(folder, "by-masks", "--roi", "lung_crop")
     command = ["evaluate", str(folder / "runs/classification/by-masks"), "--data.source"]
     command += [f"{tmp_path}/bare", "--data.stores", f"{tmp_path}/stores"]
     command += ["--data.features", f"{tmp_path}/features"]
@@ -125,15 +126,15 @@ def test_images_without_masks_and_lungs_without_use_are_one_line(folder, run, tm
 
 def test_a_class_that_only_the_surroundings_tell_is_learnt_only_where_they_are_seen(folder):
     assert trained(folder, "none") > 0.95
-    assert trained(folder, "mask", "--roi", "mask") < 0.85
+    assert trained(folder, "mask", "--roi", "lungs_only") < 0.85
     metrics = json.loads((folder / "runs/classification/mask/metrics.json").read_text())
-    assert metrics["title"].endswith("depth 0, roi mask")
+    assert metrics["title"].endswith("depth 0, roi lungs_only")
 
 
 def test_channel_trains_on_features_and_on_images_and_stands_corruptions(folder, monkeypatch):
     on_images = ["--features", "off", "--augment.enabled", "true", "--epochs", "1"]
-    trained(folder, "channel-images", "--roi", "channel", *on_images)
-    clean = trained(folder, "channel", "--roi", "channel", "--features", "on")
+    trained(folder, "channel-images", "--roi", "lung_channel", *on_images)
+    clean = trained(folder, "channel", "--roi", "lung_channel", "--features", "on")
     assert clean > 0.95
     run = folder / "runs/classification/channel"
     for name in ("data_samples", "sample_predictions", "grad_cam"):
@@ -146,7 +147,7 @@ def test_channel_trains_on_features_and_on_images_and_stands_corruptions(folder,
 
 
 def test_the_lungs_channel_stays_a_mask_and_moves_with_its_image(store):
-    config = ClassificationConfig(roi="channel", image_size=(32, 32))
+    config = ClassificationConfig(roi="lung_channel", image_size=(32, 32))
     images = read_folds(config, store, FOLDS)
     # The image is its own mask, so that they can be compared after every change.
     twins = Images(
@@ -169,21 +170,25 @@ def test_the_lungs_channel_stays_a_mask_and_moves_with_its_image(store):
 
 
 def test_what_is_hidden_stays_so_when_images_are_made_worse(store):
-    config = ClassificationConfig(roi="channel", image_size=(32, 32))
+    config = ClassificationConfig(roi="lung_channel", image_size=(32, 32))
     images = read_folds(config, store, FOLDS)
     inside = images.pixels[..., 1:] > 0
-    masked = read_folds(ClassificationConfig(roi="mask", image_size=(32, 32)), store, FOLDS)
-    np.testing.assert_array_equal(corrupt_images(images, CLEAN, 0, 0, "mask").pixels, masked.pixels)
-    bright = corrupt_images(images, "brightness", 5, 0, "mask").pixels
+    masked = read_folds(ClassificationConfig(roi="lungs_only", image_size=(32, 32)), store, FOLDS)
+    np.testing.assert_array_equal(
+        corrupt_images(images, CLEAN, 0, 0, "lungs_only").pixels, masked.pixels
+    )
+    bright = corrupt_images(images, "brightness", 5, 0, "lungs_only").pixels
     assert not bright[~inside].any() and (bright[inside] >= 100).all()
-    channel = corrupt_images(images, "brightness", 5, 0, "channel").pixels
+    channel = corrupt_images(images, "brightness", 5, 0, "lung_channel").pixels
     np.testing.assert_array_equal(channel[..., 1:] > 0, inside)
-    shifted = corrupt_images(images, "shift", 3, 0, "channel").pixels
-    both = corrupt_images(images, "shift", 3, 0, "mask").pixels
+    shifted = corrupt_images(images, "shift", 3, 0, "lung_channel").pixels
+    both = corrupt_images(images, "shift", 3, 0, "lungs_only").pixels
     assert ((shifted[..., 1:] > 0) != inside).any()
     np.testing.assert_array_equal(both, np.where(shifted[..., 1:] > 0, shifted[..., :1], 0))
-    crop = read_folds(ClassificationConfig(roi="crop", image_size=(32, 32)), store, FOLDS)
-    np.testing.assert_array_equal(corrupt_images(crop, CLEAN, 0, 0, "crop").pixels, crop.pixels)
+    crop = read_folds(ClassificationConfig(roi="lung_crop", image_size=(32, 32)), store, FOLDS)
+    np.testing.assert_array_equal(
+        corrupt_images(crop, CLEAN, 0, 0, "lung_crop").pixels, crop.pixels
+    )
     whole = read_folds(ClassificationConfig(image_size=(32, 32)), store, FOLDS)
-    border = corrupt_images(whole, "brightness", 5, 0, "border").pixels
+    border = corrupt_images(whole, "brightness", 5, 0, "border_only").pixels
     assert not border[:, 8:24, 8:24].any() and border[:, 0].all()
