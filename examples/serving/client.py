@@ -1,4 +1,4 @@
-"""Asks a served model what an X-ray shows, over REST or gRPC.
+"""Requests predictions for X-rays from a served model, over REST or gRPC.
 
 python examples/serving/client.py IMAGE...            # REST, http://localhost:8501
 python examples/serving/client.py --grpc IMAGE...     # gRPC, localhost:8500
@@ -66,7 +66,7 @@ def ask_grpc(host: str, files: Sequence[bytes]) -> list[tuple[str, dict[str, flo
 
 
 def main() -> None:
-    """Asks and prints."""
+    """Requests the predictions and prints them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("images", type=Path, nargs="+")
     parser.add_argument("--grpc", action="store_true")

@@ -3,7 +3,7 @@
 The bootstrap gives the standard error; the interval is symmetric on the logit scale (distances: on
 the log scale), with Student's t for the few groups that a rare class has. Percentiles of resamples
 are not used: near 1 they cover the truth far less often than they say, and not at all where a
-small test shows no error. ``docs/decisions/intervals.md`` has the measured coverage of both.
+small test shows no error. ``docs/design/intervals.md`` has the measured coverage of both.
 """
 
 from collections.abc import Callable, Sequence
