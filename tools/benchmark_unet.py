@@ -56,7 +56,8 @@ def worker(settings: dict[str, Any]) -> None:
     import numpy as np
     import tensorflow as tf
 
-    from kerascxr.models.unet import FusedBatchNormalization, build_unet
+    from kerascxr.models.layers import FusedBatchNormalization
+    from kerascxr.models.unet import build_unet
     from kerascxr.training.losses import BCEDice
 
     def plain(layer):

@@ -8,13 +8,14 @@ import tensorflow as tf
 from keras import layers
 
 from kerascxr.models.backbones import BACKBONES, Backbone
-from kerascxr.models.layers import FeatureStandardization, SwitchableBatchNormalization
+from kerascxr.models.layers import (
+    HEAD_PREFIX,
+    FeatureStandardization,
+    SwitchableBatchNormalization,
+)
 from kerascxr.names import look_up
 
 Depth = Literal[0, 1, 2, "all"]
-
-HEAD_PREFIX = "head_"
-"""What the names of the head's layers begin with; every other layer is the backbone's."""
 
 _POOL = "head_pool"
 _BATCH = 64

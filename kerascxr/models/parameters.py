@@ -44,38 +44,48 @@ COLUMNS = {
 }
 
 
+def count_parameters(layer: layers.Layer) -> int:
+    """Returns how many parameters a layer or a model has, frozen ones included.
+
+    BatchNorm's moving statistics, the input's scaling and the constants of the head's
+    standardisation are not parameters.
+    """
+    inner = layer.layers if isinstance(layer, keras.Model) else [layer]
+    return sum(
+        math.prod(weight.shape)
+        for item in inner
+        for weight in item.weights
+        if not _is_state(item, weight)
+    )
+
+
 def parameter_summary(model: keras.Model) -> dict[str, int | float]:
     """Counts a model's parameters and estimates its memory for one image.
 
-    Parameters are what can learn: kernels, biases, gamma and beta. The moving statistics of
-    BatchNorm, the input's scaling and the states of random generators are none, as in torch.
+    Parameters are kernels, biases, gamma and beta. As in torch, the moving statistics of BatchNorm,
+    the input's scaling and the states of random generators are not.
 
-    Memory is float32's, whatever the policy; 1 MB is 1024 x 1024 bytes.
+    Memory is computed for float32 under every policy; 1 MB is 1024 x 1024 bytes.
 
     * Input: one image.
-    * Forward/backward: 2 x 4 bytes x the outputs of all modules for one image, each kept once
-      for the forward and once for the backward pass. Modules are convolutions, normalisations,
-      activations (those inside a Dense or convolution as well), poolings, dropouts, Dense layers,
-      and modules made of these: squeeze-and-excitation and each block, whose output counts once
-      more than its last layer's where it has no joint (sum, shuffle) of its own. Padding,
-      splitting, concatenating, reshaping and input scaling do not count.
+    * Forward/backward: 2 x 4 bytes x the outputs of all modules for one image, stored once for the
+      forward and once for the backward pass. Modules are convolutions, normalisations, activations
+      (also those inside a Dense layer or a convolution), poolings, dropouts, Dense layers, and the
+      modules made of them: squeeze-and-excitation, and each block. A block without a joint (sum,
+      shuffle) counts its last layer's output twice. Padding, splitting, concatenating, reshaping
+      and input scaling do not count.
 
-      That is the sum which gave the study's 173.68 and 47.97 MB. Here it gives 173.67 and 47.97:
-      the study's EfficientNet has one more dropout, of the 1,280 pooled features.
-    * Estimated total: input, forward/backward and parameters.
+      The study's 173.68 and 47.97 MB are this sum. Here it gives 173.67 and 47.97: the study's
+      EfficientNet has one more dropout, of the 1,280 pooled features.
+    * Estimated total: the sum of input, forward/backward and parameters.
 
     Args:
         model: A functional model of one input, its depth set by ``fine_tune``.
 
     Returns:
-        The keys of ``COLUMNS``: three counts, and four sizes in MB.
+        The keys of ``COLUMNS``: three counts of parameters, and four sizes in MB.
     """
-    total = sum(
-        math.prod(weight.shape)
-        for layer in model.layers
-        for weight in layer.weights
-        if not _is_state(layer, weight)
-    )
+    total = count_parameters(model)
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     input_mb = math.prod(model.input.shape[1:]) * _FLOAT_BYTES / _MB
     forward_backward_mb = 2 * _FLOAT_BYTES * _module_outputs(model) / _MB
@@ -95,7 +105,7 @@ def format_parameter_table(summaries: Mapping[str, Mapping[str, int | float]]) -
     """Returns a Markdown table, one row a model.
 
     Args:
-        summaries: What a row is called, e.g. "efficientnetb0, depth 1", to its summary.
+        summaries: Row titles, e.g. "efficientnetb0, depth 1", to summaries.
     """
     lines = [
         f"| model | {' | '.join(COLUMNS.values())} |",
@@ -109,14 +119,14 @@ def format_parameter_table(summaries: Mapping[str, Mapping[str, int | float]]) -
 
 
 def _is_state(layer: layers.Layer, weight: keras.Variable) -> bool:
-    """Whether a weight describes data and is no parameter."""
+    """Whether a weight describes data and is not a parameter."""
     if isinstance(layer, layers.BatchNormalization):
         return weight is layer.moving_mean or weight is layer.moving_variance
     return isinstance(layer, layers.Normalization | FeatureStandardization)
 
 
 def _module_outputs(model: keras.Model) -> int:
-    """Returns how many numbers the modules give for one image."""
+    """Returns how many numbers all modules output for one image."""
     count = 0
     block_ends: dict[str, layers.Layer] = {}
     for layer in model.layers:

@@ -3,80 +3,29 @@
 from typing import Any, Literal, NamedTuple
 
 import keras
-import tensorflow as tf
 from keras import layers
+
+from kerascxr.models.layers import FusedBatchNormalization
+from kerascxr.models.parameters import count_parameters
 
 Upsampling = Literal["transpose", "bilinear"]
 
 DEPTH = 4  # Down stages; each halves the image.
 MULTIPLE = 2**DEPTH
-# Of BatchNorm's moving statistics. Keras' own 0.99 would lag behind for longer than a short
-# training on a few hundred images lasts.
+# Of BatchNorm's moving statistics. Keras' default 0.99 needs more steps to converge than a short
+# training on a few hundred images has.
 MOMENTUM = 0.9
-
-
-@keras.saving.register_keras_serializable(package="kerascxr")
-class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """BatchNormalization over the last axis by TensorFlow's one fused kernel.
-
-    Keras 3 spells BatchNorm out in elementwise operations, each a pass over the whole activation,
-    and in float32 even under mixed precision. The kernel makes a training step a fifth shorter on
-    a CPU. Same weights, same names, same result, but that the moving variance follows the unbiased
-    one, n / (n - 1), as torch's does.
-
-    Source:
-        Ioffe and Szegedy, ICML 2015, algorithm 1.
-    """
-
-    def call(
-        self,
-        inputs: tf.Tensor,
-        training: bool | None = None,
-        mask: tf.Tensor | None = None,
-    ) -> tf.Tensor:
-        """Normalises; a frozen layer uses its moving statistics and leaves them alone.
-
-        Args:
-            inputs: float32, float16 or bfloat16 (batch, height, width, channels).
-            training: Whether to use, and take into the moving average, the batch's statistics.
-            mask: Not supported.
-
-        Returns:
-            As ``inputs`` in shape and type.
-
-        Raises:
-            ValueError: If a mask is given.
-        """
-        if mask is not None:
-            raise ValueError("Mask must be None for a fused batch normalisation. Got a mask.")
-        x = keras.ops.cast(inputs, self.compute_dtype)
-        learns = bool(training) and self.trainable
-        # The kernel takes activations of any float type, but statistics in float32 only.
-        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=x,
-            scale=tf.convert_to_tensor(self.gamma),
-            offset=tf.convert_to_tensor(self.beta),
-            mean=tf.convert_to_tensor([] if learns else self.moving_mean, dtype=tf.float32),
-            variance=tf.convert_to_tensor([] if learns else self.moving_variance, dtype=tf.float32),
-            epsilon=self.epsilon,
-            is_training=learns,
-        )
-        if learns:
-            keep = self.momentum
-            self.moving_mean.assign(self.moving_mean * keep + mean * (1.0 - keep))
-            self.moving_variance.assign(self.moving_variance * keep + variance * (1.0 - keep))
-        return y
 
 
 class Stage(NamedTuple):
     """A row of the stage table.
 
     Attributes:
-        stage: Its name, the first part of its layers' names.
+        stage: Its name, the prefix of its layers' names.
         channels: Of its output.
-        size: (height, width) of its output; None where the model takes any size.
-        operation: What it does.
-        parameters: Moving statistics aside.
+        size: (height, width) of its output; None where the model accepts any size.
+        operation: Its operations, e.g. "max pool 2x2, DoubleConv".
+        parameters: Its parameters, without moving statistics.
     """
 
     stage: str
@@ -95,33 +44,42 @@ def build_unet(
     upsampling: Upsampling = "transpose",
     dropout: float = 0.0,
 ) -> keras.Model:
-    """Builds the U-Net: four stages down, a bottleneck, four stages up, one logit a pixel.
+    """Builds a U-Net: four stages down, a bottleneck, four stages up, one logit per pixel.
 
-    Each image is standardised inside the model, to mean 0 and standard deviation 1 over its own
-    pixels, instead of divided by 255. Hospitals differ first of all in exposure and contrast; so
-    both are gone before the first convolution, in training, evaluation and serving alike. An image
-    of one grey becomes 0 everywhere.
+    The model standardises each image to mean 0 and standard deviation 1 over its own pixels, since
+    exposure and contrast differ between hospitals. An image of a single grey value becomes 0.
 
-    Moving statistics aside it has 31,036,481 parameters at 64 base filters, 7,762,465 at 32 and
-    1,942,289 at 16, with transposed convolutions.
+    With transposed convolutions and without moving statistics the model has 31,036,481 parameters
+    at 64 base filters, 7,762,465 at 32 and 1,942,289 at 16.
 
     Args:
-        image_size: (height, width), each a multiple of 16; None where any such size may come.
-        base_filters: Channels of the first stage; each stage down has twice as many.
-        upsampling: "transpose" learns the 2x2 upsampling; "bilinear" halves the channels by a 1x1
-            convolution and interpolates, with fewer parameters and no checkerboard.
-        dropout: Share of the bottleneck's channels dropped in training, 0 to below 1.
+        image_size: (height, width), each a multiple of 16; None for any multiple of 16.
+        base_filters: Channels of the first stage. Each stage down doubles them.
+        upsampling: "transpose": a 2x2 transposed convolution. "bilinear": a 1x1 convolution to
+            half the channels, then interpolation, with fewer parameters and without checkerboard
+            artefacts.
+        dropout: Share of the bottleneck's channels dropped in training, 0 <= dropout < 1.
 
     Returns:
-        A model from float32 (batch, height, width, 1), 0..255, to logits, float32 (batch, height,
-        width, 1) whatever the precision policy.
+        A functional model named "unet", images float32 (batch, height, width, 1) in 0..255 to
+        logits float32 (batch, height, width, 1) under any precision policy. A sigmoid turns logits
+        into the probability that a pixel is lung.
 
     Raises:
-        ValueError: If a side is no positive multiple of 16, or another argument out of its range.
+        ValueError: If a side is not a positive multiple of 16, or another argument is out of its
+            range.
 
     Source:
-        Ronneberger, Fischer and Brox, MICCAI 2015, figure 1; with "same" padding, and with batch
-        normalisation, which makes the convolutions' biases idle.
+        Ronneberger, Fischer and Brox, MICCAI 2015, figure 1; with "same" padding and batch
+        normalisation, which makes biases of the convolutions redundant.
+
+    Example:
+        >>> import kerascxr
+        >>> unet = kerascxr.models.build_unet((256, 256), base_filters=16)
+        >>> unet.output.shape
+        (None, 256, 256, 1)
+        >>> kerascxr.models.parameter_summary(unet)["total"]
+        1942289
     """
     _check_arguments(image_size, base_filters, upsampling, dropout)
     inputs = keras.Input((*image_size, 1), dtype="float32", name="image")
@@ -148,7 +106,7 @@ def build_unet(
         x = _up(x, skip, filters, stage, upsampling)
         x = _double_conv(x, filters, stage)
 
-    # Float32: half precision's steps near 0.5 would show in the threshold.
+    # Float32: the resolution of half precision near 0.5 is too coarse for the threshold.
     logits = layers.Conv2D(1, 1, dtype="float32", name="logits")(x)
     return keras.Model(inputs, logits, name="unet")
 
@@ -182,7 +140,7 @@ def _up(
     if upsampling == "transpose":
         x = layers.Conv2DTranspose(filters, 2, strides=2, name=f"{stage}_up")(x)
     else:
-        # A 1x1 convolution and interpolation commute; this order costs a quarter.
+        # A 1x1 convolution and interpolation commute; in this order the cost is a quarter.
         x = layers.Conv2D(filters, 1, name=f"{stage}_reduce")(x)
         x = layers.UpSampling2D(2, interpolation="bilinear", name=f"{stage}_up")(x)
     return layers.Concatenate(name=f"{stage}_concat")([skip, x])
@@ -215,11 +173,6 @@ def _check_arguments(
         raise ValueError(f"Dropout must be at least 0 and below 1. Got dropout={dropout}.")
 
 
-def count_parameters(model: keras.Model | keras.layers.Layer) -> int:
-    """Returns the number of trainable weights' entries: BatchNorm's moving statistics are not."""
-    return sum(int(weight.value.shape.num_elements()) for weight in model.trainable_weights)
-
-
 def stage_table(model: keras.Model) -> list[Stage]:
     """Returns the U-Net's stages in order, input first, logits last.
 
@@ -227,7 +180,7 @@ def stage_table(model: keras.Model) -> list[Stage]:
         model: From ``build_unet``.
 
     Returns:
-        One row a stage; its channels and size are those of its last layer's output.
+        One row per stage, with the channels and the size of its last layer's output.
     """
     stages: dict[str, list[Any]] = {}
     for layer in model.layers:
@@ -248,15 +201,15 @@ def stage_table(model: keras.Model) -> list[Stage]:
 
 
 def _operations(members: list[Any]) -> list[str]:
-    """Names what a stage's layers do, in order; the six of a DoubleConv under one name."""
-    said = []
+    """Names the operations of a stage's layers in order; a DoubleConv has one name."""
+    names = []
     for layer in members:
         part = layer.name.partition("_")[2]
         if part == "conv1":
-            said.append("DoubleConv")
+            names.append("DoubleConv")
         elif part not in ("bn1", "relu1", "conv2", "bn2", "relu2"):
-            said.append(_OPERATIONS[type(layer)])
-    return said
+            names.append(_OPERATIONS[type(layer)])
+    return names
 
 
 _OPERATIONS: dict[type, str] = {
@@ -272,7 +225,7 @@ _OPERATIONS: dict[type, str] = {
 
 
 def stage_cells(model: keras.Model) -> list[list[Any]]:
-    """Returns the stage table's cells under ``STAGE_HEADER``, for any of the report's formats.
+    """Returns the cells of the stage table, in the columns of ``STAGE_HEADER``.
 
     Args:
         model: From ``build_unet``.

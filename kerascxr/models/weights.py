@@ -14,9 +14,8 @@ import keras
 import numpy as np
 
 from kerascxr.models.backbones import BACKBONES, Backbone
-from kerascxr.models.classifier import HEAD_PREFIX
 from kerascxr.models.download import fetch, file_digest, is_cached, is_reachable
-from kerascxr.models.layers import IMAGENET_MEAN, IMAGENET_STD
+from kerascxr.models.layers import HEAD_PREFIX, IMAGENET_MEAN, IMAGENET_STD
 from kerascxr.models.torch_checkpoint import read_torch_checkpoint
 from kerascxr.names import look_up
 

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import (
-    HEAD_PREFIX,
     backbone_of,
     build_classifier,
     fine_tune,
@@ -15,7 +14,11 @@ from kerascxr.models.classifier import (
     split_at_depth,
     standardize_features,
 )
-from kerascxr.models.layers import FeatureStandardization, SwitchableBatchNormalization
+from kerascxr.models.layers import (
+    HEAD_PREFIX,
+    FeatureStandardization,
+    SwitchableBatchNormalization,
+)
 
 NAMES = ["efficientnetb0", "shufflenetv2_x0_5", "shufflenetv2_x1_0"]
 SIZE = (64, 64)  # at 32 the last map is one pixel, and some gradients vanish in the padding

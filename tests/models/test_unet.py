@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerascxr.models.layers import FusedBatchNormalization
+from kerascxr.models.parameters import count_parameters
 from kerascxr.models.unet import (
     STAGE_HEADER,
-    FusedBatchNormalization,
     build_unet,
-    count_parameters,
     stage_cells,
     stage_table,
 )
