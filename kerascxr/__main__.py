@@ -122,7 +122,8 @@ def _predict(argv: Sequence[str], prog: str) -> int:
     )
     values = parse_with(parser, argv)
     start_tensorflow()
-    from kerascxr.serving.predict import find_files, predict_files, report_unreadable
+    from kerascxr.serving.files import find_files
+    from kerascxr.serving.predict import predict_files, report_unreadable
     from kerascxr.serving.predictors import load_lung_finder, load_predictor
 
     unreadable = predict_files(

@@ -30,9 +30,9 @@ from sklearn.datasets import load_sample_images  # noqa: E402
 from kerascxr.data.files import read_grey  # noqa: E402
 from kerascxr.data.images import decode_file, resize_image  # noqa: E402
 from kerascxr.models.saved import load_saved  # noqa: E402
+from kerascxr.serving.files import find_files  # noqa: E402
 from kerascxr.serving.formats import load  # noqa: E402
 from kerascxr.serving.graph import Classifier  # noqa: E402
-from kerascxr.serving.predict import find_files  # noqa: E402
 from kerascxr.tables import markdown_table  # noqa: E402
 from tests.support.parity import parity_table  # noqa: E402
 

@@ -1,4 +1,9 @@
-"""The networks: backbones with ImageNet weights, the classifier and the U-Net.
+"""The networks: backbones with published weights, the classifier and the U-Net.
 
-Importing this package imports nothing else; import the module that you need.
+The public names are listed in ``__init__.pyi`` and imported lazily: importing this package imports
+neither TensorFlow nor Keras.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

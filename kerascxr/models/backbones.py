@@ -1,4 +1,4 @@
-"""The backbones, by name: how to build each, where depth 1 and 2 begin, where its weights are."""
+"""The registry of backbones: how to build each, what its depths train, its published weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class PublishedWeights:
     """A file of pretrained weights on the internet.
 
     Attributes:
-        url: Where it is.
-        algorithm: "md5" or "sha256", whichever its publisher states.
-        digest: The file's digest in hexadecimal, or its beginning.
-        description: Who published it and what it was trained on.
+        url: Its address.
+        algorithm: "md5" or "sha256", as its publisher states.
+        digest: The file's digest in hexadecimal, or the first digits of it.
+        description: Its publisher and the data that it was trained on.
     """
 
     url: str
@@ -28,25 +28,33 @@ class PublishedWeights:
 
     @property
     def file_name(self) -> str:
-        """The URL's last part, and the file's name in the cache."""
+        """The last part of the URL, and the file's name in the cache."""
         return self.url.rsplit("/", maxsplit=1)[-1]
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone that a classifier can stand on.
+    """A backbone for classifiers.
 
     Attributes:
-        name: The name that it is recorded under.
+        name: Its name in records and tables.
         study_name: Its name in the reference study's tables.
         build: (height, width) to a functional model with random weights, float32 images
             (batch, height, width, 3) in 0..255 to features (batch, h, w, channels).
-        image_size: (height, width) that it was designed for.
-        last_convolution: Prefixes of the layers that learn at depth 1.
-        last_stage: Prefixes of the layers that learn at depth 2 as well.
+        image_size: The (height, width) in pixels that it was designed for.
+        last_convolution: Prefixes of the names of the layers trained at depth 1.
+        last_stage: Prefixes of the names of the layers trained in addition at depth 2.
         imagenet: Its published ImageNet weights.
-        torch_module_name: A layer's name to the torchvision module that holds its parameters;
-            None where torchvision's network is not the same function.
+        torch_module_name: Maps a layer's name to the torchvision module with its parameters; None
+            if torchvision's network is not the same function.
+
+    Example:
+        >>> import kerascxr
+        >>> backbone = kerascxr.models.BACKBONES["efficientnetb0"]
+        >>> backbone.last_stage
+        ('block7',)
+        >>> backbone.build((64, 64)).output.shape
+        (None, 2, 2, 1280)
     """
 
     name: str
@@ -62,7 +70,7 @@ class Backbone:
 def _shufflenet(width: float, file_name: str, digest: str) -> Backbone:
     return Backbone(
         name=f"shufflenetv2_x{width:.1f}".replace(".", "_"),
-        # Its x0.5 has the parameters of x1.0, which therefore bears its name.
+        # The study's "x0.5" has the parameters of x1.0, which therefore has its name here.
         study_name="ShuffleNetV2" if width == 1.0 else f"ShuffleNetV2 x{width}",
         build=partial(build_shufflenet_v2, width),
         image_size=(224, 224),
@@ -96,7 +104,7 @@ BACKBONES: dict[str, Backbone] = {
             description="keras.applications' ImageNet-1k weights",
         ),
     ),
-    # The study writes "x0.5" over its ShuffleNet tables, but counts the parameters of x1.0.
+    # The study's ShuffleNet tables are titled "x0.5", but count the parameters of x1.0.
     "shufflenetv2": _X1_0,
     "shufflenetv2_x0_5": _X0_5,
     "shufflenetv2_x1_0": _X1_0,

@@ -1,5 +1,7 @@
-"""A backbone with a head on it, and how much of it learns."""
+"""A classifier: a backbone, a head, and how much of it is trained."""
 
+import logging
+from pathlib import Path
 from typing import Literal
 
 import keras
@@ -13,7 +15,10 @@ from kerascxr.models.layers import (
     FeatureStandardization,
     SwitchableBatchNormalization,
 )
+from kerascxr.models.weights import load_weights
 from kerascxr.names import look_up
+
+logger = logging.getLogger(__name__)
 
 Depth = Literal[0, 1, 2, "all"]
 
@@ -25,33 +30,57 @@ _STANDARDIZATION = "head_standardization"
 def build_classifier(
     backbone: str | Backbone,
     n_classes: int,
+    *,
     image_size: tuple[int, int] | None = None,
+    weights: str | Path | None = None,
+    depth: Depth = "all",
     dropout: float = 0.3,
+    update_statistics: bool = True,
 ) -> keras.Model:
-    """Builds backbone and head as one flat graph, with random weights, everything trainable.
+    """Builds a classifier: backbone and head as one flat graph.
 
     Head: global average pool, standardisation by constants (see ``standardize_features``), Dense
     1024 ReLU, dropout, Dense 512 ReLU, dropout, Dense n_classes.
 
     Args:
         backbone: A key of ``BACKBONES``, or one of its values.
-        n_classes: How many classes, at least 2.
-        image_size: (height, width), each at least 32; the backbone's own if None.
-        dropout: The share of the head's activations dropped in training, 0 <= dropout < 1.
+        n_classes: Number of classes, at least 2.
+        image_size: (height, width) in pixels, each at least 32; the backbone's own if None.
+        weights: None: random weights. "imagenet", "auto" or the path of a file: see
+            ``load_weights``.
+        depth: How much is trainable: 0, 1, 2 or "all"; see ``fine_tune``.
+        dropout: Share of the head's activations dropped in training, 0 <= dropout < 1.
+        update_statistics: Whether BatchNorm statistics of trainable layers are updated in training;
+            see ``fine_tune``.
 
     Returns:
-        A functional model of the backbone's name, images float32 (batch, height, width, 3) in
-        0..255 to logits float32 (batch, n_classes) under any precision policy.
+        A functional model with the backbone's name, not compiled, images float32 (batch, height,
+        width, 3) in 0..255 to logits float32 (batch, n_classes) under any precision policy. A
+        softmax turns logits into probabilities.
 
     Raises:
-        ValueError: If an argument is out of its range or the backbone unknown.
+        ValueError: If an argument is out of its range, the backbone is unknown, or the weights file
+            does not fit.
+        FileNotFoundError: If ``weights`` is the path of no file.
+        ConnectionError: If "imagenet" weights are not cached and cannot be downloaded.
+
+    Source:
+        The head is the reference study's; its standardisation is this project's.
+
+    Example:
+        >>> import kerascxr
+        >>> model = kerascxr.models.build_classifier("shufflenetv2", n_classes=4, depth=1)
+        >>> model.output.shape
+        (None, 4)
+        >>> kerascxr.models.parameter_summary(model)["trainable"]
+        2053636
     """
     if isinstance(backbone, str):
         backbone = look_up(BACKBONES, backbone, "backbone")
     if n_classes < 2:
         raise ValueError(f"n_classes must be at least 2. Got n_classes={n_classes}.")
     if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be at least 0 and under 1. Got dropout={dropout}.")
+        raise ValueError(f"dropout must be at least 0 and below 1. Got dropout={dropout}.")
     features = backbone.build(image_size or backbone.image_size)
     # The mean is taken in float32: a float16 sum over a large image could overflow.
     x = layers.GlobalAveragePooling2D(dtype="float32", name=_POOL)(features.output)
@@ -61,28 +90,41 @@ def build_classifier(
     x = layers.Dense(512, "relu", name="head_dense2")(x)
     x = layers.Dropout(dropout, name="head_dropout2")(x)
     logits = layers.Dense(n_classes, dtype="float32", name="head_logits")(x)
-    return keras.Model(features.input, logits, name=backbone.name)
+    model = keras.Model(features.input, logits, name=backbone.name)
+    if weights is not None:
+        used = load_weights(model, backbone, weights)
+        level = logging.WARNING if weights == "auto" and used.kind == "none" else logging.INFO
+        logger.log(level, f"Weights: {used.description}")
+    fine_tune(model, depth, update_statistics)
+    return model
 
 
-def fine_tune(model: keras.Model, depth: Depth, update_statistics: bool = False) -> None:
-    """Sets what learns: the head, and as much of the backbone as ``depth`` says.
+def fine_tune(model: keras.Model, depth: Depth, update_statistics: bool = True) -> None:
+    """Makes the head trainable, and as much of the backbone as ``depth`` says.
 
-    In a frozen layer nothing moves and stochastic depth is off. Call it before ``compile``:
-    a compiled model keeps what it was compiled with.
+    All other layers are frozen: their weights and BatchNorm statistics are fixed, and their
+    stochastic depth is off. Call this before ``compile``: Keras does not notice later changes.
 
     Args:
-        model: A classifier from ``build_classifier``, loaded from a file or not.
+        model: A classifier from ``build_classifier``, or one loaded from a file.
         depth: 0: the head. 1: also the last convolution. 2: also the last stage. "all":
-            everything. See ``BACKBONES`` for where each begins.
-        update_statistics: Whether the BatchNorm statistics of the layers that learn follow the
-            batches. Random weights need it: their statistics (mean 0, variance 1) describe
-            nothing yet.
+            everything. ``BACKBONES`` defines where each begins.
+        update_statistics: Whether trainable BatchNorm layers normalise by the batch in training and
+            update their moving statistics. Random weights need it: their moving statistics (mean 0,
+            variance 1) do not describe the data.
 
     Raises:
-        ValueError: If the depth is unknown or the model stands on no known backbone.
+        ValueError: If the depth is unknown, or the model has no known backbone.
 
     Source:
         Yosinski et al., NeurIPS 2014, on which layers transfer.
+
+    Example:
+        >>> import kerascxr
+        >>> model = kerascxr.models.build_classifier("shufflenetv2", n_classes=4)
+        >>> kerascxr.models.fine_tune(model, 0)
+        >>> [layer.name for layer in model.layers if layer.trainable and layer.weights]
+        ['head_standardization', 'head_dense1', 'head_dense2', 'head_logits']
     """
     learns = _learning_prefixes(model, depth)
     model.trainable = True  # or the layers' own flags would not count
@@ -93,15 +135,15 @@ def fine_tune(model: keras.Model, depth: Depth, update_statistics: bool = False)
 
 
 def pooled_features(model: keras.Model, depth: Depth, inputs: np.ndarray) -> np.ndarray:
-    """Returns the pooled features as the first training step will see them.
+    """Returns the pooled features as the first training step computes them.
 
-    BatchNorm layers whose statistics follow the batches normalise by the batch here as well. No
-    weight and no statistic is different afterwards.
+    BatchNorm layers that update their statistics normalise by the batch here as well. All weights
+    and statistics are restored afterwards.
 
     Args:
         model: A classifier from ``build_classifier``.
         depth: Where ``inputs`` enter the model, see ``cut_at_depth``.
-        inputs: float (n, ...), the frozen part's output; taken in batches of 64.
+        inputs: float (n, ...), the frozen part's output; processed in batches of 64.
 
     Returns:
         float32 (n, channels).
@@ -120,7 +162,7 @@ def pooled_features(model: keras.Model, depth: Depth, inputs: np.ndarray) -> np.
 
 
 def standardize_features(model: keras.Model, pooled: np.ndarray) -> None:
-    """Measures the constants of the head's standardisation, before the head is trained.
+    """Sets the constants of the head's standardisation; call it before the head is trained.
 
     Args:
         model: A classifier from ``build_classifier``.
@@ -131,7 +173,7 @@ def standardize_features(model: keras.Model, pooled: np.ndarray) -> None:
 
 
 def cut_at_depth(model: keras.Model, depth: Depth) -> keras.KerasTensor:
-    """Returns the one tensor that the part which learns at a depth takes from the frozen part.
+    """Returns the tensor at which a depth divides a classifier into frozen and trainable layers.
 
     Args:
         model: A classifier from ``build_classifier``.
@@ -145,23 +187,23 @@ def cut_at_depth(model: keras.Model, depth: Depth) -> keras.KerasTensor:
     if depth == 0:
         return model.get_layer(_POOL).output
     learns = _learning_prefixes(model, depth)
-    # Layers come in the order of the graph: the first that learns takes what is frozen.
+    # Layers are in the order of the graph: the first trainable one takes the frozen part's output.
     return next(layer for layer in model.layers if layer.name.startswith(learns)).input
 
 
 def split_at_depth(model: keras.Model, depth: Depth) -> tuple[keras.Model, keras.Model]:
-    """Cuts a classifier where learning begins, so that the frozen part need run only once.
+    """Cuts a classifier at the first trainable layer, so that the frozen part has to run only once.
 
     Args:
         model: A classifier from ``build_classifier``.
-        depth: 0: the cut is behind the pooling; 1: before the last convolution; 2: before the
-            last stage.
+        depth: 0: the cut is after the pooling; 1: before the last convolution; 2: before the last
+            stage.
 
     Returns:
-        ``(frozen, rest)``, which share the model's layers: ``rest(frozen(images))`` is
-        ``model(images)``, and what ``rest`` learns the model has learned. ``frozen`` gives one
-        tensor: (batch, channels) float32 at depth 0, (batch, h, w, channels) of the policy's
-        compute dtype at depth 1 and 2.
+        ``(frozen, rest)``, which share the model's layers: ``rest(frozen(images))`` equals
+        ``model(images)``, and training ``rest`` trains the model. ``frozen`` returns one tensor:
+        (batch, channels) float32 at depth 0, (batch, h, w, channels) in the policy's compute dtype
+        at depth 1 and 2.
 
     Raises:
         ValueError: If the depth is "all", which leaves nothing frozen, or unknown.
@@ -173,12 +215,12 @@ def split_at_depth(model: keras.Model, depth: Depth) -> tuple[keras.Model, keras
 
 
 def backbone_of(model: keras.Model) -> Backbone:
-    """Returns the backbone of a classifier, by its layers' names.
+    """Returns the backbone of a classifier, found by its layers' names.
 
-    The two widths of ShuffleNetV2 have the same layers; the model's name tells them apart.
+    The two widths of ShuffleNetV2 have layers of the same names; the model's name differs.
 
     Raises:
-        ValueError: If the layers are of no known backbone.
+        ValueError: If no known backbone has these layers.
     """
     names = [layer.name for layer in model.layers]
     fits = [
@@ -198,13 +240,14 @@ def backbone_of(model: keras.Model) -> Backbone:
 
 
 def _learning_prefixes(model: keras.Model, depth: Depth) -> tuple[str, ...]:
-    """Returns the beginnings of the names of the layers that learn at a depth."""
+    """Returns the prefixes of the names of the layers that are trainable at a depth."""
+    if depth == "all":
+        return ("",)
     backbone = backbone_of(model)
     prefixes: dict[Depth, tuple[str, ...]] = {
         0: (HEAD_PREFIX,),
         1: (HEAD_PREFIX, *backbone.last_convolution),
         2: (HEAD_PREFIX, *backbone.last_convolution, *backbone.last_stage),
-        "all": ("",),
     }
     if depth not in prefixes:
         raise ValueError(f"depth must be 0, 1, 2 or 'all'. Got depth={depth!r}.")

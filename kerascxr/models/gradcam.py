@@ -1,4 +1,4 @@
-"""Grad-CAM: where in an image a classifier found what speaks for a class."""
+"""Grad-CAM: which places of an image support a class."""
 
 import keras
 import numpy as np
@@ -8,18 +8,29 @@ from kerascxr.models.classifier import cut_at_depth
 
 
 class GradCAM:
-    """Maps of a class's evidence.
+    """Computes maps of the evidence for a class.
 
-    With A the backbone's last feature maps (h, w, channels), which the head's global average pool
-    takes, and y a logit: each channel weighs alpha_k, the mean over all places of dy/dA_k;
-    the map is max(0, sum over k of alpha_k A_k), divided by its largest value (0 everywhere if that
-    is 0), enlarged bilinearly to the image's size.
+    Let A be the backbone's last feature maps (h, w, channels), the input of the head's global
+    average pool, and y a logit. The weight of channel k is alpha_k, the mean of dy/dA_k over all
+    places. The map is max(0, sum over k of alpha_k A_k), divided by its largest value (0 everywhere
+    if that is 0) and resized bilinearly to the image's size.
 
     Args:
         model: A classifier from ``build_classifier``.
 
+    Raises:
+        ValueError: If the model is not such a classifier.
+
     Source:
         Selvaraju et al., ICCV 2017, equations 1 and 2.
+
+    Example:
+        >>> import kerascxr, numpy
+        >>> model = kerascxr.models.build_classifier("shufflenetv2", 4, image_size=(64, 64))
+        >>> camera = kerascxr.models.GradCAM(model)
+        >>> images = numpy.zeros((2, 64, 64, 3), "float32")
+        >>> camera(images, numpy.array([0, 3])).shape
+        (2, 64, 64)
     """
 
     def __init__(self, model: keras.Model):
@@ -32,7 +43,7 @@ class GradCAM:
 
         Args:
             images: float32 (n, height, width, 3), 0..255.
-            classes: int (n,), the class whose evidence is wanted.
+            classes: int (n,), the index of the class for each image.
 
         Returns:
             float32 (n, height, width), 0..1.
@@ -40,7 +51,7 @@ class GradCAM:
         return self.maps(tf.convert_to_tensor(images), tf.constant(classes, tf.int32)).numpy()
 
     def maps(self, images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
-        """Does the same with tensors, for a ``tf.function`` where there are many batches."""
+        """Does the same on tensors, so that it can be traced as a ``tf.function``."""
         maps = self._backbone(images, training=False)
         with tf.GradientTape() as tape:
             tape.watch(maps)

@@ -84,6 +84,19 @@ def parameter_summary(model: keras.Model) -> dict[str, int | float]:
 
     Returns:
         The keys of ``COLUMNS``: three counts of parameters, and four sizes in MB.
+
+    Raises:
+        AttributeError: If the model has several inputs, or has not been built.
+
+    Source:
+        The tables of the reference study, made by torchinfo.
+
+    Example:
+        >>> import kerascxr
+        >>> unet = kerascxr.models.build_unet((64, 64), base_filters=4)
+        >>> summary = kerascxr.models.parameter_summary(unet)
+        >>> summary["total"], round(summary["input_mb"], 4)
+        (122021, 0.0156)
     """
     total = count_parameters(model)
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)

@@ -39,6 +39,18 @@ class Segmenter:
         """Returns the lungs, uint8 of the images' shape, 0 or 255."""
         return self.binarise(self.probabilities(images))
 
+    def mask_at(self, probabilities: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+        """Returns an image's lungs at another size, e.g. its own.
+
+        Args:
+            probabilities: Of one image, float32 (*self.size, 1), from ``probabilities``.
+            size: int32 (2,), the height and width wanted.
+
+        Returns:
+            uint8 (*size, 1), 0 or 255.
+        """
+        return self.binarise(tf.image.resize(probabilities, size, method="bilinear"))
+
     def binarise(self, probabilities: tf.Tensor) -> tf.Tensor:
         """Returns uint8 of the probabilities' shape, 0 or 255."""
         return tf.cast(probabilities >= self.threshold, tf.uint8) * 255

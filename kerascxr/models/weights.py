@@ -23,9 +23,9 @@ Arrays = dict[str, list[np.ndarray]]
 """Layer names to arrays in the order of ``layer.weights``."""
 
 _LOUD = (
-    "RANDOM WEIGHTS, not {} ({}). Results will be far below a pretrained network's, and at depth 0 "
-    "to 2 hardly better than chance: frozen random layers tell the head little. Give a file's path "
-    "with --weights PATH, or train everything with --depth all."
+    "RANDOM WEIGHTS, not {} ({}). Results will be far below those of a pretrained network, and at "
+    "depth 0 to 2 hardly better than chance: the frozen layers are random. Give the path of a "
+    "weights file, or train everything (depth all)."
 )
 
 _MAX_BYTES = 1 << 30  # of all the arrays in one file
@@ -36,13 +36,13 @@ _SCALING_PREFIX = "normalization"
 
 @dataclass(frozen=True)
 class WeightsUsed:
-    """What a model actually started from; it goes into the run's record and tables.
+    """The starting weights of a model, as a run records them.
 
     Attributes:
         kind: "imagenet", "file" or "none".
-        source: The path or URL; "" for none.
-        sha256: The file's digest; "" for none.
-        description: One sentence for people.
+        source: The path or URL; "" for random weights.
+        sha256: The file's digest; "" for random weights.
+        description: A short text for tables and reports.
     """
 
     kind: Literal["imagenet", "file", "none"]
@@ -54,30 +54,40 @@ class WeightsUsed:
 def load_weights(
     model: keras.Model,
     backbone: str | Backbone,
-    weights: str,
+    weights: str | Path,
     *,
     mirror: str | None = None,
 ) -> WeightsUsed:
-    """Fills a model's backbone.
+    """Loads pretrained weights into a model's backbone: all parameters match, or none is set.
 
     Args:
-        model: A backbone, or a classifier that stands on one.
-        backbone: Its backbone, or that one's name.
+        model: A backbone, or a classifier from ``build_classifier``.
+        backbone: A key of ``BACKBONES``, or one of its values.
         weights: "imagenet": the published file, from the cache or the internet. "none": random.
             "auto": "imagenet" if it is cached or reachable, else "none". Otherwise the path of a
-            ``.weights.h5``, ``.h5`` or ``.keras`` file of this backbone or of a classifier on it,
+            ``.weights.h5``, ``.h5`` or ``.keras`` file of this backbone or of a classifier with it,
             or, for ShuffleNetV2, of a torchvision checkpoint (``.pth``, ``.pt``).
-        mirror: A URL under which the published files lie by name, instead of their publisher's.
+        mirror: A URL that serves the published files by name, instead of their publisher's.
 
     Returns:
-        What was used. A file's head is loaded, too, where the model's has the same shapes; the
+        The weights used. A head in the file is loaded too if its shapes are the model's; the
         description says so.
 
     Raises:
         FileNotFoundError: If the path does not exist.
-        ConnectionError: If "imagenet" is asked for and the download fails.
+        ConnectionError: If weights are "imagenet" and the download fails.
         ValueError: If the file is damaged, of another kind, or does not fit the backbone. The
-            model is unchanged then.
+            model is then unchanged.
+
+    Source:
+        keras.applications (EfficientNet-B0) and torchvision (ShuffleNetV2); ``BACKBONES`` has the
+        URLs and digests.
+
+    Example:
+        >>> import kerascxr
+        >>> model = kerascxr.models.build_classifier("shufflenetv2_x0_5", n_classes=4)
+        >>> kerascxr.models.load_weights(model, "shufflenetv2_x0_5", "none").description
+        'random weights'
     """
     if isinstance(backbone, str):
         backbone = look_up(BACKBONES, backbone, "backbone")
@@ -103,13 +113,13 @@ def load_weights(
     if not path.is_file():
         raise FileNotFoundError(
             f"weights must be auto, imagenet, none or the path of a file. Got weights={weights}, "
-            "which is no file."
+            "which does not exist."
         )
     return WeightsUsed("file", str(path), file_digest(path), _load_file(model, backbone, path))
 
 
 def _load_file(model: keras.Model, backbone: Backbone, path: Path) -> str:
-    """Copies a file's arrays into the model; returns what a record should say of the file."""
+    """Copies a file's arrays into the model; returns the description of the file."""
     if path.suffix in (".pth", ".pt"):
         arrays = _from_torch(model, backbone, path)
     elif path.suffix == ".keras":
@@ -128,9 +138,9 @@ def _load_file(model: keras.Model, backbone: Backbone, path: Path) -> str:
     notes = [path.name]
     if head and _shapes_of_layers(head) == _shapes_of_arrays(in_head):
         arrays |= in_head
-        notes.append("its head included")
+        notes.append("with its head")
     elif head and in_head:
-        notes.append("its head left out for its other shape")
+        notes.append("its head not loaded: its shapes differ")
     if any(not _is_imagenet_scaling(*values[:2]) for values in scaling):
         notes.append("ITS INPUT SCALING, WHICH IS NOT IMAGENET'S, REPLACED")
     for name, values in arrays.items():
@@ -139,7 +149,7 @@ def _load_file(model: keras.Model, backbone: Backbone, path: Path) -> str:
 
 
 def _is_imagenet_scaling(mean: np.ndarray, variance: np.ndarray) -> bool:
-    """Whether the values are ImageNet's; Keras' own file has deviations for variances."""
+    """Whether the values are ImageNet's; Keras' own file stores deviations as variances."""
     deviation = np.array(IMAGENET_STD)
     return np.allclose(mean, IMAGENET_MEAN, atol=1e-3) and (
         np.allclose(variance, deviation**2, atol=1e-3)
@@ -148,7 +158,7 @@ def _is_imagenet_scaling(mean: np.ndarray, variance: np.ndarray) -> bool:
 
 
 def _check(path: Path, backbone: Backbone, noun: str, needed: Mapping, found: Mapping) -> None:
-    """Raises one line that says what differs, if anything does."""
+    """Raises a one-line error that lists the differences, if there are any."""
     missing = [name for name in needed if name not in found]
     other = [name for name in needed if name in found and needed[name] != found[name]]
     extra = [name for name in found if name not in needed]
@@ -181,16 +191,16 @@ def _shapes_of_arrays(arrays: Arrays) -> dict[str, list[tuple[int, ...]]]:
 
 
 def _from_torch(model: keras.Model, backbone: Backbone, path: Path) -> Arrays:
-    """Reads a torchvision checkpoint, turned to Keras' names and layouts."""
+    """Reads a torchvision checkpoint, converted to Keras' names and layouts."""
     if backbone.torch_module_name is None:
         raise ValueError(
-            f"weights must be a Keras file for {backbone.name}, whose torchvision namesake pads "
-            f"its strided convolutions otherwise and is another function. Got weights={path}."
+            f"weights must be a Keras file for {backbone.name}: torchvision's network of that name "
+            f"pads its strided convolutions differently. Got weights={path}."
         )
     state = {
         name: array
         for name, array in read_torch_checkpoint(path).items()
-        # The classifier for ImageNet's classes, and a counter that nothing here reads.
+        # The classifier of the ImageNet classes, and a counter, are not used.
         if not name.startswith("fc.") and not name.endswith(".num_batches_tracked")
     }
     sources: dict[str, list[tuple[str, Callable]]] = {}
@@ -204,8 +214,8 @@ def _from_torch(model: keras.Model, backbone: Backbone, path: Path) -> Arrays:
             sources[layer.name] = [(f"{module}.{name}", np.asarray) for name in names]
             needed |= {name: tuple(layer.gamma.shape) for name, _ in sources[layer.name]}
         else:
-            # To (height, width, in, out) from (out, in, height, width); depthwise, where torch has
-            # (channels, 1, height, width), Keras keeps the channels before the 1.
+            # From (out, in, height, width) to (height, width, in, out); depthwise from
+            # (channels, 1, height, width) to (height, width, channels, 1).
             height, width, inputs, outputs = layer.kernel.shape
             depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
             axes = (2, 3, 0, 1) if depthwise else (2, 3, 1, 0)
@@ -222,7 +232,7 @@ def _from_torch(model: keras.Model, backbone: Backbone, path: Path) -> Arrays:
 
 
 def _read_keras_archive(path: Path) -> Arrays:
-    """Reads the weights inside a ``.keras`` file, leaving its configuration alone."""
+    """Reads the weights of a ``.keras`` file; its configuration is not used."""
     try:
         with zipfile.ZipFile(path) as archive:
             info = archive.getinfo("model.weights.h5")
@@ -249,11 +259,11 @@ def _read_h5(file: Path | io.BytesIO, path: Path) -> Arrays:
 
 
 def _datasets(root: h5py.Group) -> dict[str, list[h5py.Dataset]]:
-    """Finds each layer's arrays: Keras 3 notes the layer's name at the group ``vars``."""
+    """Finds each layer's arrays: Keras 3 stores the layer's name as an attribute of ``vars``."""
     found: dict[str, list[h5py.Dataset]] = {}
 
     def visit(path: str, group: h5py.Group) -> None:
-        # Optimizers and random generators keep their states in such groups as well.
+        # Optimizers and random generators store their states in such groups as well.
         if path.endswith("vars") and not re.search(r"(^|/)(optimizer|seed_generator)/", path):
             items = [group[str(i)] for i in range(len(group))]
             if items:

@@ -128,10 +128,8 @@ def lung_answer(segmenter: Segmenter, probabilities: tf.Tensor, own_sizes: tf.Te
     """
 
     def encode(item: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        probability, size = item
-        inside = tf.image.resize(probability, size, method="bilinear") >= segmenter.threshold
-        mask = tf.where(inside, tf.constant(255, tf.uint8), tf.constant(0, tf.uint8))
-        return tf.io.encode_png(mask), tf.reduce_mean(tf.cast(inside, tf.float32))
+        mask = segmenter.mask_at(*item)
+        return tf.io.encode_png(mask), tf.reduce_mean(tf.cast(mask > 0, tf.float32))
 
     masks, fractions = tf.map_fn(
         encode,

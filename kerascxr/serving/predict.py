@@ -1,8 +1,8 @@
-"""Predictions for files and folders, in a table: goes on after a kill, whatever the number."""
+"""Predictions for files and folders, written as a table; a killed call is resumed."""
 
 import csv
-import glob
 import hashlib
+import io
 import json
 import logging
 import os
@@ -15,43 +15,22 @@ import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
-from kerascxr.data.files import SUFFIXES, ImageFileError, read_grey
+from kerascxr.data.files import ImageFileError, read_grey
 from kerascxr.data.images import resize_image, to_backbone_input
-from kerascxr.data.sources.paths import walk
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.plots.heat import heat_overlay
 from kerascxr.runs.atomic import replacing
-from kerascxr.serving.predictors import LungFinder, Predictor
+from kerascxr.serving.predictors import Answer, LungFinder, Predictor
 
 logger = logging.getLogger(__name__)
 
 _BATCH = 32
-_READERS = os.cpu_count() or 1  # left to tf.data, one reader at times took a fifth of the speed
+_FILES_BATCH = 8  # of images at their own size, which take more memory
+_READERS = os.cpu_count() or 1  # tf.data's own choice was at times one reader, a fifth as fast
 _SHOWN = 20
 _FORMATS = (".csv", ".parquet")
+_TEXTS = ("path", "predicted", "warnings")  # columns that are not numbers
 Grey = np.ndarray
-
-
-def find_files(patterns: Sequence[str]) -> list[Path]:
-    """Returns the image files that paths, folders and globs name, each once, in order.
-
-    Raises:
-        ValueError: If one names nothing.
-    """
-    found: dict[Path, None] = {}
-    for pattern in patterns:
-        path = Path(pattern)
-        if path.is_dir():
-            files = [file for file in walk(path) if file.suffix.lower() in SUFFIXES]
-        elif path.exists():
-            files = [path]
-        else:
-            names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (absolute ones too)
-            files = [Path(name) for name in names if Path(name).is_file()]
-        if not files:
-            raise ValueError(f"each path must name images. Got {pattern!r}, where there are none.")
-        found |= dict.fromkeys(files)
-    return list(found)
 
 
 def predict_files(
@@ -62,38 +41,49 @@ def predict_files(
     lungs: LungFinder | None = None,
     overlays: Path | None = None,
 ) -> list[tuple[str, str]]:
-    """Writes a table of predictions, a row a file: path, predicted, probabilities, lung_fraction.
+    """Writes a table of predictions, one row per file.
 
-    What is done is kept beside ``to`` batch by batch, and a later call goes on behind it.
+    Columns: ``path``; ``predicted``, the most probable class; ``probability <class>``, calibrated,
+    0..1; then, where the model is an export, ``warnings`` (its input checks, joined by "; ") and,
+    if it has a U-Net, ``lung_fraction`` (0..1). ``lungs`` adds or replaces ``lung_fraction``. A run
+    has no input checks, so its table has no ``warnings``.
+
+    Each finished batch is saved beside ``to``. A later call with the same model continues there.
 
     Args:
         predictor: The model.
         files: The images.
         to: The table, .csv or .parquet.
-        lungs: Finds the lungs, if wanted.
-        overlays: A folder for pictures of each image with its class's Grad-CAM, if wanted.
+        lungs: A U-Net for ``lung_fraction``; None leaves it to the export.
+        overlays: A folder for pictures of each image with its class's Grad-CAM; None draws none.
 
     Returns:
-        What could not be read: path and reason.
+        The files that could not be read: path and reason. They have no row.
 
     Raises:
-        ValueError: If ``to`` has another suffix, or overlays are wanted of an export.
+        ValueError: If ``to`` has another suffix, or the model has no Grad-CAM for overlays.
     """
     if to.suffix not in _FORMATS:
         raise ValueError(f"the table must be .csv or .parquet. Got to={str(to)!r}.")
     if overlays and predictor.keras_model is None:
-        raise ValueError("overlays need a run's folder: an export has no gradients.")
+        raise ValueError(
+            "overlays need a run's folder, and a run on the full image. "
+            f"Got {predictor.name}, which has no Grad-CAM."
+        )
     camera = None
     if overlays and predictor.keras_model:
         camera = tf.function(GradCAM(predictor.keras_model).maps, reduce_retracing=True)
     columns = ["path", "error", "predicted", *(f"probability {name}" for name in predictor.classes)]
-    columns += ["lung_fraction"] if lungs else []
+    extras = list(predictor.extras)
+    if lungs and "lung_fraction" not in extras:
+        extras.append("lung_fraction")
+    columns += extras
     to.parent.mkdir(parents=True, exist_ok=True)
     kept = to.with_name(f".partial-{to.name}.csv")
     identity = _identity(predictor, lungs, overlays)
     done = _take_up(kept, identity, columns)
     if done:
-        logger.info(f"Going on after {len(done):,} of {len(files):,} files.")
+        logger.info(f"Resuming after {len(done):,} of {len(files):,} files.")
     waiting = [path for path in files if str(path) not in done]
     with (
         kept.open("a", encoding="utf-8", newline="") as file,
@@ -101,7 +91,10 @@ def predict_files(
     ):
         writer = csv.writer(file, lineterminator="\n")
         for paths, errors, small, large in _batches(waiting, predictor, lungs):
-            rows = _rows(paths, errors, small, large, predictor, lungs)
+            answer = dict(predictor.predict(tf.constant(small)))
+            if lungs:
+                answer["lung_fraction"] = lungs.fractions(tf.constant(large, tf.float32))
+            rows = _rows(paths, errors, answer, predictor.classes, extras)
             if overlays and camera:
                 _draw(paths, errors, small, rows, overlays, camera, predictor)
             writer.writerows(rows)
@@ -125,8 +118,10 @@ def _identity(predictor: Predictor, lungs: LungFinder | None, overlays: Path | N
 
 
 def _take_up(kept: Path, identity: str, columns: list[str]) -> set[str]:
-    """Returns the paths done by an earlier call of the same kind; cuts off a half-written row."""
-    heading = f"{identity}\n{','.join(columns)}\n"
+    """Returns the paths done by an earlier call of the same kind; removes a half-written row."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(columns)
+    heading = f"{identity}\n{text.getvalue()}"
     if kept.exists():
         data = kept.read_bytes()
         if data.startswith(heading.encode()):
@@ -141,7 +136,7 @@ def _take_up(kept: Path, identity: str, columns: list[str]) -> set[str]:
 def _batches(
     files: list[Path], predictor: Predictor, lungs: LungFinder | None
 ) -> Iterator[tuple[list[str], list[str], np.ndarray, np.ndarray]]:
-    """Reads, checks and resizes side by side, ahead of the model, in order."""
+    """Reads, checks and prepares images in parallel, ahead of the model, in order."""
     wanted = lungs.size if lungs else (1, 1)
 
     def read(name: bytes) -> tuple[np.ndarray, bytes]:
@@ -153,12 +148,11 @@ def _batches(
     def prepare(name: tf.Tensor) -> tuple[tf.Tensor, ...]:
         image, error = tf.numpy_function(read, [name], (tf.uint8, tf.string))
         image = tf.ensure_shape(image, (None, None, 1))
-        if predictor.takes_files:
-            return name, error, tf.io.encode_png(image), resize_image(image, wanted)
-        return name, error, resize_image(image, predictor.size), resize_image(image, wanted)
+        return name, error, predictor.prepare(image), resize_image(image, wanted)
 
+    size = _FILES_BATCH if predictor.takes_files else _BATCH
     data = tf.data.Dataset.from_tensor_slices(tf.constant([str(path) for path in files], tf.string))
-    data = data.map(prepare, num_parallel_calls=_READERS).batch(_BATCH).prefetch(2)
+    data = data.map(prepare, num_parallel_calls=_READERS).batch(size).prefetch(2)
     for names, errors, small, large in data.as_numpy_iterator():
         yield [n.decode() for n in names], [e.decode() for e in errors], small, large
 
@@ -166,23 +160,23 @@ def _batches(
 def _rows(
     paths: list[str],
     errors: list[str],
-    small: Grey,
-    large: Grey,
-    predictor: Predictor,
-    lungs: LungFinder | None,
-) -> list[list[Any]]:
-    kind = tf.string if predictor.takes_files else tf.float32
-    probabilities = predictor.probabilities(tf.constant(small, kind))
-    fractions = lungs.fractions(tf.constant(large, tf.float32)) if lungs else [None] * len(paths)
-    rows: list[list[Any]] = []
-    for path, error, values, fraction in zip(paths, errors, probabilities, fractions, strict=True):
+    answer: Answer,
+    classes: Sequence[str],
+    extras: Sequence[str],
+) -> list[list[str]]:
+    rows = []
+    for index, (path, error) in enumerate(zip(paths, errors, strict=True)):
         if error:
-            rows.append([path, error, "", *[""] * len(values), *([""] if lungs else [])])
+            rows.append([path, error, *[""] * (1 + len(classes) + len(extras))])
             continue
-        label = predictor.classes[int(values.argmax())]
-        numbers = [repr(float(value)) for value in values]
-        rows.append([path, "", label, *numbers, *([repr(float(fraction))] if lungs else [])])
+        values = answer["probabilities"][index]
+        cells = [_cell(value) for value in (*values, *(answer[name][index] for name in extras))]
+        rows.append([path, "", classes[int(values.argmax())], *cells])
     return rows
+
+
+def _cell(value: bytes | np.floating) -> str:
+    return value.decode() if isinstance(value, bytes) else repr(float(value))
 
 
 def _draw(
@@ -204,7 +198,7 @@ def _draw(
 
 
 def _finish(kept: Path, columns: list[str], wanted: set[str], to: Path) -> list[tuple[str, str]]:
-    """Writes the table from what was kept, without the rows of unreadable files."""
+    """Writes the table from the saved rows, without those of unreadable files."""
     import pyarrow
     import pyarrow.parquet
 
@@ -232,13 +226,13 @@ def _finish(kept: Path, columns: list[str], wanted: set[str], to: Path) -> list[
             table: dict[str, list[Any]] = {name: [] for name in shown}
             for row in rows():
                 for name, value in row.items():
-                    table[name].append(value if name in ("path", "predicted") else float(value))
+                    table[name].append(value if name in _TEXTS else float(value))
             pyarrow.parquet.write_table(pyarrow.table(table), partial)
     return unreadable
 
 
 def report_unreadable(unreadable: Sequence[tuple[str, str]]) -> None:
-    """Lists files that could not be read, the first of them by name."""
+    """Logs which files could not be read, the first of them by name."""
     if unreadable:
         logger.info(f"{len(unreadable):,} files could not be read:")
         for path, reason in unreadable[:_SHOWN]:

@@ -1,7 +1,7 @@
 """Models for prediction, read from a run's folder or from an export."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,39 +10,63 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerascxr.data.images import resize_image
 from kerascxr.data.roi import ROIS
 from kerascxr.models.saved import load_saved
-from kerascxr.runs.reading import read_run
-from kerascxr.serving.graph import Classifier
+from kerascxr.runs.reading import Run, read_run
+from kerascxr.serving.graph import Classifier, from_bytes
 from kerascxr.training.lungs import load_segmenter
+
+Answer = Mapping[str, np.ndarray]
+"""``probabilities`` float (n, n_classes), after the temperature, and what ``extras`` names."""
+
+EXTRAS = ("warnings", "lung_fraction")
+"""What an export may return beside probabilities, each (n,): the same names are columns."""
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model that gives class probabilities.
+    """A model that returns class probabilities.
 
     Attributes:
-        name: What it was read from.
+        name: The folder that it was read from.
         classes: Its class names.
-        size: The (height, width) that it takes.
-        probabilities: float32 (n, *size, 1), 0..255, to float (n, n_classes), after the run's
-            temperature.
-        keras_model: The Keras model, where there is one; Grad-CAM needs it.
-        takes_files: Whether ``probabilities`` takes PNG files, string (n,), in the place of pixels:
-            a part of an image is cut out of the image at its own size.
+        size: The (height, width) of its input, in pixels.
+        answer: Float32 (n, *size, 1), 0..255, to the answer.
+        extras: Which of ``EXTRAS`` the answer has.
+        keras_model: The Keras model, where Grad-CAM can be computed.
+        takes_files: Whether ``answer`` takes PNG files at their own size, string (n,), instead of
+            pixels. A region of interest and input checks need the image at its own size.
     """
 
     name: str
     classes: tuple[str, ...]
     size: tuple[int, int]
-    probabilities: Callable[[tf.Tensor], np.ndarray]
+    answer: Callable[[tf.Tensor], Answer]
+    extras: tuple[str, ...] = ()
     keras_model: keras.Model | None = None
     takes_files: bool = False
+
+    def prepare(self, image: tf.Tensor) -> tf.Tensor:
+        """Turns a grey image, uint8 (height, width, 1), into one item of ``answer``'s batch."""
+        if self.takes_files:
+            return tf.io.encode_png(image, compression=1)
+        return resize_image(image, self.size)
+
+    def predict(self, items: tf.Tensor) -> Answer:
+        """Returns the answer for a batch of items from ``prepare``."""
+        return self.answer(tf.cast(items, tf.string if self.takes_files else tf.float32))
 
 
 @dataclass(frozen=True)
 class LungFinder:
-    """A U-Net's share of lung in an image."""
+    """A U-Net that measures the share of lung in an image.
+
+    Attributes:
+        name: The folder that it was read from.
+        size: The (height, width) of its input, in pixels.
+        fractions: Float32 (n, *size, 1), 0..255, to float32 (n,), 0..1.
+    """
 
     name: str
     size: tuple[int, int]
@@ -50,29 +74,14 @@ class LungFinder:
 
 
 def load_predictor(path: Path) -> Predictor:
-    """Reads a finished run, or an export (its folder or one version of it).
+    """Reads a finished classification run, or an export (its folder or one version of it).
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If it is neither, or a run whose region of interest needs the masks of its
+            source.
     """
     if (path / "DONE").exists():
-        run = read_run(path, "classification")
-        if run.config.get("roi", "none") != "none":
-            raise ValueError(
-                f"{path} sees a part of each image alone (roi {run.config['roi']}); export it, "
-                "and predict with the export, which finds that part."
-            )
-        model = load_saved(path / "model.keras")
-        classes = tuple(run.metrics["test"]["classes"])
-        classifier = Classifier(model, classes, temperature=run.temperature)
-        answer = tf.function(classifier.answer, reduce_retracing=True)
-        return Predictor(
-            str(path),
-            classes,
-            model.input_shape[1:3],
-            lambda images: answer(images)["probabilities"].numpy(),
-            model,
-        )
+        return _from_run(read_run(path, "classification"))
     versions = sorted(
         (item for item in path.glob("*") if item.name.isdigit()), key=lambda item: int(item.name)
     )
@@ -81,20 +90,51 @@ def load_predictor(path: Path) -> Predictor:
         raise ValueError(
             f"the model must be a finished run's folder or an export. Got {path}, which is neither."
         )
+    return _from_export(place)
+
+
+def _from_run(run: Run) -> Predictor:
+    name = run.config.get("roi", "none")
+    roi, lungs = ROIS[name], run.config.get("lungs")
+    if roi.needs_lungs and lungs is None:
+        raise ValueError(
+            f"{run.path} was trained on {roi.description}, with the masks of its source. Export it "
+            "with a segmentation run that predicts them, and predict with the export."
+        )
+    model = load_saved(run.path / "model.keras")
+    classes = tuple(run.metrics["test"]["classes"])
+    classifier = Classifier(model, classes, temperature=run.temperature)
+    size = model.input_shape[1:3]
+    whole = name == "none"
+    if whole:
+        compute = tf.function(classifier.answer, reduce_retracing=True)
+    else:
+        segmenter = load_segmenter(Path(lungs)) if lungs else None
+        compute = tf.function(from_bytes(classifier, size, segmenter, name), reduce_retracing=True)
+    return Predictor(
+        str(run.path),
+        classes,
+        size,
+        lambda items: {"probabilities": compute(items)["probabilities"].numpy()},
+        keras_model=model if whole else None,
+        takes_files=not whole,
+    )
+
+
+def _from_export(place: Path) -> Predictor:
     loaded = tf.saved_model.load(str(place))
     size = loaded.signatures["pixels"].structured_input_signature[1]["images"].shape[1:3]
-    whole = ROIS["none"].description
-    description = json.loads((place / "metadata.json").read_text(encoding="utf-8"))
-    takes_files = description.get("sees", whole) != whole
-    signature = loaded.signatures["serving_default" if takes_files else "pixels"]
+    signature = loaded.signatures["serving_default"]
+    extras = tuple(name for name in EXTRAS if name in signature.structured_outputs)
 
-    def probabilities(images: tf.Tensor, keep: Any = loaded) -> np.ndarray:
-        del keep  # a signature alone would let its variables go
-        return signature(images=images)["probabilities"].numpy()
+    def answer(images: tf.Tensor, keep: Any = loaded) -> Answer:
+        del keep  # without a reference to it, the signature's variables would be freed
+        outputs = signature(images=images)
+        return {name: outputs[name].numpy() for name in ("probabilities", *extras)}
 
-    classes = tuple((place / "labels.txt").read_text(encoding="utf-8").splitlines())
+    classes = tuple(json.loads((place / "metadata.json").read_text(encoding="utf-8"))["classes"])
     return Predictor(
-        str(place), classes, (size[0], size[1]), probabilities, takes_files=takes_files
+        str(place), classes, (size[0], size[1]), answer, extras=extras, takes_files=True
     )
 
 

@@ -87,7 +87,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         model.set_weights(coarse.get_weights())
     progress = _fit(model, splits, config, store, runtime, folder)
     with replacing(folder.path / "model.keras") as partial:
-        model.save(partial)
+        keras.Model(model.input, model.output, name=model.name).save(partial)  # not compiled
     search = ThresholdSearch()
     for item in _predictions(model, splits["validation"], config):
         search.add(item.truth, item.probabilities)

@@ -40,7 +40,7 @@ def images():
 def model(request):
     """One classifier a backbone; its statistics are those of some images, as a trained one's."""
     keras.utils.set_random_seed(0)
-    model = build_classifier(request.param, 3, SIZE, dropout=0.0)
+    model = build_classifier(request.param, 3, image_size=SIZE, dropout=0.0)
     rng = np.random.default_rng(1)
     for layer in model.layers:
         if isinstance(layer, SwitchableBatchNormalization):
@@ -124,8 +124,8 @@ def test_frozen_layers_give_in_training_what_they_give_otherwise(model, images, 
     assert np.array_equal(frozen(images, training=True), frozen(images, training=False))
 
 
-def test_statistics_stay_in_inference_mode_by_default(model, images):
-    fine_tune(model, "all")
+def test_statistics_are_not_used_or_updated_without_update_statistics(model, images):
+    fine_tune(model, "all", update_statistics=False)
     noisy = model.name == "efficientnetb0"  # unfrozen, its stochastic depth works
     same = np.array_equal(model(images, training=True), model(images, training=False))
     assert same != noisy
@@ -202,7 +202,7 @@ def test_a_saved_model_is_the_same_model(model, images, tmp_path):
 
 
 def test_logits_are_float32_under_mixed_precision(model, images, mixed_float16, tmp_path):
-    half = build_classifier(model.name, 3, SIZE, dropout=0.0)
+    half = build_classifier(model.name, 3, image_size=SIZE, dropout=0.0)
     half.set_weights(model.get_weights())
     logits = half(images)
     assert logits.dtype == tf.float32
@@ -234,7 +234,7 @@ def test_every_backbone_is_tested():
     ("arguments", "message"),
     [
         ({"n_classes": 1}, "n_classes must be at least 2. Got n_classes=1"),
-        ({"dropout": 1.0}, "dropout must be at least 0 and under 1. Got dropout=1.0"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1. Got dropout=1.0"),
         ({"image_size": (16, 64)}, "image_size must be at least 32"),
         ({"backbone": "resnet"}, "unknown backbone 'resnet'"),
     ],

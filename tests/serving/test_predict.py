@@ -1,14 +1,18 @@
 """Predictions of folders: the run's own numbers, whatever the file, and nothing lost to a kill."""
 
 import csv
+import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from kerascxr import __main__ as verbs
 from kerascxr.serving import predict
+from kerascxr.serving.files import find_files
 from kerascxr.serving.predictors import load_predictor
 
 CLASSES = ["bright", "dark", "middle"]
@@ -86,7 +90,7 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_there(served, runs, tmp_p
 def test_killed_it_goes_on_and_gives_the_same_table(served, runs, tmp_path, monkeypatch, messages):
     monkeypatch.setattr(predict, "_BATCH", 16)
     predictor = load_predictor(runs[0])
-    files = predict.find_files([str(served / "set")])
+    files = find_files([str(served / "set")])
     whole, to = tmp_path / "whole.csv", tmp_path / "table.csv"
     predict.predict_files(predictor, files, whole)
 
@@ -113,7 +117,7 @@ def test_killed_it_goes_on_and_gives_the_same_table(served, runs, tmp_path, monk
         predict, "_rows", lambda paths, *more: again.extend(paths) or rows(paths, *more)
     )
     predict.predict_files(predictor, files, to)
-    assert messages() == ["Going on after 32 of 90 files."]
+    assert messages() == ["Resuming after 32 of 90 files."]
     assert not set(again) & set(seen)
     assert len(again) + len(seen) == 90
     ours, theirs = read(to), read(whole)
@@ -145,4 +149,54 @@ def test_wrong_input_is_one_line(served, runs, tmp_path, capsys, change, words):
 def test_an_export_has_no_gradients(served, model, tmp_path, capsys):
     argv = ["predict", str(model), f"{served}/set/dark", "--to", str(tmp_path / "a.csv")]
     assert verbs.main([*argv, "--overlays", str(tmp_path / "maps")]) == 2
-    assert "overlays need a run's folder" in capsys.readouterr().err
+    assert "which has no Grad-CAM" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def with_lungs(served, runs):
+    to = served / "with_lungs"
+    command = ["export", str(runs[0]), "--segmentation", str(runs[1]), "--to", str(to)]
+    assert verbs.main(command) == 0
+    return to
+
+
+def test_an_exports_warnings_and_lung_fraction_are_in_the_table(with_lungs, tmp_path):
+    random = np.random.default_rng(0)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.fromarray(np.full((32, 32), 90, np.uint8)).save(folder / "a.png")
+    Image.fromarray(random.integers(0, 256, (20, 90), dtype=np.uint8)).save(folder / "b.png")
+    (folder / "c.png").write_bytes(b"no image")
+    files = [str(folder / f"{name}.png") for name in "ab"]
+    signature = tf.saved_model.load(str(with_lungs / "1")).signatures["serving_default"]
+    served = signature(images=tf.constant([Path(name).read_bytes() for name in files]))
+    to = tmp_path / "table.csv"
+    assert verbs.main(["predict", str(with_lungs), str(folder), "--to", str(to)]) == 1
+    rows = read(to)
+    assert list(rows[0])[-2:] == ["warnings", "lung_fraction"]
+    assert [row["path"] for row in rows] == files
+    assert [row["warnings"].encode() for row in rows] == served["warnings"].numpy().tolist()
+    assert "nearly constant" in rows[0]["warnings"] and "unusual shape" in rows[1]["warnings"]
+    fractions = [float(row["lung_fraction"]) for row in rows]
+    np.testing.assert_allclose(fractions, served["lung_fraction"], atol=1e-6)
+    assert verbs.main(["predict", str(with_lungs), files[0], "--to", f"{to}.parquet"]) == 0
+    assert "nearly constant" in pyarrow.parquet.read_table(f"{to}.parquet")["warnings"][0].as_py()
+
+
+def test_given_a_unet_its_lung_fraction_is_the_tables(with_lungs, runs, served, tmp_path):
+    to = tmp_path / "table.csv"
+    command = ["predict", str(with_lungs), f"{served}/set/dark/1.png", "--to", str(to)]
+    assert verbs.main([*command, "--segmentation", str(runs[1])]) == 0
+    (row,) = read(to)
+    assert list(row)[-2:] == ["warnings", "lung_fraction"]
+    assert 0 <= float(row["lung_fraction"]) <= 1
+
+
+def test_class_names_may_hold_commas(served, runs, tmp_path):
+    predictor = load_predictor(runs[0])
+    classes = ("a, b", 'c "d"', "e")
+    odd = dataclasses.replace(predictor, classes=classes)
+    predict.predict_files(odd, find_files([f"{served}/set/dark/1.png"]), tmp_path / "table.csv")
+    (row,) = read(tmp_path / "table.csv")
+    assert list(row) == ["path", "predicted", *(f"probability {name}" for name in classes)]
+    assert row["predicted"] in classes

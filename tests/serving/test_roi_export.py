@@ -58,15 +58,21 @@ def test_bytes_are_answered_as_the_run_did(exported, known, runs):
     assert told["sees"] == ROIS["lung_crop"].description and told["segmentation"] == str(runs[1])
 
 
-def test_predict_takes_the_export_and_not_the_run(exported, seers, known, tmp_path, capsys):
+def test_a_run_on_the_sources_masks_has_to_be_exported_first(seers, known, tmp_path, capsys):
+    command = ["predict", str(seers[1]), str(known[0][0]), "--to", str(tmp_path / "table.csv")]
+    assert verbs.main(command) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "with the masks of its source. Export it" in line
+
+
+@pytest.mark.parametrize("kind", ["run", "export"])
+def test_predict_computes_the_part_as_training_did(kind, exported, seers, known, tmp_path):
     paths, expected = known
     to = tmp_path / "table.csv"
     files = [*map(str, paths), "--to", str(to)]
-    assert verbs.main(["predict", str(seers[0]), *files]) == 2
-    line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "sees a part of each image alone (roi lung_crop); export it" in line
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\xff" * 60)
-    assert verbs.main(["predict", str(exported), str(tmp_path / "broken.png"), *files]) == 1
+    model = exported if kind == "export" else seers[0]
+    assert verbs.main(["predict", str(model), str(tmp_path / "broken.png"), *files]) == 1
     with to.open(newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}
     assert list(rows) == [str(path) for path in paths]
@@ -79,7 +85,7 @@ def test_predict_takes_the_export_and_not_the_run(exported, seers, known, tmp_pa
 def test_without_a_unet_there_is_no_export(seers, runs, tmp_path, capsys, monkeypatch):
     assert verbs.main(["export", str(seers[1]), "--to", str(tmp_path / "a")]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "by the masks of its source" in line and "Give --segmentation RUN" in line
+    assert "with the masks of its source" in line and "Give --segmentation RUN" in line
     assert not (tmp_path / "a").exists()
     command = ["export", str(seers[1]), "--segmentation", str(runs[1]), "--to", str(tmp_path / "a")]
     monkeypatch.setattr(export, "replace_folder", lambda place, fill: None)  # said before

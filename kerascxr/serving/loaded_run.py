@@ -1,0 +1,215 @@
+"""A finished run as a Python object: its record, its Keras model and its predictions."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from kerascxr.data.files import read_grey
+from kerascxr.data.images import resize_image
+from kerascxr.models.saved import load_saved
+from kerascxr.runs.reading import Run, read_run
+from kerascxr.serving.files import find_files
+from kerascxr.serving.predictors import Predictor, load_predictor
+from kerascxr.training.lungs import load_segmenter
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Arrays = np.ndarray | Sequence[np.ndarray]
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class ClassPredictions:
+    """A classifier's predictions for n images.
+
+    Attributes:
+        ids: The images' paths; "0", "1", ... for arrays.
+        classes: The k class names.
+        probabilities: float32 (n, k), 0..1, each row with the sum 1, calibrated by the run's
+            temperature.
+    """
+
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The most probable class of each image."""
+        return tuple(self.classes[index] for index in self.probabilities.argmax(axis=1))
+
+
+@dataclass(frozen=True)
+class MaskPredictions:
+    """A U-Net's predictions for n images.
+
+    Attributes:
+        ids: The images' paths; "0", "1", ... for arrays.
+        masks: One per image: bool (height, width) at the image's own size, true inside the lungs.
+            Only the two largest patches are kept.
+        lung_fractions: float32 (n,), the share of each image that is lung, 0..1.
+    """
+
+    ids: tuple[str, ...]
+    masks: tuple[np.ndarray, ...]
+    lung_fractions: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedRun:
+    """A finished run; ``load_run`` makes one.
+
+    Attributes:
+        path: The run's folder.
+        task: "classification" or "segmentation".
+        metrics: metrics.json, see the run's own metrics.md for the same in words.
+        config: The resolved config.yaml.
+    """
+
+    path: Path
+    task: str
+    metrics: dict[str, Any] = field(repr=False)
+    config: dict[str, Any] = field(repr=False)
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """The Keras model, not compiled, read on first use.
+
+        A classifier maps float32 (batch, height, width, 3), 0..255, to logits, before the
+        temperature. A U-Net maps float32 (batch, height, width, 1), 0..255, to one logit per pixel.
+        """
+        return load_saved(self.path / "model.keras")
+
+    def predict(self, images: Paths | Arrays) -> ClassPredictions | MaskPredictions:
+        """Predicts images as the command ``kerascxr predict`` does.
+
+        Args:
+            images: One or several paths, of files (DICOM too), folders or globs; or arrays, one per
+                image: uint8, or float in 0..255, which is rounded; (height, width), (height, width,
+                1) or RGB (height, width, 3); of any sizes. An array of a batch will do.
+
+        Returns:
+            ``ClassPredictions`` of a classifier, ``MaskPredictions`` of a U-Net, in the order of
+            ``images``.
+
+        Raises:
+            ValueError: If a path names no image, a file cannot be read, or an array has another
+                shape or range.
+        """
+        if self.task == "segmentation":
+            return self._masks(images)
+        predictor = self._predictor
+        ids: list[str] = []
+        found = []
+        for names, greys in _batches(images):
+            items = tf.stack([predictor.prepare(tf.constant(grey[..., None])) for grey in greys])
+            ids += names
+            found.append(predictor.predict(items)["probabilities"])
+        return ClassPredictions(tuple(ids), predictor.classes, np.concatenate(found))
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return load_predictor(self.path)
+
+    def _masks(self, images: Paths | Arrays) -> MaskPredictions:
+        segmenter = load_segmenter(self.path)
+        compute = tf.function(segmenter.probabilities, reduce_retracing=True)
+        ids: list[str] = []
+        masks: list[np.ndarray] = []
+        for names, greys in _batches(images):
+            resized = [resize_image(grey[..., None], segmenter.size) for grey in greys]
+            ids += names
+            for probabilities, grey in zip(compute(tf.stack(resized)), greys, strict=True):
+                mask = segmenter.mask_at(probabilities, tf.constant(grey.shape))
+                masks.append(mask.numpy()[..., 0] > 0)
+        fractions = np.array([mask.mean() for mask in masks], np.float32)
+        return MaskPredictions(tuple(ids), tuple(masks), fractions)
+
+
+def load_run(path: str | os.PathLike[str]) -> LoadedRun:
+    """Reads a finished run from its folder.
+
+    Args:
+        path: The folder of a finished run, as in "runs/classification/NAME".
+
+    Returns:
+        The run: ``.metrics`` (dict), ``.config`` (dict), ``.model`` (a Keras model, read on first
+        use) and ``.predict(paths or arrays)``, which returns calibrated probabilities (0..1) of a
+        classifier and masks of a U-Net.
+
+    Raises:
+        ValueError: If the folder is not a finished run, or one of its files is damaged.
+
+    Source:
+        Guo et al., ICML 2017, on calibration by a temperature.
+
+    Example:
+        >>> import kerascxr
+        >>> run = kerascxr.load_run("runs/classification/mine")
+        >>> 0 <= run.metrics["test"]["accuracy"] <= 1
+        True
+        >>> found = run.predict(["chest.png", "ward.png"])
+        >>> found.probabilities.shape == (2, len(found.classes))
+        True
+    """
+    run: Run = read_run(Path(path))
+    return LoadedRun(run.path, run.task, run.metrics, run.config)
+
+
+def _batches(images: Paths | Arrays) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+    """Yields ids and grey images, uint8 (height, width), batch by batch."""
+    named = iter(_read(images))
+    while batch := list(islice(named, _BATCH)):
+        yield [name for name, _ in batch], [grey for _, grey in batch]
+
+
+def _read(images: Paths | Arrays) -> Iterable[tuple[str, np.ndarray]]:
+    if isinstance(images, str | os.PathLike):
+        images = [images]
+    if not len(images):
+        raise ValueError("images must be at least one path or array. Got none.")
+    paths = [str(item) for item in images if isinstance(item, str | os.PathLike)]
+    if not paths:
+        return ((str(place), _grey(item, place)) for place, item in enumerate(images))
+    if len(paths) != len(images):
+        raise ValueError("images must be paths or arrays. Got both.")
+    return ((str(file), read_grey(file)) for file in find_files(paths))
+
+
+def _grey(image: Any, place: int) -> np.ndarray:
+    """Returns an array as a grey image, uint8 (height, width)."""
+    array = np.asarray(image)
+    shape = array.shape
+    if (
+        array.dtype.kind not in "uif"
+        or len(shape) not in (2, 3)
+        or shape[2:] not in ((), (1,), (3,))
+    ):
+        raise ValueError(
+            "each image must be an array of numbers, (height, width), (height, width, 1) or "
+            f"(height, width, 3). Got images[{place}] of shape {shape} and type {array.dtype}."
+        )
+    low, high = (float(array.min()), float(array.max())) if array.size else (np.nan, np.nan)
+    if not (low >= 0 and high <= 255):
+        raise ValueError(
+            f"each image must hold values from 0 to 255. Got images[{place}] with {low:g} to "
+            f"{high:g}."
+        )
+    if array.dtype.kind == "f" and 0 < high <= 1:
+        raise ValueError(
+            f"each image must hold values from 0 to 255. Got images[{place}] with floats up to "
+            f"{high:g}; multiply images of 0..1 by 255."
+        )
+    pixels = np.rint(array).astype(np.uint8)
+    if shape[2:] == (3,):
+        return np.array(Image.fromarray(pixels).convert("L"))
+    return pixels.reshape(shape[:2])
