@@ -48,7 +48,8 @@ class GradCAM:
         Returns:
             float32 (n, height, width), 0..1.
         """
-        return self.maps(tf.convert_to_tensor(images), tf.constant(classes, tf.int32)).numpy()
+        maps = self.maps(tf.convert_to_tensor(images), tf.constant(classes, tf.int32))
+        return np.asarray(maps)
 
     def maps(self, images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
         """Does the same on tensors, so that it can be traced as a ``tf.function``."""

@@ -140,7 +140,7 @@ def _is_state(layer: layers.Layer, weight: keras.Variable) -> bool:
 
 def _module_outputs(model: keras.Model) -> int:
     """Returns how many numbers all modules output for one image."""
-    count = 0
+    count: int = 0
     block_ends: dict[str, layers.Layer] = {}
     for layer in model.layers:
         if match := _BLOCK.match(layer.name):
@@ -151,8 +151,7 @@ def _module_outputs(model: keras.Model) -> int:
             if activated and layer.activation is not keras.activations.linear:
                 size *= 2
             count += size
-    return count + sum(
-        math.prod(layer.output.shape[1:])
-        for layer in block_ends.values()
-        if not isinstance(layer, _JOINTS)
-    )
+    for layer in block_ends.values():
+        if not isinstance(layer, _JOINTS):
+            count += math.prod(layer.output.shape[1:])
+    return count

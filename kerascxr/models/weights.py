@@ -6,8 +6,9 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import h5py
 import keras
@@ -18,6 +19,9 @@ from kerascxr.models.download import fetch, file_digest, is_cached, is_reachable
 from kerascxr.models.layers import HEAD_PREFIX, IMAGENET_MEAN, IMAGENET_STD
 from kerascxr.models.torch_checkpoint import read_torch_checkpoint
 from kerascxr.names import look_up
+
+Shapes = Mapping[str, Any]
+"""Names to a shape, or to a layer's list of shapes."""
 
 Arrays = dict[str, list[np.ndarray]]
 """Layer names to arrays in the order of ``layer.weights``."""
@@ -157,7 +161,7 @@ def _is_imagenet_scaling(mean: np.ndarray, variance: np.ndarray) -> bool:
     )
 
 
-def _check(path: Path, backbone: Backbone, noun: str, needed: Mapping, found: Mapping) -> None:
+def _check(path: Path, backbone: Backbone, noun: str, needed: Shapes, found: Shapes) -> None:
     """Raises a one-line error that lists the differences, if there are any."""
     missing = [name for name in needed if name not in found]
     other = [name for name in needed if name in found and needed[name] != found[name]]
@@ -203,7 +207,7 @@ def _from_torch(model: keras.Model, backbone: Backbone, path: Path) -> Arrays:
         # The classifier of the ImageNet classes, and a counter, are not used.
         if not name.startswith("fc.") and not name.endswith(".num_batches_tracked")
     }
-    sources: dict[str, list[tuple[str, Callable]]] = {}
+    sources: dict[str, list[tuple[str, Callable[[np.ndarray], np.ndarray]]]] = {}
     needed: dict[str, tuple[int, ...]] = {}
     for layer in model.layers:
         if not layer.weights or layer.name.startswith(HEAD_PREFIX):
@@ -219,7 +223,7 @@ def _from_torch(model: keras.Model, backbone: Backbone, path: Path) -> Arrays:
             height, width, inputs, outputs = layer.kernel.shape
             depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
             axes = (2, 3, 0, 1) if depthwise else (2, 3, 1, 0)
-            sources[layer.name] = [(f"{module}.weight", lambda a, axes=axes: a.transpose(axes))]
+            sources[layer.name] = [(f"{module}.weight", partial(np.transpose, axes=axes))]
             shape = (inputs, outputs) if depthwise else (outputs, inputs)
             needed[f"{module}.weight"] = (*shape, height, width)
     _check(

@@ -212,4 +212,5 @@ def _grey(image: Any, place: int) -> np.ndarray:
     pixels = np.rint(array).astype(np.uint8)
     if shape[2:] == (3,):
         return np.array(Image.fromarray(pixels).convert("L"))
-    return pixels.reshape(shape[:2])
+    grey: np.ndarray = pixels.reshape(shape[:2])
+    return grey
