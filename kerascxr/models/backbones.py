@@ -44,7 +44,7 @@ class Backbone:
         image_size: The (height, width) in pixels that it was designed for.
         last_convolution: Prefixes of the names of the layers trained at depth 1.
         last_stage: Prefixes of the names of the layers trained in addition at depth 2.
-        imagenet: Its published ImageNet weights.
+        imagenet: Its published ImageNet weights, if any.
         torch_module_name: Maps a layer's name to the torchvision module with its parameters; None
             if torchvision's network is not the same function.
 
@@ -63,7 +63,7 @@ class Backbone:
     image_size: tuple[int, int]
     last_convolution: tuple[str, ...]
     last_stage: tuple[str, ...]
-    imagenet: PublishedWeights
+    imagenet: PublishedWeights | None = None
     torch_module_name: Callable[[str], str] | None = None
 
 

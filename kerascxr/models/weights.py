@@ -95,24 +95,10 @@ def load_weights(
     """
     if isinstance(backbone, str):
         backbone = look_up(BACKBONES, backbone, "backbone")
-    published = backbone.imagenet
-    if mirror is not None:
-        url = f"{mirror.rstrip('/')}/{published.file_name}"
-        published = dataclasses.replace(published, url=url)
     if weights == "none":
         return WeightsUsed("none", "", "", "random weights")
     if weights in ("auto", "imagenet"):
-        try:
-            if weights == "auto" and not is_cached(published) and not is_reachable(published.url):
-                raise ConnectionError(f"{published.url} is neither cached nor reachable")
-            path = fetch(published)
-        except (ConnectionError, ValueError) as error:
-            if weights == "imagenet":
-                raise
-            return WeightsUsed("none", "", "", _LOUD.format(published.description, error))
-        _load_file(model, backbone, path)
-        description = f"{published.description} ({published.file_name})"
-        return WeightsUsed("imagenet", published.url, file_digest(path), description)
+        return _load_published(model, backbone, mirror, required=weights == "imagenet")
     path = Path(weights)
     if not path.is_file():
         raise FileNotFoundError(
@@ -120,6 +106,32 @@ def load_weights(
             "which does not exist."
         )
     return WeightsUsed("file", str(path), file_digest(path), _load_file(model, backbone, path))
+
+
+def _load_published(
+    model: keras.Model, backbone: Backbone, mirror: str | None, required: bool
+) -> WeightsUsed:
+    """Loads the published weights; without them the model stays random, or it is an error."""
+    published = backbone.imagenet
+    if published is None:
+        reason = f"{backbone.name} has no published weights"
+        if required:
+            raise ValueError(f"weights must not be imagenet: {reason}. Got weights=imagenet.")
+        return WeightsUsed("none", "", "", _LOUD.format("pretrained ones", reason))
+    if mirror is not None:
+        url = f"{mirror.rstrip('/')}/{published.file_name}"
+        published = dataclasses.replace(published, url=url)
+    try:
+        if not required and not is_cached(published) and not is_reachable(published.url):
+            raise ConnectionError(f"{published.url} is neither cached nor reachable")
+        path = fetch(published)
+    except (ConnectionError, ValueError) as error:
+        if required:
+            raise
+        return WeightsUsed("none", "", "", _LOUD.format(published.description, error))
+    _load_file(model, backbone, path)
+    description = f"{published.description} ({published.file_name})"
+    return WeightsUsed("imagenet", published.url, file_digest(path), description)
 
 
 def _load_file(model: keras.Model, backbone: Backbone, path: Path) -> str:

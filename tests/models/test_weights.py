@@ -258,6 +258,14 @@ def test_auto_says_loudly_that_it_found_nothing(published, model):
         load_weights(model, published, "imagenet")
 
 
+def test_a_backbone_without_published_weights_starts_at_random(model):
+    backbone = dataclasses.replace(X0_5, imagenet=None)
+    used = load_weights(model, backbone, "auto")
+    assert used.kind == "none" and "has no published weights" in used.description
+    with pytest.raises(ValueError, match=r"no published weights\. Got weights=imagenet"):
+        load_weights(model, backbone, "imagenet")
+
+
 def test_a_wrong_digest_is_an_error_but_for_auto(published, files, model):
     wrong = dataclasses.replace(published.imagenet, digest="0123456789")
     backbone = dataclasses.replace(published, imagenet=wrong)
