@@ -82,6 +82,8 @@ def _audit_data(argv: Sequence[str], prog: str) -> None:
 
 def _export(argv: Sequence[str], prog: str) -> None:
     """Export a run for TF Serving: export RUN [--segmentation RUN2] --to FOLDER."""
+    from kerascxr.serving.formats import FORMATS
+
     parser = ArgumentParser(prog=prog, description=_export.__doc__, exit_on_error=False)
     parser.add_argument("run", type=Path, help="The folder of a finished classification run.")
     parser.add_argument("--to", type=Path, required=True, help="The model's folder.")
@@ -90,11 +92,9 @@ def _export(argv: Sequence[str], prog: str) -> None:
     )
     parser.add_argument(
         "--format",
-        type=list[
-            Literal["saved_model", "onnx", "litert", "litert-dynamic", "litert-int8", "openvino"]
-        ],
+        type=list[str],
         default=["saved_model"],
-        help="One or several, as [onnx,litert].",
+        help=f"One or several of saved_model, {', '.join(FORMATS)}, as [onnx,litert].",
     )
     values = parse_with(parser, argv)
     start_tensorflow()

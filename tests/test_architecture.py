@@ -26,7 +26,7 @@ ORDER = (
     {"cli", "__main__"},
 )
 WITHOUT_TENSORFLOW = ("names", "parsing", "config", "tables", "runs", "evaluation", "plots")
-WITHOUT_TENSORFLOW += ("report", "data.sources", "data.phantom", "cli.start")
+WITHOUT_TENSORFLOW += ("report", "data.sources", "data.phantom", "cli.start", "serving.formats")
 _FORBIDDEN = {"tensorflow", "keras", "keras_cv", "tensorflow_datasets"}
 
 

@@ -31,7 +31,7 @@ from kerascxr.data.files import read_grey  # noqa: E402
 from kerascxr.data.images import decode_file, resize_image  # noqa: E402
 from kerascxr.models.saved import load_saved  # noqa: E402
 from kerascxr.serving.files import find_files  # noqa: E402
-from kerascxr.serving.formats import load  # noqa: E402
+from kerascxr.serving.formats import FORMATS  # noqa: E402
 from kerascxr.serving.graph import Classifier  # noqa: E402
 from kerascxr.tables import markdown_table  # noqa: E402
 from tests.support.parity import parity_table  # noqa: E402
@@ -128,10 +128,9 @@ def latency_table(
             images=tf.constant([files[index]])
         )["probabilities"].numpy(),
     }
-    paths = sorted(forms.glob("model*")) if forms else []
-    for path in paths:
-        if path.suffix != ".bin":
-            form = load(path)
+    for known in FORMATS.values():
+        if forms and (path := forms / known.file).exists():
+            form = known.load(path)
             ways[f"{path.name}, after decoding"] = lambda index, form=form: form(
                 decode(tf.constant(files[index])).numpy()
             )

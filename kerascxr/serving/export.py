@@ -78,8 +78,8 @@ def export_run(
     height, width = config.image_size
     splits = read_splits(config, store)
     pool = tf.function(Classifier(model, classes).pool, reduce_retracing=True)
-    gate = InputChecks.fit(pool, splits["train"], splits["validation"], config.roi == "none")
-    classifier = Classifier(model, classes, gate, run.temperature)
+    checks = InputChecks.fit(pool, splits["train"], splits["validation"], config.roi == "none")
+    classifier = Classifier(model, classes, checks, run.temperature)
     serve = from_bytes(classifier, (height, width), segmenter, config.roi)
     expected = apply_temperature(np.stack([known for _, known in samples]), run.temperature)
     files_of_samples = [data for data, _ in samples]
@@ -109,7 +109,7 @@ def export_run(
         )
         archive.write_out(str(folder), verbose=False)
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
-        description = json.dumps(_describe(run, config, segmentation, gate), indent=2)
+        description = json.dumps(_describe(run, config, segmentation, checks), indent=2)
         (folder / "metadata.json").write_text(description + "\n", encoding="utf-8")
         difference = _compare(folder, files_of_samples, expected, classes, run.temperature)
         logger.info(
@@ -187,7 +187,7 @@ def _describe(
     run: Run,
     config: ClassificationConfig,
     segmentation: Path | None,
-    gate: InputChecks,
+    checks: InputChecks,
 ) -> dict[str, Any]:
     classes = run.metrics["test"]["classes"]
     n, (height, width) = len(classes), config.image_size
@@ -204,8 +204,8 @@ def _describe(
         "warnings": tensor(
             "string",
             [None],
-            f"what is odd about the image, joined by '; ', or '': {', '.join(gate.kinds)}. "
-            f"Unlike is a distance over {gate.ood_detector.limit:.3f}, as {1 - QUANTILE:.0%} of "
+            f"what is odd about the image, joined by '; ', or '': {', '.join(checks.kinds)}. "
+            f"Unlike is a distance over {checks.ood_detector.limit:.3f}, as {1 - QUANTILE:.0%} of "
             "the validation images have it",
         ),
     }

@@ -1,4 +1,4 @@
-"""What a served model computes, from a file's bytes to its answer, as TensorFlow functions."""
+"""The computation of a served model, from a file's bytes to its answer, as TensorFlow functions."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from kerascxr.data.images import decode_file, resize_image, to_backbone_input
 from kerascxr.data.roi import ROIS
 from kerascxr.models.classifier import split_at_depth
 from kerascxr.models.segmenter import Segmenter
-from kerascxr.serving.input_checks import InputChecks, warn
+from kerascxr.serving.input_checks import InputChecks
 
 Outputs = dict[str, tf.Tensor]
 Sizes = tuple[tuple[int, int], ...]
@@ -21,20 +21,20 @@ class Classifier:
     Args:
         model: A classifier from ``build_classifier``.
         classes: Its class names.
-        gate: What is known of its training images, for warnings; None gives none.
-        temperature: What its logits are divided by, over 0.
+        input_checks: Checks that warn of unusual images; None for no warnings.
+        temperature: Its logits are divided by this, above 0.
     """
 
     def __init__(
         self,
         model: keras.Model,
         classes: Sequence[str],
-        gate: InputChecks | None = None,
+        input_checks: InputChecks | None = None,
         temperature: float = 1.0,
     ):
         self._backbone, self._head = split_at_depth(model, 0)
         self._classes = list(classes)
-        self._gate = gate
+        self._input_checks = input_checks
         self._temperature = temperature
 
     def pool(self, images: tf.Tensor) -> tf.Tensor:
@@ -42,15 +42,15 @@ class Classifier:
         return tf.cast(self._backbone(to_backbone_input(images), training=False), tf.float32)
 
     def answer(self, images: tf.Tensor, own_sizes: tf.Tensor | None = None) -> Outputs:
-        """Answers.
+        """Computes the answer.
 
         Args:
-            images: What it sees, float32 (batch, height, width, 1 or 2), 0..255.
-            own_sizes: int32 (batch, 2), the files' (height, width), where they are known.
+            images: The classifier's input, float32 (batch, height, width, 1 or 2), 0..255.
+            own_sizes: int32 (batch, 2), the files' (height, width), if known.
 
         Returns:
             ``probabilities`` float32 (batch, n), after the temperature, ``label`` string (batch,),
-            ``labels`` string (batch, n) and, with a gate, ``warnings`` string (batch,).
+            ``labels`` string (batch, n) and, with input checks, ``warnings`` string (batch,).
         """
         features = self.pool(images)
         logits = self._head(features, training=False)
@@ -59,11 +59,11 @@ class Classifier:
         outputs = {
             "probabilities": probabilities,
             "label": tf.gather(names, tf.argmax(probabilities, axis=-1)),
-            # Once an image: in REST's row format each output has a row for each.
+            # Repeated per image: REST's row format needs one row of each output per image.
             "labels": tf.tile(names[None], [tf.shape(images)[0], 1]),
         }
-        if self._gate:
-            outputs["warnings"] = warn(images, features, self._gate, own_sizes)
+        if self._input_checks:
+            outputs["warnings"] = self._input_checks.warnings(images, features, own_sizes)
         return outputs
 
 
@@ -78,7 +78,7 @@ def decode_batch(encoded: tf.Tensor, sizes: Sizes) -> tuple[tuple[tf.Tensor, ...
         uint8 (batch, *size, 1) for each size, and int32 (batch, 2), the files' own sizes.
 
     Raises:
-        tf.errors.InvalidArgumentError: If an item cannot be decoded; names it by its place.
+        tf.errors.InvalidArgumentError: If an item cannot be decoded; the message has its index.
     """
 
     def prepare(place: tf.Tensor, data: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -88,7 +88,7 @@ def decode_batch(encoded: tf.Tensor, sizes: Sizes) -> tuple[tuple[tf.Tensor, ...
     n = tf.shape(encoded, tf.int64)[0]
     decoded = tf.data.Dataset.from_tensor_slices(encoded).enumerate()
     decoded = decoded.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-    # What cannot be decoded is left out, so that what is missing can be named.
+    # Items that cannot be decoded are omitted, so that the missing ones can be named.
     decoded = decoded.ignore_errors(log_warning=False)
     nothing = (
         tf.constant([-1], tf.int64),
@@ -115,12 +115,12 @@ def decode_batch(encoded: tf.Tensor, sizes: Sizes) -> tuple[tuple[tf.Tensor, ...
 
 
 def lung_answer(segmenter: Segmenter, probabilities: tf.Tensor, own_sizes: tf.Tensor) -> Outputs:
-    """Makes the part of the answer that tells of the lungs.
+    """Returns the part of the answer that describes the lungs.
 
     Args:
         segmenter: The U-Net.
         probabilities: Its output, float32 (batch, *segmenter.size, 1).
-        own_sizes: int32 (batch, 2), the (height, width) that masks are wanted in.
+        own_sizes: int32 (batch, 2), the (height, width) of the masks.
 
     Returns:
         ``lung_mask_bytes`` string (batch,), PNG files of 0 and 255; ``lung_fraction`` float32
@@ -142,20 +142,20 @@ def lung_answer(segmenter: Segmenter, probabilities: tf.Tensor, own_sizes: tf.Te
     return {"lung_mask_bytes": masks, "lung_fraction": fractions}
 
 
-def _look(
+def _apply_roi(
     items: tf.Tensor,
     decode: Callable[[tf.Tensor], tf.Tensor],
     lungs: tf.Tensor,
     roi: str,
     size: tuple[int, int],
 ) -> tf.Tensor:
-    """Returns what the classifier sees of each item, float32 (batch, *size, channels)."""
-    seen = tf.map_fn(
+    """Returns the classifier's input for each item, float32 (batch, *size, channels)."""
+    inputs = tf.map_fn(
         lambda item: ROIS[roi].apply(decode(item[0]), item[1], size),
         (items, lungs),
         fn_output_signature=tf.TensorSpec((*size, ROIS[roi].channels), tf.uint8),
     )
-    return tf.cast(seen, tf.float32)
+    return tf.cast(inputs, tf.float32)
 
 
 def from_bytes(
@@ -164,7 +164,7 @@ def from_bytes(
     segmenter: Segmenter | None,
     roi: str = "none",
 ) -> Callable[[tf.Tensor], Outputs]:
-    """Returns the function from files' bytes, string (batch,), to the whole answer."""
+    """Returns the function from files' bytes, string (batch,), to the full answer."""
 
     def run(images: tf.Tensor) -> Outputs:
         sizes: Sizes = (size, segmenter.size) if segmenter else (size,)
@@ -175,12 +175,12 @@ def from_bytes(
             probabilities = segmenter.probabilities(resized[1])
             lungs = segmenter.binarise(probabilities)
             answer = lung_answer(segmenter, probabilities, own)
-        seen = tf.cast(resized[0], tf.float32)
+        inputs = tf.cast(resized[0], tf.float32)
         if roi != "none":
-            # Behind the check of the batch, or a broken item could fail here without its place.
+            # After the check of the batch: a broken item would fail here without its index.
             with tf.control_dependencies([own]):
-                seen = _look(tf.identity(images), decode_file, lungs, roi, size)
-        return classifier.answer(seen, own) | answer
+                inputs = _apply_roi(tf.identity(images), decode_file, lungs, roi, size)
+        return classifier.answer(inputs, own) | answer
 
     return run
 
@@ -200,6 +200,6 @@ def from_pixels(
         lungs = tf.zeros((tf.shape(images)[0], 1, 1, 1), tf.uint8)
         if segmenter:
             lungs = segmenter.masks(resize_image(grey, segmenter.size))
-        return classifier.answer(_look(grey, tf.identity, lungs, roi, size))
+        return classifier.answer(_apply_roi(grey, tf.identity, lungs, roi, size))
 
     return run

@@ -1,4 +1,4 @@
-"""The gate: what is odd about an image, told with its answer. Nothing is ever refused for it."""
+"""Input checks: warnings about unusual images. They never reject an image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ UPSIDE_DOWN = "perhaps upside down"
 ON_ITS_SIDE = "perhaps on its side"
 
 _FITTED_ON = 1000  # images
-_TURNED = 300  # of these, shown inverted and turned as well
+_TURNED = 300  # of these, also inverted and rotated
 _BATCH = 32
 _SMOOTHING = 0.01  # inverse strength of the weights' penalty
 
@@ -35,22 +35,22 @@ Pool = Callable[[tf.Tensor], tf.Tensor]
 
 @dataclass(frozen=True)
 class OODDetector:
-    """Where the training images lie in feature space, as a normal distribution.
+    """An out-of-distribution score: the distance from the training images' features.
 
-    A few principal directions have a variance each, all others one in common (probabilistic PCA).
-    The distance is Mahalanobis', over the root of the number of features: about 1 for a training
-    image.
+    Features are modelled by a normal distribution: a few principal components have a variance
+    each, and all other directions share one (probabilistic PCA). The score is the Mahalanobis
+    distance divided by the square root of the number of features: about 1 for a training image.
 
     Attributes:
         mean: float32 (channels,).
         components: float32 (k, channels), orthonormal.
         variances: float32 (k,), along the components.
         noise: The variance in every other direction.
-        limit: The largest distance that is not far.
+        limit: The largest score without a warning.
 
     Source:
         Tipping and Bishop, J. R. Statist. Soc. B 61 (1999), on the model; Lee et al., NeurIPS 2018,
-        on Mahalanobis distances of features to find strange inputs.
+        on Mahalanobis distances of features for out-of-distribution detection.
     """
 
     mean: np.ndarray
@@ -61,19 +61,19 @@ class OODDetector:
 
     @classmethod
     def fit(cls, training: np.ndarray, validation: np.ndarray) -> "OODDetector":
-        """Measures it.
+        """Fits the distribution and the limit.
 
         Args:
             training: Features of training images, float (n, channels), n at least 16.
-            validation: Features of validation images; ``QUANTILE`` of them are not far.
+            validation: Features of validation images; ``QUANTILE`` of them are below the limit.
 
         Raises:
             ValueError: If there are too few images.
         """
         if len(training) < 2 * _IMAGES_A_COMPONENT or not len(validation):
             raise ValueError(
-                f"the gate must have at least {2 * _IMAGES_A_COMPONENT} training images and one "
-                f"validation image. Got {len(training)} and {len(validation)}."
+                f"input checks must have at least {2 * _IMAGES_A_COMPONENT} training images and "
+                f"one validation image. Got {len(training)} and {len(validation)}."
             )
         k = min(_MOST_COMPONENTS, len(training) // _IMAGES_A_COMPONENT, training.shape[1] - 1)
         pca = PCA(k, svd_solver="full").fit(training.astype(np.float64))
@@ -100,16 +100,15 @@ class OODDetector:
 
 @dataclass(frozen=True)
 class OrientationClassifier:
-    """Tells images as they should be from inverted and turned ones, by their features.
+    """Predicts from features whether an image is inverted or rotated.
 
-    A logistic regression on training images that are shown each way: it knows what an inverted
-    chest X-ray looks like to the backbone, which distance alone does not.
+    A logistic regression, fitted to training images and to inverted and rotated copies of them.
 
     Attributes:
-        names: What each odd way is called.
-        weights: float32 (channels, 1 + ways); the first column is for images as they should be.
-        biases: float32 (1 + ways,).
-        limit: Least log-odds of a way to the images as they should be that is told.
+        names: The warning for each kind of copy.
+        weights: float32 (channels, 1 + kinds); the first column is for unchanged images.
+        biases: float32 (1 + kinds,).
+        limit: The log-odds of a kind against unchanged above which there is a warning.
     """
 
     names: tuple[str, ...]
@@ -121,14 +120,13 @@ class OrientationClassifier:
     def fit(
         cls, training: dict[str, np.ndarray], validation: np.ndarray, names: tuple[str, ...]
     ) -> "OrientationClassifier":
-        """Learns it.
+        """Fits the regression and the limit.
 
         Args:
-            training: Features float (n, channels) of training images shown each way; "" is as they
-                should be.
-            validation: Features of validation images as they should be; ``QUANTILE`` of them get no
-                warning.
-            names: The odd ways.
+            training: Features float (n, channels) of training images, by kind; "" is unchanged.
+            validation: Features of unchanged validation images; ``QUANTILE`` of them are below the
+                limit.
+            names: The kinds.
         """
         stacked = np.concatenate([training[way] for way in ("", *names)]).astype(np.float64)
         ways = np.repeat(np.arange(1 + len(names)), [len(training[way]) for way in ("", *names)])
@@ -139,12 +137,12 @@ class OrientationClassifier:
         biases = model.intercept_ - mean @ weights
         scores = validation.astype(np.float64) @ weights + biases
         odds = (scores[:, 1:] - scores[:, :1]).max(axis=1)
-        # Never below even odds, however well the validation images are told apart.
+        # Never below even odds, however well the validation images are separated.
         limit = max(0.0, float(np.quantile(odds, QUANTILE, method="higher")))
         return cls(names, weights.astype(np.float32), biases.astype(np.float32), limit)
 
     def predict(self, features: tf.Tensor) -> tf.Tensor:
-        """Returns string (batch,), the odd way that each image seems to be shown, or ""."""
+        """Returns string (batch,), the name of each image's kind, or "" for unchanged."""
         scores = tf.linalg.matmul(features, self.weights) + self.biases
         odds = scores[:, 1:] - scores[:, :1]
         way = tf.gather(tf.constant(self.names), tf.argmax(odds, axis=1))
@@ -162,14 +160,19 @@ _WAYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class InputChecks:
-    """What is known of the training images, to tell what is odd about others."""
+    """Checks of images, fitted to a classifier's training images.
+
+    Attributes:
+        ood_detector: Scores images unlike the training images.
+        orientation_classifier: Finds inverted and rotated images; None for a region of interest.
+    """
 
     ood_detector: OODDetector
     orientation_classifier: OrientationClassifier | None
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Every warning that it can give."""
+        """All warnings that the checks can give."""
         return (
             CONSTANT,
             ASPECT,
@@ -181,16 +184,16 @@ class InputChecks:
     def fit(
         cls, pool: Pool, training: Images, validation: Images, whole_images: bool = True
     ) -> "InputChecks":
-        """Measures some of the training and validation images.
+        """Fits the checks to some of the training and validation images.
 
         Args:
-            pool: The classifier's features.
+            pool: Computes the classifier's features.
             training: Training images.
             validation: Validation images.
-            whole_images: Whether they are; if not, turned ones are not looked for.
+            whole_images: Whether they are full images; if not, rotation is not checked.
 
         Raises:
-            ValueError: If there are too few.
+            ValueError: If there are too few images.
         """
         size = training.pixels.shape[1:3]
 
@@ -203,7 +206,7 @@ class InputChecks:
         as_is = features(_some(training, _FITTED_ON))
         held_out = features(_some(validation, _FITTED_ON))
         few = _some(training, _TURNED)
-        # Of a part of an image that has been cut out, turning it would show something else.
+        # A rotated crop is not the crop of a rotated image.
         ways = _WAYS if whole_images else {}
         shown = {name: features(way(few)) for name, way in ways.items()}
         return cls(
@@ -211,37 +214,32 @@ class InputChecks:
             OrientationClassifier.fit({"": as_is} | shown, held_out, tuple(ways)) if ways else None,
         )
 
+    def warnings(
+        self, images: tf.Tensor, features: tf.Tensor, own_sizes: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Returns the warnings about images.
+
+        Args:
+            images: float32 (batch, height, width, 1 or 2), 0..255; the first channel is checked.
+            features: float32 (batch, channels), their pooled features.
+            own_sizes: int32 (batch, 2), the (height, width) of the files, if known.
+
+        Returns:
+            string (batch,), the warnings joined by "; ", "" for none.
+        """
+        constant = tf.math.reduce_std(images[..., 0], axis=(1, 2)) < LEAST_DEVIATION
+        far = self.ood_detector.distance(features) > self.ood_detector.limit
+        found = [tf.where(constant, CONSTANT, ""), tf.where(far, FAR, "")]
+        if self.orientation_classifier is not None:
+            found.append(tf.where(constant, "", self.orientation_classifier.predict(features)))
+        if own_sizes is not None:
+            ratio = tf.cast(own_sizes[:, 1] / own_sizes[:, 0], tf.float32)
+            found.append(tf.where((ratio < ASPECTS[0]) | (ratio > ASPECTS[1]), ASPECT, ""))
+        joined = tf.strings.reduce_join(tf.stack(found, axis=1), axis=1, separator="; ")
+        joined = tf.strings.regex_replace(joined, "(; )+", "; ")
+        return tf.strings.regex_replace(joined, "^; |; $", "")
+
 
 def _some(images: Images, count: int) -> np.ndarray:
     count = min(len(images), count)
     return images.pixels[np.unique(np.linspace(0, len(images) - 1, count).astype(np.int64))]
-
-
-def warn(
-    images: tf.Tensor, features: tf.Tensor, gate: InputChecks, own_sizes: tf.Tensor | None = None
-) -> tf.Tensor:
-    """Tells what is odd about images.
-
-    Args:
-        images: float32 (batch, height, width, 1 or 2), 0..255; the first channel is looked at.
-        features: float32 (batch, channels), their pooled features.
-        gate: What is known of the training images.
-        own_sizes: int32 (batch, 2), the (height, width) of the files, where they are known.
-
-    Returns:
-        string (batch,), the warnings joined by "; ", "" for none.
-    """
-    constant = tf.math.reduce_std(images[..., 0], axis=(1, 2)) < LEAST_DEVIATION
-    far = gate.ood_detector.distance(features) > gate.ood_detector.limit
-    told = [
-        tf.where(constant, CONSTANT, ""),
-        tf.where(far, FAR, ""),
-    ]
-    if gate.orientation_classifier is not None:
-        told.append(tf.where(constant, "", gate.orientation_classifier.predict(features)))
-    if own_sizes is not None:
-        ratio = tf.cast(own_sizes[:, 1] / own_sizes[:, 0], tf.float32)
-        told.append(tf.where((ratio < ASPECTS[0]) | (ratio > ASPECTS[1]), ASPECT, ""))
-    joined = tf.strings.reduce_join(tf.stack(told, axis=1), axis=1, separator="; ")
-    joined = tf.strings.regex_replace(joined, "(; )+", "; ")
-    return tf.strings.regex_replace(joined, "^; |; $", "")

@@ -1,5 +1,6 @@
-"""Other forms of a classifier answer as it does, or say why they cannot be made."""
+"""Other formats of a classifier answer as it does, or say why they cannot be made."""
 
+import dataclasses
 import importlib.util
 import json
 
@@ -7,49 +8,82 @@ import numpy as np
 import pytest
 
 from kerascxr import __main__ as verbs
-from kerascxr.serving import export_formats, formats
-
-FORMATS = ["openvino", "onnx", "litert", "litert-dynamic", "litert-int8"]
+from kerascxr.serving.formats import FORMATS, Format
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_it_answers_as_keras_does(runs, tmp_path, name):
-    missing = [item for item in formats._NEEDS[name] if importlib.util.find_spec(item) is None]
+    form = FORMATS[name]
+    missing = [item for item in form.packages if importlib.util.find_spec(item) is None]
     if missing:
         pytest.skip(f"pip install {' '.join(missing)} to run this")
     assert verbs.main(["export", str(runs[0]), "--to", str(tmp_path), "--format", f"[{name}]"]) == 0
     first, row = json.loads((tmp_path / "formats" / "formats.json").read_text())
     assert first["name"] == "keras" and row["name"] == name
-    assert row["difference"] <= formats.TOLERANCE.get(name, 0.2)
+    assert row["difference"] <= (form.tolerance or 0.2)
     known = json.loads((runs[0] / "metrics.json").read_text())["test"]
     assert first["scores"]["accuracy"] == known["accuracy"]
-    assert (tmp_path / "formats" / formats._FILES[name]).stat().st_size > 10_000
+    assert (tmp_path / "formats" / form.file).stat().st_size > 10_000
     assert (tmp_path / "formats" / "labels.txt").read_text().split() == known["classes"]
 
 
-def test_a_missing_package_and_a_difference_are_one_line(runs, tmp_path, monkeypatch, capsys):
-    command = ["export", str(runs[0]), "--to", str(tmp_path / "out"), "--format", "[onnx]"]
-    with monkeypatch.context() as patched:
-        patched.setattr(importlib.util, "find_spec", lambda name: None)
-        assert verbs.main(command) == 2
+def test_a_missing_package_and_an_unknown_format_are_one_line(runs, tmp_path, monkeypatch, capsys):
+    command = ["export", str(runs[0]), "--to", str(tmp_path / "out"), "--format"]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert verbs.main([*command, "[onnx]"]) == 2
     assert "pip install tf2onnx onnxruntime" in capsys.readouterr().err
-    monkeypatch.setattr(export_formats, "check_installed", lambda name: None)
-
-    def fail(*arguments):
-        raise RuntimeError("no such\noperation")
-
-    monkeypatch.setattr(export_formats, "convert", fail)
-    assert verbs.main(command) == 2
+    assert verbs.main([*command, "[onxn]"]) == 2
     message = capsys.readouterr().err
-    assert "onnx cannot hold this model (no such operation)" in message
-    monkeypatch.setattr(export_formats, "convert", lambda *arguments: runs[0] / "model.keras")
-    monkeypatch.setattr(
-        export_formats, "load", lambda path: lambda images: np.eye(3)[np.zeros(len(images), int)]
-    )
+    assert "onxn" in message and "onnx" in message
+    assert not (tmp_path / "out").exists()
+
+
+def _fails(function, calibration, path):
+    raise RuntimeError("no such\noperation")
+
+
+def _first_class(path):
+    return lambda images: np.eye(3)[np.zeros(len(images), int)]
+
+
+def _write(function, calibration, path):
+    path.write_bytes(b"0" * 2**20)
+
+
+MADE_UP = Format("model.npy", (), _write, _first_class)
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        (
+            dataclasses.replace(MADE_UP, convert=_fails),
+            "made-up cannot hold this model (no such operation)",
+        ),
+        (dataclasses.replace(MADE_UP, tolerance=1e-4), "must give Keras' probabilities to 0.0001"),
+        (dataclasses.replace(MADE_UP, most_lost=-1.0), "must keep the test accuracy"),
+    ],
+)
+def test_a_format_that_fails_is_one_line_and_nothing_is_written(
+    runs, tmp_path, monkeypatch, capsys, form, words
+):
+    monkeypatch.setitem(FORMATS, "made-up", form)
+    command = ["export", str(runs[0]), "--to", str(tmp_path / "out"), "--format", "[made-up]"]
     assert verbs.main(command) == 2
-    assert "must give Keras' probabilities" in capsys.readouterr().err
-    monkeypatch.setattr(export_formats, "TOLERANCE", {})
-    monkeypatch.setattr(export_formats, "MOST_LOST", {"onnx": -1.0})
-    assert verbs.main(command) == 2
-    assert "must keep the test accuracy" in capsys.readouterr().err
+    assert words in capsys.readouterr().err
     assert not (tmp_path / "out" / "formats").exists()
+
+
+def test_one_entry_adds_a_format(runs, tmp_path, monkeypatch):
+    calibration = []
+
+    def convert(function, images, path):
+        calibration.append(images)
+        path.write_bytes(b"0" * 2**20)
+
+    monkeypatch.setitem(FORMATS, "made-up", dataclasses.replace(MADE_UP, convert=convert))
+    command = ["export", str(runs[0]), "--to", str(tmp_path), "--format", "[made-up]"]
+    assert verbs.main(command) == 0
+    _, row = json.loads((tmp_path / "formats" / "formats.json").read_text())
+    assert row["megabytes"] == 1 and row["difference"] > 0.1
+    assert calibration[0].shape[1:] == (32, 32, 1) and calibration[0].dtype == np.uint8

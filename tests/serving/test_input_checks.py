@@ -1,4 +1,4 @@
-"""The gate tells what is odd, and leaves X-rays alone."""
+"""Input checks warn of unusual images and not of X-rays."""
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def fitted():
 
 def warnings_of(fitted, images, sizes=None):
     images = tf.constant(images, tf.float32)
-    told = input_checks.warn(images, pool(images), fitted, sizes)
+    told = fitted.warnings(images, pool(images), sizes)
     return [text.decode() for text in told.numpy()]
 
 

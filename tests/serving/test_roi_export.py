@@ -102,5 +102,5 @@ def test_the_same_run_by_another_path_is_the_same(runs):
 def test_other_formats_refuse(seers, tmp_path, capsys):
     command = ["export", str(seers[0]), "--to", str(tmp_path / "b"), "--format", "[openvino]"]
     assert verbs.main(command) == 2
-    assert "other forms hold a classifier alone" in capsys.readouterr().err
+    assert "these formats hold a classifier alone" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()

@@ -12,8 +12,8 @@ from PIL import Image
 from scipy.special import softmax
 
 from kerascxr import __main__ as verbs
-from kerascxr.serving.export_formats import _check
-from kerascxr.serving.formats import Measured
+from kerascxr.serving.export_formats import Measured, check
+from kerascxr.serving.formats import FORMATS
 from kerascxr.serving.predictors import load_predictor
 
 TEMPERATURE = 2.5
@@ -84,9 +84,9 @@ def test_a_run_without_calibration_is_served_as_it_is(runs, images, tmp_path):
     np.testing.assert_allclose(given, softmax(logits, axis=1), atol=1e-6)
 
 
-def test_other_forms_may_differ_more_where_the_temperature_is_low():
+def test_other_formats_may_differ_more_where_the_temperature_is_low():
     row = Measured("onnx", 3e-4, {"accuracy": 1.0}, 1.0, (1.0, 1.0))
-    _check(row, row, 0.25)
+    check(row, FORMATS["onnx"], row, 0.25)
     for temperature in (0.5, 1.0, 5.0):
         with pytest.raises(ValueError, match="nothing was written"):
-            _check(row, row, temperature)
+            check(row, FORMATS["onnx"], row, temperature)
