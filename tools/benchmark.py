@@ -156,7 +156,7 @@ def run_ours(settings: dict[str, Any], work: Path) -> dict[str, float]:
 
 def run_study(arguments: argparse.Namespace, stores: Path, work: Path) -> float:
     """Returns the wall seconds of the six classifiers by the study command."""
-    command = [sys.executable, "-m", "kerascxr", "study", "--segmentation", "off"]
+    command = [sys.executable, "-m", "kerascxr", "study", "--segmentation", "false"]
     command += ["--data.source", arguments.source, "--data.stores", str(stores)]
     command += ["--data.features", str(work / "study-features"), "--runs", str(work / "study")]
     command += ["--classifier.epochs", str(arguments.epochs)]

@@ -107,7 +107,7 @@ def audit_run(
             epochs=epochs,
             patience=epochs,
             overwrite=False,
-            features="auto" if depth != "all" else "off",
+            features="auto",
             augmented_copies=1,
             runtime=dataclasses.replace(config.runtime, tensorboard=False),
         )

@@ -97,7 +97,7 @@ def _parts(config: StudyConfig) -> list[Part]:
                 **shared,
             )
             parts.append(Part("classification", run))
-    if config.segmentation == "on":
+    if config.segmentation:
         own = config.unet.data
         data = dataclasses.replace(
             config.data,

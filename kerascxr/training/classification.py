@@ -72,7 +72,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
             dropout=config.dropout,
         )
         weights = load_weights(model, config.backbone, config.weights)
-        fine_tune(model, config.depth, update_statistics=config.update_statistics == "on")
+        fine_tune(model, config.depth, update_statistics=config.update_statistics)
     logger.info(f"Weights: {weights.description}")
     parameters = parameter_summary(model)
     title = f"{backbone.study_name}, depth {config.depth}"

@@ -84,7 +84,7 @@ def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> di
         "Groups are ignored: test images leak into training. For measuring that, not to report."
     )
     images = read_folds(config, store, range(N_FOLDS), masks)
-    fold = random_folds(images.labels, config.runtime.seed)
+    fold = random_folds(images.labels, config.split.seed)
     return {
         name: images.only(np.flatnonzero(np.isin(fold, folds))) for name, folds in folds_of.items()
     }

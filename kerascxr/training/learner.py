@@ -94,7 +94,7 @@ class Learner:
                 f"Training images come in {n_views} versions."
                 if n_views > 1
                 else "Training images are not changed at random (--augmented_copies N gives N "
-                "versions of each; --features off changes them anew in every epoch)."
+                "versions of each; --features false changes them anew in every epoch)."
             )
         )
         return cls._on_features(model, splits, config, features, n_views)
@@ -215,7 +215,7 @@ def _why_not(config: ClassificationConfig, runtime: Runtime, size: int) -> str:
     Raises:
         ValueError: If features are asked for and something does.
     """
-    if config.features == "off":
+    if config.features is False:
         return "features are off"
     room = room_for(config.data.features)
     against = ""
@@ -229,8 +229,8 @@ def _why_not(config: ClassificationConfig, runtime: Runtime, size: int) -> str:
             f"backbone features would take {size / 1e9:.3g} GB, and {config.data.features} "
             f"has room for {room / 1e9:.3g}"
         )
-    if against and config.features == "on":
-        raise ValueError(f"features must fit on the disk where they are on: {against}.")
+    if against and config.features is True:
+        raise ValueError(f"cached features must fit on the disk: {against}.")
     if config.features == "auto" and not against and runtime.large_gpu:
         return "the GPU is large enough"
     return against

@@ -70,7 +70,7 @@ def set_up(config: RuntimeConfig) -> Runtime:
     if precision == "auto":
         precision = _best_precision([item.get("compute_capability", (0, 0)) for item in details])
     keras.config.set_dtype_policy(precision)
-    xla = config.xla == "on" or (config.xla == "auto" and bool(gpus))
+    xla = bool(gpus) if config.xla == "auto" else config.xla
     names = tuple(item.get("device_name", "GPU") for item in details)
     names = names or (f"CPU ({os.cpu_count()} cores)",)
     strategy = None

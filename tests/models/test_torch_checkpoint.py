@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from kerascxr.models.torch_checkpoint import read_torch_checkpoint
 from tests.support.torch_files import (
+    ORDERED,
     dictionary,
     legacy_file,
     name,
@@ -204,3 +206,54 @@ def test_files_that_torch_wrote(ending):
     assert found["conv1.0.weight"].shape == (24, 3, 3, 3)
     rng = np.random.default_rng(zlib.crc32(b"conv5.1.bias"))
     assert np.array_equal(found["conv5.1.bias"], rng.normal(0, 0.1, 1024).astype(np.float32))
+
+
+def _shared_tuples(levels=60):
+    """A tuple of two equal tuples of two equal tuples ...: its hash would take 2^levels steps."""
+    pairs = [
+        b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(levels)
+    ]
+    return b")q\x00" + b"".join(pairs)
+
+
+def _long(value):
+    return b"\x8a\x10" + value.to_bytes(16, "little", signed=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"(" * 120_000 + b"t" * 120_000, "more than 200000 opcodes"),
+        (b"(" * 60_000 + b"N" + b"t" * 60_000, "no dictionary of tensors"),
+        (b"Nr" + b"\xff" * 4, "a memo of more than 200000 values"),
+        (b"N2" * 10, "its pickle uses DUP"),
+        (_shared_tuples() + b"}h\x3cNs", "dictionary whose keys are not names"),
+        (_shared_tuples() + ORDERED[:-2] + b"]h\x3cN\x86a\x85R", "keys are not names"),
+        (
+            # All of these integers have the hash 0.
+            b"}(" + b"".join(_long(k * (2**61 - 1)) + b"N" for k in range(50_000)) + b"u",
+            "keys are not names",
+        ),
+        (b"\x8b" + (20).to_bytes(4, "little") + b"\x01" * 20, "an integer of more than 128 bits"),
+        (dictionary({"w": tensor("0", ARRAY)}).replace(b"\x89" + ORDERED, b"N" * 2), "data/0"),
+    ],
+)
+def test_a_hostile_pickle_is_refused_at_once(tmp_path, content, match):
+    started = time.process_time()
+    refused(tmp_path, zip_file(content, {}), match)
+    assert time.process_time() - started < 3
+
+
+def test_a_pickle_changes_nothing_outside_of_itself(tmp_path):
+    """BUILD sets attributes of what is on the stack: of a known name there are none to set."""
+    state = b"}(" + text("module") + text("os") + text("name") + text("system") + b"u"
+    for known in (name("torch._utils", "_rebuild_tensor_v2"), name("torch", "FloatStorage")):
+        for built in (state, b"N" + state + b"\x86"):
+            refused(tmp_path, zip_file(known + built + b"b", {}), "checkpoint")
+    test_arrays_come_back(tmp_path, False, "")
+
+
+def test_keys_of_an_optimizers_state_may_be_numbers(tmp_path):
+    content = b"}(" + text("optimizer") + b"}(" + number(0) + b"Nu"
+    content += text("state_dict") + dictionary({"w": tensor("0", ARRAY)}) + b"u"
+    assert np.array_equal(read(tmp_path, zip_file(content, {"0": ARRAY.tobytes()}))["w"], ARRAY)

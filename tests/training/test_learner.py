@@ -22,8 +22,8 @@ def config(tmp_path, **options):
         ("auto", CPU, 1000, ""),
         ("auto", SMALL, 1000, ""),
         ("auto", LARGE, 1000, "GPU is large"),
-        ("on", LARGE, 1000, ""),
-        ("off", CPU, 1000, "off"),
+        (True, LARGE, 1000, ""),
+        (False, CPU, 1000, "off"),
         ("auto", CPU, 1_500_000, "0.0015 GB, and --data.features_gb allows 0.001"),
     ],
 )
@@ -35,8 +35,8 @@ def test_why_not(tmp_path, features, runtime, size, words):
 
 def test_what_does_not_fit_is_refused_where_it_is_asked_for(tmp_path):
     with pytest.raises(ValueError, match="features_gb allows"):
-        _why_not(config(tmp_path, features="on"), CPU, 10**7)
-    roomy = ClassificationConfig(data=DataConfig(features=tmp_path, features_gb=1e9), features="on")
+        _why_not(config(tmp_path, features=True), CPU, 10**7)
+    roomy = ClassificationConfig(data=DataConfig(features=tmp_path, features_gb=1e9), features=True)
     with pytest.raises(ValueError, match="has room for"):
         _why_not(roomy, CPU, 10**17)
 

@@ -132,9 +132,9 @@ def test_a_class_that_only_the_surroundings_tell_is_learnt_only_where_they_are_s
 
 
 def test_channel_trains_on_features_and_on_images_and_stands_corruptions(folder, monkeypatch):
-    on_images = ["--features", "off", "--augment.enabled", "true", "--epochs", "1"]
+    on_images = ["--features", "false", "--augment.enabled", "true", "--epochs", "1"]
     trained(folder, "channel-images", "--roi", "lung_channel", *on_images)
-    clean = trained(folder, "channel", "--roi", "lung_channel", "--features", "on")
+    clean = trained(folder, "channel", "--roi", "lung_channel", "--features", "true")
     assert clean > 0.95
     run = folder / "runs/classification/channel"
     for name in ("data_samples", "sample_predictions", "grad_cam"):

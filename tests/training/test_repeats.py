@@ -244,7 +244,7 @@ def test_a_source_with_its_own_split_refuses_folds(workplace, tmp_path, capsys):
         ({"folds": 5, "seeds": 2}, "folds or seeds must be 1"),
         ({"folds": 5, "split": SplitConfig(test_folds=5)}, "left out, or 20 / folds = 4"),
         ({"folds": 5, "split": SplitConfig(offset=1)}, "folds rotate it"),
-        ({"folds": 2, "split": SplitConfig(validation_folds=10)}, "leave some of 20 to train"),
+        ({"folds": 2, "split": SplitConfig(validation_folds=10)}, "leave some of 20 for training"),
     ],
 )
 def test_what_cannot_be_is_refused(config_class, options, words):

@@ -16,7 +16,7 @@ def workplace(tmp_path_factory):
 @pytest.mark.parametrize(
     "options",
     [
-        ["--depth", "0", "--features", "off", "--monitor", "loss"],
+        ["--depth", "0", "--features", "false", "--monitor", "loss"],
         [
             *("--depth", "2", "--augmented_copies", "2", "--class_balance", "sampling"),
             *("--runtime.precision", "mixed_bfloat16", "--data.cache", "disk"),

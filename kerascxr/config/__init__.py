@@ -1,0 +1,22 @@
+"""Options as frozen dataclasses: every value is checked, and the docstrings are the help texts."""
+
+from kerascxr.config.classification import ClassificationConfig, Depth
+from kerascxr.config.data import DataConfig, SplitConfig
+from kerascxr.config.segmentation import SegmentationConfig
+from kerascxr.config.study import StudyConfig
+from kerascxr.config.training import AugmentConfig, OptimizerConfig, RuntimeConfig
+
+TrainingConfig = ClassificationConfig | SegmentationConfig
+
+__all__ = [
+    "AugmentConfig",
+    "ClassificationConfig",
+    "DataConfig",
+    "Depth",
+    "OptimizerConfig",
+    "RuntimeConfig",
+    "SegmentationConfig",
+    "SplitConfig",
+    "StudyConfig",
+    "TrainingConfig",
+]

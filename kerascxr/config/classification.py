@@ -1,0 +1,114 @@
+"""Options of a classification run."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from kerascxr.config.checks import check
+from kerascxr.config.data import DataConfig, SplitConfig
+from kerascxr.config.training import AugmentConfig, OptimizerConfig, RuntimeConfig, check_training
+
+Depth = Literal[0, 1, 2, "all"]
+
+
+@dataclass(frozen=True)
+class ClassificationConfig:
+    """Fine-tune a pretrained backbone to classify chest X-rays.
+
+    Attributes:
+        backbone: efficientnetb0, shufflenetv2 (x1.0) or shufflenetv2_x0_5.
+        depth: What is trained: 0 the head, 1 also the last convolution, 2 also the last stage,
+            "all" everything.
+        weights: Starting weights of the backbone: "imagenet", "none" (random), a file
+            (.weights.h5, .keras, .pth), or "auto" (imagenet if it can be downloaded, otherwise
+            random).
+        image_size: Height and width of the model's input, in pixels, as 224,224.
+        roi: What the model gets of each image: "none" the full image, "lung_crop" the box around
+            the lungs, "lungs_only" the lungs with the rest black, "lung_channel" the full image
+            with the lung mask as a channel. The others are input ablations, which measure what a
+            model learns from the rest: "without_lungs", "border_only", "without_corners",
+            "thumbnail" (8x8), "lung_outline".
+        lungs: A finished segmentation run that finds the lungs for the roi; by default the
+            source's own masks are used.
+        epochs: Largest number of epochs.
+        batch_size: Images per step.
+        dropout: Dropout rate after each hidden layer of the head.
+        label_smoothing: Share of the target that is spread over all classes.
+        class_balance: "none", "weights" (loss weighted by inverse class frequency) or "sampling"
+            (every class equally often).
+        monitor: Validation metric that selects the best epoch: "f1" (macro) or "loss".
+        patience: Stop after this number of epochs without improvement.
+        update_statistics: Whether BatchNorm statistics of trained layers are updated. Those of
+            frozen layers never are.
+        features: Whether the output of the frozen layers is computed once and cached, instead of
+            in every epoch. "auto" caches it at depth 0, 1 and 2. Cached features are not augmented
+            anew in every epoch: see augmented_copies.
+        augmented_copies: With cached features: number of copies of each training image. The first
+            is not augmented; epochs use the copies in turn.
+        feature_engine: What computes features: "keras", "openvino" (faster on CPUs; pip install
+            openvino), or "auto" (openvino if it is installed and there is no GPU).
+        folds: Number of cross-validation runs, which together test every image once: 2, 4, 5, 10
+            or 20. Each run tests 20 / folds of the 20 folds, and test_folds is left out.
+        seeds: Number of runs that differ only in their seed, counted up from runtime.seed.
+        name: Name of the run; by default backbone, depth and roi.
+        runs: Folder of run folders.
+        overwrite: Whether a run of the same name with other options is replaced.
+        data: Images.
+        split: Folds.
+        augment: Augmentation.
+        optimizer: Optimizer.
+        runtime: Machine.
+    """
+
+    backbone: str = "efficientnetb0"
+    depth: Depth = 1
+    weights: str = "auto"
+    image_size: tuple[int, int] = (224, 224)
+    roi: str = "none"
+    lungs: Path | None = None
+    epochs: int = 20
+    batch_size: int = 32
+    dropout: float = 0.3
+    label_smoothing: float = 0.0
+    class_balance: Literal["none", "weights", "sampling"] = "none"
+    monitor: Literal["f1", "loss"] = "f1"
+    patience: int = 6
+    update_statistics: bool = True
+    features: bool | Literal["auto"] = "auto"
+    augmented_copies: int = 1
+    feature_engine: Literal["auto", "keras", "openvino"] = "auto"
+    folds: int = 1
+    seeds: int = 1
+    name: str | None = None
+    runs: Path = Path("runs")
+    overwrite: bool = False
+    data: DataConfig = field(default_factory=DataConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def __post_init__(self):
+        check_training(self)
+        check(
+            all(32 <= side <= 4096 for side in self.image_size),
+            "image_size must be from 32 to 4096",
+            image_size=self.image_size,
+        )
+        check(0 <= self.dropout < 1, "dropout must be from 0 to below 1", dropout=self.dropout)
+        check(
+            0 <= self.label_smoothing < 1,
+            "label_smoothing must be from 0 to below 1",
+            label_smoothing=self.label_smoothing,
+        )
+        check(
+            self.augmented_copies > 0,
+            "augmented_copies must be positive",
+            augmented_copies=self.augmented_copies,
+        )
+        check(
+            self.features is not True or self.depth != "all",
+            "features must be false or auto at depth all, where no layer is frozen",
+            features=self.features,
+            depth=self.depth,
+        )
