@@ -3,29 +3,13 @@
 import sys
 from collections.abc import Sequence
 
-from kerascxr.cli.start import run_trainer
-from kerascxr.config import ClassificationConfig
-
-
-def _trainer():
-    from kerascxr.training.classification import train
-
-    return train
+from kerascxr.cli import train_cls
+from kerascxr.cli.start import run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return run_trainer(
-        "classification",
-        ClassificationConfig,
-        argv,
-        "train_cls.py",
-        lambda config: (
-            f"{config.backbone}-depth{config.depth}"
-            + ("" if config.roi == "none" else f"-{config.roi}")
-        ),
-        _trainer,
-    )
+    return run_command(train_cls.run, argv, "train_cls.py")
 
 
 if __name__ == "__main__":

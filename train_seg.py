@@ -3,26 +3,13 @@
 import sys
 from collections.abc import Sequence
 
-from kerascxr.cli.start import run_trainer
-from kerascxr.config import SegmentationConfig
-
-
-def _trainer():
-    from kerascxr.training.segmentation import train
-
-    return train
+from kerascxr.cli import train_seg
+from kerascxr.cli.start import run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return run_trainer(
-        "segmentation",
-        SegmentationConfig,
-        argv,
-        "train_seg.py",
-        lambda config: "unet" if config.base_filters is None else f"unet-{config.base_filters}",
-        _trainer,
-    )
+    return run_command(train_seg.run, argv, "train_seg.py")
 
 
 if __name__ == "__main__":

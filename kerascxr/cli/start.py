@@ -1,77 +1,47 @@
-"""From a command line to a run: what is wrong with the input comes out as one line, with code 2."""
+"""How every command starts and ends: verbosity, TensorFlow, and errors as one line."""
 
-import json
 import logging
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from kerascxr.cli.logs import set_up_logging
-from kerascxr.parsing import parse_config
-from kerascxr.runs.folder import RunFolder
-from kerascxr.tables import metrics_text
 
-logger = logging.getLogger(__name__)
+_LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
 
 
-def run_trainer(
-    task: str,
-    config_class: type,
-    argv: Sequence[str] | None,
-    prog: str,
-    default_name: Callable[[Any], str],
-    trainer: Callable[[], Callable[[Any, RunFolder], Any]],
+def run_command(
+    run: Callable[[Sequence[str], str], int | None], argv: Sequence[str] | None, prog: str
 ) -> int:
-    """Parses a trainer's command line and runs it in its run folder.
+    """Runs a command.
 
     Args:
-        task: "classification" or "segmentation".
-        config_class: The config.
+        run: The command; it gets its arguments, without --quiet and --verbose, and ``prog``.
         argv: Arguments, or None for the process's own.
-        prog: The command's name.
-        default_name: The run's name where the config gives none.
-        trainer: Imports and returns the train function; called only once the config is right, so
-            that --help does not wait for TensorFlow.
+        prog: The command's name, for messages.
 
     Returns:
-        0 after a finished run, 1 if training broke down, 2 for wrong input, 130 after Ctrl-C.
+        0 or what the command returns; 1 if training broke down, 2 for wrong input, 130 after
+        Ctrl-C.
     """
-    config: Any = parse_config(config_class, argv, prog)
-    set_up_logging()
-
-    def load() -> Callable[[Any, RunFolder], Any]:
-        start_tensorflow()
-        return trainer()
-
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    levels = [_LEVELS[item] for item in arguments if item in _LEVELS]
+    set_up_logging(levels[-1] if levels else logging.INFO)
     try:
-        folder = RunFolder.start(config, task, default_name(config))
-        if config.folds > 1 or config.seeds > 1:
-            from kerascxr.training.repeats import run_repeats
-
-            run_repeats(config, folder, load)
-            return 0
-        if folder.finished:
-            when = (folder.path / "DONE").read_text(encoding="utf-8").strip()
-            metrics = json.loads((folder.path / "metrics.json").read_text(encoding="utf-8"))
-            logger.info(
-                f"{folder.path} holds this run, finished {when}. Its results:\n\n"
-                f"{metrics_text(metrics['test'])}\n\n"
-                "To train again, give --overwrite true or another --name."
-            )
-            return 0
-        with folder.log_file():
-            load()(config, folder)
+        return run([item for item in arguments if item not in _LEVELS], prog) or 0
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
         return 130
-    except (ValueError, OSError, ArithmeticError) as error:
-        return report(prog, error, 1 if isinstance(error, ArithmeticError) else 2)
-    return 0
+    except BrokenPipeError:  # such as "| head": nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except (ValueError, OSError) as error:
+        return print_error(prog, error, 2)
+    except ArithmeticError as error:
+        return print_error(prog, error, 1)
 
 
-def report(prog: str, error: Exception, code: int) -> int:
+def print_error(prog: str, error: Exception, code: int) -> int:
     """Prints an error as one line, whole with KERASCXR_TRACEBACK=1; returns the exit code."""
     if os.environ.get("KERASCXR_TRACEBACK"):
         raise error
@@ -80,13 +50,13 @@ def report(prog: str, error: Exception, code: int) -> int:
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow with oneDNN's kernels and without its start-up chatter.
+    """Imports TensorFlow with oneDNN's kernels and without its start-up messages.
 
     TensorFlow leaves oneDNN off on CPUs without AVX-512, where a training step of the U-Net was
     about twice as fast with it. The user's own TF_ENABLE_ONEDNN_OPTS and TF_CPP_MIN_LOG_LEVEL win.
 
-    Some of the chatter ignores that variable, so it is caught on its way to standard error, and let
-    through if the import fails.
+    Some messages ignore that variable, so standard error is captured during the import, and
+    printed if the import fails.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
@@ -98,7 +68,7 @@ def start_tensorflow() -> None:
         os.dup2(caught.fileno(), 2)
         try:
             import tensorflow as tf
-            import tensorflow_datasets  # noqa: F401  (its TensorFlow part greets once more)
+            import tensorflow_datasets  # noqa: F401  (its TensorFlow part prints messages too)
 
             tf.config.list_physical_devices()
         except BaseException:

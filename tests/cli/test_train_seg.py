@@ -176,7 +176,7 @@ def test_a_finished_run_is_tested_on_another_set(finished, tmp_path, capsys):
     ("argv", "words"),
     [
         (["evaluate", "nowhere"], "must be the folder of a finished run"),
-        (["fly"], "unknown verb 'fly'"),
+        (["fly"], "unknown command 'fly'"),
         (["data", "--source", "nowhere"], "nowhere"),
     ],
 )

@@ -2,14 +2,14 @@
 
 import pytest
 
-from kerascxr.cli import start
+from kerascxr.cli import training
 from kerascxr.config import ClassificationConfig
 from kerascxr.evaluation.classification import evaluate
 
 
 @pytest.fixture(autouse=True)
 def no_tensorflow(monkeypatch):
-    monkeypatch.setattr(start, "start_tensorflow", lambda: None)
+    monkeypatch.setattr(training, "start_tensorflow", lambda: None)
 
 
 def test_repeating_a_finished_run_prints_its_results_as_plain_text(tmp_path, messages):
@@ -20,12 +20,9 @@ def test_repeating_a_finished_run_prints_its_results_as_plain_text(tmp_path, mes
         folder.write_text("metrics.md", "| Lung\\_Opacity |\n")
         folder.finish()
 
-    argv = ["--runs", str(tmp_path), "--name", "one"]
+    config = ClassificationConfig(runs=tmp_path, name="one")
     for _ in range(2):
-        code = start.run_trainer(
-            "classification", ClassificationConfig, argv, "train", lambda _: "one", lambda: trainer
-        )
-        assert code == 0
+        assert training.train_in_folder(config, "classification", "one", lambda: trainer) == 0
     text = "\n".join(messages())
     assert "\nLung_Opacity  " in text
     assert "\\" not in text and "|" not in text

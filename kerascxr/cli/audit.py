@@ -1,0 +1,38 @@
+"""Search for shortcuts that a classifier could take, by input ablations."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from kerascxr.cli.options import new_parser, read_options
+from kerascxr.cli.start import start_tensorflow
+from kerascxr.config import Depth
+
+
+def parser(prog: str) -> ArgumentParser:
+    """Returns the command's parser."""
+    made = new_parser(prog, __doc__)
+    made.add_argument("run", type=Path, help="The folder of a finished classification run.")
+    made.add_argument(
+        "--lungs",
+        type=Path | None,
+        help="A finished segmentation run that finds the lungs. Without it, the data set's own "
+        "masks are used.",
+    )
+    made.add_argument(
+        "--depth",
+        type=Depth | None,
+        help="What is trainable in the ablations' models. Without it, the run's depth, at most 1.",
+    )
+    made.add_argument("--epochs", type=int, default=10, help="Epochs of each ablation.")
+    return made
+
+
+def run(argv: Sequence[str], prog: str) -> None:
+    """Runs the command."""
+    values = read_options(parser(prog), argv)
+    start_tensorflow()
+    from kerascxr.audits.input_ablations import audit_run
+
+    audit_run(values.run, values.lungs, values.depth, values.epochs)

@@ -1,0 +1,24 @@
+"""Compare finished runs: which differences are larger than chance."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from kerascxr.cli.options import new_parser, read_options
+
+
+def parser(prog: str) -> ArgumentParser:
+    """Returns the command's parser."""
+    made = new_parser(prog, __doc__)
+    made.add_argument("runs", type=Path, nargs="+", help="Run folders, or folders of them.")
+    made.add_argument("--to", type=Path | None, help="A folder for compare.md and compare.json.")
+    return made
+
+
+def run(argv: Sequence[str], prog: str) -> None:
+    """Runs the command."""
+    values = read_options(parser(prog), argv)
+    from kerascxr.evaluation.run_comparison import compare_runs
+
+    print(compare_runs(values.runs, values.to))

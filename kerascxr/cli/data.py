@@ -1,0 +1,47 @@
+"""Check a data set and ingest it into a store; "data audit" searches it for leaks and shortcuts."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser
+
+from kerascxr.cli import data_audit
+from kerascxr.cli.options import new_parser, read_options
+from kerascxr.cli.start import start_tensorflow
+from kerascxr.config import DataConfig
+
+logger = logging.getLogger(__name__)
+
+
+def parser(prog: str) -> ArgumentParser:
+    """Returns the command's parser."""
+    made = new_parser(prog, __doc__)
+    made.add_argument("path", nargs="?", help="The data set; the same as --source.")
+    made.add_class_arguments(DataConfig)
+    return made
+
+
+def run(argv: Sequence[str], prog: str) -> None:
+    """Runs the command.
+
+    Raises:
+        ValueError: If the data set is given twice.
+    """
+    if argv and argv[0] == "audit":
+        data_audit.run(argv[1:], f"{prog} audit")
+        return
+    values = read_options(parser(prog), argv).as_dict()
+    path = values.pop("path")
+    data = DataConfig(**values)
+    if path is not None:
+        if data.source not in (DataConfig.source, path):
+            raise ValueError(
+                f"the data set must be given once. Got path={path!r}, source={data.source!r}."
+            )
+        data = dataclasses.replace(data, source=path)
+    start_tensorflow()
+    from kerascxr.training.inputs import open_data
+
+    store = open_data(data)
+    logger.info(f"The store is in {store.path}.")

@@ -1,0 +1,41 @@
+"""Search a data set for duplicates, leaks and shortcuts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from kerascxr.cli.options import new_parser, read_options
+from kerascxr.cli.start import start_tensorflow
+from kerascxr.config import DataConfig
+
+
+def parser(prog: str) -> ArgumentParser:
+    """Returns the command's parser."""
+    made = new_parser(prog, __doc__)
+    made.add_argument("source", help="What --data.source takes.")
+    made.add_argument("--to", type=Path, default=Path("audit"), help="Folder of the audit.")
+    made.add_class_arguments(DataConfig, skip={"source", "features", "features_gb", "cache"})
+    return made
+
+
+def run(argv: Sequence[str], prog: str) -> None:
+    """Runs the command."""
+    values = read_options(parser(prog), argv).as_dict()
+    to = values.pop("to")
+    data = DataConfig(**values)
+    from kerascxr.report.leakage import check_folder, headlines, write_audit
+
+    check_folder(to)
+    start_tensorflow()
+    from kerascxr.audits.leakage import audit
+    from kerascxr.data.ingest.store import open_store
+    from kerascxr.data.sources.open import open_source
+
+    source = open_source(
+        data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed
+    )
+    found = audit(source, open_store(source, data.stores))
+    page = write_audit(found, to)
+    print("\n".join(headlines(found.summary)))
+    print(f"Written: {page}")

@@ -1,0 +1,32 @@
+"""Test a finished run on another data set."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from kerascxr.cli.options import new_parser, read_options
+from kerascxr.cli.start import start_tensorflow
+from kerascxr.config import DataConfig
+
+
+def parser(prog: str) -> ArgumentParser:
+    """Returns the command's parser."""
+    made = new_parser(prog, __doc__)
+    made.add_argument("run", type=Path, help="The folder of a finished run.")
+    made.add_argument(
+        "--lungs",
+        type=Path | None,
+        help="A finished segmentation run that finds the lungs, for a run with a roi.",
+    )
+    made.add_class_arguments(DataConfig, "data")
+    return made
+
+
+def run(argv: Sequence[str], prog: str) -> None:
+    """Runs the command."""
+    values = read_options(parser(prog), argv)
+    start_tensorflow()
+    from kerascxr.audits.external import evaluate_run
+
+    evaluate_run(values.run, values.data, values.lungs)

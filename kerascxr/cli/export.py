@@ -1,0 +1,45 @@
+"""Export a run for TensorFlow Serving and for other runtimes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from kerascxr.cli.options import new_parser, read_options
+from kerascxr.cli.start import start_tensorflow
+from kerascxr.serving.formats import FORMATS
+
+SAVED_MODEL = "saved_model"
+
+
+def parser(prog: str) -> ArgumentParser:
+    """Returns the command's parser."""
+    made = new_parser(prog, __doc__)
+    made.add_argument("run", type=Path, help="The folder of a finished classification run.")
+    made.add_argument("--to", type=Path, required=True, help="The model's folder.")
+    made.add_argument(
+        "--segmentation",
+        type=Path | None,
+        help="A finished segmentation run: adds lung masks to the answers.",
+    )
+    made.add_argument(
+        "--format",
+        type=list[str],
+        default=[SAVED_MODEL],
+        help=f"One or several of {SAVED_MODEL}, {', '.join(FORMATS)}, as onnx,litert.",
+    )
+    return made
+
+
+def run(argv: Sequence[str], prog: str) -> None:
+    """Runs the command."""
+    values = read_options(parser(prog), argv)
+    start_tensorflow()
+    from kerascxr.serving.export import export_run
+    from kerascxr.serving.export_formats import export_formats
+
+    others = [name for name in values.format if name != SAVED_MODEL]
+    if SAVED_MODEL in values.format:
+        export_run(values.run, values.to, values.segmentation)
+    if others:
+        export_formats(values.run, values.to, others)

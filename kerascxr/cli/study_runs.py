@@ -1,0 +1,164 @@
+"""The study: a classifier for each backbone and depth, a U-Net, and the report on all of them."""
+
+import dataclasses
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from kerascxr.config import ClassificationConfig, SegmentationConfig, StudyConfig, TrainingConfig
+from kerascxr.models.backbones import BACKBONES
+from kerascxr.names import look_up
+from kerascxr.report.page import write_report
+from kerascxr.runs.folder import RunFolder
+from kerascxr.tables import text_table
+from kerascxr.training import classification, segmentation
+from kerascxr.training.inputs import open_data
+
+logger = logging.getLogger(__name__)
+
+_HEADER = ("run", "state", "accuracy", "F1", "AUC", "Dice", "minutes")
+_MEASURES = ("accuracy", "f1", "auc", "dice")
+
+
+@dataclasses.dataclass
+class Part:
+    """One run of a study.
+
+    Attributes:
+        task: "classification" or "segmentation".
+        config: What to do.
+        state: "waiting", "done", "done before", "left out: ..." or "failed: ...".
+    """
+
+    task: str
+    config: TrainingConfig
+    state: str = "waiting"
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.config.name or ""
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.config.runs / self.task / self.name
+
+
+def run_study(config: StudyConfig) -> bool:
+    """Trains what is not finished yet, one run after another, and writes ``runs/report``.
+
+    A run that fails is reported and the others go on; the same command takes up what was cut off.
+
+    Args:
+        config: The study.
+
+    Returns:
+        Whether all runs are there.
+
+    Raises:
+        ValueError: If a backbone is unknown, the source cannot be used, or no run was finished.
+    """
+    parts = _parts(config)
+    for number, part in enumerate(parts, 1):
+        if part.state != "waiting":
+            continue
+        logger.info(f"\n=== {number} of {len(parts)}: {part.name} ===")
+        part.state = _run(part)
+        logger.info(f"\n{_progress(parts)}")
+    finished = [part.folder for part in parts if (part.folder / "DONE").exists()]
+    if not finished:
+        raise ValueError(f"at least one run must finish for a report. Got {parts[0].state}.")
+    page = write_report(finished, config.runs / "report")
+    logger.info(f"\nThe report: {page}")
+    return not any(part.state.startswith("failed") for part in parts)
+
+
+def _parts(config: StudyConfig) -> list[Part]:
+    shared: dict[str, Any] = {
+        "data": config.data,
+        "split": config.split,
+        "runtime": config.runtime,
+        "runs": config.runs,
+        "overwrite": False,
+    }
+    parts = []
+    for backbone in config.backbones:
+        look_up(BACKBONES, backbone, "backbone")
+        for depth in config.depths:
+            run: TrainingConfig = dataclasses.replace(
+                config.classifier,
+                backbone=backbone,
+                depth=depth,
+                weights=config.weights.get(backbone, "auto"),
+                name=f"{backbone}-depth{depth}",
+                **shared,
+            )
+            parts.append(Part("classification", run))
+    if config.segmentation:
+        own = config.unet.data
+        data = dataclasses.replace(
+            config.data,
+            source=config.data.source if own.source == "auto" else own.source,
+            phantom_images=own.phantom_images,
+            phantom_seed=own.phantom_seed,
+        )
+        unet = dataclasses.replace(config.unet, name="unet", **shared | {"data": data})
+        part = Part("segmentation", unet)
+        if not (part.folder / "DONE").exists() and not _has_masks(unet):
+            part.state = "left out: no lung masks (--unet.data.source names images with masks)"
+            logger.info(f"The U-Net is {part.state}.")
+        parts.append(part)
+    if config.overwrite:
+        parts = [dataclasses.replace(part, config=_overwriting(part)) for part in parts]
+    return parts
+
+
+def _overwriting(part: Part) -> TrainingConfig:
+    """Lets a run replace what is in its folder, unless that is the same run."""
+    try:
+        RunFolder.check(part.config, part.folder)
+    except ValueError:
+        return dataclasses.replace(part.config, overwrite=True)
+    return part.config
+
+
+def _has_masks(config: SegmentationConfig) -> bool:
+    store = open_data(config.data)
+    return any(row["mask_state"] == "ok" for row in store.rows)
+
+
+def _run(part: Part) -> str:
+    try:
+        folder = RunFolder.start(part.config, part.task, part.name)
+        if folder.finished:
+            return "done before"
+        with folder.log_file():
+            if isinstance(part.config, ClassificationConfig):
+                classification.train(part.config, folder)
+            else:
+                segmentation.train(part.config, folder)
+    except Exception as error:  # whatever it is, the other runs can go on
+        reason = " ".join(str(error).split())
+        logger.info(f"{part.name} failed: {reason}")
+        return f"failed: {reason}"
+    return "done"
+
+
+def _progress(parts: list[Part]) -> str:
+    rows = []
+    for part in parts:
+        test, minutes = {}, None
+        if (part.folder / "DONE").exists():
+            test = _read(part.folder / "metrics.json")["test"]
+            minutes = round(_read(part.folder / "timing.json")["seconds"] / 60, 1)
+        state = part.state if len(part.state) <= 60 else f"{part.state[:57]}..."
+        figures = [test.get(measure) for measure in _MEASURES]
+        rows.append([part.name, state, *figures, minutes and f"{minutes:.1f}"])
+    return f"{time.strftime('%H:%M')}\n{text_table(_HEADER, rows)}"
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,38 @@
+"""Fine-tune a pretrained backbone to classify chest X-rays."""
+
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser
+
+from kerascxr.cli.options import read_config
+from kerascxr.cli.training import train_in_folder
+from kerascxr.config import ClassificationConfig
+from kerascxr.parsing import build_parser
+
+GROUPS = {
+    "What to train": ("backbone", "depth", "weights", "image_size", "roi"),
+    "Your images": ("data.source", "lungs"),
+    "How long": ("epochs", "batch_size", "folds", "seeds", "runtime.seed"),
+    "Where results go": ("name", "runs", "overwrite"),
+    "Settings": ("config", "print_config"),
+}
+
+
+def parser(prog: str) -> ArgumentParser:
+    """Returns the command's parser."""
+    return build_parser(ClassificationConfig, prog)
+
+
+def run(argv: Sequence[str], prog: str) -> int:
+    """Runs the command; returns its exit code."""
+    config = read_config(ClassificationConfig, argv, prog, GROUPS)
+    name = f"{config.backbone}-depth{config.depth}"
+    if config.roi != "none":
+        name += f"-{config.roi}"
+
+    def load():
+        from kerascxr.training.classification import train
+
+        return train
+
+    return train_in_folder(config, "classification", name, load)

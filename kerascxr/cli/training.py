@@ -1,0 +1,59 @@
+"""What ``train-cls`` and ``train-seg`` share: from a config to a finished run folder."""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from kerascxr.cli.start import start_tensorflow
+from kerascxr.runs.folder import RunFolder
+from kerascxr.tables import metrics_text
+
+logger = logging.getLogger(__name__)
+
+
+def train_in_folder(
+    config: Any, task: str, name: str, trainer: Callable[[], Callable[[Any, RunFolder], Any]]
+) -> int:
+    """Trains a config's run, or its repeats, in its run folder.
+
+    Args:
+        config: What to do.
+        task: "classification" or "segmentation".
+        name: The run's name where the config gives none.
+        trainer: Imports and returns the train function; not called for a run that is finished.
+
+    Returns:
+        0 after a finished run, 130 after Ctrl-C.
+
+    Raises:
+        ValueError: If the config asks for what the data or this machine does not have.
+        ArithmeticError: If training broke down.
+    """
+
+    def load() -> Callable[[Any, RunFolder], Any]:
+        start_tensorflow()
+        return trainer()
+
+    try:
+        folder = RunFolder.start(config, task, name)
+        if config.folds > 1 or config.seeds > 1:
+            from kerascxr.training.repeats import run_repeats
+
+            run_repeats(config, folder, load)
+            return 0
+        if folder.finished:
+            when = (folder.path / "DONE").read_text(encoding="utf-8").strip()
+            metrics = folder.read_json("metrics.json")
+            logger.info(
+                f"{folder.path} holds this run, finished {when}. Its results:\n\n"
+                f"{metrics_text(metrics['test'])}\n\n"
+                "To train again, give --overwrite true or another --name."
+            )
+            return 0
+        with folder.log_file():
+            load()(config, folder)
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+    return 0
