@@ -4,8 +4,8 @@ Run by hand, from the project's root::
 
     python -m tools.plant_duplicates --source PATH [--images 1000] [--copies 200]
 
-Images that the audit takes for the same without any planting are left out first, all but one of
-each chain, so that a pair found is either planted or wrong (which makes the precision among the
+Images that the audit finds to be near-duplicates before any planting are left out, all but one of
+each cluster, so that a pair found is either planted or wrong (which makes the precision among the
 distinct images themselves perfect by choice; only what copies meet tests it). Each copy is of one
 kind, and its strength is drawn evenly from the range that its row names.
 """

@@ -35,8 +35,8 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
     Args:
         run: A finished run folder.
         data: The other set.
-        lungs: A finished segmentation run that finds the lungs for a classifier that sees them; by
-            default they are found as in training.
+        lungs: A finished segmentation run that predicts the lung masks for a classifier that needs
+            them; by default they come from where they came in training.
 
     Returns:
         What metrics.json holds.

@@ -18,7 +18,7 @@ from kerascxr.data.ingest.properties import KINDS
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.sources.examples import Example, Source
 
-_DEALS = 20
+_RANDOM_SPLITS = 20
 _LEAST_FRAME = 0.01
 
 
@@ -49,7 +49,7 @@ def audit(source: Source, store: Store) -> Audit:
 
     Returns:
         The findings. ``summary`` has ``pairs`` (counts), ``splits`` (leaks by split), ``classes``
-        (properties by class), ``class_from`` (how well properties alone tell the class) and
+        (properties by class), ``class_from`` (how well properties alone predict the class) and
         ``origins``.
     """
     examples = [example for example in source.examples if example.id in store.properties]
@@ -110,7 +110,7 @@ def read_pixels(example: Example) -> np.ndarray:
 
 
 def _worst_first(row: dict[str, Any]) -> tuple:
-    """Leaks first, the surest of them first; then the least alike, which are the doubtful ones."""
+    """Leaks first, the most similar first; then the least similar pairs, the doubtful ones."""
     leaks = row["across_classes"] or row["across_split"]
     alike = -row["similarity"] if leaks else row["similarity"]
     return not row["across_classes"], not row["across_split"], alike, row["first"]
@@ -132,24 +132,24 @@ def _count(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _leaks(
     pairs: np.ndarray, labels: Sequence[str], splits: Sequence[str], fixed: bool
 ) -> dict[str, Any]:
-    """Counts test images with a twin in training: in the given split and in ones dealt blindly."""
+    """Counts leaked test images: in the given split, and in random splits that ignore groups."""
     ends = pairs[(np.array(splits)[pairs] != "").all(axis=1)]
     own = leaked_test_images(ends, np.array(splits))
     generator = np.random.default_rng(0)
-    dealt = []
-    for _ in range(_DEALS):
+    random_leaks = []
+    for _ in range(_RANDOM_SPLITS):
         blind = np.array(splits)
         for name in sorted(set(labels)):
             members = np.array([label == name for label in labels]) & (blind != "")
             blind[members] = generator.permutation(blind[members])
-        dealt.append(leaked_test_images(ends, blind))
+        random_leaks.append(leaked_test_images(ends, blind))
     return {
         "own": "the source's own split" if fixed else "the default split",
         "test_images": splits.count("test"),
         "leaked_test_images": own,
-        "random_leaked_test_images": float(np.mean(dealt)),
-        "random_leaked_test_images_std": float(np.std(dealt)),
-        "random_splits": _DEALS,
+        "random_leaked_test_images": float(np.mean(random_leaks)),
+        "random_leaked_test_images_std": float(np.std(random_leaks)),
+        "random_splits": _RANDOM_SPLITS,
     }
 
 

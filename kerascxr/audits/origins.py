@@ -1,4 +1,4 @@
-"""Whether a set's origins give its classes away, by what a frozen backbone sees of each image."""
+"""Whether a set's origins give its classes away, by a frozen backbone's features of each image."""
 
 import logging
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How well simple properties alone tell the class."""
+"""How well simple properties alone predict the class."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Random changes to images, and to image and mask together."""
+"""Augmentation of images, and of image and mask together."""
 
 import math
 
@@ -17,7 +17,7 @@ class Augment:
     """Changes a batch of images, and of masks with them, as a pure function of a seed.
 
     keras-cv's layers make the changes; their strengths are drawn here, from a seed instead of a
-    generator with a state, so that a resumed run sees what an unbroken one would have seen. Masks
+    generator with a state, so that a resumed run gets an uninterrupted run's images. Masks
     travel as a second channel of their image through every geometric change, so the two cannot fall
     out of step.
 

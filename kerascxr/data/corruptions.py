@@ -1,4 +1,4 @@
-"""Images made worse on purpose, in five steps, to see what a model stands.
+"""Corruptions of images, at five severities, to measure the robustness of a model.
 
 The kinds and the five severities follow ImageNet-C, the strengths do not: a chest X-ray is grey and
 exposed with care, so the first step is a mild one. Strengths are in grey levels of 255, or in
@@ -141,7 +141,7 @@ CORRUPTIONS: dict[str, Corruption] = {
 def corrupt(
     name: str, images: np.ndarray, severity: int, seed: int, masks: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Makes images worse; the same arguments give the same result.
+    """Corrupts images; the same arguments give the same result.
 
     What is drawn at random (noise, directions) is the same at all severities, so that they differ
     in strength alone, and the first image's draws do not hang on how many follow.

@@ -105,7 +105,7 @@ def read_grey(path: Path) -> np.ndarray:
 
 
 def group_in(path: Path) -> str:
-    """Returns the group that an image file itself tells: a DICOM file's patient, else ""."""
+    """Returns the group that an image file itself states: a DICOM file's patient, else ""."""
     with path.open("rb") as file:
         return patient_group(path) if is_dicom(file.read(512)) else ""
 

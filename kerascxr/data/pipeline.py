@@ -1,4 +1,4 @@
-"""From a store to batches: evaluation in a fixed order, training shuffled and changed at random."""
+"""From a store to batches: evaluation in a fixed order, training shuffled and augmented."""
 
 import tempfile
 from collections.abc import Sequence
@@ -197,7 +197,7 @@ def steps_per_epoch(images: Images, batch_size: int) -> int:
 
 
 def epoch_order(labels: np.ndarray, seed: int, epoch: int, balanced: bool = False) -> np.ndarray:
-    """Returns the order in which an epoch sees its images.
+    """Returns the order of the images in an epoch.
 
     Args:
         labels: int (n,), each image's class.

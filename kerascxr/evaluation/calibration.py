@@ -1,4 +1,4 @@
-"""Calibration: whether a class given 80% is right in 80 of 100 images, and what mends it.
+"""Calibration: whether a probability of 80% is right in 80 of 100 images, and its correction.
 
 Logits are known from probabilities up to a constant that softmax does not see, so all of this works
 on saved predictions. The temperature and the thresholds are chosen on validation images; what they

@@ -84,7 +84,7 @@ def measure_sources(train: Sourced, test: Sourced, classes: Sequence[str]) -> di
 
     Source:
         Zech et al., PLOS Medicine 2018, and DeGrave, Janizek and Lee, Nature Machine Intelligence
-        2021, on classifiers that tell hospitals and data sets instead of diseases.
+        2021, on classifiers that recognise hospitals and data sets instead of diseases.
     """
     reason = why_not(train.origins, test.origins)
     if reason:

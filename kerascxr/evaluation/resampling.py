@@ -35,7 +35,7 @@ def resample(
     """Draws bootstrap resamples: from each stratum as many groups as it has, with replacement.
 
     Images of one group are near-duplicates or one patient's, so that they are no independent
-    evidence. Strata keep their number of groups because the test folds were dealt that way.
+    evidence. Strata keep their number of groups because the folds are stratified by class.
 
     Args:
         groups: Group numbers of the images, int ``(n,)``, 0..g-1, none missing.

@@ -30,7 +30,7 @@ _PANELS = (
 def all_curves(runs: Sequence[Run], path: str | Path) -> Figure:
     """Draws accuracy and loss of all classifiers, in training and in validation.
 
-    A backbone has a line style and a depth a colour, so that six curves can be told apart without
+    A backbone has a line style and a depth a colour, so that six curves differ without
     colour too; each is named at its end.
 
     Args:

@@ -1,4 +1,4 @@
-"""Figures of a test on images made worse on purpose."""
+"""Figures of a test on corrupted images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ _MARKERS = "osD^vPX"
 def severity_curves(
     clean: float, scores: Mapping[str, Sequence[float]], path: str | Path, *, what: str, title: str
 ) -> Figure:
-    """Draws a measure over severity, a line a corruption, told apart by marker as well as colour.
+    """Draws a measure over severity, one line per corruption, with its own marker and colour.
 
     Args:
         clean: The measure on the images as they are; a dashed line, and where all lines begin.

@@ -22,7 +22,7 @@ from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter
 WIDTH_INCHES = 6.0
 DPI = 150
 
-# Okabe and Ito's palette, told apart in all common kinds of colour blindness.
+# Okabe and Ito's palette, distinct in all common kinds of colour blindness.
 BLACK = "#000000"
 ORANGE = "#E69F00"
 SKY_BLUE = "#56B4E9"

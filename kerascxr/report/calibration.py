@@ -124,8 +124,8 @@ def _alt(name: str, calibration: Mapping[str, Any]) -> str:
         last = next(part for part in reversed(calibration[side]["bins"]) if part["images"])
         sides.append(
             f"{side} the temperature of {calibration['temperature']:.2f} the expected calibration "
-            f"error is {calibration[side]['ece']:.3f}, and of the {last['images']} surest images "
-            f"(mean confidence {last['confidence']:.3f}) {last['accuracy']:.1%} are right"
+            f"error is {calibration[side]['ece']:.3f}, and of the {last['images']} most confident "
+            f"images (mean confidence {last['confidence']:.3f}) {last['accuracy']:.1%} are right"
         )
     return f"{name}. Accuracy over confidence: {'; '.join(sides)}."
 

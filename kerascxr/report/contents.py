@@ -173,7 +173,7 @@ def _data(runs: Sequence[Run]) -> list[Section]:
                     samples,
                     f"data-{number}-samples",
                     f"Sample training images, a row for each class: {names}.",
-                    "Training images as the model gets them, before random changes.",
+                    "Training images as the model gets them, before augmentation.",
                     wide=True,
                 )
             )
@@ -219,7 +219,7 @@ def _curves(runs: Sequence[Run], path: Path) -> Section:
         path,
         "curves",
         f"Four panels over epochs: training and validation accuracy and loss. {ends}.",
-        "All models together. Colour tells the depth, line style the backbone.",
+        "All models together. The colour is the depth, the line style the backbone.",
         wide=True,
     )
     return Section("Learning curves", [figure])
@@ -244,8 +244,8 @@ def _classifier(run: Run, number: int) -> Section:
         )
         + ".",
         "sample_predictions": "Test images with predicted class and confidence.",
-        "grad_cam": "For each class, the surest recognised test image, and the same with a map of "
-        "where the evidence lies.",
+        "grad_cam": "For each class, the most confident correct test image, and the same with a "
+        "map of where the evidence lies.",
     }
     captions = {
         "accuracy": "Accuracy",
@@ -253,7 +253,7 @@ def _classifier(run: Run, number: int) -> Section:
         "confusion_matrix": "Confusion matrix of the test",
         "roc_and_precision_recall": "ROC and precision-recall curves of the test",
         "sample_predictions": "Sample predictions of the test",
-        "grad_cam": "Grad-CAM: where the evidence for a class lies, by the surest image of each",
+        "grad_cam": "Grad-CAM: where the evidence for a class lies, in its most confident image",
     }
     figures = _figures(run, f"classifier-{number}", alts, captions)
     header = ["class", *(_MEASURES.get(key, key) for key in next(iter(test["per_class"].values())))]

@@ -54,13 +54,13 @@ def source_sentences(result: dict[str, Any]) -> list[str]:
             f"({ENOUGH_TO_TRAIN} to train and {ENOUGH_TO_TEST} to test)."
         )
     said += [
-        f"Among {row['class']} alone, where no disease helps, it tells {len(row['origins'])} with "
-        f"accuracy {row['accuracy']:.3f} ({row['chance']:.3f})."
+        f"Among {row['class']} alone, where no disease helps, it separates {len(row['origins'])} "
+        f"with accuracy {row['accuracy']:.3f} ({row['chance']:.3f})."
         for row in result["origin_within_class"]
     ]
     if not result["class_within_origin"]:
         said.append(
-            "No origin has enough images of two classes, so class and origin cannot be told apart "
+            "No origin has enough images of two classes, so class and origin cannot be separated "
             "on these images: no score on them shows that a model has seen disease."
         )
     said += [

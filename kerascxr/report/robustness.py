@@ -1,4 +1,4 @@
-"""What a run scores on test images made worse on purpose, as tables and as blocks of the report."""
+"""A run's metrics on corrupted test images, as tables and as blocks of the report."""
 
 import json
 from pathlib import Path
@@ -77,7 +77,7 @@ def robustness_text(result: dict[str, Any]) -> str:
 def robustness_markdown(result: dict[str, Any]) -> str:
     """Formats all measures, and what the severities are, as a Markdown document."""
     tables = [score_table(result, measure) for measure in MEASURES[result["task"]]]
-    parts = [f"# {result['title']}, on images made worse", _explained(result)]
+    parts = [f"# {result['title']}, on corrupted images", _explained(result)]
     for table in (*tables, strength_table(result)):
         parts += [f"## {table.title}", markdown_table(table.header, table.rows)]
     return "\n\n".join(parts) + "\n"
@@ -107,7 +107,7 @@ def robustness_blocks(run: Run, prefix: str) -> list[Block]:
                 f"{prefix}-robustness",
                 f"{run.name}. {label} over severity, a line for each corruption. Clean "
                 f"{format_value(clean)}; at severity 5: {ends}.",
-                f"{label} on test images made worse on purpose; dashed: the images as they are. "
+                f"{label} on corrupted test images; dashed: clean images. "
                 "A line that falls early shows what the model cannot do without.",
             )
         )
@@ -135,7 +135,7 @@ def _explained(result: dict[str, Any]) -> str:
         result["task"] == "segmentation"
     )
     return (
-        f"The same {result['images']:,} test images, changed at the size at which the model sees "
+        f"The same {result['images']:,} test images, corrupted at the size at which the model gets "
         f"them, from severity 1 (mild) to 5.{masks} The model was not trained again. This says how "
         "it takes worse images, not how it takes another hospital's."
     )

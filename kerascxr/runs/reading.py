@@ -125,7 +125,7 @@ def read_run(path: Path, task: str | None = None) -> Run:
 def read_runs(paths: Sequence[Path]) -> list[Run]:
     """Reads finished runs: classifiers first, in the order of their names.
 
-    Runs of the same name are told apart by their folders.
+    Runs of the same name are distinguished by their folders.
 
     Raises:
         ValueError: If a file is missing or damaged.

@@ -1,4 +1,4 @@
-"""What both trainers read: a source, opened as a store and dealt out into splits."""
+"""The input of both trainers: a source, opened as a store and divided into splits."""
 
 import logging
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ def open_run_store(run: Run, data: DataConfig) -> Store:
 
 
 def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> dict[str, Images]:
-    """Deals a store out into training, validation and test images.
+    """Divides a store into training, validation and test images.
 
     Args:
         config: Size, cache and split.
@@ -98,7 +98,7 @@ def read_everything(config: TrainingConfig, store: Store, masks: bool = False) -
 def read_folds(
     config: TrainingConfig, store: Store, folds: Sequence[int], masks: bool = False
 ) -> Images:
-    """Reads some folds of a store, a classifier's as it sees them."""
+    """Reads some folds of a store, a classifier's as its input."""
     roi, lungs = "none", None
     if isinstance(config, ClassificationConfig):
         roi = config.roi
@@ -116,7 +116,7 @@ def read_folds(
 
 
 def check_classes(splits: dict[str, Images]) -> None:
-    """Checks that there are classes to tell apart and that each split has them all.
+    """Checks that there are two or more classes and that each split has them all.
 
     Raises:
         ValueError: If not.

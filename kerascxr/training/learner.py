@@ -70,7 +70,7 @@ class Learner:
             folder: The run folder.
         """
         if config.depth == "all":
-            logger.info("Training everything, on images changed at random.")
+            logger.info("Training everything, with augmentation.")
             return cls._on_images(model, splits, config)
         n_views = config.augmented_copies if config.augment.enabled else 1
         features = BackboneFeatures(
@@ -93,8 +93,8 @@ class Learner:
             + (
                 f"Training images come in {n_views} versions."
                 if n_views > 1
-                else "Training images are not changed at random (--augmented_copies N gives N "
-                "versions of each; --features false changes them anew in every epoch)."
+                else "Augmentation is off (--augmented_copies N stores N versions of each image; "
+                "--features false augments in every epoch)."
             )
         )
         return cls._on_features(model, splits, config, features, n_views)

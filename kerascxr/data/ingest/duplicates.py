@@ -60,7 +60,7 @@ def find_duplicates(thumbnails: np.ndarray, digests: Sequence[str]) -> list[Pair
 
     Args:
         thumbnails: uint8 (n, 64, 64), see ``thumbnail``.
-        digests: What tells pixels apart, see ``check.digest``.
+        digests: Digests of the pixels, see ``records.digest``.
 
     Returns:
         The pairs, each once, by their indices; of more than 100 exact copies each with the first
@@ -122,7 +122,7 @@ def candidates(thumbnails: np.ndarray) -> np.ndarray:
     if n < 2:
         return np.empty((0, 2), np.int64)
     coarse = _unit(_reduced(thumbnails, _COARSE).reshape(n, -1))
-    common = coarse.mean(axis=0)  # what all chests share tells none apart
+    common = coarse.mean(axis=0)  # what all chests share
     targets = _unit(coarse - common).T.copy()
     most = min(_MOST_CANDIDATES, n - 1)
     found = []

@@ -83,7 +83,7 @@ def random_folds(labels: np.ndarray, seed: int) -> np.ndarray:
 
     Args:
         labels: int (n,), each image's class; classes are spread evenly.
-        seed: Seed of the dealing.
+        seed: Seed of the assignment.
 
     Returns:
         int64 (n,), 0..19.
@@ -97,7 +97,7 @@ def random_folds(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _spread(labels: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
-    """Deals groups out, largest first, each to the fold that has least of its classes.
+    """Assigns groups to folds, largest first, each to the fold with the fewest of its classes.
 
     That is the rule of scikit-learn's StratifiedGroupKFold with a sum of squares for its standard
     deviation, which makes it a hundred times faster on 21,165 images.

@@ -1,4 +1,4 @@
-"""Ingest: every file read once, checked, grouped, dealt into folds and written as TFDS shards."""
+"""Ingest: reads each file once, checks it, groups it, assigns folds and writes TFDS shards."""
 
 import contextlib
 import csv

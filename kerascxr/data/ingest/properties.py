@@ -1,4 +1,4 @@
-"""What an image's file and edges tell without its lungs: size, grey, frames, markers."""
+"""Properties of an image's file and edges, without its lungs: size, grey, frames, markers."""
 
 from collections.abc import Sequence
 
@@ -87,7 +87,7 @@ def _is_plain(line: np.ndarray, dark: bool) -> bool:
 
 
 def corner_markers(pixels: np.ndarray) -> list[bool]:
-    """Tells whether something like a burnt-in letter is in each corner.
+    """Finds whether something like a burnt-in letter is in each corner.
 
     In the image at 256x256, within the outer 30 % of both sides: a connected patch over 70 grey
     levels above what a 9x9 opening leaves (so of strokes thinner than 9), of 2.5 to 14 % of the
@@ -117,7 +117,7 @@ def corner_markers(pixels: np.ndarray) -> list[bool]:
 
 
 def _is_a_letter(labels: np.ndarray, number: int, box: Sequence[slice]) -> bool:
-    """Tells whether a patch of that number in a corner's labels has a letter's size and form."""
+    """Returns whether a patch of that number in a corner's labels has a letter's size and form."""
     height, width = (part.stop - part.start for part in box)
     least, most = (share * _VIEW for share in _LETTER)
     inside = all(part.start > 0 and part.stop < len(labels) for part in box)

@@ -131,7 +131,7 @@ class Chest:
         arms_soft = self.fill(*ribbons(self.place(arms), 0.18 * self.unit))
         # What varies slowly is worked out on a quarter of the pixels.
         across, down = self._places((self.size[0] + 1) // 2, (self.size[1] + 1) // 2)
-        # Tissue thins out towards its edge, which a blurred outline tells.
+        # Tissue thins out towards its edge; a blurred outline approximates its depth.
         depth = resize(blur(torso_soft, self.pixel(0.2)), across.shape)
         middle = np.exp(-((across / 0.42) ** 2))
         belly = step(down, uniform(0.78, 0.9), 0.1)

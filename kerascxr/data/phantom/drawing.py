@@ -8,7 +8,7 @@ The class is findings inside the lungs and nothing else:
 - ``Normal``: none.
 
 Every image has vessels, uneven haze and noise, and findings go from subtle to plain, so that
-neither brightness nor a thumbnail tells the class. A marked phantom also has a bar in a corner
+neither brightness nor a thumbnail predicts the class. A marked phantom also has a bar in a corner
 whose length is the class: a planted shortcut, for what should find one. These are exercises for
 software, not for readers of X-rays: no number measured on them says anything about patients.
 """
@@ -40,7 +40,7 @@ class Drawing:
         seed: The phantom's seed.
         label: The class, a key of ``SHARES``.
         size: (height, width) in pixels.
-        marked: Whether a bar in a corner tells the class.
+        marked: Whether the length of a bar in a corner is the class.
     """
 
     index: int
@@ -82,7 +82,7 @@ def phantom_source(images: int, seed: int, marked: bool = False) -> Source:
     Args:
         images: How many; a larger phantom of the same seed contains a smaller one.
         seed: What the drawings come from.
-        marked: Whether a bar in a corner tells the class.
+        marked: Whether the length of a bar in a corner is the class.
 
     Raises:
         ValueError: If there are too few images for all classes, or the seed is negative.
@@ -201,7 +201,7 @@ def _network(chest: Chest, rng: np.random.Generator) -> np.ndarray:
             line = [tuple(point) for point in chest.place(np.array([begin, end]))]
             draw.line(line, fill=int(rng.uniform(90, 220)), width=round(0.016 * chest.unit))
     streaks = chest.finish(canvas)
-    # Less its own mean: fine markings are not haze, and brightness should not tell them.
+    # Less its own mean: fine markings are not haze, and brightness should not reveal them.
     texture = ridges - ridges.mean() + 0.8 * (streaks - 0.12)
     texture *= np.clip(1 + 0.35 * chest.haze(5, rng), 0.2, None)
     return rng.uniform(0.05, 0.13) * texture * blur(chest.lungs, 2.0)

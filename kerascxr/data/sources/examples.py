@@ -77,7 +77,7 @@ class Source:
     settings: tuple[tuple[str, tuple[int, int]], ...] = ()
 
     def signature(self) -> dict[str, tuple[int, int]]:
-        """Tells whether the source has changed, without reading images.
+        """Describes the state of the files, without reading images.
 
         Returns:
             File name relative to ``root`` -> (size in bytes, time of change in ns) for all files
@@ -116,7 +116,7 @@ def unique_ids(names: list[str]) -> list[str]:
 
     The id is the name without its ``images/`` level and without its suffix. Where two files
     would share one (COVID-1.png and COVID-1.jpg), each of them keeps its suffix, and, if that
-    does not tell them apart either, its full name.
+    is not unique either, its full name.
     """
     choices_of = [_choices(name) for name in names]
     level = [0] * len(names)
