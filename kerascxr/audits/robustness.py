@@ -13,7 +13,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from kerascxr.config import ClassificationConfig, SegmentationConfig, TrainingConfig
-from kerascxr.data.corruptions import SEVERITIES, STRENGTHS, corrupt
+from kerascxr.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS
@@ -87,8 +87,8 @@ def measure_robustness(path: Path) -> dict[str, Any]:
                 "model": hashlib.sha256((path / "model.keras").read_bytes()).hexdigest(),
                 "data": store.fingerprint["digest"],
                 "strengths": {
-                    name: {"unit": strength.unit, "values": list(strength.values)}
-                    for name, strength in STRENGTHS.items()
+                    name: {"unit": corruption.unit, "values": list(corruption.strengths)}
+                    for name, corruption in CORRUPTIONS.items()
                 },
             },
         )
@@ -155,11 +155,11 @@ def _fill(
 ) -> None:
     """Makes the tests that are missing, and keeps each as soon as it is made."""
     seed, measures = result["seed"], MEASURES[result["task"]]
-    plan = [(CLEAN, 0), *((name, severity) for name in STRENGTHS for severity in SEVERITIES)]
+    plan = [(CLEAN, 0), *((name, severity) for name in CORRUPTIONS for severity in SEVERITIES)]
     done = len(result["cells"])
     logger.info(
         f"Testing {result['title']} on {len(images):,} test images, as they are and under "
-        f"{len(STRENGTHS)} corruptions at {len(SEVERITIES)} severities."
+        f"{len(CORRUPTIONS)} corruptions at {len(SEVERITIES)} severities."
         + (f" {done} of {len(plan)} tests are there already." if done else "")
     )
     with tqdm(total=len(plan), initial=done, desc="Robustness", unit="test") as bar:
@@ -213,7 +213,10 @@ def _write(result: dict[str, Any], images: Images, roi: str, folder: RunFolder) 
     with folder.figure("corruptions") as path:
         robustness.corruption_grid(
             shown(CLEAN, 0),
-            {name: {severity: shown(name, severity) for severity in _SHOWN} for name in STRENGTHS},
+            {
+                name: {severity: shown(name, severity) for severity in _SHOWN}
+                for name in CORRUPTIONS
+            },
             path,
         )
     logger.info(f"\n{result['title']}\n\n{robustness_text(result)}\n")

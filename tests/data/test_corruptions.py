@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from kerascxr.data.corruptions import CORRUPTIONS, MOVING, SEVERITIES, STRENGTHS, corrupt
+from kerascxr.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +55,12 @@ def test_strengths_are_what_the_table_says(images):
     grey = np.full((1, 128, 128, 1), 100, np.uint8)
     for severity in SEVERITIES[:4]:  # at 64, values are cut off at black
         worse, _ = corrupt("noise", grey, severity, seed=0)
-        assert worse.std() == pytest.approx(STRENGTHS["noise"].values[severity - 1], rel=0.05)
+        assert worse.std() == pytest.approx(CORRUPTIONS["noise"].strengths[severity - 1], rel=0.05)
     for severity in SEVERITIES:
         worse, _ = corrupt("brightness", grey, severity, seed=0)
-        assert np.all(worse == 100 + STRENGTHS["brightness"].values[severity - 1])
+        assert np.all(worse == 100 + CORRUPTIONS["brightness"].strengths[severity - 1])
         less, _ = corrupt("contrast", images[:1], severity, seed=0)
-        left = STRENGTHS["contrast"].values[severity - 1]
+        left = CORRUPTIONS["contrast"].strengths[severity - 1]
         assert less.std() / images[:1].std() == pytest.approx(left, abs=0.02)
 
 
@@ -72,7 +72,7 @@ def test_shift_and_rotation_go_as_far_as_the_table_says():
             ndimage.center_of_mass(moved[0, ..., 0]), ndimage.center_of_mass(image[0, ..., 0])
         )
         assert np.hypot(*went) / 64 == pytest.approx(
-            STRENGTHS["shift"].values[severity - 1], abs=0.012
+            CORRUPTIONS["shift"].strengths[severity - 1], abs=0.012
         )
     bar = np.zeros((1, 65, 65, 1), np.uint8)
     bar[:, 30:35, 5:60] = 255
@@ -80,7 +80,7 @@ def test_shift_and_rotation_go_as_far_as_the_table_says():
         turned, _ = corrupt("rotation", bar, severity, seed=0)
         rows, columns = np.nonzero(turned[0, ..., 0] > 127)
         angle = np.degrees(np.arctan(np.polyfit(columns, rows, 1)[0]))
-        assert abs(angle) == pytest.approx(STRENGTHS["rotation"].values[severity - 1], rel=0.1)
+        assert abs(angle) == pytest.approx(CORRUPTIONS["rotation"].strengths[severity - 1], rel=0.1)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -88,7 +88,7 @@ def test_the_mask_goes_where_the_image_goes(name):
     image = np.concatenate([square(10, 30), square(30, 12), square(36, 36)])
     worse, mask = corrupt(name, image, 4, seed=0, masks=image)
     assert mask.dtype == np.uint8 and set(np.unique(mask)) == {0, 255}
-    if name in MOVING:
+    if CORRUPTIONS[name].moves_pixels:
         np.testing.assert_array_equal(mask, np.where(worse >= 128, 255, 0))
         assert all(distance(*pair) > 1 for pair in zip(mask, image, strict=True))
     else:

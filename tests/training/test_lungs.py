@@ -12,7 +12,7 @@ from kerascxr.__main__ import main
 from kerascxr.audits import robustness
 from kerascxr.audits.robustness import corrupt_images
 from kerascxr.config import AugmentConfig, ClassificationConfig, DataConfig
-from kerascxr.data.corruptions import STRENGTHS
+from kerascxr.data.corruptions import CORRUPTIONS
 from kerascxr.data.images import resize_mask
 from kerascxr.data.pipeline import Images, read_images, training_batches
 from kerascxr.report.robustness import CLEAN, by_severity, read_robustness
@@ -139,8 +139,8 @@ def test_channel_trains_on_features_and_on_images_and_stands_corruptions(folder,
     run = folder / "runs/classification/channel"
     for name in ("data_samples", "sample_predictions", "grad_cam"):
         assert (run / f"figures/{name}.png").stat().st_size > 5000
-    few = {name: STRENGTHS[name] for name in ("brightness", "rotation")}
-    monkeypatch.setattr(robustness, "STRENGTHS", few)
+    few = {name: CORRUPTIONS[name] for name in ("brightness", "rotation")}
+    monkeypatch.setattr(robustness, "CORRUPTIONS", few)
     assert main(["robustness", str(run)]) == 0
     found, scores = by_severity(read_robustness(run), "accuracy")
     assert found == pytest.approx(clean) and set(scores) == set(few)
