@@ -12,6 +12,12 @@ from typing import Any
 import numpy as np
 import yaml
 
+CALIBRATED = "probability"
+UNCALIBRATED = "uncalibrated probability"
+"""The columns of a table of predictions, each followed by a class: after, and before, the run's
+temperature. Metrics are computed from uncalibrated probabilities; operating points, ``predict`` and
+exports use calibrated ones."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -148,15 +154,15 @@ def read_predictions(path: Path) -> list[dict[str, str]]:
 def truth_and_probabilities(
     rows: Sequence[Mapping[str, str]], classes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Takes what metrics are computed from out of a classifier's predictions.
+    """Returns what a classifier's metrics are computed from.
 
     Args:
         rows: From ``read_predictions``.
         classes: The k classes.
 
     Returns:
-        True class indices, int64 (n,), and probabilities, float64 (n, k).
+        True class indices, int64 (n,), and uncalibrated probabilities, float64 (n, k).
     """
     truth = np.array([classes.index(row["truth"]) for row in rows], np.int64)
-    columns = [f"probability {name}" for name in classes]
+    columns = [f"{UNCALIBRATED} {name}" for name in classes]
     return truth, np.array([[float(row[name]) for name in columns] for row in rows])

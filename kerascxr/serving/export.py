@@ -21,7 +21,7 @@ from kerascxr.evaluation.calibration import apply_temperature
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import replace_folder
-from kerascxr.runs.reading import Run, read_run
+from kerascxr.runs.reading import UNCALIBRATED, Run, read_run
 from kerascxr.serving.graph import Classifier, from_bytes, from_pixels
 from kerascxr.serving.input_checks import QUANTILE, InputChecks
 from kerascxr.training.inputs import open_run_store, read_splits
@@ -130,7 +130,7 @@ def _same(one: Path | None, other: Path | None) -> bool:
 def _test_files(
     run: Run, config: ClassificationConfig, store: Store
 ) -> list[tuple[bytes, np.ndarray]]:
-    """Returns some test images as the store keeps them, with the run's probabilities."""
+    """Returns some test images as the store has them, with the run's uncalibrated probabilities."""
     with (run.path / "predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     chosen = set(sorted(rows)[:: max(1, len(rows) // _COMPARED)][:_COMPARED])
@@ -140,7 +140,7 @@ def _test_files(
     for example in encoded.as_numpy_iterator():
         name = example["id"].decode()
         if name in chosen:
-            expected = [float(rows[name][f"probability {kind}"]) for kind in names]
+            expected = [float(rows[name][f"{UNCALIBRATED} {kind}"]) for kind in names]
             samples.append((example["image"], np.array(expected)))
     return samples
 
@@ -244,8 +244,8 @@ def _describe(
         "temperature": {
             "value": run.temperature,
             "meaning": "probabilities are softmax(logits / value), so that confidence agrees with "
-            "accuracy; the label is the same at every value. 1 leaves them as the model gives "
-            "them, which is how the run's predictions.csv has them",
+            "accuracy; the label is the same at every value. The run's predictions.csv has "
+            "probabilities before it as 'uncalibrated probability'",
             "fitted_on": run.metrics.get("calibration", {}).get("fitted_on"),
         },
         "weights": run.environment["weights"],

@@ -20,6 +20,7 @@ from kerascxr.data.images import resize_image, to_backbone_input
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.plots.heat import heat_overlay
 from kerascxr.runs.atomic import replacing
+from kerascxr.runs.reading import CALIBRATED
 from kerascxr.serving.predictors import Answer, LungFinder, Predictor
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ def predict_files(
     camera = None
     if overlays and predictor.keras_model:
         camera = tf.function(GradCAM(predictor.keras_model).maps, reduce_retracing=True)
-    columns = ["path", "error", "predicted", *(f"probability {name}" for name in predictor.classes)]
+    columns = ["path", "error", "predicted"]
+    columns += [f"{CALIBRATED} {name}" for name in predictor.classes]
     extras = list(predictor.extras)
     if lungs and "lung_fraction" not in extras:
         extras.append("lung_fraction")

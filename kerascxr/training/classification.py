@@ -15,7 +15,7 @@ from kerascxr.data.pipeline import (
     steps_per_epoch,
 )
 from kerascxr.data.roi import check_roi
-from kerascxr.evaluation.calibration import calibrate
+from kerascxr.evaluation.calibration import apply_temperature, calibrate
 from kerascxr.evaluation.classification import (
     evaluate,
 )
@@ -28,6 +28,7 @@ from kerascxr.names import look_up
 from kerascxr.report.calibration import calibration_markdown
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.folder import RunFolder
+from kerascxr.runs.reading import CALIBRATED, UNCALIBRATED
 from kerascxr.tables import csv_text, metrics_markdown, metrics_text
 from kerascxr.training.figures import draw_evidence, draw_test, draw_training
 from kerascxr.training.fitting import fit
@@ -102,9 +103,6 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
     with replacing(folder.path / "model.keras") as partial:
         model.save(partial)
     for_calibration = learner.probabilities(splits["validation"])
-    write_predictions(
-        folder, "validation_predictions.csv", splits["validation"], for_calibration, store.classes
-    )
     probabilities = learner.probabilities(splits["test"])
     metrics: dict[str, Any] = {
         "task": "classification",
@@ -128,6 +126,14 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
             store.classes,
         ),
     }
+    write_predictions(
+        folder,
+        "validation_predictions.csv",
+        splits["validation"],
+        for_calibration,
+        store.classes,
+        metrics["calibration"]["temperature"],
+    )
     write_test(folder, metrics, splits["test"], probabilities, store.classes)
     if draw:
         draw_training(folder, metrics, progress.rows, splits["train"])
@@ -148,18 +154,35 @@ def write_predictions(
     images: Images,
     probabilities: np.ndarray,
     classes: Sequence[str],
+    temperature: float | None,
 ) -> None:
-    """Writes one row an image: id, group, truth, predicted, and each class's probability."""
+    """Writes one row per image: id, group, truth, predicted, and each class's probabilities.
+
+    Args:
+        folder: The run's folder.
+        name: The file's name.
+        images: The n images.
+        probabilities: float (n, k), uncalibrated.
+        classes: The k class names.
+        temperature: Calibrates them; None writes uncalibrated probabilities alone.
+    """
+    columns = {UNCALIBRATED: probabilities}
+    if temperature is not None:
+        columns = {CALIBRATED: apply_temperature(probabilities, temperature)} | columns
     rows = [
         {
             "id": image,
             "group": group,
             "truth": classes[truth],
-            "predicted": classes[row.argmax()],
+            "predicted": classes[probabilities[index].argmax()],
         }
-        | {f"probability {kind}": value for kind, value in zip(classes, row, strict=True)}
-        for image, group, truth, row in zip(
-            images.ids, images.groups, images.labels, probabilities, strict=True
+        | {
+            f"{column} {kind}": value
+            for column, values in columns.items()
+            for kind, value in zip(classes, values[index], strict=True)
+        }
+        for index, (image, group, truth) in enumerate(
+            zip(images.ids, images.groups, images.labels, strict=True)
         )
     ]
     folder.write_text(name, csv_text(rows))
@@ -190,6 +213,7 @@ def write_test(
     note = f"\nWeights: {metrics['weights']}\n\nData: {metrics['data']['source']}, test images.\n"
     calibrated = calibration_markdown(metrics["calibration"]) if "calibration" in metrics else ""
     folder.write_text("metrics.md", metrics_markdown(metrics["test"], title) + calibrated + note)
-    write_predictions(folder, "predictions.csv", images, probabilities, classes)
+    temperature = metrics.get("calibration", {}).get("temperature")
+    write_predictions(folder, "predictions.csv", images, probabilities, classes, temperature)
     logger.info(f"\nTest, {title}\nWeights: {metrics['weights']}\n")
     logger.info(f"{metrics_text(metrics['test'])}\n\nWritten to {folder.path}")

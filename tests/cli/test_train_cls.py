@@ -19,7 +19,7 @@ from sklearn import metrics
 import train_cls
 from kerascxr import __main__ as verbs
 from kerascxr.data.ingest import store as store_module
-from kerascxr.evaluation.calibration import calibrate
+from kerascxr.evaluation.calibration import apply_temperature, calibrate
 from tests.support.small_runs import arguments, bright_and_dark
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +88,7 @@ def test_the_metrics_are_those_of_the_predictions_file(finished):
     names = test["classes"]
     truth = [row["truth"] for row in rows]
     probabilities = np.array(
-        [[float(row[f"probability {name}"]) for name in names] for row in rows]
+        [[float(row[f"uncalibrated probability {name}"]) for name in names] for row in rows]
     )
     predicted = [names[index] for index in probabilities.argmax(axis=1)]
     assert [row["predicted"] for row in rows] == predicted
@@ -110,7 +110,7 @@ def test_the_calibration_is_that_of_the_predictions_files(finished):
     for kind in ("validation_predictions.csv", "predictions.csv"):
         rows = read_predictions(run, kind)
         truth = np.array([names.index(row["truth"]) for row in rows])
-        given = [[float(row[f"probability {name}"]) for name in names] for row in rows]
+        given = [[float(row[f"uncalibrated probability {name}"]) for name in names] for row in rows]
         read[kind] = truth, np.array(given)
     assert found["calibration"] == calibrate(*read.values(), names)
     text = (run / "metrics.md").read_text()
@@ -121,6 +121,25 @@ def test_the_calibration_is_that_of_the_predictions_files(finished):
         found["calibration"]["fitted_on"],
     ):
         assert words in text
+
+
+def test_calibration_and_operating_points_follow_from_the_probability_columns(finished):
+    run, _ = finished
+    found = json.loads((run / "metrics.json").read_text())
+    names = found["test"]["classes"]
+    for kind in ("validation_predictions.csv", "predictions.csv"):
+        rows = read_predictions(run, kind)
+        raw, calibrated = (
+            np.array([[float(row[f"{column} {name}"]) for name in names] for row in rows])
+            for column in ("uncalibrated probability", "probability")
+        )
+        expected = apply_temperature(raw, found["calibration"]["temperature"])
+        np.testing.assert_allclose(calibrated, expected, rtol=1e-12)
+    truth = np.array([row["truth"] for row in rows])
+    for index, (name, point) in enumerate(found["calibration"]["operating_points"].items()):
+        above = calibrated[:, index] >= point["threshold"]
+        assert point["sensitivity"] == pytest.approx(above[truth == name].mean())
+        assert point["specificity"] == pytest.approx(1 - above[truth != name].mean())
 
 
 def test_predictions_hold_the_test_folds_and_nothing_else(finished, workplace):
@@ -137,7 +156,7 @@ def test_the_saved_model_gives_the_same_probabilities(finished, workplace):
     row = read_predictions(run)[0]
     pixels = np.asarray(Image.open(workplace / "set" / f"{row['id']}.png"), np.float32)
     logits = model.predict(np.repeat(pixels[None, ..., None], 3, -1), verbose=0)[0]
-    expected = float(row[f"probability {row['predicted']}"])
+    expected = float(row[f"uncalibrated probability {row['predicted']}"])
     assert keras.ops.softmax(logits).numpy().max() == pytest.approx(expected, abs=1e-5)
 
 

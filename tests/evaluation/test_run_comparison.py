@@ -32,9 +32,8 @@ def classifier(path, errors, ids=range(90), data="ab", grouped=True, order=1):
         if not grouped:
             row.pop("group")
         shares = random.dirichlet(np.ones(3)) * 0.2 + np.eye(3)[guess] * 0.8
-        rows.append(
-            row | {f"probability {c}": p for c, p in zip(CLASSES, shares.tolist(), strict=True)}
-        )
+        named = zip(CLASSES, shares.tolist(), strict=True)
+        rows.append(row | {f"uncalibrated probability {name}": value for name, value in named})
     return write(path, "classification", path.name, rows[::order], data, classes=CLASSES)
 
 

@@ -42,7 +42,7 @@ def known(served, runs, at_temperature):
     with (runs[0] / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     files = [(served / "set" / f"{row['id']}.png").read_bytes() for row in rows]
-    raw = [[float(row[f"probability {name}"]) for name in CLASSES] for row in rows]
+    raw = [[float(row[f"uncalibrated probability {name}"]) for name in CLASSES] for row in rows]
     return files, at_temperature(runs[0], raw)
 
 

@@ -27,7 +27,7 @@ def read(path):
 def known(served, runs, at_temperature):
     """File to the run's probabilities at its temperature, of the test images."""
     rows = read(runs[0] / "predictions.csv")
-    raw = [[float(row[f"probability {name}"]) for name in CLASSES] for row in rows]
+    raw = [[float(row[f"uncalibrated probability {name}"]) for name in CLASSES] for row in rows]
     files = [str(served / "set" / f"{row['id']}.png") for row in rows]
     return dict(zip(files, at_temperature(runs[0], raw), strict=True))
 

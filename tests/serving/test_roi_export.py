@@ -33,7 +33,7 @@ def known(served, seers, at_temperature):
         rows = list(csv.DictReader(file))
     names = [row["id"].split("/") for row in rows]
     paths = [served / "masked" / kind / "images" / f"{name}.png" for kind, name in names]
-    columns = ("probability COVID", "probability Normal")
+    columns = ("uncalibrated probability COVID", "uncalibrated probability Normal")
     raw = [[float(row[column]) for column in columns] for row in rows]
     return paths, at_temperature(seers[0], raw)
 

@@ -20,7 +20,7 @@ from kerascxr.data.pipeline import encoded_examples
 from kerascxr.evaluation.calibration import apply_temperature
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
-from kerascxr.runs.reading import read_run
+from kerascxr.runs.reading import UNCALIBRATED, read_run
 from kerascxr.serving.graph import Classifier
 from kerascxr.tables import markdown_table
 from kerascxr.training.inputs import open_run_store
@@ -61,7 +61,7 @@ def known_images(run_path: Path, n: int) -> tuple[list[bytes], np.ndarray]:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     chosen = set(sorted(rows)[:: max(1, len(rows) // n)][:n])
     store = open_run_store(run, config.data)
-    names = [f"probability {name}" for name in run.metrics["test"]["classes"]]
+    names = [f"{UNCALIBRATED} {name}" for name in run.metrics["test"]["classes"]]
     files, raw = [], []
     for example in encoded_examples(store, split_folds(config.split)["test"]).as_numpy_iterator():
         row = rows[example["id"].decode()]

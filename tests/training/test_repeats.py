@@ -107,7 +107,7 @@ def test_the_summary_is_that_of_the_runs(folds):
     assert summary["spread"]["per_class"]["dark"]["recall"]["max"] == max(recalls)
     rows = read_rows(folder / "predictions.csv")
     classes = summary["pooled"]["classes"]
-    scores = [[float(row[f"probability {name}"]) for name in classes] for row in rows]
+    scores = [[float(row[f"uncalibrated probability {name}"]) for name in classes] for row in rows]
     truth = [row["truth"] for row in rows]
     auc = metrics.roc_auc_score(truth, scores, multi_class="ovr", labels=classes)
     assert summary["pooled"]["auc"] == pytest.approx(auc)
@@ -183,8 +183,9 @@ def test_seeds_differ_and_share_features(workplace, capsys, monkeypatch):
     summary = read_json(folder / "summary.json")
     assert [part["seed"] for part in summary["runs"]] == [3, 4]
     names = summary["ensemble"]["classes"]
+    columns = [f"uncalibrated probability {name}" for name in names]
     mean = [
-        np.mean([[float(row[f"probability {name}"]) for name in names] for row in pair], axis=0)
+        np.mean([[float(row[column]) for column in columns] for row in pair], axis=0)
         for pair in zip(one, other, strict=True)
     ]
     truth = [row["truth"] for row in one]
