@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_origin
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -83,9 +83,29 @@ def parse_with(parser: ArgumentParser, argv: Sequence[str] | None) -> Namespace:
         SystemExit: See ``parse_config``.
     """
     try:
-        return parser.instantiate(parser.parse_args(argv))
+        arguments = sys.argv[1:] if argv is None else argv
+        return parser.instantiate(parser.parse_args(_with_brackets(parser, arguments)))
     except Exception as error:
         _refuse(parser, error)
+
+
+def _with_brackets(parser: ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """Returns arguments with ``--image_size 64,64`` as ``--image_size [64,64]``."""
+    lists = {
+        flag
+        for action in parser._actions
+        if get_origin(getattr(action, "_typehint", None)) in (list, tuple)
+        for flag in action.option_strings
+    }
+    found: list[str] = []
+    for item in argv:
+        flag, equals, value = item.partition("=")
+        if equals and flag in lists and not value.startswith("["):
+            item = f"{flag}=[{value}]"
+        elif found and found[-1] in lists and not item.startswith(("[", "--")):
+            item = f"[{item}]"
+        found.append(item)
+    return found
 
 
 def _refuse(parser: ArgumentParser, error: Exception) -> NoReturn:

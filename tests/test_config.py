@@ -21,6 +21,14 @@ def parse(*argv):
     return parse_config(ClassificationConfig, list(argv), "train_cls.py")
 
 
+@pytest.mark.parametrize(
+    "given",
+    [["--image_size", "64,96"], ["--image_size=64,96"], ["--image_size", "[64, 96]"]],
+)
+def test_a_list_needs_no_brackets(given):
+    assert parse(*given, "--epochs", "3").image_size == (64, 96)
+
+
 def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("depth: 2\nepochs: 7\ndata:\n  source: phantom\n")
