@@ -1,6 +1,6 @@
-"""The shortcut battery: a model trained again on what is left when the disease is taken away.
+"""Input ablations: the same model is trained again on inputs that lack part of the image.
 
-Each part is an ordinary run in ``RUN/audit/``, so it goes on after a kill and stands for itself.
+Each ablation is an ordinary run in ``RUN/audit/``, so an interrupted audit resumes.
 """
 
 import contextlib
@@ -21,7 +21,12 @@ from kerascxr.data.images import resize_mask, to_backbone_input
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import Images, read_images
-from kerascxr.data.roi import ROIS
+from kerascxr.data.roi import ROIS, Ablation
+from kerascxr.evaluation.ablation_verdicts import (
+    overall_verdict,
+    verdict_with_lungs,
+    verdict_without_lungs,
+)
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.evaluation.comparison import difference
 from kerascxr.evaluation.run_comparison import read_tested
@@ -32,15 +37,6 @@ from kerascxr.models.saved import load_saved
 from kerascxr.models.weights import load_weights
 from kerascxr.parsing import load_config
 from kerascxr.plots import input_ablations, samples
-from kerascxr.report.input_ablations import (
-    ATTENTION,
-    FULL,
-    HISTOGRAM,
-    INPUT_ABLATIONS,
-    SOURCES,
-    audit_markdown,
-    audit_text,
-)
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.training import classification
@@ -48,6 +44,10 @@ from kerascxr.training.inputs import open_run_store, read_splits
 from kerascxr.training.lungs import read_lungs
 
 logger = logging.getLogger(__name__)
+
+FULL = "none"
+HISTOGRAM = "histogram"
+_HISTOGRAM = Ablation("grey histogram only", lungs_visible=False, without="any position")
 
 DEPTH: Depth = 1
 EPOCHS = 10
@@ -63,21 +63,22 @@ def audit_run(
     depth: Depth | None = None,
     epochs: int = EPOCHS,
 ) -> dict[str, Any]:
-    """Measures how much of a classifier's score can be had without the disease.
+    """Measures how well the class can be predicted without the disease.
 
-    Writes ``RUN/audit/audit.json`` and ``.md``, and the figures ``shortcuts`` and
-    ``shortcut_parts`` of the run.
+    Writes ``RUN/audit/audit.json``, and the figures ``input_ablations`` and
+    ``input_ablation_samples`` of the run.
 
     Args:
         path: A finished classification run.
         lungs: A finished segmentation run that finds the lungs; by default they are the source's
-            own masks, and where it has none, the parts that need lungs are left out.
-        depth: What learns in the models of the battery; by default as in the run, at most
-            ``DEPTH``, the full image's model being trained the same way.
-        epochs: How long they train.
+            own masks; if some are missing, the ablations that need them are left out.
+        depth: What is trainable in the ablations' models, and in the full image's model that they
+            are compared with; by default the run's depth, at most ``DEPTH``.
+        epochs: Epochs of each model.
 
     Returns:
-        What audit.json holds.
+        What audit.json holds: ``ablations`` (name -> title, lungs_visible, without, measures with
+        intervals, verdict), ``verdict`` (see ``overall_verdict``) and how the audit was made.
 
     Raises:
         ValueError: If the run is none, or its images have changed or are not to be had.
@@ -97,9 +98,7 @@ def audit_run(
                 "--lungs RUN takes a finished segmentation run to find them."
             )
         names = [
-            name
-            for name in INPUT_ABLATIONS
-            if name != HISTOGRAM and (known or not _needs_lungs(name))
+            name for name, roi in ROIS.items() if roi.ablation and (known or not roi.needs_lungs)
         ]
         base = dataclasses.replace(
             config,
@@ -114,11 +113,11 @@ def audit_run(
         predicted: dict[str, np.ndarray] = {}
         truth, groups, classes = np.empty(0), [], run.metrics["test"]["classes"]
         for number, name in enumerate(names, 1):
-            logger.info(f"{number} of {len(names)}: {INPUT_ABLATIONS[name].title}")
+            logger.info(f"{number} of {len(names)}: {_ablation(name).title}")
             part = dataclasses.replace(
                 base,
                 roi=name,
-                lungs=lungs if _needs_lungs(name) else None,
+                lungs=lungs if ROIS[name].needs_lungs else None,
                 name=f"{path.name}-{name}",
                 runs=path / "audit",
             )
@@ -131,6 +130,7 @@ def audit_run(
         if known:
             folds = split_folds(config.split)["test"]
             found = read_lungs(store, folds, lungs, config.image_size, config.data.features)
+        ablations = _compare(predicted, truth, groups, classes)
         result: dict[str, Any] = {
             "title": run.name,
             "depth": depth,
@@ -140,21 +140,20 @@ def audit_run(
             "lungs": str(lungs) if lungs else ("the source's masks" if known else None),
             "chance": float(np.bincount(truth).max() / len(truth)),
             "run": {measure: run.metrics["test"][measure] for measure in _MEASURES},
-            "parts": _compare(predicted, truth, groups, classes),
-            SOURCES: _sources(config, images, store, folder),
-            ATTENTION: None
+            "ablations": ablations,
+            "verdict": overall_verdict(ablations),
+            "origins": _origins(config, images, store, folder),
+            "attention": None
             if found is None
             else _attention(run, config, store, images["test"], found),
         }
         _draw(result, config, store, found, folder)
         result["seconds"] = time.perf_counter() - started
         folder.write_json("audit/audit.json", result)
-        folder.write_text("audit/audit.md", audit_markdown(result))
-        logger.info(f"\n{audit_text(result)}\n\nWritten to {path / 'audit'}")
         return result
 
 
-def _sources(
+def _origins(
     config: ClassificationConfig, images: dict[str, Images], store: Store, folder: RunFolder
 ) -> dict[str, Any]:
     model = build_classifier(config.backbone, len(store.classes), image_size=config.image_size)
@@ -162,12 +161,14 @@ def _sources(
     return check_sources(model, images, origins_of(store), config)
 
 
-def _needs_lungs(name: str) -> bool:
-    return ROIS[name].needs_lungs
+def _ablation(name: str) -> Ablation:
+    found = _HISTOGRAM if name == HISTOGRAM else ROIS[name].ablation
+    assert found is not None
+    return found
 
 
 def _train(config: ClassificationConfig, path: Path) -> Path:
-    """Trains one part, or goes on with it; its own words go into its log alone."""
+    """Trains an ablation's run, or resumes it; its messages go to its own log only."""
     folder = RunFolder.start_at(config, path)
     if not folder.finished:
         with folder.log_file(), contextlib.redirect_stdout(io.StringIO()):
@@ -190,26 +191,29 @@ def _from_histograms(images: dict[str, Images], seed: int) -> np.ndarray:
 def _compare(
     predicted: dict[str, np.ndarray], truth: np.ndarray, groups: list[str], classes: list[str]
 ) -> dict[str, Any]:
-    """Scores each part, with intervals, and its difference to the full image."""
+    """Evaluates each ablation: measures with intervals, differences to the full image, verdict."""
     resampled = {
         name: classification_metrics(truth, probabilities, groups)[0]
         for name, probabilities in predicted.items()
     }
-    parts: dict[str, Any] = {}
-    for name in INPUT_ABLATIONS:
-        if name not in predicted:
-            continue
-        scores = evaluate(truth, predicted[name], classes)
-        parts[name] = {}
+    ablations: dict[str, Any] = {}
+    for name, probabilities in predicted.items():
+        scores = evaluate(truth, probabilities, classes)
+        of: dict[str, Any] = dataclasses.asdict(_ablation(name))
         for measure in _MEASURES:
             gap = difference(resampled[FULL][measure], resampled[name][measure], paired=True)
-            parts[name][measure] = {
+            of[measure] = {
                 "value": scores[measure],
                 "interval": interval(resampled[name][measure]),
                 "difference": gap and gap.value,
                 "difference_interval": gap and (gap.low, gap.high),
             }
-    return parts
+        if name != FULL and of["lungs_visible"]:
+            of |= verdict_with_lungs(of["auc"])
+        elif name != FULL:
+            of |= verdict_without_lungs(of["auc"], ablations[FULL]["auc"]["value"], len(truth))
+        ablations[name] = of
+    return ablations
 
 
 def _attention(
@@ -261,14 +265,14 @@ def _draw(
     found: np.ndarray | None,
     folder: RunFolder,
 ) -> None:
-    with folder.figure("shortcuts") as path:
-        input_ablations.parts(result, path)
+    with folder.figure("input_ablations") as path:
+        input_ablations.scores(result, path)
     rows: dict[str, list[np.ndarray]] = {}
-    for name in result["parts"]:
+    for name in result["ablations"]:
         if name == HISTOGRAM:
             continue
         images = _test_images(config, store, name, found)
         chosen = [int(np.flatnonzero(images.labels == k)[0]) for k in np.unique(images.labels)]
-        rows[INPUT_ABLATIONS[name].title] = [images.pixels[index, ..., 0] for index in chosen]
-    with folder.figure("shortcut_parts") as path:
+        rows[_ablation(name).title] = [images.pixels[index, ..., 0] for index in chosen]
+    with folder.figure("input_ablation_samples") as path:
         samples.class_samples(rows, path)

@@ -18,17 +18,10 @@ from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS
 from kerascxr.evaluation import classification, segmentation
+from kerascxr.evaluation.robustness import CLEAN, MEASURES, RESULT, by_severity
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.plots import robustness
-from kerascxr.report.robustness import (
-    CLEAN,
-    MEASURES,
-    RESULT,
-    by_severity,
-    robustness_markdown,
-    robustness_text,
-)
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_run
 from kerascxr.tables import csv_text
@@ -48,14 +41,14 @@ Score = Callable[[Images], dict[str, Any]]
 def measure_robustness(path: Path) -> dict[str, Any]:
     """Tests a run under each corruption at each severity; goes on where it was cut off.
 
-    Writes ``RUN/robustness/robustness.json``, ``.md`` and ``.csv``, and the figures ``robustness``
+    Writes ``RUN/robustness/robustness.json`` and ``.csv``, and the figures ``robustness``
     and ``corruptions`` of the run.
 
     Args:
         path: A finished run folder.
 
     Returns:
-        What robustness.json holds, see ``report.robustness.read_robustness``.
+        What robustness.json holds, see ``evaluation.robustness.read_robustness``.
 
     Raises:
         ValueError: If the run is not finished, or its images have changed or are not to be had.
@@ -196,7 +189,6 @@ def _segmenter_score(model: Any, config: SegmentationConfig, threshold: float) -
 
 def _write(result: dict[str, Any], images: Images, roi: str, folder: RunFolder) -> None:
     folder.write_text("robustness/robustness.csv", csv_text(result["cells"]))
-    folder.write_text("robustness/robustness.md", robustness_markdown(result))
     measure, label = next(iter(MEASURES[result["task"]].items()))
     with folder.figure("robustness") as path:
         robustness.severity_curves(
@@ -219,5 +211,3 @@ def _write(result: dict[str, Any], images: Images, roi: str, folder: RunFolder) 
             },
             path,
         )
-    logger.info(f"\n{result['title']}\n\n{robustness_text(result)}\n")
-    logger.info(f"Written to {folder.path / 'robustness'}")

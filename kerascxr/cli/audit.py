@@ -1,5 +1,6 @@
 """Search for shortcuts that a classifier could take, by input ablations."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,10 @@ from jsonargparse import ArgumentParser
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import Depth
+from kerascxr.report.input_ablations import audit_markdown, audit_text
+from kerascxr.runs.folder import RunFolder
+
+logger = logging.getLogger(__name__)
 
 
 def parser(prog: str) -> ArgumentParser:
@@ -35,4 +40,6 @@ def run(argv: Sequence[str], prog: str) -> None:
     start_tensorflow()
     from kerascxr.audits.input_ablations import audit_run
 
-    audit_run(values.run, values.lungs, values.depth, values.epochs)
+    result = audit_run(values.run, values.lungs, values.depth, values.epochs)
+    RunFolder(values.run).write_text("audit/audit.md", audit_markdown(result))
+    logger.info(f"\n{audit_text(result)}\n\nWritten to {values.run / 'audit'}")

@@ -1,5 +1,6 @@
 """Test a finished run on corrupted copies of its test images."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,10 @@ from jsonargparse import ArgumentParser
 
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
+from kerascxr.report.robustness import robustness_markdown, robustness_text
+from kerascxr.runs.folder import RunFolder
+
+logger = logging.getLogger(__name__)
 
 
 def parser(prog: str) -> ArgumentParser:
@@ -22,4 +27,8 @@ def run(argv: Sequence[str], prog: str) -> None:
     start_tensorflow()
     from kerascxr.audits.robustness import measure_robustness
 
-    measure_robustness(values.run)
+    result = measure_robustness(values.run)
+    folder = RunFolder(values.run)
+    folder.write_text("robustness/robustness.md", robustness_markdown(result))
+    logger.info(f"\n{result['title']}\n\n{robustness_text(result)}\n")
+    logger.info(f"Written to {values.run / 'robustness'}")

@@ -1,4 +1,4 @@
-"""Figures of the shortcut battery."""
+"""The figure of an audit by input ablations."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +15,10 @@ from kerascxr.plots.style import (
     house_style,
     save,
 )
-from kerascxr.report.input_ablations import INPUT_ABLATIONS
 
 
-def parts(result: Mapping[str, Any], path: str | Path) -> Figure:
-    """Draws each part's macro AUC with its interval; those that hold no disease stand out.
+def scores(result: Mapping[str, Any], path: str | Path) -> Figure:
+    """Draws each ablation's macro AUC and interval; those without the lungs have another colour.
 
     Args:
         result: What ``audit.json`` holds.
@@ -28,15 +27,15 @@ def parts(result: Mapping[str, Any], path: str | Path) -> Figure:
     Returns:
         The figure, already saved.
     """
-    names = list(result["parts"])
+    names = list(result["ablations"])
     with house_style():
         figure = Figure(figsize=(WIDTH_INCHES, 0.7 + 0.3 * len(names)), layout="constrained")
         axes = figure.add_subplot()
-        axes.set_title(f"{result['title']}: what each part of the image tells")
+        axes.set_title(f"{result['title']}: input ablations")
         for place, name in enumerate(names):
-            auc = result["parts"][name]["auc"]
-            part = INPUT_ABLATIONS[name]
-            colour, marker = (BLUE, "o") if part.has_lungs else (VERMILLION, "D")
+            of = result["ablations"][name]
+            auc = of["auc"]
+            colour, marker = (BLUE, "o") if of["lungs_visible"] else (VERMILLION, "D")
             low, high = auc["interval"] or (auc["value"], auc["value"])
             axes.plot([low, high], [place, place], color=colour, linewidth=1.5)
             axes.plot(auc["value"], place, marker, color=colour, markersize=5)
@@ -53,8 +52,8 @@ def parts(result: Mapping[str, Any], path: str | Path) -> Figure:
             "chance", (0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, -8),
             textcoords="offset points", color=GREY, fontsize=7,
         )  # fmt: skip
-        axes.set_yticks(range(len(names)), [INPUT_ABLATIONS[name].title for name in names])
+        axes.set_yticks(range(len(names)), [result["ablations"][name]["title"] for name in names])
         axes.set_ylim(len(names) - 0.5, -0.7)
         axes.set_xlim(right=1.01)
-        axes.set_xlabel("macro AUC, with its 95 % interval (diamonds: parts without the lungs)")
+        axes.set_xlabel("macro AUC, with its 95 % interval (diamonds: without the lungs)")
         return save(figure, path)

@@ -1,57 +1,12 @@
-"""Tables and figures of calibration, for a run's metrics.md and for the report."""
+"""Calibration in the report: a comparison of runs, and a run's figure and operating points."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
+from kerascxr.runs.calibration_tables import MEASURES, operating_points_note, operating_points_table
 from kerascxr.runs.reading import Run
-from kerascxr.tables import Table, format_value, markdown_table
-
-_MEASURES = {"ece": "ECE", "brier": "Brier score", "nll": "negative log likelihood"}
-
-
-def calibration_table(calibration: Mapping[str, Any]) -> Table:
-    """Lays out what the temperature changed on the test images."""
-    rows: list[list[Any]] = [
-        [name, *(calibration[side][key] for side in ("before", "after"))]
-        for key, name in _MEASURES.items()
-    ]
-    title = f"Calibration: temperature {calibration['temperature']:.3f}"
-    return Table(title, ["measure", "before", "after"], rows)
-
-
-def operating_points_table(calibration: Mapping[str, Any]) -> Table:
-    """Lays out each class's threshold and what it finds of the test images."""
-    header = ["class", "threshold", "sensitivity", "of", "specificity", "of"]
-    rows: list[list[Any]] = [
-        [
-            name,
-            point["threshold"],
-            _with_interval(point, "sensitivity"),
-            point["positives"],
-            _with_interval(point, "specificity"),
-            point["negatives"],
-        ]
-        for name, point in calibration["operating_points"].items()
-    ]
-    return Table("Operating points", header, rows)
-
-
-def calibration_markdown(calibration: Mapping[str, Any]) -> str:
-    """Returns both tables, and what they mean, as Markdown to follow a run's metrics."""
-    table, points = calibration_table(calibration), operating_points_table(calibration)
-    definitions = calibration["definitions"]
-    meanings = "\n".join(f"- {name}: {definitions[key]}" for key, name in _MEASURES.items())
-    parts = [
-        f"## {table.title}",
-        markdown_table(table.header, table.rows),
-        f"{_FITTED.format(calibration['fitted_on'])} Measured on the test images:",
-        meanings,
-        f"## {points.title}",
-        markdown_table(points.header, points.rows),
-        _operating_points_note(calibration),
-    ]
-    return "\n" + "\n\n".join(parts) + "\n"
+from kerascxr.tables import Table
 
 
 def overview(runs: Sequence[Run]) -> list[Section]:
@@ -67,7 +22,7 @@ def overview(runs: Sequence[Run]) -> list[Section]:
     for run in runs:
         found = run.metrics.get("calibration")
         if found:
-            scores = [found[side][key] for key in _MEASURES for side in ("before", "after")]
+            scores = [found[side][key] for key in MEASURES for side in ("before", "after")]
             rows.append([run.name, found["temperature"], *scores])
     if not rows:
         return []
@@ -104,12 +59,11 @@ def blocks_of(run: Run, label: str) -> list[Block]:
     if path:
         blocks.append(Figure(path, f"{label}-reliability", _alt(run.name, found), _CAPTION, True))
     points = operating_points_table(found)
-    note = _operating_points_note(found)
+    note = operating_points_note(found)
     return [*blocks, Tabulated(points, f"{label}-operating-points", note)]
 
 
 _SIDES = ("before", "after")
-_FITTED = "The temperature was fitted on {}."
 _CAPTION = (
     "Reliability. How to use it: take the confidence that the model gives an image, go up to the "
     "dot, and read on the left how many of such test images it got right. Below the dashed line "
@@ -128,19 +82,3 @@ def _alt(name: str, calibration: Mapping[str, Any]) -> str:
             f"images (mean confidence {last['confidence']:.3f}) {last['accuracy']:.1%} are right"
         )
     return f"{name}. Accuracy over confidence: {'; '.join(sides)}."
-
-
-def _operating_points_note(calibration: Mapping[str, Any]) -> str:
-    return (
-        f"An image is called a class if the class's probability, after the temperature, is at "
-        f"least the threshold: the highest one that finds {calibration['sensitivity']:.0%} of the "
-        "class's validation images. Sensitivity and specificity are those of the test images, with "
-        "their 95% Wilson intervals. An image can be called several classes, or none."
-    )
-
-
-def _with_interval(point: Mapping[str, Any], measure: str) -> str | None:
-    if point[measure] is None:
-        return None
-    low, high = point[f"{measure}_interval"]
-    return f"{format_value(point[measure])} ({low:.3f} to {high:.3f})"

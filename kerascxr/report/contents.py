@@ -6,7 +6,7 @@ from typing import Any
 
 from kerascxr.report import calibration, reference
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
-from kerascxr.report.input_ablations import shortcut_blocks
+from kerascxr.report.input_ablations import ablation_blocks
 from kerascxr.report.repeats import repeat_sections
 from kerascxr.report.robustness import robustness_blocks
 from kerascxr.runs.reading import Run
@@ -260,7 +260,7 @@ def _classifier(run: Run, number: int) -> Section:
     table = Tabulated(Table("By class", header, class_rows(test)), f"classes-{number}")
     calibrated = calibration.blocks_of(run, f"classifier-{number}")
     robustness = robustness_blocks(run, f"classifier-{number}")
-    shortcuts = shortcut_blocks(run, f"classifier-{number}")
+    shortcuts = ablation_blocks(run, f"classifier-{number}")
     blocks = [table, *figures, *calibrated, *shortcuts, *robustness]
     return Section(run.name, blocks, level=3)
 

@@ -1,17 +1,11 @@
 """What cross-validation or repeated seeds say together, for their summary and for the report."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from kerascxr.report.blocks import Section, Tabulated
 from kerascxr.runs.reading import Run
-from kerascxr.tables import LABELS, Table, format_value, with_interval
-
-_SHOWN = {
-    "classification": ("accuracy", "precision", "recall", "f1", "auc"),
-    "segmentation": ("dice", "iou", "hd95", "assd", "pooled_dice"),
-}
+from kerascxr.runs.summary_table import summary_table
 
 
 def repeat_sections(runs: Sequence[Run]) -> list[Section]:
@@ -32,25 +26,3 @@ def repeat_sections(runs: Sequence[Run]) -> list[Section]:
             note = " ".join(summary["notes"])
             parts.append(Section(table.title, [Tabulated(table, f"repeats-{folder.name}", note)]))
     return parts
-
-
-def summary_table(summary: Mapping[str, Any]) -> Table:
-    """Lays a summary out: a row a run, their mean ± deviation, and what they are together."""
-    measures = _SHOWN[summary["task"]]
-    rows = [
-        [run["run"], run["test"]["n"], *(run["test"][measure] for measure in measures)]
-        for run in summary["runs"]
-    ]
-    means = []
-    for measure in measures:
-        over = summary["spread"].get(measure)
-        means.append(over and f"{format_value(over['mean'])} ± {format_value(over['std'])}")
-    rows.append(["mean ± SD", None, *means])
-    for name in ("pooled", "ensemble"):
-        if name in summary:
-            test = summary[name]
-            ends = test.get("intervals", {})
-            together = [with_interval(test[measure], ends.get(measure)) for measure in measures]
-            rows.append([name, test["n"], *together])
-    header = ["run", "images", *(LABELS.get(measure, measure) for measure in measures)]
-    return Table(f"{summary['title']}: {len(summary['runs'])} {summary['kind']}", header, rows)

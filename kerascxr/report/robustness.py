@@ -1,52 +1,13 @@
 """A run's metrics on corrupted test images, as tables and as blocks of the report."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kerascxr.evaluation.robustness import MEASURES, by_severity, read_robustness
 from kerascxr.report.blocks import Block, Figure, Tabulated
 from kerascxr.runs.reading import Run
 from kerascxr.tables import Table, format_value, markdown_table, text_table
-
-RESULT = "robustness/robustness.json"
-CLEAN = "none"
-"""The corruption, at severity 0, of the images as they are."""
-
-MEASURES = {
-    "classification": {"accuracy": "Accuracy", "f1": "Macro F1", "auc": "Macro AUC"},
-    "segmentation": {"dice": "Dice", "iou": "IoU"},
-}
-"""What is measured of a task, and how it reads; the first is the one that is drawn."""
-
-
-def read_robustness(run: Path) -> dict[str, Any] | None:
-    """Reads a run's robustness.json.
-
-    Args:
-        run: The run folder.
-
-    Returns:
-        ``task``, ``title``, ``images`` (how many), ``seed``, ``strengths`` (corruption -> unit and
-        values), ``cells`` (one dict a test: corruption, severity, measures) and what the test was
-        made on; None where the run has no such test, or an unfinished one.
-    """
-    path = run / RESULT
-    if not path.exists():
-        return None
-    result = json.loads(path.read_text(encoding="utf-8"))
-    wanted = 1 + sum(len(strength["values"]) for strength in result["strengths"].values())
-    return result if len(result["cells"]) == wanted else None
-
-
-def by_severity(result: dict[str, Any], measure: str) -> tuple[float, dict[str, list[float]]]:
-    """Returns a measure of the clean images, and of each corruption by rising severity."""
-    cells = {(cell["corruption"], cell["severity"]): cell[measure] for cell in result["cells"]}
-    return cells[CLEAN, 0], {
-        name: [cells[name, place] for place in range(1, len(strength["values"]) + 1)]
-        for name, strength in result["strengths"].items()
-    }
 
 
 def score_table(result: dict[str, Any], measure: str) -> Table:

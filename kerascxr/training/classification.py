@@ -25,8 +25,8 @@ from kerascxr.models.classifier import build_classifier, fine_tune
 from kerascxr.models.parameters import format_parameter_table, parameter_summary
 from kerascxr.models.weights import load_weights
 from kerascxr.names import look_up
-from kerascxr.report.calibration import calibration_markdown
 from kerascxr.runs.atomic import replacing
+from kerascxr.runs.calibration_tables import calibration_markdown
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import CALIBRATED, UNCALIBRATED
 from kerascxr.tables import csv_text, metrics_markdown, metrics_text

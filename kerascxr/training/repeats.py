@@ -13,9 +13,9 @@ from kerascxr.config import TrainingConfig
 from kerascxr.data.ingest.folds import N_FOLDS
 from kerascxr.evaluation import classification, segmentation
 from kerascxr.evaluation.uncertainty import classification_intervals, segmentation_intervals
-from kerascxr.report.repeats import summary_table
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import Run, read_predictions, read_run, truth_and_probabilities
+from kerascxr.runs.summary_table import summary_table
 from kerascxr.tables import (
     csv_text,
     markdown_table,

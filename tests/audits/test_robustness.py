@@ -10,7 +10,8 @@ import yaml
 import train_cls
 from kerascxr.__main__ import main
 from kerascxr.data.corruptions import CORRUPTIONS
-from kerascxr.report.robustness import by_severity, read_robustness, robustness_blocks
+from kerascxr.evaluation.robustness import by_severity, read_robustness
+from kerascxr.report.robustness import robustness_blocks
 from kerascxr.runs.reading import read_run
 from tests.support.small_runs import arguments, bright_and_dark
 

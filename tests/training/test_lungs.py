@@ -15,7 +15,7 @@ from kerascxr.config import AugmentConfig, ClassificationConfig, DataConfig
 from kerascxr.data.corruptions import CORRUPTIONS
 from kerascxr.data.images import resize_mask
 from kerascxr.data.pipeline import Images, read_images, training_batches
-from kerascxr.report.robustness import CLEAN, by_severity, read_robustness
+from kerascxr.evaluation.robustness import CLEAN, by_severity, read_robustness
 from kerascxr.training import lungs as lungs_module
 from kerascxr.training.inputs import open_data, read_folds
 from kerascxr.training.lungs import load_segmenter, read_lungs

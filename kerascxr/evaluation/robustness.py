@@ -1,0 +1,43 @@
+"""What a robustness test measures, and its result read back from a run folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULT = "robustness/robustness.json"
+CLEAN = "none"
+"""The corruption, at severity 0, of the unchanged images."""
+
+MEASURES = {
+    "classification": {"accuracy": "Accuracy", "f1": "Macro F1", "auc": "Macro AUC"},
+    "segmentation": {"dice": "Dice", "iou": "IoU"},
+}
+"""The measures of a task and their labels; the figure shows the first."""
+
+
+def read_robustness(run: Path) -> dict[str, Any] | None:
+    """Reads a run's robustness.json.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        ``task``, ``title``, ``images`` (how many), ``seed``, ``strengths`` (corruption -> unit and
+        values), ``cells`` (one dict a test: corruption, severity, measures) and what the test was
+        made on; None where the run has no such test, or an unfinished one.
+    """
+    path = run / RESULT
+    if not path.exists():
+        return None
+    result = json.loads(path.read_text(encoding="utf-8"))
+    wanted = 1 + sum(len(strength["values"]) for strength in result["strengths"].values())
+    return result if len(result["cells"]) == wanted else None
+
+
+def by_severity(result: dict[str, Any], measure: str) -> tuple[float, dict[str, list[float]]]:
+    """Returns a measure of the clean images, and of each corruption by rising severity."""
+    cells = {(cell["corruption"], cell["severity"]): cell[measure] for cell in result["cells"]}
+    return cells[CLEAN, 0], {
+        name: [cells[name, place] for place in range(1, len(strength["values"]) + 1)]
+        for name, strength in result["strengths"].items()
+    }
