@@ -73,8 +73,8 @@ def verdict(result: Mapping[str, Any]) -> str:
         return (
             f"Large shortcuts are shown: {titles(found['large'])}. These inputs hold no disease "
             "and yield at least half of the AUC above chance, so a high score on these images "
-            "does not show that a model detects disease. Test on another hospital's images (evaluate)."
-            f"{undecided}"
+            "does not show that a model detects disease. Test on another hospital's images "
+            f"(evaluate).{undecided}"
         )
     if found["some"]:
         return (
