@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn import metrics
 
+from kerascxr.evaluation.metrics import METRICS, class_auc, class_scores
+
 ROW_SUM_TOLERANCE = 1e-3
 
 
@@ -40,9 +42,9 @@ def evaluate(
         classes: The k class names, in the order of the columns.
 
     Returns:
-        Plain numbers, strings, lists and None, ready for JSON: ``n``, ``accuracy``; ``precision``,
-        ``recall``, ``f1`` and ``auc`` (one-vs-rest), each the plain mean over the classes present
-        in the truth; ``per_class`` (name -> precision, recall, f1, auc, specificity, support);
+        Plain numbers, strings, lists and None, ready for JSON: ``n``; each metric of ``METRICS``
+        (macro metrics are the plain mean over the classes present in the truth); ``per_class``
+        (name -> precision, recall, f1, auc, specificity, support);
         ``absent_classes``; ``classes``; ``confusion_matrix`` (counts; a row is a true class).
         A ratio 0/0 of precision, recall or F1 counts as 0. ``auc`` and ``specificity`` are None
         where they are undefined: a class with no image, or with every image.
@@ -58,31 +60,22 @@ def evaluate(
     k = len(names)
     predicted = probabilities.argmax(axis=1)
     matrix = metrics.confusion_matrix(truth, predicted, labels=range(k))  # (k, k)
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(
-        truth, predicted, labels=range(k), zero_division=0
-    )
-    aucs = [_auc(truth == index, probabilities[:, index]) for index in range(k)]
-    present = support > 0
-    defined_aucs = [auc for auc in aucs if auc is not None]
+    precision, recall, f1, support = class_scores(truth, probabilities)
     return {
         "n": len(truth),
-        "accuracy": float((predicted == truth).mean()),
-        "precision": float(precision[present].mean()),
-        "recall": float(recall[present].mean()),
-        "f1": float(f1[present].mean()),
-        "auc": float(np.mean(defined_aucs)) if defined_aucs else None,
+        **{name: metric.function(truth, probabilities) for name, metric in METRICS.items()},
         "per_class": {
             name: {
                 "precision": float(precision[index]),
                 "recall": float(recall[index]),
                 "f1": float(f1[index]),
-                "auc": aucs[index],
+                "auc": class_auc(truth, probabilities, index),
                 "specificity": _specificity(matrix, index),
                 "support": int(support[index]),
             }
             for index, name in enumerate(names)
         },
-        "absent_classes": [name for name, here in zip(names, present, strict=True) if not here],
+        "absent_classes": [name for name, images in zip(names, support, strict=True) if not images],
         "classes": names,
         "confusion_matrix": matrix.tolist(),
     }
@@ -108,7 +101,7 @@ def roc_curves(
     curves = {}
     for index, name in enumerate(names):
         positive, score = truth == index, probabilities[:, index]
-        auc = _auc(positive, score)
+        auc = class_auc(truth, probabilities, index)
         if auc is not None:
             false_positive_rate, true_positive_rate, _ = metrics.roc_curve(positive, score)
             curves[name] = Curve(false_positive_rate, true_positive_rate, auc, 0.5)
@@ -148,13 +141,6 @@ def precision_recall_curves(
             area = float(metrics.average_precision_score(positive, score))
             curves[name] = Curve(recall, precision, area, float(positive.mean()))
     return curves
-
-
-def _auc(positive: np.ndarray, score: np.ndarray) -> float | None:
-    """Returns the area under the ROC curve, or None where one side has no image."""
-    if positive.all() or not positive.any():
-        return None
-    return float(metrics.roc_auc_score(positive, score))
 
 
 def _specificity(matrix: np.ndarray, index: int) -> float | None:

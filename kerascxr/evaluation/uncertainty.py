@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from kerascxr.evaluation.metrics import METRICS, Metric
 from kerascxr.evaluation.resampling import (
     RESAMPLES,
     SEED,
@@ -149,7 +150,14 @@ def classification_metrics(
     sizes = np.array([len(np.unique(numbers[truth == index])) for index in range(k)])
     present = sizes > 0
     exact = score(np.ones((len(truth), 1)))
-    drawn = [score(weights) for weights in resample(numbers, strata, resamples, seed)]
+    # What ``weighted_scores`` computes for all resamples at once, and what is computed for each.
+    others = {name: metric for name, metric in METRICS.items() if name not in exact.overall}
+    drawn = []
+    drawn_others: dict[str, list[np.ndarray]] = {name: [] for name in others}
+    for weights in resample(numbers, strata, resamples, seed):
+        drawn.append(score(weights))
+        for name, metric in others.items():
+            drawn_others[name].append(_of_resamples(metric, truth, probabilities, weights))
     most = len(strata)
     macro = evidence(sizes[present], True, most)
     plain = evidence(sizes[present], False, most)
@@ -161,6 +169,12 @@ def classification_metrics(
         )
         for measure in exact.overall
     }
+    for name, metric in others.items():
+        overall[name] = Resampled(
+            metric.function(truth, probabilities),
+            np.concatenate(drawn_others[name]),
+            macro if metric.macro else plain,
+        )
     per_class = {}
     for measure in MEASURES:
         values = np.concatenate([piece.per_class[measure] for piece in drawn], axis=1)  # (k, b)
@@ -175,6 +189,18 @@ def classification_metrics(
             for index in range(k)
         ]
     return overall, per_class
+
+
+def _of_resamples(
+    metric: Metric, truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Computes a metric for each column of weights, float64 (b,); NaN where it is undefined."""
+    values = []
+    for column in weights.T:
+        rows = np.repeat(np.arange(len(truth)), column.astype(int))
+        value = metric.function(truth[rows], probabilities[rows])
+        values.append(np.nan if value is None else value)
+    return np.array(values)
 
 
 def classification_intervals(
