@@ -12,8 +12,25 @@ import json
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 MODEL = "chest"
+
+
+class Answer(NamedTuple):
+    """The answer for one image.
+
+    Attributes:
+        label: The most probable class.
+        probabilities: Class names to calibrated probabilities, 0..1.
+        warnings: Warnings of the input checks, joined by "; ", or "".
+        lung_fraction: The share of the image that is lung, 0..1; None if the model has no U-Net.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    warnings: str
+    lung_fraction: float | None
 
 
 def rest_request(files: Sequence[bytes]) -> dict:
@@ -21,8 +38,8 @@ def rest_request(files: Sequence[bytes]) -> dict:
     return {"instances": [{"b64": base64.b64encode(data).decode("ascii")} for data in files]}
 
 
-def ask_rest(host: str, files: Sequence[bytes]) -> list[tuple[str, dict[str, float]]]:
-    """Returns each image's class and probabilities."""
+def ask_rest(host: str, files: Sequence[bytes]) -> list[Answer]:
+    """Returns the answers over REST, in the order of the files."""
     request = urllib.request.Request(
         f"http://{host}/v1/models/{MODEL}:predict",
         json.dumps(rest_request(files)).encode(),
@@ -31,7 +48,13 @@ def ask_rest(host: str, files: Sequence[bytes]) -> list[tuple[str, dict[str, flo
     with urllib.request.urlopen(request, timeout=60) as answer:
         rows = json.load(answer)["predictions"]
     return [
-        (row["label"], dict(zip(row["labels"], row["probabilities"], strict=True))) for row in rows
+        Answer(
+            row["label"],
+            dict(zip(row["labels"], row["probabilities"], strict=True)),
+            row["warnings"],
+            row.get("lung_fraction"),
+        )
+        for row in rows
     ]
 
 
@@ -47,22 +70,47 @@ def grpc_request(files: Sequence[bytes]):
     return request
 
 
-def ask_grpc(host: str, files: Sequence[bytes]) -> list[tuple[str, dict[str, float]]]:
-    """Returns each image's class and probabilities."""
+def ask_grpc(host: str, files: Sequence[bytes]) -> list[Answer]:
+    """Returns the answers over gRPC, in the order of the files."""
     import grpc
-    import tensorflow as tf
     from tensorflow_serving.apis import prediction_service_pb2_grpc
 
     with grpc.insecure_channel(host) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        outputs = stub.Predict(grpc_request(files), timeout=60).outputs
-    found = {name: tf.make_ndarray(value) for name, value in outputs.items()}
+        return grpc_answers(stub.Predict(grpc_request(files), timeout=60))
+
+
+def grpc_answers(response) -> list[Answer]:
+    """Returns the answers in a PredictResponse."""
+    import tensorflow as tf
+
+    found = {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+    fractions = found.get("lung_fraction", [None] * len(found["label"]))
     return [
-        (label.decode(), {name.decode(): float(p) for name, p in zip(names, row, strict=True)})
-        for label, names, row in zip(
-            found["label"], found["labels"], found["probabilities"], strict=True
+        Answer(
+            label.decode(),
+            {name.decode(): float(p) for name, p in zip(names, row, strict=True)},
+            warnings.decode(),
+            None if fraction is None else float(fraction),
+        )
+        for label, names, row, warnings, fraction in zip(
+            found["label"],
+            found["labels"],
+            found["probabilities"],
+            found["warnings"],
+            fractions,
+            strict=True,
         )
     ]
+
+
+def describe(answer: Answer) -> str:
+    """Returns an answer in one line."""
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in answer.probabilities.items())
+    text = f"{answer.label} ({shown})"
+    if answer.lung_fraction is not None:
+        text += f", lung {answer.lung_fraction:.0%} of the image"
+    return f"{text}, WARNING: {answer.warnings}" if answer.warnings else text
 
 
 def main() -> None:
@@ -77,9 +125,8 @@ def main() -> None:
         answers = ask_grpc(arguments.host or "localhost:8500", files)
     else:
         answers = ask_rest(arguments.host or "localhost:8501", files)
-    for path, (label, probabilities) in zip(arguments.images, answers, strict=True):
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in probabilities.items())
-        print(f"{path}: {label} ({shown})")
+    for path, answer in zip(arguments.images, answers, strict=True):
+        print(f"{path}: {describe(answer)}")
 
 
 if __name__ == "__main__":

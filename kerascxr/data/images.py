@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from kerascxr.data.exif import apply_orientation, exif_orientation
 from kerascxr.data.files import BIT_DEPTHS, MAX_PIXELS
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -29,8 +30,8 @@ def decode_file(data: tf.Tensor) -> tf.Tensor:
     """Decodes an image file's bytes to 8-bit grey, in the graph, as ``files.read_grey`` does.
 
     PNG (1 to 16 bits; grey, colour, palette, transparent), JPEG (grey, colour) and BMP. Equal to
-    ``read_grey`` to the last bit, but for half-transparent pixels (one grey level at most) and EXIF
-    orientation, which is not applied.
+    ``read_grey`` to the last bit, except for half-transparent pixels (one grey level at most). An
+    EXIF orientation is applied if it is stored before the pixels.
 
     Args:
         data: string scalar, the file's bytes.
@@ -55,6 +56,7 @@ def decode_file(data: tf.Tensor) -> tf.Tensor:
             [(is_png, lambda: _decode_any_png(data)), (is_jpeg, lambda: _decode_jpeg(data))],
             default=lambda: _decode_bmp(data),
         )
+        image = apply_orientation(image, exif_orientation(data))
     image.set_shape((None, None, 1))
     return image
 

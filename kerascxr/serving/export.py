@@ -226,7 +226,7 @@ def _describe(
                         "string",
                         [None],
                         "an image file's bytes: PNG of up to 16 bits, JPEG or BMP; any size; grey, "
-                        "colour or transparent. EXIF orientation is not applied.",
+                        "colour or transparent. An EXIF orientation is applied.",
                     )
                 },
                 "outputs": outputs | (lungs if segmentation else {}),

@@ -210,18 +210,26 @@ def test_the_clients_requests_and_answers_fit(signature, known, monkeypatch):
         return io.BytesIO(answer_rest(signature, request.data))
 
     monkeypatch.setattr(client.urllib.request, "urlopen", serve_rest)
-    answers = client.ask_rest("localhost:1", files[:3])
-    for (label, probabilities), row in zip(answers, expected, strict=False):
-        assert list(probabilities) == CLASSES
-        assert label == CLASSES[row.argmax()]
-        np.testing.assert_allclose(list(probabilities.values()), row, atol=1e-5)
-
-    request = client.grpc_request(files[:3])
-    answer = predict_pb2.PredictResponse.FromString(
+    flat = io.BytesIO()
+    Image.fromarray(np.full((32, 32), 90, np.uint8)).save(flat, "PNG")
+    batch = [*files[:3], flat.getvalue()]
+    given = {name: value.numpy() for name, value in signature(images=tf.constant(batch)).items()}
+    request = client.grpc_request(batch)
+    response = predict_pb2.PredictResponse.FromString(
         answer_grpc(signature, request.SerializeToString())
     )
-    given = tf.make_ndarray(answer.outputs["probabilities"])
-    np.testing.assert_allclose(given, expected[:3], atol=1e-5)
+    for answers in (client.ask_rest("localhost:1", batch), client.grpc_answers(response)):
+        assert len(answers) == 4
+        for answer, row in zip(answers, expected[:3], strict=False):
+            assert list(answer.probabilities) == CLASSES
+            assert answer.label == CLASSES[row.argmax()]
+            np.testing.assert_allclose(list(answer.probabilities.values()), row, atol=1e-5)
+        assert [answer.warnings.encode() for answer in answers] == given["warnings"].tolist()
+        fractions = [answer.lung_fraction for answer in answers]
+        np.testing.assert_allclose(fractions, given["lung_fraction"], atol=1e-6)
+        line = client.describe(answers[3])
+        assert "WARNING: nearly constant" in line and f"lung {fractions[3]:.0%}" in line
+        assert "WARNING" not in client.describe(answers[0]._replace(warnings=""))
 
 
 def test_the_column_format_of_rest_gives_the_same(signature, known):

@@ -200,3 +200,30 @@ def test_class_names_may_hold_commas(served, runs, tmp_path):
     (row,) = read(tmp_path / "table.csv")
     assert list(row) == ["path", "predicted", *(f"probability {name}" for name in classes)]
     assert row["predicted"] in classes
+
+
+def test_a_server_and_the_command_agree_on_a_turned_photograph(with_lungs, runs, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 60), dtype=np.uint8)
+    pixels[:, :30] //= 4
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif)
+    signature = tf.saved_model.load(str(with_lungs / "1")).signatures["serving_default"]
+    data = (tmp_path / "turned.jpg").read_bytes()
+    given = signature(images=tf.constant([data]))
+    upright = signature(images=tf.constant([_without_exif(data)]))
+    assert np.abs(given["probabilities"] - upright["probabilities"]).max() > 1e-4
+    assert tf.io.decode_png(given["lung_mask_bytes"][0]).shape == (60, 40, 1)
+    for model in (with_lungs, runs[0]):
+        to = tmp_path / "table.csv"
+        argv = ["predict", str(model), str(tmp_path / "turned.jpg"), "--to", str(to)]
+        assert verbs.main(argv) == 0
+        (row,) = read(to)
+        table = [float(row[f"probability {name}"]) for name in CLASSES]
+        np.testing.assert_allclose(table, given["probabilities"][0], atol=1e-5)
+
+
+def _without_exif(data):
+    begin = data.index(b"\xff\xe1")
+    length = int.from_bytes(data[begin + 2 : begin + 4], "big")
+    return data[:begin] + data[begin + 2 + length :]
