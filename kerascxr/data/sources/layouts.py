@@ -1,266 +1,111 @@
-"""Folders of X-rays as people have them: which layout it is, and what is in it."""
+"""The layouts in which people keep X-rays, and how each is recognised and read."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kerascxr.data.files import SUFFIXES
-from kerascxr.data.sources.examples import (
-    Example,
-    Rejected,
-    Source,
-    natural_key,
-    relative_name,
-    unique_ids,
+from kerascxr.data.sources.class_folders import open_class_folders
+from kerascxr.data.sources.csv_list import open_csv
+from kerascxr.data.sources.examples import Example, Rejected, Source, relative_name
+from kerascxr.data.sources.mask_folders import (
+    find_mask_folders,
+    is_downloaded_set,
+    open_mask_folders,
 )
-from kerascxr.data.sources.paths import (
-    IMAGE_LEVELS,
-    MASK_LEVELS,
-    bad_source,
-    images_and_masks,
-    is_image,
-    mask_key,
-    masks_by_key,
-    match_masks,
-    only_images,
-    visible,
-    walk,
-)
+from kerascxr.data.sources.paths import bad_source, folders_in, is_utf8, printable
+from kerascxr.data.sources.split_folders import has_split_folders, open_split_folders
 
 RADIOGRAPHY_NAME = "COVID-19_Radiography_Dataset"
-RADIOGRAPHY_CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
-
-SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
-
-# A group of more images than this share of its class is a collection, not a case.
-LARGEST_GROUP = 1 / 40
 
 
-def open_folder(root: Path) -> Source:
-    """Finds out a folder's layout and lists what is in it; no image is opened.
+@dataclass(frozen=True)
+class Layout:
+    """One way in which files are arranged.
+
+    Attributes:
+        applies: Whether a path, an existing folder or file, is arranged in this way. It looks at
+            names only.
+        open: Lists the images of such a path, without reading them. Raises ``ValueError`` in one
+            line where the path cannot be used.
+    """
+
+    applies: Callable[[Path], bool]
+    open: Callable[[Path], Source]
+
+
+def open_path(path: Path) -> Source:
+    """Lists the images of a folder or file by the last layout that applies; no image is read.
+
+    Files whose names are not UTF-8 are rejected: tables and stores could not name them.
 
     Raises:
-        ValueError: If it is none of the layouts, is empty, or has fewer than two classes.
+        ValueError: If no layout applies, or the one that does cannot use the path.
     """
-    folders = [path for path in visible(root) if path.is_dir()]
-    names = [path.name for path in folders]
-    pair = _find_pair(folders)
-    if pair is not None:
-        return _open_pair(root, *pair)
-    if RADIOGRAPHY_NAME in names:
-        return open_folder(root / RADIOGRAPHY_NAME)
-    sets = [path for path in folders if _is_downloaded_pair(path)]
-    if len(sets) == 1:
-        return open_folder(sets[0])
-    if sets:
-        raise bad_source(root, "be one set", f"Name one of: {', '.join(p.name for p in sets)}")
-    if names and {name.casefold() for name in names} <= SPLIT_NAMES:
-        raise bad_source(
-            root,
-            f"have one sub-folder a class, not {' and '.join(names)}",
-            "Name one of them, or list all in a CSV with the columns path,label,split",
-        )
-    return _open_classes(root, folders)
+    if not is_utf8(path.resolve()):
+        raise bad_source(printable(path), "have a UTF-8 path", "Rename the folder")
+    for layout in reversed(LAYOUTS.values()):
+        if layout.applies(path):
+            return _without_undecodable_names(layout.open(path))
+    hint = "Unpack it" if path.suffix.lower() in (".zip", ".gz", ".tar") else "Name another"
+    raise bad_source(path, "be a folder or a .csv file", hint)
 
 
-# ---- one sub-folder a class
-
-
-def _open_classes(root: Path, folders: Sequence[Path]) -> Source:
-    """The radiography database, or any folder with one sub-folder a class.
-
-    Both may have an ``images/`` level in the class folders, and ``masks/`` beside it.
-    """
-    rejected: list[Rejected] = []
-    found: dict[str, tuple[list[Path], list[Path]]] = {}
-    for folder in folders:
-        images, masks = images_and_masks(root, folder, rejected)
-        if images:
-            found[folder.name] = images, masks
-        else:
-            rejected.append(Rejected(folder.name, "a folder without any image"))
-    loose = [path for path in visible(root) if is_image(path)]
-    rejected += [Rejected(path.name, "an image outside of any class folder") for path in loose]
-    _require_two_classes(root, found, loose)
-
-    known = set(found) <= set(RADIOGRAPHY_CLASSES)
-    classes = tuple(c for c in RADIOGRAPHY_CLASSES if c in found) if known else tuple(sorted(found))
-    metadata = _find_metadata(root, classes) if known else {}
-    names = [relative_name(path, root) for c in classes for path in found[c][0]]
-    ids = iter(unique_ids(names))
+def _without_undecodable_names(source: Source) -> Source:
+    root = source.root or Path()
     examples: list[Example] = []
-    for label in classes:
-        images, masks = found[label]
-        matched = match_masks(root, images, masks, rejected)
-        origins: dict[str, str] = {}
-        if label in metadata:
-            try:
-                origins = read_metadata(metadata[label])
-            except ValueError as error:
-                rejected.append(Rejected(metadata[label].name, str(error)))
-        groups = case_groups([origins.get(path.stem.casefold()) for path in images])
-        examples += [
-            Example(
-                id=next(ids),
-                image=path,
-                label=label,
-                masks=matched.get(path, ()),
-                group=group,
-                origin=origins.get(path.stem.casefold()),
-            )
-            for path, group in zip(images, groups, strict=True)
-        ]
-    return Source(
-        name=root.resolve().name,
-        layout="radiography" if known else "folders",
-        root=root,
-        classes=classes,
-        examples=tuple(examples),
+    rejected = [Rejected(printable(item.path), item.reason) for item in source.rejected]
+    for example in source.examples:
+        files = [file for file in (example.image, *example.masks) if isinstance(file, Path)]
+        bad = [file for file in files if not is_utf8(relative_name(file, root))]
+        reason = "a file name that is not UTF-8: rename the file"
+        rejected += [Rejected(printable(relative_name(file, root)), reason) for file in bad]
+        if example.image not in bad:
+            examples.append(replace(example, masks=() if bad else example.masks))
+    if len(examples) == len(source.examples):
+        return replace(source, rejected=tuple(rejected), examples=tuple(examples))
+    labels = {example.label for example in examples}
+    return replace(
+        source,
         rejected=tuple(rejected),
-        companions=tuple(metadata.values()),
-    )
-
-
-def _require_two_classes(root: Path, found: dict, loose: list[Path]) -> None:
-    if len(found) > 1:
-        return
-    rule = "have one sub-folder of images for each of two or more classes"
-    if found:
-        raise bad_source(
-            root,
-            rule,
-            f"It has one only, {next(iter(found))!r} (for segmentation, name a folder that holds "
-            "images/ and masks/)",
-        )
-    if loose:
-        raise bad_source(
-            root, rule, f"It holds {len(loose)} images but no sub-folders: sort them into classes"
-        )
-    files = list(walk(root))
-    if not files:
-        raise bad_source(root, rule, "It is empty: name another folder, or unpack the archive")
-    kinds = Counter(path.suffix.lower() or path.name for path in files)
-    raise bad_source(
-        root,
-        rule,
-        f"It holds no image ({', '.join(sorted(SUFFIXES))}) but "
-        f"{', '.join(f'{count} {kind}' for kind, count in kinds.most_common(3))}",
-    )
-
-
-# ---- metadata of the radiography database
-
-
-def _find_metadata(root: Path, classes: Sequence[str]) -> dict[str, Path]:
-    books = {path.name.casefold(): path for path in visible(root)}
-    names = {label: f"{label}.metadata.xlsx".casefold() for label in classes}
-    return {label: books[name] for label, name in names.items() if name in books}
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """Reads where each image of a class came from.
-
-    Returns:
-        File name in lower case without suffix -> URL. The workbooks write names in other case
-        than the files' (NORMAL-1 for Normal-1.png).
-
-    Raises:
-        ValueError: If it is no workbook or lacks the columns FILE NAME and URL.
-    """
-    import openpyxl
-
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        try:
-            rows = [*book.worksheets[0].iter_rows(values_only=True)]
-        finally:
-            book.close()
-    except Exception as error:  # zip, XML and key errors: a workbook is many files in one
-        raise ValueError(f"metadata that cannot be read ({type(error).__name__})") from error
-    header = [str(cell).strip().upper() for cell in rows[0]] if rows else []
-    if not {"FILE NAME", "URL"} <= set(header):
-        raise ValueError("metadata without the columns FILE NAME and URL")
-    name_at, url_at = header.index("FILE NAME"), header.index("URL")
-    return {
-        str(row[name_at]).strip().casefold(): str(row[url_at]).strip()
-        for row in rows[1:]
-        if row[name_at] and row[url_at]
-    }
-
-
-def case_groups(origins: Sequence[str | None]) -> list[str | None]:
-    """Says which images of one class belong together by where they came from.
-
-    An origin becomes a group only where it plausibly names a case. In the real database most
-    URLs name a whole collection (one for all 6,012 Lung_Opacity images): they say nothing about
-    patients, and a group of more than half a fold's share of its class (1/40 of it, at 20
-    folds) could not be kept whole without unbalancing the folds. An origin of a single image
-    needs no group.
-    """
-    counts = Counter(origins)
-    most = max(2, int(len(origins) * LARGEST_GROUP))
-    return [origin if origin and 2 <= counts[origin] <= most else None for origin in origins]
-
-
-# ---- a folder of images and one or two of masks
-
-
-def _find_pair(folders: Sequence[Path]) -> tuple[Path, list[Path]] | None:
-    """The folder of images and those of masks, where both are there."""
-    by_name = {path.name.casefold(): path for path in folders}
-    images = next((by_name[level] for level in IMAGE_LEVELS if level in by_name), None)
-    masks = next((by_name[level] for level in MASK_LEVELS if level in by_name), None)
-    if images is None or masks is None:
-        return None
-    halves = {path.name.casefold(): path for path in visible(masks) if path.is_dir()}
-    if {"leftmask", "rightmask"} <= set(halves):
-        return images, [halves["leftmask"], halves["rightmask"]]
-    return images, [masks]
-
-
-def _is_downloaded_pair(folder: Path) -> bool:
-    """Whether it is laid out like Montgomery or Shenzhen, rather than a class of images."""
-    inner = [path for path in visible(folder) if path.is_dir()]
-    return _find_pair(inner) is not None and "cxr_png" in {p.name.casefold() for p in inner}
-
-
-def _open_pair(root: Path, image_folder: Path, mask_folders: Sequence[Path]) -> Source:
-    """Images with masks of the same name, or that name and ``_mask``; without labels."""
-    rejected: list[Rejected] = []
-    images = only_images(root, walk(image_folder), rejected)
-    if not images:
-        raise bad_source(root, f"have images in {image_folder.name}/", "It has none there")
-    masks: list[dict[str, Path]] = []
-    for folder in mask_folders:
-        files = only_images(root, walk(folder), rejected)
-        masks.append(masks_by_key(root, folder, files, rejected))
-    names = [relative_name(path, image_folder) for path in images]
-    keys = [mask_key(name) for name in names]
-    for half in masks:
-        for key in half.keys() - set(keys):
-            name = relative_name(half[key], root)
-            rejected.append(Rejected(name, "a mask without an image of its name"))
-    examples = []
-    for path, key, id_ in zip(images, keys, unique_ids(names), strict=True):
-        halves = tuple(half[key] for half in masks if key in half)
-        if len(halves) < len(masks):
-            # One lung alone would be learned as "the other is no lung".
-            reason = "a mask of one lung, where the other lung's is missing"
-            rejected += [Rejected(relative_name(half, root), reason) for half in halves]
-            halves = ()
-        examples.append(Example(id=id_, image=path, masks=halves))
-    if not any(example.masks for example in examples):
-        raise bad_source(
-            root,
-            "have masks named like its images (or with _mask added)",
-            f"None is: an image is called {images[0].name!r}",
-        )
-    rejected.sort(key=lambda item: natural_key(item.path))
-    return Source(
-        name=root.resolve().name,
-        layout="pairs",
-        root=root,
-        classes=(),
         examples=tuple(examples),
-        rejected=tuple(rejected),
+        classes=tuple(name for name in source.classes if name in labels),
     )
+
+
+def _has_inner_radiography(path: Path) -> bool:
+    return path.is_dir() and (path / RADIOGRAPHY_NAME).is_dir()
+
+
+def _downloaded_sets(path: Path) -> list[Path]:
+    return [folder for folder in folders_in(path) if is_downloaded_set(folder)]
+
+
+def _open_downloaded_set(path: Path) -> Source:
+    sets = _downloaded_sets(path)
+    if len(sets) > 1:
+        names = ", ".join(folder.name for folder in sets)
+        raise bad_source(path, "be one set", f"Name one of: {names}")
+    return open_mask_folders(sets[0])
+
+
+LAYOUTS: dict[str, Layout] = {
+    "classes": Layout(Path.is_dir, open_class_folders),
+    "splits": Layout(
+        has_split_folders, lambda path: open_split_folders(path, _open_one_split)
+    ),
+    "downloaded set": Layout(lambda path: bool(_downloaded_sets(path)), _open_downloaded_set),
+    "radiography database one level down": Layout(
+        _has_inner_radiography, lambda path: open_class_folders(path / RADIOGRAPHY_NAME)
+    ),
+    "images and masks": Layout(
+        lambda path: find_mask_folders(path) is not None, open_mask_folders
+    ),
+    "csv": Layout(lambda path: path.is_file() and path.suffix.lower() == ".csv", open_csv),
+}
+"""From general to special: of the layouts that apply to a path, the last one reads it."""
+
+
+def _open_one_split(path: Path) -> Source:
+    """Opens the folder of one split: class folders, or images and masks."""
+    is_segmentation = find_mask_folders(path) is not None
+    return open_mask_folders(path) if is_segmentation else open_class_folders(path)
