@@ -22,14 +22,17 @@ RADIOGRAPHY_CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 LARGEST_GROUP = 1 / 40
 
 
-def _open_classes(root: Path, folders: Sequence[Path]) -> Source:
-    """The radiography database, or any folder with one sub-folder a class.
+def open_class_folders(root: Path) -> Source:
+    """Lists the images of the radiography database, or of any folder with one sub-folder a class.
 
     Both may have an ``images/`` level in the class folders, and ``masks/`` beside it.
+
+    Raises:
+        ValueError: If there are fewer than two classes.
     """
     rejected: list[Rejected] = []
     found: dict[str, tuple[list[Path], list[Path]]] = {}
-    for folder in folders:
+    for folder in folders_in(root):
         images, masks = images_and_masks(root, folder, rejected)
         if images:
             found[folder.name] = images, masks

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kerascxr.data.sources.examples import Example, Source, relative_name, unique_ids
+from kerascxr.data.sources.examples import SPLIT_NAMES, Example, Source, relative_name, unique_ids
 from kerascxr.names import look_up
 
 COLUMNS = ("path", "label", "mask", "group", "split")
-SPLITS = {name: name for name in ("train", "validation", "test")}
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def open_csv(path: Path) -> Source:
             label=row.values["label"] or None,
             masks=tuple(path.parent / name for name in _mask_names(row)),
             group=row.values["group"] or None,
-            split=row.values["split"] or None,
+            split=SPLIT_NAMES.get(row.values["split"].casefold()),
         )
         for id_, row in zip(unique_ids(names), rows, strict=True)
     )
@@ -125,13 +124,16 @@ def _check(path: Path, row: _Row) -> None:
         raise _bad(path, row.line, "the path is missing", "Fill it in or delete the row")
     if not row.values["label"] and not row.values["mask"]:
         raise _bad(path, row.line, "there is neither a label nor a mask", "Give one of them")
+    if "|" in row.values["label"]:
+        problem = f"the label {row.values['label']!r} names several classes"
+        raise _bad(path, row.line, problem, "Give one class per image")
     for name in (row.values["path"], *_mask_names(row)):
         if not (path.parent / name).is_file():
             hint = f"Paths are relative to {path.parent}"
             raise _bad(path, row.line, f"there is no file {name!r}", hint)
     if row.values["split"]:
         try:
-            look_up(SPLITS, row.values["split"], "split")
+            look_up(SPLIT_NAMES, row.values["split"].casefold(), "split")
         except ValueError as error:
             raise ValueError(f"{path}, line {row.line}: {error}") from None
 

@@ -10,6 +10,17 @@ from typing import Protocol
 
 import numpy as np
 
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""What people call the splits, in lower case, and the names used here."""
+
 
 class Drawable(Protocol):
     """An image that is drawn when asked for."""

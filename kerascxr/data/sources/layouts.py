@@ -46,7 +46,11 @@ def open_path(path: Path) -> Source:
     for layout in reversed(LAYOUTS.values()):
         if layout.applies(path):
             return _without_undecodable_names(layout.open(path))
-    hint = "Unpack it" if path.suffix.lower() in (".zip", ".gz", ".tar") else "Name another"
+    hint = (
+        "Unpack it"
+        if path.suffix.lower() in (".zip", ".gz", ".tar")
+        else "Give a folder, a .csv file or a word"
+    )
     raise bad_source(path, "be a folder or a .csv file", hint)
 
 
@@ -90,16 +94,12 @@ def _open_downloaded_set(path: Path) -> Source:
 
 LAYOUTS: dict[str, Layout] = {
     "classes": Layout(Path.is_dir, open_class_folders),
-    "splits": Layout(
-        has_split_folders, lambda path: open_split_folders(path, _open_one_split)
-    ),
+    "splits": Layout(has_split_folders, lambda path: open_split_folders(path, _open_one_split)),
     "downloaded set": Layout(lambda path: bool(_downloaded_sets(path)), _open_downloaded_set),
     "radiography database one level down": Layout(
         _has_inner_radiography, lambda path: open_class_folders(path / RADIOGRAPHY_NAME)
     ),
-    "images and masks": Layout(
-        lambda path: find_mask_folders(path) is not None, open_mask_folders
-    ),
+    "images and masks": Layout(lambda path: find_mask_folders(path) is not None, open_mask_folders),
     "csv": Layout(lambda path: path.is_file() and path.suffix.lower() == ".csv", open_csv),
 }
 """From general to special: of the layouts that apply to a path, the last one reads it."""

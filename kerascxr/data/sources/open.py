@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from kerascxr.data.phantom.drawing import phantom_source
-from kerascxr.data.sources.csv_list import open_csv
 from kerascxr.data.sources.examples import Example, Rejected, Source
-from kerascxr.data.sources.layouts import RADIOGRAPHY_NAME, open_folder
+from kerascxr.data.sources.layouts import RADIOGRAPHY_NAME, open_path
 from kerascxr.data.sources.paths import bad_source
 
 __all__ = ["Example", "Rejected", "Source", "open_source"]
@@ -79,13 +78,8 @@ def _open_path(source: str) -> Source:
     path = Path(source).expanduser()
     if not source.strip():
         raise bad_source(source, "be a folder, a CSV file or a word", _known_words())
-    if path.is_dir():
-        return open_folder(path)
-    if path.is_file():
-        if path.suffix.lower() == ".csv":
-            return open_csv(path)
-        hint = "Unpack it" if path.suffix.lower() in (".zip", ".gz", ".tar") else _known_words()
-        raise bad_source(source, "be a folder or a .csv file", hint)
+    if path.exists():
+        return open_path(path)
     raise bad_source(source, "exist", _near(path))
 
 
@@ -127,4 +121,4 @@ def _download() -> Source:
         raise ValueError(
             f"the Kaggle download failed ({type(error).__name__}: {text}). {hint}."
         ) from error
-    return replace(open_folder(Path(folder)), name="kaggle")
+    return replace(open_path(Path(folder)), name="kaggle")

@@ -54,6 +54,30 @@ def visible(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: natural_key(path.name))
 
 
+def folders_in(folder: Path) -> list[Path]:
+    """Returns a folder's sub-folders, in natural order, without hidden ones; a file has none."""
+    return [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
+
+
+def count_images(folder: Path) -> int:
+    """Returns the number of image files in a folder and below it."""
+    return sum(map(is_image, walk(folder)))
+
+
+def is_utf8(name: object) -> bool:
+    """Returns whether a name can be written as UTF-8; bytes that are no UTF-8 cannot."""
+    try:
+        str(name).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(name: object) -> str:
+    """Returns a name with each undecodable byte as a backslash, x and two digits."""
+    return str(name).encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def is_image(path: Path) -> bool:
     """Whether it is a file that is called like an image."""
     return path.suffix.lower() in SUFFIXES and path.is_file()

@@ -15,8 +15,9 @@ from PIL import Image
 
 from kerascxr.data.files import read_mask
 from kerascxr.data.sources import open as open_module
-from kerascxr.data.sources.examples import natural_key, unique_ids
-from kerascxr.data.sources.layouts import case_groups
+from kerascxr.data.sources.class_folders import case_groups
+from kerascxr.data.sources.examples import Example, Source, natural_key, unique_ids
+from kerascxr.data.sources.layouts import LAYOUTS, Layout
 from kerascxr.data.sources.open import open_source
 
 CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
@@ -536,9 +537,69 @@ def test_folder_of_other_files(tmp_path):
     refuse(tmp_path, "It holds no image (.bmp", "but 3 .nii, 1 .txt")
 
 
-def test_splits_are_no_classes(tmp_path):
-    touch(tmp_path, "train/A/1.png", "test/A/2.png", "train/B/3.png")
-    refuse(tmp_path, "one sub-folder a class, not test and train", "path,label,split")
+@pytest.mark.parametrize("validation", ["val", "valid", "Validation"])
+def test_train_validation_and_test_folders_are_fixed_splits(tmp_path, validation):
+    for split in ("train", validation, "test"):
+        touch(tmp_path, f"{split}/A/1.png", f"{split}/B/images/2.png")
+    source = open_(tmp_path)
+    assert source.layout == "splits"
+    assert source.classes == ("A", "B")
+    found = {(example.id, example.label, example.split) for example in source.examples}
+    assert ("train/A/1", "A", "train") in found
+    assert (f"{validation}/B/2", "B", "validation") in found
+    assert ("test/B/2", "B", "test") in found
+    assert len(found) == 6
+
+
+def test_a_further_folder_does_not_turn_splits_into_classes(tmp_path):
+    touch(tmp_path, "train/A/1.png", "train/B/2.png", "test/A/1.png", "test/B/2.png", "docs/x.png")
+    source = open_(tmp_path)
+    assert source.classes == ("A", "B")
+    assert aside(source) == {"docs": "a folder of 1 images beside the splits' folders"}
+
+
+def test_splits_without_a_test_folder_are_refused(tmp_path):
+    touch(tmp_path, "train/A/1.png", "train/B/2.png", "val/A/1.png", "val/B/2.png")
+    refuse(tmp_path, "a train and a test folder with class folders inside", "It has train, val")
+
+
+def test_a_file_name_that_is_not_utf8_is_rejected_and_the_rest_is_kept(tmp_path):
+    touch(tmp_path, "A/1.png", "A/2.png", "B/3.png", "B/4.png")
+    (tmp_path / "A/2.png").rename(tmp_path / "A" / os.fsdecode(b"caf\xe9.png"))
+    source = open_(tmp_path)
+    assert ids(source) == ["A/1", "B/3", "B/4"]
+    reason = "a file name that is not UTF-8: rename the file"
+    assert aside(source) == {"A/caf\\xe9.png": reason}
+    for line in (*ids(source), *aside(source)):
+        line.encode()
+
+
+def test_a_csv_takes_the_names_that_people_give_to_splits(tmp_path):
+    touch(tmp_path, *(f"{number}.png" for number in range(4)))
+    lines = ["path,label,split", "0.png,a,Train", "1.png,b,val", "2.png,a,valid", "3.png,b,testing"]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    splits = [example.split for example in open_(tmp_path / "list.csv").examples]
+    assert splits == ["train", "validation", "validation", "test"]
+
+
+def test_a_label_of_several_classes_is_refused(tmp_path):
+    touch(tmp_path, "0.png", "1.png")
+    (tmp_path / "list.csv").write_text("path,label\n0.png,Edema\n1.png,Edema|Effusion\n")
+    refuse(tmp_path / "list.csv", "'Edema|Effusion' names several classes", "line 3")
+
+
+def test_a_layout_is_one_entry(tmp_path, monkeypatch):
+    (tmp_path / "index.txt").write_text("1.png a\n2.png b\n")
+    touch(tmp_path, "1.png", "2.png")
+
+    def read(path):
+        rows = [line.split() for line in (path / "index.txt").read_text().splitlines()]
+        examples = tuple(Example(name, path / name, label) for name, label in rows)
+        return Source("indexed", "index", path, ("a", "b"), examples)
+
+    layout = Layout(lambda path: (path / "index.txt").is_file(), read)
+    monkeypatch.setitem(LAYOUTS, "index", layout)
+    assert open_(tmp_path).layout == "index"
 
 
 def test_two_downloaded_sets(tmp_path):
@@ -548,7 +609,7 @@ def test_two_downloaded_sets(tmp_path):
 
 
 def test_other_files(tmp_path):
-    for name, words in (("a.zip", "Unpack it"), ("a.png", "Give a folder, a .csv file")):
+    for name, words in (("a.zip", "Unpack it"), ("a.png", "Give a folder, a .csv file or a word")):
         (tmp_path / name).touch()
         refuse(tmp_path / name, "must be a folder or a .csv file", words)
 
