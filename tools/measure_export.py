@@ -1,4 +1,4 @@
-"""Measures an export: parity with its run by every way, latency, and what its gate says of what.
+"""Measures an export: parity with its run by every way, latency, and its input checks.
 
 Run by hand, from the project's root::
 
@@ -9,7 +9,7 @@ run's temperature; without ``--xrays`` it is all that is measured. REST and gRPC
 request and answer, served by the signature itself.
 
 Latency is of one image, median and 95th percentile, all ways taking turns. X-rays should be ones
-that the run was not trained on, or the gate's rate for them is too good.
+that the run was not trained on, or the input checks' rate for them is too good.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def pages(random: np.random.Generator) -> list[bytes]:
     return pictures
 
 
-def gate_table(serve: Callable, xrays: list[Path]) -> str:
+def warning_table(serve: Callable, xrays: list[Path]) -> str:
     """Returns how often each warning is given, by kind of picture."""
     random = np.random.default_rng(0)
     held = [read_grey(path) for path in xrays]
@@ -173,7 +173,7 @@ def main() -> None:
     print()
     print(latency_table(serve, arguments.run, arguments.forms, xrays[:50], arguments.repeats))
     print()
-    print(gate_table(serve, xrays))
+    print(warning_table(serve, xrays))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Testing a finished run on its own test images, made worse on purpose."""
+"""Tests a finished run on its own test images, corrupted."""
 
 import dataclasses
 import functools
@@ -195,7 +195,7 @@ def _write(result: dict[str, Any], images: Images, roi: str, folder: RunFolder) 
             *by_severity(result, measure),
             path,
             what=label,
-            title=f"{result['title']}: {label} on images made worse",
+            title=f"{result['title']}: {label} on corrupted images",
         )
     first = dataclasses.replace(images, pixels=images.pixels[:1], masks=None)
 

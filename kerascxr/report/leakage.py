@@ -102,7 +102,7 @@ def headlines(summary: dict[str, Any]) -> list[str]:
         f"pixel, {counts['near']['pairs']:,} more show the same film or nearly so; "
         f"{both['across_classes']:,} pairs lie across two classes.",
         f"In {leaks['own']}, {leaks['leaked_test_images']:,} of {leaks['test_images']:,} test "
-        f"images have a twin in training. In a random split that ignores groups it would be "
+        f"images have a near-duplicate in training. In a random split that ignores groups: "
         f"{leaks['random_leaked_test_images']:.1f} ± {leaks['random_leaked_test_images_std']:.1f}.",
     ]
     if summary["class_from"]:
@@ -116,7 +116,7 @@ def headlines(summary: dict[str, Any]) -> list[str]:
     for label, origin in summary["origins"]["own"].items():
         lines.append(
             f"All images of {label} come from {origin}, and no other class has any from there: "
-            f"whatever tells that place tells {label}."
+            f"a model that recognises the origin predicts {label}."
         )
     return lines
 
@@ -139,7 +139,7 @@ def _duplicates(summary: dict[str, Any]) -> Section:
     split_note = (
         f"Random: mean ± deviation over {leaks['random_splits']} stratified splits of that size."
     )
-    split_header = ["split", "test images", "with a twin in training"]
+    split_header = ["split", "test images", "leaked"]
     blocks: list[Block] = [
         Tabulated(Table("Duplicates", header, rows), "duplicates", note),
         Tabulated(Table("Leaks through the split", split_header, split_rows), "leaks", split_note),
@@ -184,7 +184,7 @@ def _shortcuts(summary: dict[str, Any]) -> Section:
         "A decision tree of four levels, cross-validated in five parts with groups kept whole. "
         "None of these numbers needs a lung to be seen."
     )
-    table = Table("How well simple properties tell the class", header, rows)
+    table = Table("How well simple properties predict the class", header, rows)
     return Section("Class without lungs", [Tabulated(table, "shortcuts", note)] if rows else [])
 
 

@@ -48,7 +48,7 @@ def export_run(
     Args:
         run_path: A finished classification run.
         to: The model's folder; the version is the next number there, from 1.
-        segmentation: A finished segmentation run, for lung masks. A classifier that sees the lungs
+        segmentation: A finished segmentation run, for lung masks. A classifier that needs the lungs
             (``roi``) cannot do without; by default it is the one that it was trained with.
 
     Returns:
@@ -256,5 +256,5 @@ def _describe(
             name: test[name] for name in ("n", "accuracy", "precision", "recall", "f1", "auc")
         },
         "segmentation": str(segmentation) if segmentation else None,
-        "sees": ROIS[config.roi].description,
+        "input_region": ROIS[config.roi].description,
     }

@@ -55,7 +55,9 @@ def test_bytes_are_answered_as_the_run_did(exported, known, runs):
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"counted from 0\)\] \[2\]"):
         serve(images=tf.constant([*files[:2], files[2][:60]]))
     told = json.loads((exported / "1" / "metadata.json").read_text())
-    assert told["sees"] == ROIS["lung_crop"].description and told["segmentation"] == str(runs[1])
+    assert told["input_region"] == ROIS["lung_crop"].description and told["segmentation"] == str(
+        runs[1]
+    )
 
 
 def test_a_run_on_the_sources_masks_has_to_be_exported_first(seers, known, tmp_path, capsys):

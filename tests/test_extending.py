@@ -1,0 +1,106 @@
+"""Each recipe of docs/extending.md works as it stands: its code block is run, then a command."""
+
+import json
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from kerascxr.__main__ import main
+from kerascxr.data.corruptions import CORRUPTIONS
+from kerascxr.data.roi import ROIS
+from kerascxr.evaluation.metrics import METRICS
+from kerascxr.models.backbones import BACKBONES
+from kerascxr.serving.formats import FORMATS
+from tests.support.small_runs import arguments, bright_and_dark
+
+PAGE = Path(__file__).parent.parent / "docs/extending.md"
+REGISTRIES = (ROIS, BACKBONES, METRICS, CORRUPTIONS, FORMATS)
+
+
+def code(title):
+    """The code block of a recipe."""
+    _, _, section = PAGE.read_text(encoding="utf-8").partition(f"\n## {title}\n")
+    block = re.search(r"```python\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+    assert block, f"{PAGE} has no code under {title!r}"
+    return block.group(1)
+
+
+@pytest.fixture
+def add(tmp_path):
+    """Runs a recipe's code block as a script of its own; the registries are restored afterwards."""
+    before = [dict(registry) for registry in REGISTRIES]
+
+    def run(title):
+        script = tmp_path / "entry.py"
+        script.write_text(code(title), encoding="utf-8")
+        return runpy.run_path(str(script))
+
+    yield run
+    for registry, entries in zip(REGISTRIES, before, strict=True):
+        registry.clear()
+        registry.update(entries)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A source of three classes that differ by brightness."""
+    return bright_and_dark(tmp_path_factory.mktemp("images") / "set", each=20)
+
+
+def train(folder, source, *more):
+    argv = arguments(folder, "--data.source", source, "--epochs", "1", "--depth", "0")
+    assert main(["train-cls", *argv, "--name", "run", *more]) == 0
+    return folder / "runs/classification/run"
+
+
+def test_an_input_ablation(add, images, tmp_path, monkeypatch):
+    add("An input ablation")
+    run = train(tmp_path, images, "--roi", "upper_half")
+    assert "roi: upper_half" in (run / "config.yaml").read_text(encoding="utf-8")
+    for name in set(ROIS) - {"none", "upper_half"}:
+        monkeypatch.delitem(ROIS, name)
+    run = train(tmp_path, images, "--name", "full")
+    assert main(["audit", str(run), "--epochs", "1"]) == 0
+    assert "upper_half" in (run / "audit/audit.json").read_text(encoding="utf-8")
+    assert "upper half only" in (run / "audit/audit.md").read_text(encoding="utf-8")
+
+
+def test_a_backbone(add, images, tmp_path):
+    add("A backbone")
+    run = train(tmp_path, images, "--backbone", "small", "--depth", "2")
+    assert json.loads((run / "metrics.json").read_text(encoding="utf-8"))["backbone"] == "small"
+
+
+def test_a_corruption(add, images, tmp_path, monkeypatch):
+    for name in set(CORRUPTIONS) - {"noise"}:
+        monkeypatch.delitem(CORRUPTIONS, name)
+    add("A corruption")
+    run = train(tmp_path, images)
+    assert main(["robustness", str(run)]) == 0
+    result = json.loads((run / "robustness/robustness.json").read_text(encoding="utf-8"))
+    assert set(result["strengths"]) == {"noise", "vignette"}
+    text = (run / "robustness/robustness.md").read_text(encoding="utf-8")
+    assert "vignette" in text and "share of the brightness lost in the corners" in text
+
+
+def test_an_export_format(add, images, tmp_path):
+    add("An export format")
+    run = train(tmp_path, images)
+    assert main(["export", str(run), "--to", str(tmp_path / "out"), "--format", "graph"]) == 0
+    formats = json.loads((tmp_path / "out/formats/formats.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in formats] == ["keras", "graph"]
+    assert formats[1]["difference"] < 1e-4
+    assert "graph" in (tmp_path / "out/formats/formats.md").read_text(encoding="utf-8")
+
+
+def test_a_metric(add, images, tmp_path):
+    add("A metric")
+    run = train(tmp_path, images, "--epochs", "4")
+    test = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["test"]
+    assert 0 < test["kappa"] <= 1
+    low, high = test["intervals"]["kappa"]
+    assert 0 < low < high <= 1
+    text = (run / "metrics.md").read_text(encoding="utf-8")
+    assert re.search(r"\| kappa +\| [01]\.\d{4} \[", text)
