@@ -11,7 +11,7 @@ from PIL import Image
 
 from kerascxr.audits.leakage import Audit, read_pixels
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
-from kerascxr.report.page import html_page
+from kerascxr.report.html import html_page
 from kerascxr.runs.atomic import replace_folder, write_json
 from kerascxr.tables import Table
 

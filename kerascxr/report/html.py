@@ -1,0 +1,78 @@
+"""Sections as one self-contained HTML page, by the templates in ``templates/``."""
+
+import base64
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from kerascxr import __version__
+from kerascxr.report.blocks import Block, Figure, Section, Tabulated
+from kerascxr.tables import table_cells
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("kerascxr.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+
+
+def html_page(parts: Sequence[Section], title: str, made: str = "from run folders") -> str:
+    """Returns sections as one HTML page that holds its pictures and its style.
+
+    Args:
+        parts: The sections, in order.
+        title: The page's heading.
+        made: What the page was made from, for the footer.
+    """
+    sections = [
+        {"title": part.title, "level": part.level, "pieces": [*_pieces(part.blocks)]}
+        for part in parts
+    ]
+    template = _TEMPLATES.get_template("page.html")
+    return template.render(title=title, made=made, version=__version__, sections=sections)
+
+
+def _pieces(blocks: Sequence[Block]) -> Iterator[dict[str, Any]]:
+    """Yields what the template shows; consecutive figures form one gallery."""
+    for kind, group in itertools.groupby(blocks, type):
+        if kind is Figure:
+            yield {"kind": "gallery", "figures": [*map(_figure, group)]}  # type: ignore[arg-type]
+            continue
+        for block in group:
+            if isinstance(block, Tabulated):
+                yield {"kind": "table"} | _table(block)
+            else:
+                yield {"kind": "paragraph", "text": block}
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    return {
+        "alt": figure.alt,
+        "caption": figure.caption,
+        "size": "wide" if figure.wide else "small" if figure.small else "",
+        "png": base64.b64encode(figure.path.read_bytes()).decode("ascii"),
+    }
+
+
+def _table(block: Tabulated) -> dict[str, Any]:
+    (header, *rows), right = table_cells(block.table)
+    return {
+        "title": block.table.title,
+        "note": block.note,
+        "header": header,
+        "numbers": right,
+        "rows": [
+            {"muted": index in block.muted, "name": row[0], "cells": [*map(_unbroken, row[1:])]}
+            for index, row in enumerate(rows)
+        ],
+    }
+
+
+def _unbroken(cell: str) -> str:
+    """Keeps an interval, "[0.944, 0.980]", on one line."""
+    return cell.replace(", ", ",\N{NO-BREAK SPACE}") if cell.endswith("]") else cell

@@ -1,0 +1,44 @@
+"""HTML from templates: escaped, grouped, complete."""
+
+import base64
+import fnmatch
+import tomllib
+from pathlib import Path
+
+from kerascxr.report.blocks import Figure, Section, Tabulated
+from kerascxr.report.html import html_page
+from kerascxr.tables import Table
+
+ROOT = Path(__file__).parents[2]
+TEXT = "<b>\"1\" & '2'</b>"
+ESCAPED = "&lt;b&gt;&#34;1&#34; &amp; &#39;2&#39;&lt;/b&gt;"
+
+
+def test_all_text_is_escaped(tmp_path):
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"picture")
+    table = Tabulated(Table(TEXT, [TEXT, "n"], [[TEXT, 1], [TEXT, TEXT]]), "label", TEXT)
+    blocks = [TEXT, table, Figure(picture, "a", TEXT, TEXT)]
+    page = html_page([Section(TEXT, blocks)], TEXT, TEXT)
+    assert TEXT not in page
+    # Twice in the title, the contents, the heading, the paragraph; in the table its region,
+    # caption, one heading, three cells, the note; alt and caption; the footer.
+    assert page.count(ESCAPED) == 2 + 1 + 1 + 1 + 7 + 2 + 1
+    assert base64.b64encode(b"picture").decode() in page
+
+
+def test_consecutive_figures_share_a_gallery(tmp_path):
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"picture")
+    one = Figure(picture, "a", "alt", "caption")
+    page = html_page([Section("S", [one, one, "between", one])], "T")
+    assert page.count('<div class="gallery">') == 2
+    assert page.count("<img ") == 3
+
+
+def test_templates_are_packaged():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = declared["tool"]["setuptools"]["package-data"]["kerascxr.report"]
+    for path in (ROOT / "kerascxr/report/templates").iterdir():
+        name = f"templates/{path.name}"
+        assert any(fnmatch.fnmatch(name, pattern) for pattern in patterns), name
