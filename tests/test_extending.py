@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,14 @@ import pytest
 from kerascxr.__main__ import main
 from kerascxr.data.corruptions import CORRUPTIONS
 from kerascxr.data.roi import ROIS
+from kerascxr.data.sources.layouts import LAYOUTS
 from kerascxr.evaluation.metrics import METRICS
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.serving.formats import FORMATS
 from tests.support.small_runs import arguments, bright_and_dark
 
 PAGE = Path(__file__).parent.parent / "docs/extending.md"
-REGISTRIES = (ROIS, BACKBONES, METRICS, CORRUPTIONS, FORMATS)
+REGISTRIES = (ROIS, BACKBONES, LAYOUTS, METRICS, CORRUPTIONS, FORMATS)
 
 
 def code(title):
@@ -55,16 +57,25 @@ def train(folder, source, *more):
     return folder / "runs/classification/run"
 
 
-def test_an_input_ablation(add, images, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    """A run without any addition; tests copy it."""
+    return train(tmp_path_factory.mktemp("trained"), images)
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def test_an_input_ablation(add, images, run, tmp_path, monkeypatch):
     add("An input ablation")
-    run = train(tmp_path, images, "--roi", "upper_half")
-    assert "roi: upper_half" in (run / "config.yaml").read_text(encoding="utf-8")
     for name in set(ROIS) - {"none", "upper_half"}:
         monkeypatch.delitem(ROIS, name)
-    run = train(tmp_path, images, "--name", "full")
     assert main(["audit", str(run), "--epochs", "1"]) == 0
-    assert "upper_half" in (run / "audit/audit.json").read_text(encoding="utf-8")
     assert "upper half only" in (run / "audit/audit.md").read_text(encoding="utf-8")
+    config = (run / "audit/upper_half/config.yaml").read_text(encoding="utf-8")
+    assert "roi: upper_half" in config  # an ordinary run with that option
 
 
 def test_a_backbone(add, images, tmp_path):
@@ -73,11 +84,10 @@ def test_a_backbone(add, images, tmp_path):
     assert json.loads((run / "metrics.json").read_text(encoding="utf-8"))["backbone"] == "small"
 
 
-def test_a_corruption(add, images, tmp_path, monkeypatch):
+def test_a_corruption(add, run, monkeypatch):
     for name in set(CORRUPTIONS) - {"noise"}:
         monkeypatch.delitem(CORRUPTIONS, name)
     add("A corruption")
-    run = train(tmp_path, images)
     assert main(["robustness", str(run)]) == 0
     result = json.loads((run / "robustness/robustness.json").read_text(encoding="utf-8"))
     assert set(result["strengths"]) == {"noise", "vignette"}
@@ -85,14 +95,27 @@ def test_a_corruption(add, images, tmp_path, monkeypatch):
     assert "vignette" in text and "share of the brightness lost in the corners" in text
 
 
-def test_an_export_format(add, images, tmp_path):
+def test_an_export_format(add, run, tmp_path):
     add("An export format")
-    run = train(tmp_path, images)
     assert main(["export", str(run), "--to", str(tmp_path / "out"), "--format", "graph"]) == 0
     formats = json.loads((tmp_path / "out/formats/formats.json").read_text(encoding="utf-8"))
     assert [row["name"] for row in formats] == ["keras", "graph"]
     assert formats[1]["difference"] < 1e-4
     assert "graph" in (tmp_path / "out/formats/formats.md").read_text(encoding="utf-8")
+
+
+def test_a_source_layout(add, images, tmp_path, capsys):
+    add("A source layout")
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    for path in Path(images).glob("*/*.png"):
+        shutil.copy(path, folder / f"{path.parent.name}__{path.stem}__1.png")
+    options = ["data", "--source", str(folder), "--stores", str(tmp_path / "stores")]
+    assert main(options) == 0
+    for index in range(10):
+        (folder / f"dark__{index}__1.png").rename(folder / f"dark__{index + 10}__2.png")
+    assert main(options) == 2  # ten patients of two images: too few groups for 20 folds
+    assert "dark" in capsys.readouterr().err
 
 
 def test_a_metric(add, images, tmp_path):
