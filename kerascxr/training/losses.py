@@ -54,8 +54,7 @@ def soft_dice_loss(
 def cross_entropy(mask: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
     """Returns the mean binary cross-entropy of an image's pixels, in nats.
 
-    Written on logits as ``max(z, 0) - z t + log(1 + exp(-|z|))``, which neither overflows nor takes
-    the logarithm of 0, however sure the network is.
+    It is computed from logits, so it neither overflows nor takes the logarithm of 0.
 
     Args:
         mask: (batch, height, width, 1), any number type, 0 or 1.
@@ -65,8 +64,7 @@ def cross_entropy(mask: keras.KerasTensor, logits: keras.KerasTensor) -> keras.K
         float32 (batch,), at least 0.
     """
     t, z = _per_image(mask, logits)
-    pixels = ops.relu(z) - z * t + ops.softplus(-ops.abs(z))
-    return ops.mean(pixels, axis=1)
+    return ops.mean(ops.binary_crossentropy(t, z, from_logits=True), axis=1)
 
 
 def tversky_index(
