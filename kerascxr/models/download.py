@@ -1,10 +1,12 @@
-"""Fetching a published weights file: its digest checked, all of it or nothing."""
+"""Downloads of published weights: a file is stored only if it is whole and has the right digest."""
 
 import hashlib
 import http.client
 import os
 import urllib.request
 from pathlib import Path
+
+from tqdm import tqdm
 
 from kerascxr.models.backbones import PublishedWeights
 from kerascxr.runs.atomic import replacing
@@ -15,19 +17,19 @@ _MAX_BYTES = 1 << 30
 
 
 def cached_path(published: PublishedWeights) -> Path:
-    """Returns where the file is kept: Keras' own folder, ``KERAS_HOME`` or ``~/.keras``."""
+    """Returns the path of the cached file, below Keras' own ``KERAS_HOME`` or ``~/.keras``."""
     home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
     return home / "models" / published.file_name
 
 
 def is_cached(published: PublishedWeights) -> bool:
-    """Whether the file is there and whole."""
+    """Whether the cached file exists and has the published digest."""
     path = cached_path(published)
     return path.is_file() and file_digest(path, published.algorithm).startswith(published.digest)
 
 
 def is_reachable(url: str, timeout_seconds: float = 3.0) -> bool:
-    """Whether a server answers for the URL within the time."""
+    """Whether a server answers a request for the URL in time."""
     request = urllib.request.Request(url, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=timeout_seconds):
@@ -37,11 +39,11 @@ def is_reachable(url: str, timeout_seconds: float = 3.0) -> bool:
 
 
 def fetch(published: PublishedWeights) -> Path:
-    """Returns the cached file, downloading it first if need be.
+    """Returns the cached file; downloads it first, with a progress bar, if it is not cached.
 
     Raises:
         ConnectionError: If the download fails.
-        ValueError: If what came does not have the published digest.
+        ValueError: If the downloaded file does not have the published digest.
     """
     path = cached_path(published)
     if is_cached(published):
@@ -53,13 +55,20 @@ def fetch(published: PublishedWeights) -> Path:
             replacing(path) as partial,
             urllib.request.urlopen(published.url, timeout=_TIMEOUT_SECONDS) as response,
             partial.open("wb") as file,
+            tqdm(
+                total=int(response.headers.get("Content-Length") or 0) or None,
+                desc=published.file_name,
+                unit="B",
+                unit_scale=True,
+            ) as bar,
         ):
             while chunk := response.read(_CHUNK_BYTES):
                 received += len(chunk)
                 if received > _MAX_BYTES:
-                    raise ValueError(f"{published.url} must be of at most {_MAX_BYTES >> 20} MiB.")
+                    raise ValueError(f"{published.url} must have at most {_MAX_BYTES >> 20} MiB.")
                 digest.update(chunk)
                 file.write(chunk)
+                bar.update(len(chunk))
             if not digest.hexdigest().startswith(published.digest):
                 raise ValueError(
                     f"{published.url} must have the {published.algorithm} digest "
@@ -69,9 +78,9 @@ def fetch(published: PublishedWeights) -> Path:
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise ConnectionError(
-            f"{published.url} must be reachable, and {path.parent} writable, for "
-            f"--weights imagenet ({reason}). Fetch the file elsewhere and give its path, or take "
-            "--weights none."
+            f"{published.url} must be reachable, and {path.parent} writable, for weights "
+            f"'imagenet' ({reason}). Download the file elsewhere and give its path, or use "
+            "weights 'none'."
         ) from error
     return path
 

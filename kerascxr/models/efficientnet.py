@@ -1,4 +1,4 @@
-"""EfficientNet-B0 from ``keras.applications``, with layers that stay fixed when frozen.
+"""EfficientNet-B0 from ``keras.applications``, with layers that are fixed when frozen.
 
 Source:
     Tan and Le, ICML 2019, "EfficientNet: rethinking model scaling for convolutional networks".
@@ -18,10 +18,9 @@ from kerascxr.models.layers import (
 def build_efficientnetb0(image_size: tuple[int, int] = (224, 224)) -> keras.Model:
     """Builds the backbone with random weights.
 
-    ``keras.applications`` scales its input by what the weights file holds, and adds a layer to
-    that for ``weights="imagenet"`` (its file holds standard deviations where the layer expects
-    variances). Here the scaling is constant, so the same convolution weights are the same
-    function wherever they came from.
+    ``keras.applications`` reads its input scaling from the weights file, and adds a layer for
+    ``weights="imagenet"``, whose file has standard deviations where the layer expects variances.
+    Here the scaling is constant: equal convolution weights give equal functions.
 
     Args:
         image_size: (height, width), each at least 32.
@@ -33,13 +32,13 @@ def build_efficientnetb0(image_size: tuple[int, int] = (224, 224)) -> keras.Mode
         ``block1a_*`` to ``block7a_*``, ``top_*``.
 
     Raises:
-        ValueError: If a side is under 32 pixels.
+        ValueError: If a side is below 32 pixels.
     """
     images = image_input(image_size)
     original = keras.applications.EfficientNetB0(
         include_top=False, weights=None, input_shape=(*image_size, 3)
     )
-    # Cloned rather than nested: the classifier stays one flat graph, its layers found by name.
+    # Cloned, not nested: the classifier is then one flat graph, with all layers found by name.
     backbone = keras.models.clone_model(
         original, input_tensors=images, clone_function=_with_our_layers
     )
@@ -47,7 +46,7 @@ def build_efficientnetb0(image_size: tuple[int, int] = (224, 224)) -> keras.Mode
 
 
 def _with_our_layers(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Copies a layer: constant scaling, normalisation and dropout that respect ``trainable``."""
+    """Copies a layer; scaling is constant, normalisation and dropout respect ``trainable``."""
     if isinstance(layer, keras.layers.Rescaling):
         return unit_scaling()
     if isinstance(layer, keras.layers.Normalization):

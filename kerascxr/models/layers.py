@@ -208,7 +208,7 @@ def image_input(image_size: tuple[int, int]) -> keras.KerasTensor:
     """Returns the backbone's input, float32 (batch, height, width, 3), 0..255.
 
     Raises:
-        ValueError: If a side is under 32 pixels: the backbones halve their input five times.
+        ValueError: If a side is below 32 pixels: the backbones halve their input five times.
     """
     height, width = image_size
     if height < 32 or width < 32:

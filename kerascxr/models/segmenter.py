@@ -1,4 +1,4 @@
-"""A trained U-Net with the threshold that makes masks of its output, stray patches left out."""
+"""A trained U-Net and its threshold: lung masks without stray patches."""
 
 from dataclasses import dataclass
 
@@ -6,16 +6,16 @@ import keras
 import tensorflow as tf
 
 LUNGS = 2
-_CELL = 4  # pixels: patches nearer than that count as one
+_CELL = 4  # pixels: patches nearer than that are one
 
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A U-Net and what turns its output into a mask.
+    """A U-Net and the threshold that turns its output into a mask.
 
     Attributes:
         model: Images float32 (batch, height, width, 1), 0..255, to logits of the same size.
-        threshold: Pixels of this probability or above are lung.
+        threshold: Pixels with at least this probability are lung, 0..1.
     """
 
     model: keras.Model
@@ -23,13 +23,13 @@ class Segmenter:
 
     @property
     def size(self) -> tuple[int, int]:
-        """The (height, width) that it takes."""
+        """The (height, width) of its input, in pixels."""
         return self.model.input_shape[1:3]
 
     def probabilities(self, images: tf.Tensor) -> tf.Tensor:
         """Returns each pixel's probability of being lung, float32 of the images' shape.
 
-        It is 0 in all but the two largest patches: see ``stray``.
+        It is set to 0 outside the two largest patches: see ``stray``.
         """
         logits = self.model(tf.cast(images, tf.float32), training=False)
         probabilities = tf.sigmoid(tf.cast(logits, tf.float32))
@@ -57,16 +57,17 @@ class Segmenter:
 
 
 def stray(inside: tf.Tensor) -> tf.Tensor:
-    """Finds what is in none of the two largest connected patches of a mask.
+    """Returns the pixels of a mask that are outside its two largest connected patches.
 
-    In the graph, so that a served model does it too: each cell of 4x4 pixels takes the largest
-    number among its neighbours until no number moves, and a patch has one number then.
+    Computed in the graph, so that a served model does it too. Each cell of 4x4 pixels repeatedly
+    takes the largest number among its neighbours until nothing changes; each patch then has one
+    number.
 
     Args:
         inside: bool (batch, height, width, 1), height and width multiples of 4.
 
     Returns:
-        bool of the same shape: whole cells of the smaller patches.
+        bool of the same shape: true in all cells of the smaller patches.
     """
     share = tf.nn.avg_pool2d(tf.cast(inside, tf.float32), _CELL, _CELL, "VALID")
     taken = tf.cast(share > 0, tf.float32)

@@ -1,6 +1,6 @@
 """ShuffleNetV2's backbone at widths 0.5 and 1.0: the same function as torchvision's, in Keras.
 
-Layers are named by stage, so that a prefix selects one: ``conv1``, ``stage2``, ``stage3``,
+Layers are named by stage, so that a prefix selects a stage: ``conv1``, ``stage2``, ``stage3``,
 ``stage4``, ``conv5``; within a stage ``stage2_block0_branch2_conv1`` and the like.
 
 Source:
@@ -25,7 +25,7 @@ BLOCKS = {"stage2": 4, "stage3": 8, "stage4": 4}
 # Channels of conv1, stage2, stage3, stage4, conv5.
 CHANNELS = {0.5: (24, 48, 96, 192, 1024), 1.0: (24, 116, 232, 464, 1024)}
 
-# Where each layer sits in torchvision's Sequential of a branch.
+# The position of each layer in torchvision's Sequential of a branch.
 _TORCH_POSITION = {
     "branch1": {"dwconv": 0, "dwconv_bn": 1, "conv": 2, "conv_bn": 3},
     "branch2": {"conv1": 0, "conv1_bn": 1, "dwconv": 3, "dwconv_bn": 4, "conv2": 5, "conv2_bn": 6},
@@ -36,7 +36,7 @@ def build_shufflenet_v2(width: float, image_size: tuple[int, int] = (224, 224)) 
     """Builds the backbone with random weights.
 
     Args:
-        width: 0.5 or 1.0, the multiple of the paper's channels.
+        width: 0.5 or 1.0, the factor of the paper's channels.
         image_size: (height, width), each at least 32.
 
     Returns:
@@ -45,7 +45,7 @@ def build_shufflenet_v2(width: float, image_size: tuple[int, int] = (224, 224)) 
         ceil(width / 32), 1024), at least 0, of the policy's compute dtype.
 
     Raises:
-        ValueError: If the width is another, or a side is under 32 pixels.
+        ValueError: If the width is not one of these, or a side is below 32 pixels.
     """
     if width not in CHANNELS:
         raise ValueError(f"width must be one of {tuple(CHANNELS)}. Got width={width}.")
@@ -54,7 +54,7 @@ def build_shufflenet_v2(width: float, image_size: tuple[int, int] = (224, 224)) 
     x = imagenet_normalization()(unit_scaling()(images))
     x = _conv(x, stem, "conv1_conv", kernel_size=3, strides=2)
     x = _relu(_batch_norm(x, "conv1_conv_bn"), "conv1_relu")  # (batch, H/2, W/2, 24)
-    # Zeros serve as padding here: after a ReLU nothing is below them, so they never win.
+    # Zero padding is correct here: after a ReLU no value is below 0.
     x = layers.ZeroPadding2D(1, name="conv1_pool_pad")(x)
     x = layers.MaxPooling2D(3, strides=2, name="conv1_pool")(x)  # (batch, H/4, W/4, 24)
     for (stage, blocks), channels in zip(BLOCKS.items(), stages, strict=True):
@@ -67,7 +67,7 @@ def build_shufflenet_v2(width: float, image_size: tuple[int, int] = (224, 224)) 
 
 
 def torch_module_name(layer_name: str) -> str:
-    """Returns the torchvision module that holds a layer's parameters.
+    """Returns the name of the torchvision module with a layer's parameters.
 
     Args:
         layer_name: Of a convolution or normalisation, e.g. "stage2_block0_branch2_dwconv_bn".
@@ -94,7 +94,7 @@ def _down_block(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTe
 
 
 def _block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Works on one half of the channels and passes the other: the shape stays."""
+    """Convolves one half of the channels and passes the other; the shape is unchanged."""
     passed, worked = ChannelSplit(name=f"{name}_split")(x)
     branch = _branch2(worked, worked.shape[-1], f"{name}_branch2", strides=1)
     return ChannelShuffle(name=f"{name}_shuffle")([passed, branch])
@@ -111,7 +111,7 @@ def _branch2(x: keras.KerasTensor, filters: int, name: str, strides: int) -> ker
 
 
 def _pad(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Pads by (1, 1): with stride 2 Keras' "same" would pad by (0, 1), half a pixel aside."""
+    """Pads by (1, 1): with stride 2, Keras' "same" would pad by (0, 1), a shift of half a pixel."""
     return layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
 
 
@@ -135,14 +135,14 @@ def _depthwise(x: keras.KerasTensor, name: str, strides: int) -> keras.KerasTens
         3,
         strides,
         use_bias=False,
-        # Of a kernel (3, 3, C, 1) Keras takes 9 C as the fan in, where it is 9: the fan out.
+        # For a kernel (3, 3, C, 1) Keras computes a fan in of 9 C. The fan in, 9, is its fan out.
         depthwise_initializer=keras.initializers.VarianceScaling(2.0, "fan_out"),
         name=name,
     )(_pad(x, name))
 
 
 def _batch_norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Normalises as torch does: its momentum 0.1 is the new value's share, Keras' the old's."""
+    """Normalises as torch does: momentum 0.1 there weights the new value, in Keras the old one."""
     return SwitchableBatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 

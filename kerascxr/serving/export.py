@@ -1,4 +1,4 @@
-"""A finished run as a SavedModel that TF Serving loads: bytes in, probabilities out."""
+"""Export of a finished run as a SavedModel for TF Serving: image bytes in, probabilities out."""
 
 import csv
 import datetime
@@ -48,17 +48,17 @@ def export_run(
     Args:
         run_path: A finished classification run.
         to: The model's folder; the version is the next number there, from 1.
-        segmentation: A finished segmentation run, for lung masks. A classifier that needs the lungs
-            (``roi``) cannot do without; by default it is the one that it was trained with.
+        segmentation: A finished segmentation run, for lung masks. A classifier with a region of
+            interest that needs the lungs requires one; the default is the one of its training.
 
     Returns:
-        The version's folder. It appears only if the SavedModel, read back, answers test images as
-        the run's predictions.csv does at the run's temperature, to ``TOLERANCE``; where the lungs
-        were found in another way in training, as Keras does with these.
+        The version's folder. It is written only if the reloaded SavedModel reproduces the run's
+        calibrated probabilities for test images to ``TOLERANCE``. If the lungs of the training came
+        from another source, it must reproduce those that Keras computes with this U-Net.
 
     Raises:
-        ValueError: If a run is not what it must be, the images to check on are not to be had, or
-            the answers differ.
+        ValueError: If a run is not finished or of another task, its images are missing or have
+            changed (their split included), or the probabilities differ.
     """
     run = read_run(run_path, "classification")
     config = load_config(ClassificationConfig, run_path / "config.yaml")
@@ -88,8 +88,8 @@ def export_run(
         given = tf.function(serve)(tf.constant(files_of_samples))
         expected = given["probabilities"].numpy().astype(np.float64)
         logger.info(
-            "The lungs were found in another way in training: probabilities differ from the run's "
-            f"by {np.abs(expected - by_masks).mean():.3f} on average."
+            "The lung masks of the training came from another source: probabilities differ from "
+            f"the run's by {np.abs(expected - by_masks).mean():.3f} on average."
         )
 
     versions = [int(path.name) for path in to.glob("*") if path.name.isdigit()]
@@ -113,8 +113,8 @@ def export_run(
         (folder / "metadata.json").write_text(description + "\n", encoding="utf-8")
         difference = _compare(folder, files_of_samples, expected, classes, run.temperature)
         logger.info(
-            f"Read back, it answers {len(samples)} test images as Keras did: "
-            f"largest difference {difference:.1e}."
+            f"The reloaded export reproduces the run's probabilities of {len(samples)} test "
+            f"images: largest difference {difference:.1e}."
         )
         _write_warm_up(folder, to.name, files_of_samples)
 
@@ -160,14 +160,14 @@ def _compare(
     allowed = TOLERANCE * max(1.0, 1 / temperature)
     if not difference <= allowed or labels != classes:
         raise ValueError(
-            f"the export must answer as the run did, to {allowed:g}. Got a difference of "
-            f"{difference:.2g}; nothing was written."
+            f"the export must reproduce the run's probabilities to {allowed:g}. Got a difference "
+            f"of {difference:.2g}; nothing was written."
         )
     return difference
 
 
 def _write_warm_up(folder: Path, name: str, files: list[bytes]) -> None:
-    """Writes the requests that TF Serving sends itself before it says that it is ready."""
+    """Writes the requests that TF Serving runs before it reports that it is ready."""
     from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
     place = folder / "assets.extra"
@@ -204,9 +204,9 @@ def _describe(
         "warnings": tensor(
             "string",
             [None],
-            f"what is odd about the image, joined by '; ', or '': {', '.join(checks.kinds)}. "
-            f"Unlike is a distance over {checks.ood_detector.limit:.3f}, as {1 - QUANTILE:.0%} of "
-            "the validation images have it",
+            f"of the input checks, joined by '; ', or '': {', '.join(checks.kinds)}. The third is "
+            f"an out-of-distribution score above {checks.ood_detector.limit:.3f}, which "
+            f"{1 - QUANTILE:.0%} of the validation images have",
         ),
     }
     lungs = {

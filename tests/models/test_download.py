@@ -88,7 +88,7 @@ def test_a_damaged_cache_is_replaced(cache, server):
 @pytest.mark.parametrize("name", ["missing.pth", ""])
 def test_no_answer_is_one_line(cache, server, name):
     url = f"{server}/{name}" if name else "http://127.0.0.1:9/backbone.pth"
-    with pytest.raises(ConnectionError, match=r"must be reachable.*--weights none") as caught:
+    with pytest.raises(ConnectionError, match=r"must be reachable.*use weights 'none'") as caught:
         fetch(PublishedWeights(url, "sha256", "00", "test"))
     assert "\n" not in str(caught.value)
     assert not is_reachable(url)

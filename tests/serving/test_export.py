@@ -171,7 +171,7 @@ def test_a_difference_writes_nothing_and_a_second_export_is_the_next_version(
         patched.setattr(export, "TOLERANCE", -1.0)
         assert verbs.main(command) == 2
     message = capsys.readouterr().err
-    assert "must answer as the run did" in message
+    assert "must reproduce the run's probabilities" in message
     assert message.rstrip().count("\n") == 0
     assert [path.name for path in exported.parent.iterdir()] == ["1"]
     assert verbs.main(command) == 0

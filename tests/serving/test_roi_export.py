@@ -92,7 +92,7 @@ def test_without_a_unet_there_is_no_export(seers, runs, tmp_path, capsys, monkey
     command = ["export", str(seers[1]), "--segmentation", str(runs[1]), "--to", str(tmp_path / "a")]
     monkeypatch.setattr(export, "replace_folder", lambda place, fill: None)  # said before
     assert verbs.main(command) == 0
-    assert "found in another way in training" in capsys.readouterr().out
+    assert "came from another source" in capsys.readouterr().out
 
 
 def test_the_same_run_by_another_path_is_the_same(runs):
