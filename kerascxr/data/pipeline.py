@@ -59,12 +59,20 @@ class Images:
 
 
 def encoded_examples(store: Store, folds: Sequence[int]) -> tf.data.Dataset:
-    """Reads some folds of a store, ``image`` and ``mask`` as the bytes of their PNG files."""
+    """Reads some folds of a store, ``image`` and ``mask`` as the bytes of their PNG files.
+
+    Raises:
+        ValueError: If the folds are all empty, as those of a small fixed split can be.
+    """
     import tensorflow_datasets as tfds
 
+    names = [f"fold_{fold:02d}" for fold in sorted(folds)]
+    names = [name for name in names if name in store.builder.info.splits]
+    if not names:
+        raise ValueError(f"folds {sorted(folds)} of {store.path.name} must hold images. Got n=0.")
     # Files and reads in one fixed order, so that a seed means the same run each time.
     return store.builder.as_dataset(
-        split="+".join(f"fold_{fold:02d}" for fold in sorted(folds)),
+        split="+".join(names),
         shuffle_files=False,
         decoders={"image": tfds.decode.SkipDecoding(), "mask": tfds.decode.SkipDecoding()},
         read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),

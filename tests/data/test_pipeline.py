@@ -3,13 +3,16 @@
 from itertools import chain
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from kerascxr.config import AugmentConfig, SplitConfig
 from kerascxr.data.images import resize_image, resize_mask, to_backbone_input
 from kerascxr.data.ingest.folds import split_folds
+from kerascxr.data.ingest.store import open_store
 from kerascxr.data.pipeline import (
     Images,
     epoch_order,
@@ -108,6 +111,23 @@ def test_a_store_is_read_in_one_order_with_its_ids_and_labels(phantom_store):
     for name, label, pixels in zip(first.ids, first.labels, first.pixels, strict=True):
         assert first.classes[label] == rows[name]["label"]
         assert abs(pixels.mean() - drawn[name].mean()) < 3
+
+
+def test_a_fixed_split_of_few_images_leaves_folds_empty(tmp_path):
+    lines = ["path,label,split"]
+    for index in range(9):
+        pixels = np.random.default_rng(index).integers(0, 256, (9, 9)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+        lines.append(f"{index}.png,{'ab'[index % 2]},{'train' if index < 6 else 'test'}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    source = open_source(str(tmp_path / "list.csv"), phantom_images=1, phantom_seed=0)
+    store = open_store(source, tmp_path / "stores")
+    folds = split_folds(SplitConfig())
+    assert len(read_images(store, folds["train"] + folds["validation"], (8, 8))) == 6
+    assert len(read_images(store, folds["test"], (8, 8))) == 3
+    empty = [fold for fold in range(17) if str(fold) not in {row["fold"] for row in store.rows}]
+    with pytest.raises(ValueError, match="must hold images"):
+        read_images(store, empty, (8, 8))
 
 
 def test_both_caches_give_the_same_images_and_leave_no_file(phantom_store):

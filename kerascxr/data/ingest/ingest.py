@@ -20,18 +20,19 @@ from tqdm import tqdm
 from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask
 from kerascxr.data.ingest import records
 from kerascxr.data.ingest.duplicates import Pair, duplicate_clusters, find_duplicates, thumbnail
-from kerascxr.data.ingest.folds import N_FOLDS, assign_fixed_folds, assign_folds
+from kerascxr.data.ingest.folds import assign_fixed_folds, assign_folds
 from kerascxr.data.ingest.properties import PROPERTIES, measure
 from kerascxr.data.sources.open import Example, Rejected, Source
 from kerascxr.runs.atomic import write_json
 
-FORMAT = 2
+FORMAT = 3  # raise it with every change of what a store holds: older ones are ingested again
 UNLABELLED = "unlabelled"
 _MAX_REJECTION_RATE = 0.1
 _THREADS = 4
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _EIGHT_BIT_GREY = b"\x08\0"  # depth and colour type, after the sides
-_ROW = ("id", "label", "group", "fold", "origin", "path", "height", "width", "mask_state", "digest")
+_ROW = ("id", "label", "group", "split", "fold", "origin", "path", "height", "width")
+_ROW += ("mask_state", "digest")
 
 
 def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
@@ -87,7 +88,7 @@ def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
             "layout": source.layout,
             "classes": list(classes),
             "fixed_split": fixed_split,
-            "fingerprint": records.fingerprint(checked, groups, alike, len(rejected)),
+            "fingerprint": records.fingerprint(checked, groups, folds, alike, len(rejected)),
             "signature": signature,
         },
     )
@@ -283,7 +284,7 @@ def _write_shards(
 
         def _split_generators(self, dl_manager):
             del dl_manager
-            return {f"fold_{fold:02d}": examples(fold) for fold in range(N_FOLDS)}
+            return {f"fold_{fold:02d}": examples(fold) for fold in np.unique(folds).tolist()}
 
         def _generate_examples(self):
             raise NotImplementedError("each split brings its own generator")

@@ -1,6 +1,7 @@
 """What a set of images is: its groups, its conflicts, and a fingerprint with its table."""
 
 import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+
+from kerascxr.tables import text_table
 
 
 @dataclass(frozen=True)
@@ -118,26 +121,48 @@ def conflicting(checked: Sequence[ImageRecord]) -> dict[str, str]:
     return reasons
 
 
+def groups_cut_by_split(groups: Sequence[str], splits: Sequence[str]) -> list[str]:
+    """Returns the groups that have images in more than one of the source's own splits.
+
+    Args:
+        groups: Each image's group.
+        splits: Each image's split, "" where the source fixes none.
+
+    Returns:
+        The groups' names, sorted.
+    """
+    splits_of: dict[str, set[str]] = defaultdict(set)
+    for group, split in zip(groups, splits, strict=True):
+        splits_of[group].add(split)
+    return sorted(group for group, its_splits in splits_of.items() if len(its_splits) > 1)
+
+
 def fingerprint(
-    checked: Sequence[ImageRecord], groups: Sequence[str], alike: np.ndarray, rejected: int
+    checked: Sequence[ImageRecord],
+    groups: Sequence[str],
+    folds: Sequence[int] | np.ndarray,
+    alike: np.ndarray,
+    rejected: int,
 ) -> dict[str, Any]:
     """Summarises a set.
 
     Args:
         checked: The images kept.
         groups: Their joint groups.
+        folds: Their folds, 0..19.
         alike: Numbers that copies of each other share.
         rejected: How many files were rejected.
 
     Returns:
-        JSON-ready counts, sizes, intensities and duplicates in all and by class, and ``digest``: a
-        SHA-256 over ids, labels, pixels, masks and groups, on which the folds hang; it is the same
-        wherever the set lies.
+        JSON-ready counts, sizes, intensities and duplicates in all and by class;
+        ``groups_cut_by_split``, see there; and ``digest``: a SHA-256 over ids, labels, pixels,
+        masks, groups, fixed splits and folds. It does not depend on where the set is stored.
     """
     whole = hashlib.sha256()
-    for item, group in sorted(zip(checked, groups, strict=True), key=lambda pair: pair[0].id):
-        known = (item.id, item.label, item.digest, item.mask_digest, group)
-        whole.update(("\t".join(known) + "\n").encode())
+    everything = zip(checked, groups, folds, strict=True)
+    for item, group, fold in sorted(everything, key=lambda row: row[0].id):
+        known = [item.id, item.label, item.digest, item.mask_digest, group, item.split, int(fold)]
+        whole.update((json.dumps(known) + "\n").encode())
     copies = Counter(item.digest for item in checked)
     near = Counter(alike.tolist())
     by_class = {}
@@ -161,44 +186,30 @@ def fingerprint(
         "digest": whole.hexdigest(),
         "images": len(checked),
         "rejected": rejected,
+        "groups_cut_by_split": len(groups_cut_by_split(groups, [item.split for item in checked])),
         "classes": by_class,
     }
 
 
 def format_fingerprint(summary: dict[str, Any]) -> str:
-    """Returns a fingerprint as a short plain-text table, a row a class."""
-    header = (
-        "class",
-        "images",
-        "groups",
-        "median size",
-        "grey",
-        "exact dup.",
-        "near dup.",
-        "masks",
-    )
-    rows = [header]
+    """Returns a fingerprint as a short plain-text table, one row for each class."""
+    header = ["class", "images", "groups", "median size", "grey"]
+    header += ["exact dup.", "near dup.", "masks"]
+    rows = []
     for name, item in summary["classes"].items():
-        masks = item["masks"]
-        with_mask = sum(count for state, count in masks.items() if state != "none")
-        odd = with_mask - masks.get("ok", 0)
+        with_mask = sum(count for state, count in item["masks"].items() if state != "none")
+        unusable = with_mask - item["masks"].get("ok", 0)
         rows.append(
-            (
+            [
                 name,
-                f"{item['images']:,}",
-                f"{item['groups']:,}",
+                item["images"],
+                item["groups"],
                 f"{item['height'][1]}x{item['width'][1]}",
                 f"{item['mean_grey']:.0f} ± {item['deviation_grey']:.0f}",
-                str(item["exact_duplicates"]),
-                str(item["near_duplicates"]),
-                str(with_mask) + (f" ({odd} odd)" if odd else ""),
-            )
+                item["exact_duplicates"],
+                item["near_duplicates"],
+                f"{with_mask:,}" + (f" ({unusable} unusable)" if unusable else ""),
+            ]
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    lines.append(f"{summary['images']:,} images, fingerprint {summary['digest'][:12]}")
-    return "\n".join(lines)
+    last = f"{summary['images']:,} images, fingerprint {summary['digest'][:12]}"
+    return f"{text_table(header, rows)}\n{last}"

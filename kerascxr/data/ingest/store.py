@@ -77,9 +77,9 @@ def open_store(source: Source, stores: Path) -> Store:
     """Returns the store of a source, ingesting it if that was not done or if it has changed.
 
     Files that cannot be read, masks without an image and images that two classes hold pixel for
-    pixel are rejected: left out of the store, listed in its ``rejected.csv``, and counted aloud.
-    Images with an unusable mask stay, marked in ``mask_state``. Exact and near-duplicates stay, in
-    one group, so that no fold boundary runs between them.
+    pixel are rejected: left out of the store, listed in its ``rejected.csv``, and logged. Images
+    with an unusable mask stay, marked in ``mask_state``. Exact and near-duplicates stay, in one
+    group; a group is assigned to one fold, unless the source itself fixes the split.
 
     Args:
         source: What to ingest.
@@ -103,7 +103,7 @@ def open_store(source: Source, stores: Path) -> Store:
             if known is not None:
                 logger.info(
                     f"{source.name} has changed since it was ingested: "
-                    f"{_difference(known['signature'], signature)}. Ingesting it again."
+                    f"{_difference(source, known['signature'], signature)}. Ingesting it again."
                 )
             replace_folder(place, lambda folder: ingest(source, signature, folder))
             known = _read_description(place)
@@ -115,10 +115,26 @@ def open_store(source: Source, stores: Path) -> Store:
             first = list(islice(csv.DictReader(file), 3))
         shown = "; ".join(f"{row['path']}: {row['reason']}" for row in first)
         logger.info(
-            f"{store.fingerprint['rejected']} files were rejected, listed in "
+            f"{_files(store.fingerprint['rejected'])} rejected, listed in "
             f"{place / 'rejected.csv'}: {shown}"
         )
+    if store.fingerprint["groups_cut_by_split"]:
+        _warn_of_cut_groups(store)
     return store
+
+
+def _warn_of_cut_groups(store: Store) -> None:
+    groups, splits = zip(*((row["group"], row["split"]) for row in store.rows), strict=True)
+    cut = records.groups_cut_by_split(groups, splits)
+    logger.warning(
+        f"{len(cut)} groups of near-duplicates, or of one patient's images, have images in more "
+        f"than one of the source's own splits, such as the groups of {', '.join(cut[:3])}: "
+        "test results will be too good."
+    )
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file" if count == 1 else f"{count:,} files"
 
 
 def _store_name(source: Source) -> str:
@@ -135,12 +151,24 @@ def _read_description(place: Path) -> dict[str, Any] | None:
     return known if known["format"] == FORMAT else None
 
 
-def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+def _difference(source: Source, old: dict[str, Any], new: dict[str, Any]) -> str:
+    if source.root is None:  # drawn: the signature holds settings, not files
+        return ", ".join(
+            f"{name.replace('/', '_')} {_setting(old.get(name))} -> {_setting(new.get(name))}"
+            for name in sorted(new.keys() | old.keys())
+            if old.get(name) != new.get(name)
+        )
     added, removed = new.keys() - old.keys(), old.keys() - new.keys()
     changed = {name for name in new.keys() & old.keys() if new[name] != old[name]}
     parts = [
-        f"{len(names)} files {what}, such as {min(names)}"
+        f"{_files(len(names))} {what}, such as {min(names)}"
         for what, names in (("added", added), ("removed", removed), ("changed", changed))
         if names
     ]
     return "; ".join(parts)
+
+
+def _setting(value: list[int] | None) -> str:
+    if value is None:
+        return "none"
+    return str(value[0]) if value[1] == 0 else "x".join(map(str, value))

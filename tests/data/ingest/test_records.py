@@ -78,23 +78,43 @@ def test_mask_states():
 def test_the_fingerprint_follows_content_and_not_order_or_place():
     items = [checked("a/1", "a"), checked("b/1", "b")]
     groups, alike = ["a/1", "b/1"], np.array([0, 1])
-    whole = records.fingerprint(items, groups, alike, 0)
-    turned = records.fingerprint(items[::-1], groups[::-1], alike, 0)
-    assert whole["digest"] == turned["digest"]
-    moved = [dataclasses.replace(item, path="/elsewhere") for item in items]
-    assert records.fingerprint(moved, groups, alike, 0)["digest"] == whole["digest"]
-    for change in ({"digest": "x"}, {"label": "b"}, {"mask_digest": "m"}):
-        other = [dataclasses.replace(items[0], **change), items[1]]
-        assert records.fingerprint(other, groups, alike, 0)["digest"] != whole["digest"]
+
+    def digest(items, groups=groups, folds=(3, 4)):
+        return records.fingerprint(items, groups, folds, alike, 0)["digest"]
+
+    whole = digest(items)
+    assert digest(items[::-1], groups[::-1], (4, 3)) == whole
+    assert digest([dataclasses.replace(item, path="/elsewhere") for item in items]) == whole
+    for change in ({"digest": "x"}, {"label": "b"}, {"mask_digest": "m"}, {"split": "test"}):
+        assert digest([dataclasses.replace(items[0], **change), items[1]]) != whole
+    assert digest(items, ["a/1", "a/1"]) != whole
+    assert digest(items, folds=(4, 3)) != whole
+
+
+def test_pixels_of_another_shape_are_other_pixels():
+    pixels = np.arange(12, dtype=np.uint8)
+    assert records.digest(pixels.reshape(3, 4)) != records.digest(pixels.reshape(4, 3))
+
+
+def test_groups_that_a_fixed_split_cuts_are_counted():
+    items = [checked(f"a/{n}") for n in range(5)]
+    splits = ["train", "test", "train", "test", "test"]
+    items = [dataclasses.replace(item, split=s) for item, s in zip(items, splits, strict=True)]
+    groups = ["a/0", "a/0", "a/2", "a/3", "a/3"]
+    assert records.groups_cut_by_split(groups, splits) == ["a/0"]
+    summary = records.fingerprint(items, groups, [0, 19, 1, 18, 17], np.arange(5), 0)
+    assert summary["groups_cut_by_split"] == 1
 
 
 def test_the_table_counts_duplicates_by_class():
     items = [checked("a/1"), checked("a/2", digest="a/1"), checked("b/1", "b")]
-    summary = records.fingerprint(items, ["a/1", "a/1", "b/1"], np.array([0, 0, 1]), 2)
+    groups = ["a/1", "a/1", "b/1"]
+    summary = records.fingerprint(items, groups, [0, 0, 1], np.array([0, 0, 1]), 2)
+    assert summary["groups_cut_by_split"] == 0
     assert summary["classes"]["a"]["exact_duplicates"] == 2
     assert summary["classes"]["a"]["near_duplicates"] == 2
     assert summary["classes"]["a"]["groups"] == 1
     assert summary["classes"]["b"]["near_duplicates"] == 0
     table = records.format_fingerprint(summary).splitlines()
-    assert table[1].split()[:3] == ["a", "2", "1"]
+    assert table[2].split()[:3] == ["a", "2", "1"]
     assert "3 images" in table[-1]

@@ -1,7 +1,10 @@
 """Ingest: what goes in comes out, what cannot is listed, nothing is half written."""
 
 import csv
+import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -77,8 +80,8 @@ def test_a_changed_source_is_noticed_and_named(folder, tmp_path, messages):
     (folder / "healthy" / "healthy-3.png").unlink()
     messages.clear()
     second = ingest(folder, tmp_path / "stores")
-    assert "1 files added, such as ill/ill-new.png" in messages()[0]
-    assert "1 files removed, such as healthy/healthy-3.png" in messages()[0]
+    assert "1 file added, such as ill/ill-new.png" in messages()[0]
+    assert "1 file removed, such as healthy/healthy-3.png" in messages()[0]
     assert second.fingerprint["digest"] != first.fingerprint["digest"]
     assert {row["id"] for row in second.rows} >= {"ill/ill-new"}
 
@@ -129,7 +132,7 @@ def test_broken_files_are_set_aside_listed_and_told(folder, tmp_path, messages):
         listed = {row["path"].rsplit("/", 1)[-1]: row["reason"] for row in csv.DictReader(file)}
     assert set(listed) == {"empty.png", "cut.png", "page.png"}
     assert all(listed.values())
-    assert any(line.startswith("3 files were rejected") for line in messages())
+    assert any(line.startswith("3 files rejected") for line in messages())
 
 
 def test_too_many_broken_files_are_an_error(folder, tmp_path):
@@ -214,6 +217,65 @@ def test_masks_and_fixed_splits_come_along(tmp_path):
         if example["mask_state"] == b"ok":
             index = int(example["id"])
             assert (example["mask"] > 0).sum() == 5 * (1 + index % 9)
+
+
+def _list_with_split(folder, splits):
+    """Writes 40 images, the first two the same, and a list of them with a split."""
+    folder.mkdir(exist_ok=True)
+    lines = ["path,label,split"]
+    for index in range(40):
+        Image.fromarray(draw(max(index, 1))).save(folder / f"{index}.png")
+        lines.append(f"{index}.png,{'ab'[index // 2 % 2]},{splits[index % 2]}")
+    (folder / "list.csv").write_text("\n".join(lines))
+    return folder / "list.csv"
+
+
+def test_swapping_a_fixed_split_changes_the_fingerprint_and_groups_it_cuts_are_named(
+    tmp_path, messages
+):
+    path = _list_with_split(tmp_path / "set", ("train", "test"))
+    first = ingest(path, tmp_path / "stores")
+    assert first.fingerprint["groups_cut_by_split"] == 1
+    (warning,) = [line for line in messages() if "source's own splits" in line]
+    assert warning.startswith("1 groups of near-duplicates")
+    assert "such as the groups of 0:" in warning
+    _list_with_split(tmp_path / "set", ("test", "train"))
+    second = ingest(path, tmp_path / "stores")
+    assert second.fingerprint["digest"] != first.fingerprint["digest"]
+
+
+def test_two_processes_at_once_ingest_a_source_once(folder, tmp_path, monkeypatch):
+    times, original = [], store_module.ingest
+
+    def slowly(*arguments):
+        times.append(1)
+        time.sleep(0.5)
+        original(*arguments)
+
+    monkeypatch.setattr(store_module, "ingest", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: ingest(folder, tmp_path / "stores"), range(2))
+    assert len(times) == 1
+    assert one == other
+    assert len(one.rows) == 50
+
+
+def test_the_changed_settings_of_a_phantom_are_named(tmp_path, monkeypatch, messages):
+    def pretend(source, signature, place):
+        described = {"images": 1, "digest": "d", "rejected": 0, "classes": {}}
+        described["groups_cut_by_split"] = 0
+        store = {"format": ingest_module.FORMAT, "signature": signature, "classes": ["a"]}
+        store |= {"fixed_split": False, "fingerprint": described}
+        (place / "store.json").write_text(json.dumps(store))
+
+    monkeypatch.setattr(store_module, "ingest", pretend)
+    for images, seed in ((100, 0), (120, 1)):
+        source = open_source("phantom", phantom_images=images, phantom_seed=seed)
+        open_store(source, tmp_path)
+    assert [line for line in messages() if "has changed" in line] == [
+        "phantom has changed since it was ingested: phantom_images 100 -> 120, phantom_seed 0 -> 1."
+        " Ingesting it again."
+    ]
 
 
 def test_memory_is_bounded_by_the_window_not_by_the_set():

@@ -1,0 +1,32 @@
+"""Opening the images of a finished run: only the same images with the same split will do."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kerascxr.config import DataConfig
+from kerascxr.training.inputs import open_data, open_run_store
+
+
+def test_a_run_is_not_tested_on_a_swapped_split(tmp_path):
+    random = np.random.default_rng(0)
+    for index in range(24):
+        pixels = random.integers(0, 256, (20, 20)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+
+    def write(splits):
+        lines = [f"{n}.png,{'ab'[n // 2 % 2]},{splits[n % 2]}" for n in range(24)]
+        (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *lines]))
+
+    data = DataConfig(source=str(tmp_path / "list.csv"), stores=tmp_path / "stores")
+    write(("train", "test"))
+    trained_on = open_data(data).fingerprint["digest"]
+    run = SimpleNamespace(
+        path=tmp_path / "run", config={}, metrics={"data": {"fingerprint": trained_on}}
+    )
+    assert open_run_store(run, data).fingerprint["digest"] == trained_on
+    write(("test", "train"))
+    with pytest.raises(ValueError, match="the images must be those"):
+        open_run_store(run, data)
