@@ -31,8 +31,8 @@ _MAX_REJECTION_RATE = 0.1
 _THREADS = 4
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _EIGHT_BIT_GREY = b"\x08\0"  # depth and colour type, after the sides
-_ROW = ("id", "label", "group", "split", "fold", "origin", "path", "height", "width")
-_ROW += ("mask_state", "digest")
+_ROW: tuple[str, ...] = ("id", "label", "group", "split", "fold", "origin", "path", "height")
+_ROW += ("width", "mask_state", "digest")
 
 
 def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
