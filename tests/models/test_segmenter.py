@@ -1,12 +1,13 @@
 """Stray patches: all but the two largest go, in every image by itself."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import ndimage
 
 from kerascxr.evaluation.masks import largest_components
-from kerascxr.models.segmenter import stray
+from kerascxr.models.segmenter import Segmenter, stray
 
 SIDE = 64
 
@@ -67,3 +68,12 @@ def test_it_is_what_the_evaluation_drops():
 def _parts(mask):
     labels, count = ndimage.label(mask[..., 0])
     return [labels == number for number in range(1, count + 1)]
+
+
+def test_a_mask_of_another_size_is_interpolated_before_the_threshold():
+    probabilities = np.where(np.arange(16) < 8, 0.2, 0.9) * np.ones((16, 1))
+    segmenter = Segmenter(keras.Sequential([keras.Input((16, 16, 1))]), 0.4)
+    given = tf.constant(probabilities[..., None], tf.float32)
+    mask = segmenter.mask_at(given, tf.constant([48, 48])).numpy()[..., 0]
+    # Between 0.2 and 0.9, column 23 has 0.43; the nearest pixel alone would give it 0.2.
+    np.testing.assert_array_equal(mask, np.where(np.arange(48) < 23, 0, 255) * np.ones((48, 1)))

@@ -217,3 +217,18 @@ def test_fused_batch_norm_agrees_with_keras(training):
 def test_fused_batch_norm_takes_no_mask():
     with pytest.raises(ValueError, match="Mask must be None"):
         FusedBatchNormalization()(np.ones((1, 2, 2, 1), "float32"), mask=np.ones((1, 2, 2)))
+
+
+def test_noise_of_one_grey_level_is_not_amplified_to_full_contrast(small):
+    x = 100 + np.random.default_rng(0).normal(0, 1, (1, 32, 48, 1)).astype("float32")
+    scaled = np.array(small.get_layer("standardize")(x))
+    assert scaled.std() == pytest.approx(np.sqrt(1 / 2), abs=0.03)  # x.std() / sqrt(var + 1)
+
+
+def test_moving_statistics_take_a_tenth_of_each_batch():
+    model = build_unet((16, 16), 2)
+    x = images(4, 16, 16, 1)
+    first = keras.Model(model.input, model.get_layer("encoder1_conv1").output)
+    mean = np.array(first(x)).mean(axis=(0, 1, 2))
+    model(x, training=True)
+    np.testing.assert_allclose(model.get_layer("encoder1_bn1").moving_mean, 0.1 * mean, atol=1e-5)

@@ -14,10 +14,12 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import predict_pb2
 
+import train_cls
 from kerascxr import __main__ as verbs
 from kerascxr.serving import export
 from tests.support.c_api import run_in_c
 from tests.support.recorded_server import answer_grpc, answer_rest
+from tests.support.small_runs import arguments
 
 CLASSES = ["bright", "dark", "middle"]
 
@@ -241,3 +243,28 @@ def test_the_column_format_of_rest_gives_the_same(signature, known):
     np.testing.assert_allclose(outputs["probabilities"], expected[:3], atol=1e-5)
     masks = [base64.b64decode(mask["b64"]) for mask in outputs["lung_mask_bytes"]]
     assert all(Image.open(io.BytesIO(mask)).size == (32, 32) for mask in masks)
+
+
+def test_a_run_whose_source_changed_its_split_is_refused(served, tmp_path, capsys):
+    """With train and test swapped in its CSV, a run would be checked on what it was trained on."""
+    source = tmp_path / "list.csv"
+
+    def write(splits):
+        rows = [
+            f"{served}/set/{name}/{index}.png,{name},{splits[index % 3]}"
+            for name in CLASSES
+            for index in range(30)
+        ]
+        source.write_text("\n".join(["path,label,split", *rows]) + "\n")
+
+    write(("train", "validation", "test"))
+    argv = arguments(tmp_path, "--data.source", str(source), "--depth", "0", "--epochs", "1")
+    assert train_cls.main([*argv, "--name", "fixed"]) == 0
+    run = tmp_path / "runs/classification/fixed"
+    write(("test", "validation", "train"))
+    capsys.readouterr()
+    assert verbs.main(["export", str(run), "--to", str(tmp_path / "model")]) == 2
+    assert "has changed since" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+    write(("train", "validation", "test"))
+    assert verbs.main(["export", str(run), "--to", str(tmp_path / "model")]) == 0
