@@ -1,6 +1,7 @@
 """The documents: links lead somewhere, named files exist, each design page has a date."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,11 @@ def test_a_design_page_has_a_date_and_is_in_the_index(path):
 def test_lines_of_the_readme_are_short():
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert max(map(len, lines)) <= 120
+
+
+def test_an_installation_has_every_pinned_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {line.partition("==")[0].lower() for line in pins if "==" in line}
+    ranges = {re.split(r"[<>=]", item)[0].lower() for item in project["dependencies"]}
+    assert pinned == ranges
