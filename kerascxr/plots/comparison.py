@@ -1,7 +1,10 @@
 """Figures of several runs together."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +20,6 @@ from kerascxr.plots.style import (
     house_style,
     save,
 )
-from kerascxr.runs.reading import Run
 
 _PANELS = (
     ("accuracy", "training accuracy"),
@@ -27,14 +29,34 @@ _PANELS = (
 )
 
 
-def all_curves(runs: Sequence[Run], path: str | Path) -> Figure:
+@dataclass(frozen=True)
+class Trained:
+    """One classifier's training, as the figure needs it.
+
+    Attributes:
+        name: The name in the legend.
+        backbone: The backbone's name.
+        depth: The fine-tuning depth.
+        folder: The name of the run's folder; a label where backbone and depth are not unique.
+        history: One dict an epoch, with ``epoch`` and the four quantities.
+    """
+
+    name: str
+    backbone: str
+    depth: Any
+    folder: str
+    history: Sequence[Mapping[str, Any]]
+
+
+def all_curves(runs: Sequence[Trained], path: str | Path) -> Figure:
     """Draws accuracy and loss of all classifiers, in training and in validation.
 
     A backbone has a line style and a depth a colour, so that six curves differ without
-    colour too; each is named at its end.
+    colour too; each is named at its end. Where several runs have one backbone and depth (folds,
+    seeds), each run has its own colour and line style, and its folder in its label.
 
     Args:
-        runs: Classification runs, at least one.
+        runs: At least one.
         path: The PNG to write.
 
     Returns:
@@ -45,7 +67,7 @@ def all_curves(runs: Sequence[Run], path: str | Path) -> Figure:
     """
     if not runs:
         raise ValueError("runs must hold at least one classifier. Got runs=[].")
-    styles = _styles(runs)
+    styles, labels = _styles(runs), short_names(runs)
     with house_style():
         figure = Figure(figsize=(WIDTH_INCHES * 1.5, 7.4), layout="constrained")
         for axes, (key, name) in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
@@ -53,22 +75,20 @@ def all_curves(runs: Sequence[Run], path: str | Path) -> Figure:
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             ends = []
-            for run, (colour, style) in zip(runs, styles, strict=True):
+            for run, (colour, style), label in zip(runs, styles, labels, strict=True):
                 epochs = [int(row["epoch"]) for row in run.history]
                 values = [finite(row.get(key)) for row in run.history]
                 axes.plot(epochs, values, color=colour, linestyle=style)
                 seen = np.flatnonzero(np.isfinite(values))
                 if len(seen):
-                    ends.append((values[seen[-1]], colour, short_name(run)))
+                    ends.append((values[seen[-1]], colour, label))
             if key.endswith("loss"):
                 _leave_out_peaks(axes, runs, key)
             _name_ends(axes, ends)
         figure.legend(
             handles=[
-                Line2D(
-                    [], [], color=colour, linestyle=style, label=f"{short_name(run)}: {run.name}"
-                )
-                for run, (colour, style) in zip(runs, styles, strict=True)
+                Line2D([], [], color=colour, linestyle=style, label=f"{label}: {run.name}")
+                for run, (colour, style), label in zip(runs, styles, labels, strict=True)
             ],
             loc="outside lower center",
             ncols=min(3, len(runs)),
@@ -77,26 +97,49 @@ def all_curves(runs: Sequence[Run], path: str | Path) -> Figure:
         return save(figure, path)
 
 
-def short_name(run: Run) -> str:
-    """Returns a name of a few letters for a curve's end, such as "E1" or "S2"."""
-    backbone = str(run.metrics["backbone"])
-    width = "½" if backbone.endswith("x0_5") else ""
-    return f"{backbone[:1].upper()}{width}{run.metrics['depth']}"
+def same_model_repeats(runs: Sequence[Trained]) -> bool:
+    """Returns whether several runs have the same backbone and depth."""
+    return len({(run.backbone, run.depth) for run in runs}) < len(runs)
 
 
-def _styles(runs: Sequence[Run]) -> list[tuple]:
-    backbones = list(dict.fromkeys(run.metrics["backbone"] for run in runs))
-    depths = list(dict.fromkeys(run.metrics["depth"] for run in runs))
+def short_names(runs: Sequence[Trained]) -> list[str]:
+    """Returns each curve's label, such as "E1" or "S2"; of repeated models, "E1 fold2"."""
+    names = [_short_name(run) for run in runs]
+    often = Counter(names)
+    names = [
+        f"{name} {run.folder}" if often[name] > 1 else name
+        for name, run in zip(names, runs, strict=True)
+    ]
+    often = Counter(names)
+    return [
+        f"{name} ({number})" if often[name] > 1 else name for number, name in enumerate(names, 1)
+    ]
+
+
+def _short_name(run: Trained) -> str:
+    width = "½" if run.backbone.endswith("x0_5") else ""
+    return f"{run.backbone[:1].upper()}{width}{run.depth}"
+
+
+def _styles(runs: Sequence[Trained]) -> list[tuple]:
+    if same_model_repeats(runs):
+        colours, styles = len(LINE_COLOURS), len(LINE_STYLES)
+        return [
+            (LINE_COLOURS[index % colours], LINE_STYLES[index // colours % styles])
+            for index in range(len(runs))
+        ]
+    backbones = list(dict.fromkeys(run.backbone for run in runs))
+    depths = list(dict.fromkeys(run.depth for run in runs))
     return [
         (
-            LINE_COLOURS[depths.index(run.metrics["depth"]) % len(LINE_COLOURS)],
-            LINE_STYLES[backbones.index(run.metrics["backbone"]) % len(LINE_STYLES)],
+            LINE_COLOURS[depths.index(run.depth) % len(LINE_COLOURS)],
+            LINE_STYLES[backbones.index(run.backbone) % len(LINE_STYLES)],
         )
         for run in runs
     ]
 
 
-def _leave_out_peaks(axes: Axes, runs: Sequence[Run], key: str) -> None:
+def _leave_out_peaks(axes: Axes, runs: Sequence[Trained], key: str) -> None:
     """Ends a loss axis above the bulk of the values: a single bad epoch would flatten the rest."""
     values = np.array([finite(row.get(key)) for run in runs for row in run.history])
     values = values[np.isfinite(values)]

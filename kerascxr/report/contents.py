@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kerascxr.plots.comparison import Trained, same_model_repeats
 from kerascxr.report import calibration, reference
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.input_ablations import ablation_blocks
@@ -209,17 +210,29 @@ def _parameters(runs: Sequence[Run]) -> Section:
     return Section("Models", [Tabulated(table, "parameters", note)])
 
 
+def trained(run: Run) -> Trained:
+    """Returns what the figure of all curves needs of a classifier's run."""
+    metrics = run.metrics
+    folder = run.path.name
+    return Trained(run.name, str(metrics["backbone"]), metrics["depth"], folder, run.history)
+
+
 def _curves(runs: Sequence[Run], path: Path) -> Section:
     ends = "; ".join(
         f"{run.name}: validation accuracy {run.history[-1]['val_accuracy']:.3f} and loss "
         f"{run.history[-1]['val_loss']:.3f} after epoch {len(run.history)}"
         for run in runs
     )
+    look = (
+        "Each run has its own colour and line style; a label ends in the run's folder."
+        if same_model_repeats([*map(trained, runs)])
+        else "The colour is the depth, the line style the backbone."
+    )
     figure = Figure(
         path,
         "curves",
         f"Four panels over epochs: training and validation accuracy and loss. {ends}.",
-        "All models together. The colour is the depth, the line style the backbone.",
+        f"All models together. {look}",
         wide=True,
     )
     return Section("Learning curves", [figure])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kerascxr.plots.comparison import all_curves
 from kerascxr.report.blocks import Figure, Section, Tabulated
-from kerascxr.report.contents import sections
+from kerascxr.report.contents import sections, trained
 from kerascxr.report.html import html_page
 from kerascxr.runs.atomic import replace_folder
 from kerascxr.runs.reading import read_runs
@@ -39,7 +39,7 @@ def write_report(paths: Sequence[Path], to: Path) -> Path:
         with tempfile.TemporaryDirectory() as drawn:
             curves = Path(drawn) / "curves.png" if classifiers else None
             if curves:
-                all_curves(classifiers, curves)
+                all_curves([*map(trained, classifiers)], curves)
             parts = sections(runs, curves)
             for figure in _figures(parts):
                 shutil.copyfile(figure.path, folder / "figures" / f"{figure.name}.png")

@@ -10,7 +10,7 @@ from kerascxr.data.images import to_backbone_input
 from kerascxr.data.pipeline import Images
 from kerascxr.evaluation.classification import precision_recall_curves, roc_curves
 from kerascxr.models.gradcam import GradCAM
-from kerascxr.plots import classification, heat, samples, style
+from kerascxr.plots import classification, curves, heat, samples
 from kerascxr.plots.calibration import reliability
 from kerascxr.runs.folder import RunFolder
 
@@ -33,7 +33,7 @@ def draw_training(
         reliability(metrics["calibration"], path)
     for what in ("accuracy", "loss"):
         with folder.figure(what) as path:
-            style.training_curves(
+            curves.training_curves(
                 rows,
                 path,
                 what=what,

@@ -29,7 +29,7 @@ from kerascxr.evaluation.segmentation import (
 from kerascxr.evaluation.uncertainty import segmentation_intervals
 from kerascxr.models.parameters import format_parameter_table, parameter_summary
 from kerascxr.models.unet import STAGE_HEADER, build_unet, stage_cells
-from kerascxr.plots import segmentation, style
+from kerascxr.plots import curves, segmentation
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.folder import RunFolder
 from kerascxr.tables import csv_text, metrics_markdown, metrics_text, text_table
@@ -114,7 +114,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
     metrics |= test(model, splits["test"], config, choice.threshold, folder)
     for what in ("loss", "dice"):
         with folder.figure(what) as path:
-            style.training_curves(
+            curves.training_curves(
                 progress.rows,
                 path,
                 what=what,

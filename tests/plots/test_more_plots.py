@@ -1,26 +1,25 @@
 """Figures of data, of evidence, and of several runs: drawn, told apart, refused where empty."""
 
+import importlib.resources
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from kerascxr.plots.comparison import all_curves, short_name
+from kerascxr.plots.comparison import Trained, all_curves, short_names
 from kerascxr.plots.heat import evidence_grid, heat_overlay
 from kerascxr.plots.samples import class_samples
-from kerascxr.runs.reading import Run
 
 IMAGE = np.tile(np.arange(0, 240, 6, dtype=np.uint8), (40, 1))
 
 
-def run(backbone, depth, best):
+def run(backbone, depth, best, folder="run"):
     history = [
         {"epoch": e, "accuracy": best - 1 / e, "val_accuracy": best - 1.2 / e}
         | {"loss": 1 / e, "val_loss": 40.0 if e == 2 else 1.2 / e}
         for e in range(1, 31)
     ]
-    metrics = {"task": "classification", "backbone": backbone, "depth": depth}
-    name = f"{backbone}, depth {depth}"
-    return Run(None, metrics, history, [], {}, {}, 0.0, name)
+    return Trained(f"{backbone}, depth {depth}", backbone, depth, folder, history)
 
 
 def test_all_curves_are_there_and_named(tmp_path):
@@ -44,9 +43,27 @@ def test_all_curves_are_there_and_named(tmp_path):
         all_curves([], tmp_path / "curves.png")
 
 
+def test_folds_of_one_model_are_distinguishable(tmp_path):
+    runs = [run("efficientnetb0", 0, 0.9, f"fold{index}") for index in range(5)]
+    figure = all_curves(runs, tmp_path / "curves.png")
+    for axes in figure.axes:
+        assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 5
+        assert {text.get_text() for text in axes.texts} == {f"E0 fold{i}" for i in range(5)}
+
+
 def test_short_names():
-    assert short_name(run("efficientnetb0", 1, 1)) == "E1"
-    assert short_name(run("shufflenetv2_x0_5", "all", 1)) == "S½all"
+    assert short_names([run("efficientnetb0", 1, 1), run("shufflenetv2_x0_5", "all", 1)]) == [
+        "E1",
+        "S½all",
+    ]
+    assert short_names([run("efficientnetb0", 1, 1)] * 2) == ["E1 run (1)", "E1 run (2)"]
+
+
+def test_figures_know_nothing_of_run_folders():
+    folder = importlib.resources.files("kerascxr.plots")
+    for path in folder.iterdir():
+        if path.name.endswith(".py"):
+            assert "kerascxr.runs" not in path.read_text(encoding="utf-8"), path.name
 
 
 def test_samples_have_a_row_a_class(tmp_path):

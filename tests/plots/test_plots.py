@@ -14,8 +14,9 @@ from kerascxr import evaluation, report
 from kerascxr.evaluation.classification import precision_recall_curves, roc_curves
 from kerascxr.plots import style
 from kerascxr.plots.classification import confusion_matrix, roc_and_pr, sample_predictions
+from kerascxr.plots.curves import training_curves
 from kerascxr.plots.segmentation import OVERLAY, overlay, overlay_grid
-from kerascxr.plots.style import GREEN, VERMILLION, training_curves, wrapped
+from kerascxr.plots.style import GREEN, VERMILLION, wrapped
 
 CLASSES = ["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"]
 LONG = [f"Pleural_thickening with effusion {index}" for index in range(15)]

@@ -14,7 +14,7 @@ from scipy.special import softmax
 from kerascxr import __main__ as verbs
 from kerascxr.evaluation import classification, segmentation, uncertainty
 from kerascxr.evaluation.calibration import calibrate
-from kerascxr.plots import calibration, style
+from kerascxr.plots import calibration, curves
 from kerascxr.report import page, reference
 from kerascxr.runs.reading import find_runs, read_runs
 
@@ -84,7 +84,7 @@ def write_run(path, task, title, images=3050, weights="file", **metrics):
         (path / name).write_text(json.dumps(value))
     (path / "figures").mkdir()
     for name in FIGURES[task]:
-        style.training_curves(history, path / "figures" / f"{name}.png", what="loss", title=name)
+        curves.training_curves(history, path / "figures" / f"{name}.png", what="loss", title=name)
     (path / "DONE").touch()
     return path
 
