@@ -194,3 +194,11 @@ def test_an_image_of_the_size_wanted_stays_as_it_is():
     )
     assert unknown.element_spec.shape == (17, 24, 1)
     np.testing.assert_array_equal(next(iter(unknown)), image)
+
+
+def test_shrinking_averages_all_pixels():
+    """Stripes between the sample points: without averaging, they would vanish."""
+    image = np.zeros((64, 64, 1), np.uint8)
+    image[:, ::4] = 240
+    small = resize_image(image, (16, 16)).numpy()[:, 1:-1]
+    assert np.abs(small.astype(int) - 60).max() <= 12

@@ -107,3 +107,15 @@ def test_inverted_and_turned_images_are_told_and_upright_ones_left_alone(fitted,
 def test_too_few_images_are_refused():
     with pytest.raises(ValueError, match="at least 16 training images"):
         OODDetector.fit(features(5), features(5))
+
+
+def test_the_orientation_classifier_never_warns_below_even_odds():
+    random = np.random.default_rng(0)
+    kinds = {"": 0.0, "turned": 5.0, "inverted": 10.0}
+    features = {name: random.normal(mean, 1, (40, 4)) for name, mean in kinds.items()}
+    found = input_checks.OrientationClassifier.fit(
+        features, features[""] - 3, ("turned", "inverted")
+    )
+    assert found.limit == 0.0
+    given = tf.constant([[-3.0] * 4, [5.0] * 4], tf.float32)
+    assert found.predict(given).numpy().tolist() == [b"", b"turned"]
