@@ -38,8 +38,13 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def messages_of_the_package(caplog):
-    """Lets ``caplog`` see what the package logs."""
+    """Gives ``caplog`` what the package logs, which a command keeps from the root logger."""
+    package = logging.getLogger("kerascxr")
     caplog.set_level(logging.INFO, "kerascxr")
+    package.propagate = False
+    package.addHandler(caplog.handler)
+    yield
+    package.removeHandler(caplog.handler)
 
 
 class _Messages:

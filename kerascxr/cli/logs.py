@@ -26,6 +26,7 @@ def set_up_logging(level: int = logging.INFO) -> None:
     """
     package = logging.getLogger("kerascxr")
     package.setLevel(logging.DEBUG)
+    package.propagate = False  # TensorFlow's libraries may print the root logger's messages again
     for handler in package.handlers:
         if isinstance(handler, ConsoleHandler):
             handler.setLevel(level)
