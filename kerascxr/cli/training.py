@@ -35,6 +35,7 @@ def train_in_folder(
         start_tensorflow()
         return trainer()
 
+    folder = None
     try:
         folder = RunFolder.start(config, task, name)
         if config.folds > 1 or config.seeds > 1:
@@ -54,6 +55,15 @@ def train_in_folder(
         with folder.log_file():
             load()(config, folder)
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
+        if folder is None or not folder.checkpoint.exists():
+            print("Stopped before the first checkpoint: nothing was kept.", file=sys.stderr)
+            if folder is not None:
+                folder.abandon()
+        else:
+            print("Stopped. The same command resumes from the last checkpoint.", file=sys.stderr)
         return 130
+    except (ValueError, OSError):
+        if folder is not None:
+            folder.abandon()
+        raise
     return 0

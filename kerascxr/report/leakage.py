@@ -12,7 +12,7 @@ from PIL import Image
 from kerascxr.audits.leakage import Audit, read_pixels
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.html import html_page
-from kerascxr.runs.atomic import replace_folder, write_json
+from kerascxr.runs.atomic import check_replaceable, replace_folder, write_json
 from kerascxr.tables import Table
 
 _THUMBNAIL = 160
@@ -32,8 +32,7 @@ def check_folder(to: Path) -> None:
     Raises:
         ValueError: If it holds something else.
     """
-    if to.exists() and any(to.iterdir()) and not (to / "audit.json").exists():
-        raise ValueError(f"the audit's folder must be empty or hold an audit. Got to={to}.")
+    check_replaceable(to, "data audit")
 
 
 def write_audit(audit: Audit, to: Path) -> Path:
@@ -63,7 +62,7 @@ def write_audit(audit: Audit, to: Path) -> Path:
             writer.writeheader()
             writer.writerows(audit.pairs)
 
-    replace_folder(to, fill)
+    replace_folder(to, fill, "data audit")
     return to / "index.html"
 
 

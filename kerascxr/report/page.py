@@ -9,7 +9,7 @@ from kerascxr.plots.comparison import all_curves
 from kerascxr.report.blocks import Figure, Section, Tabulated
 from kerascxr.report.contents import sections, trained
 from kerascxr.report.html import html_page
-from kerascxr.runs.atomic import replace_folder
+from kerascxr.runs.atomic import check_replaceable, replace_folder
 from kerascxr.runs.reading import read_runs
 from kerascxr.tables import latex_table, markdown_table
 
@@ -29,8 +29,7 @@ def write_report(paths: Sequence[Path], to: Path) -> Path:
     Raises:
         ValueError: If a run is not finished or damaged, or ``to`` holds something else.
     """
-    if to.exists() and any(to.iterdir()) and not (to / "report.md").exists():
-        raise ValueError(f"the report's folder must be empty or hold a report. Got to={to}.")
+    check_replaceable(to, "report")
     runs = read_runs(paths)
 
     def fill(folder: Path) -> None:
@@ -48,7 +47,7 @@ def write_report(paths: Sequence[Path], to: Path) -> Path:
         (folder / "report.md").write_text(markdown_page(parts), encoding="utf-8")
         (folder / "tables.tex").write_text(latex_tables(parts), encoding="utf-8")
 
-    replace_folder(to, fill)
+    replace_folder(to, fill, "report")
     return to / "index.html"
 
 

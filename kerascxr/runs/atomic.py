@@ -54,26 +54,76 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Fills a folder beside ``path`` and puts it in ``path``'s place when it is complete.
+MARKER = ".kerascxr"
+"""A file in every folder that this package may replace; it holds the folder's kind."""
+
+
+def is_ours(path: Path, kind: str) -> bool:
+    """Returns whether a folder has this package's marker of a kind."""
+    marker = path / MARKER
+    return marker.is_file() and marker.read_text(encoding="utf-8").strip() == kind
+
+
+def mark(path: Path, kind: str) -> None:
+    """Marks a folder as this package's, of a kind: later calls may replace it."""
+    write_text(path / MARKER, kind + "\n")
+
+
+def check_replaceable(path: Path, kind: str) -> None:
+    """Checks that a folder may be written or replaced.
 
     Args:
-        path: The folder to be written; an old one is removed once the new one stands.
+        path: The folder.
+        kind: What it is to hold, e.g. "report".
+
+    Raises:
+        ValueError: If it holds files and is not marked as a folder of that kind.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())) and not is_ours(path, kind):
+        raise ValueError(
+            f"{path} must be empty, missing, or a folder of kind {kind} written by kerascxr. It "
+            "holds other files; name another folder."
+        )
+
+
+def replace_folder(path: Path, fill: Callable[[Path], None], kind: str) -> None:
+    """Fills a folder beside ``path`` and swaps it in when it is complete.
+
+    A call that is killed leaves the old folder, the new one, or a swap that the next call
+    completes. A folder without this package's marker is never replaced.
+
+    Args:
+        path: The folder to be written; an old one of the same kind is removed after the swap.
         fill: Writes the content into the empty folder that it is given.
+        kind: What the folder holds, e.g. "report".
+
+    Raises:
+        ValueError: See ``check_replaceable``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".partial-{path.name}-*"):
-        shutil.rmtree(stale, ignore_errors=True)
+    new, old = (path.with_name(f".{age}-{path.name}") for age in ("new", "old"))
+    _complete_swap(path, new, old, kind)
+    check_replaceable(path, kind)
     partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".partial-{path.name}-"))
     try:
         fill(partial)
+        mark(partial, kind)
         partial.chmod(0o755)
+        partial.rename(new)
         if path.exists():
-            old = partial.with_name(partial.name + "-old")
             path.rename(old)
-            partial.rename(path)
-            shutil.rmtree(old)
-        else:
-            partial.rename(path)
+        new.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _complete_swap(path: Path, new: Path, old: Path, kind: str) -> None:
+    """Finishes or undoes what a killed ``replace_folder`` left; nothing complete is lost."""
+    if is_ours(new, kind) and not path.exists():
+        new.rename(path)
+    elif old.exists() and not path.exists():
+        old.rename(path)
+    for left in (new, old, *path.parent.glob(f".partial-{path.name}-*")):
+        if left.exists():
+            shutil.rmtree(left, ignore_errors=True)

@@ -1,6 +1,7 @@
 """The run folder: what a run was asked to do, what it did, and whether it finished."""
 
 import contextlib
+import itertools
 import json
 import logging
 import shutil
@@ -13,9 +14,12 @@ from typing import Any
 import yaml
 
 from kerascxr.parsing import identity, to_dict, to_yaml
-from kerascxr.runs.atomic import replacing, write_json, write_text
+from kerascxr.runs.atomic import MARKER, is_ours, mark, replacing, write_json, write_text
 
 logger = logging.getLogger(__name__)
+
+_KIND = "run"
+_AT_START = {"config.yaml", "request.yaml", "environment.json", "log.txt", MARKER}
 
 
 class RunFolder:
@@ -27,6 +31,7 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = path
+        self._is_new = False
 
     @classmethod
     def start(cls, config: Any, task: str, name: str) -> "RunFolder":
@@ -38,12 +43,27 @@ class RunFolder:
             name: The folder's name where the config gives none.
 
         Returns:
-            The folder, with its config.yaml written.
+            The folder, with its config.yaml written. A default name that a run with other settings
+            has gets a number.
 
         Raises:
-            ValueError: If the folder holds a run with other settings and ``overwrite`` is off.
+            ValueError: If the config's own name is that of a run with other settings and
+                ``overwrite`` is off.
         """
-        return cls.start_at(config, Path(config.runs) / task / (config.name or name))
+        parent = Path(config.runs) / task
+        if config.name or config.overwrite:
+            return cls.start_at(config, parent / (config.name or name))
+        for number in itertools.count(1):
+            path = parent / (name if number == 1 else f"{name}-{number}")
+            try:
+                cls.check(config, path)
+            except ValueError as error:
+                logger.debug(str(error))
+                continue
+            if number > 1:
+                logger.info(f"{parent / name} holds a run with other settings; this one is {path}.")
+            return cls.start_at(config, path)
+        raise AssertionError
 
     @classmethod
     def start_at(cls, config: Any, path: Path) -> "RunFolder":
@@ -53,10 +73,12 @@ class RunFolder:
             ValueError: As ``start``.
         """
         folder = cls(path)
-        if config.overwrite and folder.path.exists():
-            shutil.rmtree(folder.path)
-        cls.check(config, folder.path)
-        write_text(folder.path / "config.yaml", to_yaml(config))
+        if config.overwrite and path.exists() and any(path.iterdir()):
+            folder._move_aside()
+        cls.check(config, path)
+        folder._is_new = not (path / "config.yaml").exists()
+        mark(path, _KIND)
+        write_text(path / "config.yaml", to_yaml(config))
         for half_written in folder.path.rglob(".partial-*"):  # a killed process left them
             half_written.unlink()
         return folder
@@ -88,6 +110,30 @@ class RunFolder:
                 f"{path} must be a run folder or not there. It has files but no "
                 "config.yaml; give the run another --name or move them."
             )
+
+    @property
+    def _replaced(self) -> Path:
+        return self.path.with_name(f".old-{self.path.name}")
+
+    def _move_aside(self) -> None:
+        """Keeps the run that is to be replaced until the new one is finished."""
+        if not is_ours(self.path, _KIND):
+            raise ValueError(
+                f"overwrite replaces run folders only. {self.path} is none (it has no {MARKER}); "
+                "move it, or give the run another --name."
+            )
+        if self._replaced.exists() and not self.finished:
+            shutil.rmtree(self.path)  # an unfinished replacement of the run kept there
+            return
+        shutil.rmtree(self._replaced, ignore_errors=True)
+        self.path.rename(self._replaced)
+
+    def abandon(self) -> None:
+        """Removes the folder of a run that could not start, and brings back what it replaced."""
+        if self._is_new and {item.name for item in self.path.iterdir()} <= _AT_START:
+            shutil.rmtree(self.path, ignore_errors=True)
+            if self._replaced.exists():
+                self._replaced.rename(self.path)
 
     @property
     def finished(self) -> bool:
@@ -145,6 +191,7 @@ class RunFolder:
         """Marks the run as complete and drops what only an unfinished run needs."""
         self.write_text("DONE", time.strftime("%Y-%m-%d %H:%M:%S\n"))
         shutil.rmtree(self.checkpoint, ignore_errors=True)
+        shutil.rmtree(self._replaced, ignore_errors=True)
 
 
 def _flat_identity(values: dict[str, Any], config_class: type) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def export_run(
         )
         _write_warm_up(folder, to.name, files_of_samples)
 
-    replace_folder(place, fill)
+    replace_folder(place, fill, "export")
     logger.info(f"Written to {place}")
     return place
 

@@ -111,7 +111,7 @@ def export_formats(run_path: Path, to: Path, names: Sequence[str]) -> Path:
         write_json(folder / "formats.json", [dataclasses.asdict(row) for row in rows])
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
 
-    replace_folder(to / "formats", fill)
+    replace_folder(to / "formats", fill, "export formats")
     logger.info(f"Written to {to / 'formats'}")
     return to / "formats"
 

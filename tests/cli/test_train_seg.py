@@ -59,6 +59,7 @@ def test_the_run_folder_is_complete(finished):
         f"{stage}history.{end}" for stage in ("", "coarse_") for end in ("csv", "json", "md")
     }
     assert names == masks | histories | {
+        ".kerascxr",
         "DONE",
         "config.yaml",
         "environment.json",

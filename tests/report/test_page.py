@@ -297,7 +297,7 @@ def test_what_is_no_run_is_one_line_and_the_old_report_stays(tmp_path, capsys, d
 def test_a_folder_of_other_things_is_not_replaced(runs, tmp_path, capsys):
     (tmp_path / "thesis.tex").touch()
     assert verbs.main(["report", str(runs), "--to", str(tmp_path)]) == 2
-    assert "must be empty or hold a report" in capsys.readouterr().err
+    assert "of kind report" in capsys.readouterr().err
     assert (tmp_path / "thesis.tex").exists()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from kerascxr.data.ingest import records
 from kerascxr.data.ingest.ingest import FORMAT, UNLABELLED, ingest
 from kerascxr.data.sources.open import Source
-from kerascxr.runs.atomic import replace_folder
+from kerascxr.runs.atomic import mark, replace_folder
 from kerascxr.runs.locks import locked
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,9 @@ def open_store(source: Source, stores: Path) -> Store:
                     f"{source.name} has changed since it was ingested: "
                     f"{_difference(source, known['signature'], signature)}. Ingesting it again."
                 )
-            replace_folder(place, lambda folder: ingest(source, signature, folder))
+            if (place / "store.json").exists():  # also a store of an older format
+                mark(place, "store")
+            replace_folder(place, lambda folder: ingest(source, signature, folder), "store")
             known = _read_description(place)
             assert known is not None
     store = Store(place, tuple(known["classes"]), known["fingerprint"], known["fixed_split"])

@@ -1,0 +1,83 @@
+"""Run folders: numbered default names, failed starts, replacement of finished runs."""
+
+import pytest
+
+from kerascxr.cli import training
+from kerascxr.config import ClassificationConfig
+from kerascxr.runs.folder import RunFolder
+
+
+@pytest.fixture(autouse=True)
+def no_tensorflow(monkeypatch):
+    monkeypatch.setattr(training, "start_tensorflow", lambda: None)
+
+
+def finished(config, name="run"):
+    folder = RunFolder.start(config, "classification", name)
+    folder.write_json("metrics.json", {"epochs": config.epochs})
+    folder.finish()
+    return folder
+
+
+def failing(config, folder):
+    raise ValueError("the data source must exist.")
+
+
+def test_a_second_experiment_under_the_default_name_is_numbered(tmp_path, messages):
+    first = finished(ClassificationConfig(runs=tmp_path, epochs=20))
+    second = finished(ClassificationConfig(runs=tmp_path, epochs=30))
+    assert second.path.name == "run-2"
+    assert any("this one is" in line and "run-2" in line for line in messages())
+    assert first.read_json("metrics.json") == {"epochs": 20}
+    again = RunFolder.start(ClassificationConfig(runs=tmp_path, epochs=30), "classification", "run")
+    assert again.path == second.path and again.finished
+
+
+def test_a_name_that_the_user_gave_is_not_numbered(tmp_path):
+    finished(ClassificationConfig(runs=tmp_path, name="mine", epochs=20))
+    with pytest.raises(ValueError, match="epochs: 20 -> 30"):
+        finished(ClassificationConfig(runs=tmp_path, name="mine", epochs=30))
+
+
+def test_a_failed_start_leaves_no_run(tmp_path):
+    config = ClassificationConfig(runs=tmp_path, name="mine")
+    with pytest.raises(ValueError, match="must exist"):
+        training.train_in_folder(config, "classification", "run", lambda: failing)
+    assert not (tmp_path / "classification" / "mine").exists()
+
+
+def test_a_run_with_results_is_not_abandoned(tmp_path):
+    folder = RunFolder.start(ClassificationConfig(runs=tmp_path), "classification", "run")
+    folder.write_text("fold-00/metrics.json", "{}")
+    folder.abandon()
+    assert (folder.path / "fold-00" / "metrics.json").exists()
+
+
+def test_an_overwriting_command_that_fails_keeps_the_finished_run(tmp_path):
+    run = finished(ClassificationConfig(runs=tmp_path, name="mine", epochs=20))
+    config = ClassificationConfig(runs=tmp_path, name="mine", epochs=30, overwrite=True)
+    with pytest.raises(ValueError, match="must exist"):
+        training.train_in_folder(config, "classification", "run", lambda: failing)
+    assert run.finished and run.read_json("metrics.json") == {"epochs": 20}
+
+
+def test_an_overwriting_run_replaces_the_old_one_when_it_is_finished(tmp_path):
+    finished(ClassificationConfig(runs=tmp_path, name="mine", epochs=20))
+    config = ClassificationConfig(runs=tmp_path, name="mine", epochs=30, overwrite=True)
+    started = RunFolder.start(config, "classification", "run")
+    kept = started.path.with_name(".old-mine")
+    assert kept.exists() and not started.finished
+    started.write_json("metrics.json", {"epochs": 30})
+    started.finish()
+    assert not kept.exists()
+    assert [item.name for item in (tmp_path / "classification").iterdir()] == ["mine"]
+
+
+def test_overwrite_never_removes_a_strangers_folder(tmp_path):
+    stranger = tmp_path / "classification" / "mine"
+    stranger.mkdir(parents=True)
+    (stranger / "thesis.txt").write_text("years of work")
+    config = ClassificationConfig(runs=tmp_path, name="mine", overwrite=True)
+    with pytest.raises(ValueError, match="replaces run folders only"):
+        RunFolder.start(config, "classification", "run")
+    assert (stranger / "thesis.txt").read_text() == "years of work"
