@@ -46,8 +46,9 @@ def evaluate(
         (macro metrics are the plain mean over the classes present in the truth); ``per_class``
         (name -> precision, recall, f1, auc, specificity, support);
         ``absent_classes``; ``classes``; ``confusion_matrix`` (counts; a row is a true class).
-        A ratio 0/0 of precision, recall or F1 counts as 0. ``auc`` and ``specificity`` are None
-        where they are undefined: a class with no image, or with every image.
+        The precision of a class that is never predicted is None; the macro precision counts it as
+        0, as scikit-learn does. A ratio 0/0 of recall or F1 is 0. ``auc`` and ``specificity`` are
+        None where they are undefined: a class with no image, or with every image.
 
     Raises:
         ValueError: If shapes, labels, names or probabilities are not as above.
@@ -66,7 +67,7 @@ def evaluate(
         **{name: metric.function(truth, probabilities) for name, metric in METRICS.items()},
         "per_class": {
             name: {
-                "precision": float(precision[index]),
+                "precision": float(precision[index]) if matrix[:, index].any() else None,
                 "recall": float(recall[index]),
                 "f1": float(f1[index]),
                 "auc": class_auc(truth, probabilities, index),

@@ -1,9 +1,13 @@
-"""Intervals of 95 % for test metrics, from a bootstrap of whole groups.
+"""Intervals of 95 % for test metrics.
 
-The bootstrap gives the standard error; the interval is symmetric on the logit scale (distances: on
-the log scale), with Student's t for the few groups that a rare class has. Percentiles of resamples
-are not used: near 1 they cover the truth far less often than they say, and not at all where a
-small test shows no error. ``docs/design/intervals.md`` has the measured coverage of both.
+A share of images (accuracy, and precision, recall and specificity of one class) has Wilson's
+interval, see ``shares.py``; so has F1, a function of such a share. The other metrics are resampled
+in whole groups.
+
+The bootstrap gives their standard error; the interval is symmetric on the logit scale (distances:
+on the log scale), with Student's t for the few groups that a rare class has. Percentiles of
+resamples are not used: near 1 they cover the truth far less often than they say, and not at all
+where a small test shows no error. ``docs/design/intervals.md`` has the measured coverage of both.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,14 +24,15 @@ from kerascxr.evaluation.resampling import (
     group_strata,
     resample,
 )
+from kerascxr.evaluation.shares import LEVEL, Interval, macro_interval, share_interval, wilson
 from kerascxr.evaluation.weighted import MEASURES, weighted_scores
 
-LEVEL = 0.95
-METHOD = "logit scale (distances: log), standard error from a stratified bootstrap of groups"
+METHOD = (
+    "shares of images and F1: Wilson on the effective number of images; other metrics: logit scale "
+    "(distances: log), standard error from a stratified bootstrap of groups"
+)
 SEGMENTATION_MEASURES = ("dice", "iou", "hd95", "assd", "pooled_dice")
 _DISTANCES = ("hd95", "assd")
-
-Interval = tuple[float, float] | None
 
 
 class Evidence(NamedTuple):
@@ -52,11 +57,15 @@ class Resampled(NamedTuple):
         value: On the test set itself; None where undefined.
         resamples: On each resample, float64 ``(resamples,)``, NaN where undefined.
         evidence: None where some class it needs has fewer than two groups.
+        limits: The interval, where ``direct``.
+        direct: Whether the interval comes from counts of images and not from the resamples.
     """
 
     value: float | None
     resamples: np.ndarray
     evidence: Evidence | None
+    limits: Interval = None
+    direct: bool = False
 
     @property
     def variance(self) -> float:
@@ -105,6 +114,8 @@ def interval(metric: Resampled, distance: bool = False) -> Interval:
         The logit scale: Pepe, The Statistical Evaluation of Medical Tests, 2003, section 5.2.
         At 0 and 1, and where resamples do not differ: Wilson, JASA 1927, on the number of groups.
     """
+    if metric.direct:
+        return metric.limits
     value, evidence = metric.value, metric.evidence
     if value is None or evidence is None:
         return None
@@ -116,7 +127,7 @@ def interval(metric: Resampled, distance: bool = False) -> Interval:
         step = t * variance**0.5 / value
         return value * float(np.exp(-step)), value * float(np.exp(step))
     if not 0 < value < 1 or variance < 1e-15:
-        return _wilson(value, evidence.groups, t)
+        return wilson(value, evidence.groups, t)
     centre, step = np.log(value / (1 - value)), t * variance**0.5 / (value * (1 - value))
     low, high = 1 / (1 + np.exp(-(centre + np.array([-step, step]))))
     return float(low), float(high)
@@ -161,20 +172,7 @@ def classification_metrics(
     most = len(strata)
     macro = evidence(sizes[present], True, most)
     plain = evidence(sizes[present], False, most)
-    overall = {
-        measure: Resampled(
-            _value(exact.overall[measure][0]),
-            np.concatenate([piece.overall[measure] for piece in drawn]),
-            plain if measure == "accuracy" else macro,
-        )
-        for measure in exact.overall
-    }
-    for name, metric in others.items():
-        overall[name] = Resampled(
-            metric.function(truth, probabilities),
-            np.concatenate(drawn_others[name]),
-            macro if metric.macro else plain,
-        )
+    limits = _class_limits(truth, probabilities.argmax(axis=1), numbers, k)
     per_class = {}
     for measure in MEASURES:
         values = np.concatenate([piece.per_class[measure] for piece in drawn], axis=1)  # (k, b)
@@ -185,10 +183,67 @@ def classification_metrics(
                 evidence(np.delete(sizes, index), False, most)
                 if measure == "specificity"
                 else evidence(sizes[[index]], True, most),
+                limits.get(measure, [None] * k)[index],
+                measure in limits,
             )
             for index in range(k)
         ]
+    overall = {
+        measure: Resampled(
+            _value(exact.overall[measure][0]),
+            np.concatenate([piece.overall[measure] for piece in drawn]),
+            plain if measure == "accuracy" else macro,
+        )
+        for measure in exact.overall
+    }
+    right = probabilities.argmax(axis=1) == truth
+    overall["accuracy"] = overall["accuracy"]._replace(
+        limits=share_interval(right, numbers), direct=True
+    )
+    for measure in ("precision", "recall", "f1"):
+        of_classes = [per_class[measure][index] for index in np.flatnonzero(present)]
+        overall[measure] = overall[measure]._replace(
+            limits=macro_interval(
+                [(metric.value, metric.limits) for metric in of_classes], interval(overall[measure])
+            ),
+            direct=True,
+        )
+    for name, metric in others.items():
+        overall[name] = Resampled(
+            metric.function(truth, probabilities),
+            np.concatenate(drawn_others[name]),
+            macro if metric.macro else plain,
+        )
     return overall, per_class
+
+
+def _class_limits(
+    truth: np.ndarray, predicted: np.ndarray, groups: np.ndarray, k: int
+) -> dict[str, list[Interval]]:
+    """Computes the intervals of each class's shares and F1, in class order."""
+    limits: dict[str, list[Interval]] = {
+        "precision": [],
+        "recall": [],
+        "f1": [],
+        "specificity": [],
+    }
+    for index in range(k):
+        of_class, taken = truth == index, predicted == index
+        for measure, members, wanted in (
+            ("precision", taken, of_class),
+            ("recall", of_class, taken),
+            ("specificity", ~of_class, ~taken),
+        ):
+            limits[measure].append(share_interval(wanted[members], groups[members]))
+        # F1 is 2 J / (1 + J), where J is the share of hits among images of or taken for the class.
+        either = of_class | taken
+        jaccard = share_interval((of_class & taken)[either], groups[either])
+        limits["f1"].append(
+            None
+            if jaccard is None or not of_class.any()
+            else (2 * jaccard[0] / (1 + jaccard[0]), 2 * jaccard[1] / (1 + jaccard[1]))
+        )
+    return limits
 
 
 def _of_resamples(
@@ -307,12 +362,6 @@ def _weighted_means(rows: Sequence[dict[str, Any]]) -> Callable[[np.ndarray], np
         return np.where(below > 0, (part @ weights) / np.where(below > 0, below, 1), otherwise)
 
     return score
-
-
-def _wilson(value: float, n: float, t: float) -> tuple[float, float]:
-    centre = (value + t * t / (2 * n)) / (1 + t * t / n)
-    half = t / (1 + t * t / n) * (value * (1 - value) / n + t * t / (4 * n * n)) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _description(groups: Sequence[str], resamples: int) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def weighted_scores(truth: np.ndarray, probabilities: np.ndarray) -> Callable[[n
         present = true > 0
         negatives = total - true
         per_class = {
-            "precision": _ratio(hits, predicted),
+            "precision": _ratio(hits, predicted, np.nan),
             "recall": _ratio(hits, true),
             "f1": _ratio(2 * hits, true + predicted),
             "auc": np.stack([rank.auc(weights) for rank in ranks]),
@@ -56,7 +56,7 @@ def weighted_scores(truth: np.ndarray, probabilities: np.ndarray) -> Callable[[n
         }
         overall = {"accuracy": hits.sum(axis=0) / total}
         for measure in ("precision", "recall", "f1"):
-            values = np.where(present, per_class[measure], 0)
+            values = np.where(present, np.nan_to_num(per_class[measure]), 0)
             overall[measure] = values.sum(axis=0) / present.sum(axis=0)
         aucs = per_class["auc"]
         defined = ~np.isnan(aucs)

@@ -86,9 +86,9 @@ def test_one_class_alone_has_no_auc():
     assert scores["recall"] == pytest.approx(2 / 3)
 
 
-def test_a_class_never_predicted_has_precision_zero():
+def test_a_class_never_predicted_has_no_precision_and_counts_as_zero_in_the_mean():
     scores = evaluate(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]), ["a", "b"])
-    assert scores["per_class"]["b"]["precision"] == 0.0
+    assert scores["per_class"]["b"]["precision"] is None
     assert scores["precision"] == pytest.approx(0.25)
 
 

@@ -6,6 +6,7 @@ from scipy import stats
 
 from kerascxr.evaluation import classification, resampling, segmentation, uncertainty
 from kerascxr.evaluation.comparison import difference, holm, mcnemar
+from kerascxr.evaluation.operating_points import wilson_interval
 from kerascxr.evaluation.weighted import weighted_scores
 
 CLASSES = ["a", "b", "c", "never"]
@@ -117,6 +118,49 @@ def test_a_patient_may_have_images_of_several_classes():
     assert found["f1"][0] < scores["f1"] <= found["f1"][1]
     perfect = uncertainty.classification_intervals(truth, np.eye(4)[truth], CLASSES, patients)
     assert perfect["accuracy"][0] == pytest.approx(perfect["per_class"]["a"]["recall"][0])
+
+
+def rarely_predicted(right):
+    """Of three classes of 25 images, the last is predicted only for ``right`` of its images."""
+    truth = np.repeat([0, 1, 2], 25)
+    predicted = np.where(truth == 2, 0, truth)
+    predicted[50 : 50 + right] = 2
+    probabilities = np.eye(3)[predicted]
+    groups = [str(index) for index in range(75)]
+    found = uncertainty.classification_intervals(
+        truth, probabilities, list("abc"), groups, resamples=200
+    )
+    return classification.evaluate(truth, probabilities, list("abc")), found
+
+
+def test_the_interval_of_a_precision_counts_the_images_predicted_as_the_class():
+    scores, found = rarely_predicted(2)
+    assert scores["per_class"]["c"]["precision"] == 1
+    assert found["per_class"]["c"]["precision"] == pytest.approx((0.342, 1), abs=0.001)
+    low, high = found["precision"]
+    assert low < scores["precision"] - 0.658 / 3 and high > scores["precision"]
+
+
+def test_the_precision_of_a_class_that_is_never_predicted_is_undefined():
+    scores, found = rarely_predicted(0)
+    assert scores["per_class"]["c"]["precision"] is None
+    assert found["per_class"]["c"]["precision"] is None and found["precision"] is None
+    low, high = found["per_class"]["c"]["f1"]
+    assert scores["per_class"]["c"]["f1"] == low == 0 and 0.1 < high < 0.3
+
+
+def test_the_intervals_of_accuracy_and_recall_are_wilsons_where_images_are_independent():
+    truth = np.repeat([0, 1, 2], 40)
+    predicted = (truth + 1) % 3
+    predicted[:40], predicted[40:42] = 0, 1
+    groups = [str(index) for index in range(120)]
+    found = uncertainty.classification_intervals(
+        truth, np.eye(3)[predicted], "abc", groups, resamples=200
+    )
+    assert found["accuracy"] == pytest.approx(wilson_interval(42, 120))
+    assert found["accuracy"] == pytest.approx((0.27, 0.44), abs=0.01)
+    assert found["per_class"]["a"]["recall"] == pytest.approx(wilson_interval(40, 40))
+    assert found["per_class"]["b"]["recall"] == pytest.approx(wilson_interval(2, 40))
 
 
 def lungs(n=40, seed=0):
