@@ -85,10 +85,10 @@ def compare_runs(paths: Sequence[Path], to: Path | None = None) -> str:
         What to print: notes and tables.
 
     Raises:
-        ValueError: If runs are missing, damaged, of several tasks, or of other images.
+        ValueError: If runs are missing, damaged or of several data sets, or fewer than two are of
+            one task with the same classes.
     """
-    runs = _named_apart([read_tested(path) for path in _run_folders(paths)])
-    notes = []
+    runs, notes = _of_one_kind(_named_apart([read_tested(path) for path in _run_folders(paths)]))
     paired, note = _pairing(runs)
     notes.append(note)
     if paired:
@@ -171,25 +171,39 @@ def _named_apart(runs: list[Tested]) -> list[Tested]:
     ]
 
 
+def _of_one_kind(runs: list[Tested]) -> tuple[list[Tested], list[str]]:
+    """Keeps the runs of the most frequent task and classes; notes name those left out."""
+    (kind, count), *_ = Counter((run.task, run.classes) for run in runs).most_common()
+    if count < 2:
+        first, other = runs[:2]
+        raise ValueError(
+            "runs must be of one task and the same classes. Got "
+            f"{first.name}: {', '.join((first.task, *first.classes))}; "
+            f"{other.name}: {', '.join((other.task, *other.classes))}."
+        )
+    kept = [run for run in runs if (run.task, run.classes) == kind]
+    notes = [
+        f"{run.name} is left out: its task and classes are "
+        f"{', '.join((run.task, *run.classes))}, not {', '.join((kind[0], *kind[1]))}."
+        for run in runs
+        if (run.task, run.classes) != kind
+    ]
+    return kept, notes
+
+
 def _pairing(runs: Sequence[Tested]) -> tuple[bool, str]:
     """Says whether all runs were tested on the same images, and in words what follows."""
-    first = runs[0]
-    for run in runs[1:]:
-        if (run.task, run.classes) != (first.task, first.classes):
-            raise ValueError(
-                "runs must be of one task and the same classes. Got "
-                f"{first.name}: {', '.join((first.task, *first.classes))}; "
-                f"{run.name}: {', '.join((run.task, *run.classes))}."
-            )
-    shared = set(first.rows).intersection(*(run.rows for run in runs))
+    shared = set(runs[0].rows).intersection(*(run.rows for run in runs))
     counts = " and ".join(f"{len(run.rows):,}" for run in runs)
+    if len({run.data for run in runs}) > 1:
+        digests = ", ".join(f"{run.name}: {run.data[:12]}" for run in runs)
+        raise ValueError(
+            "runs must be tested on the same images, or on splits of one set. Got data "
+            f"fingerprints {digests}, and test sets of {counts} images with {len(shared):,} shared "
+            "names."
+        )
     if all(len(run.rows) == len(shared) for run in runs):
         return True, f"The same {len(shared):,} test images; differences are paired."
-    if len({run.data for run in runs}) > 1:
-        raise ValueError(
-            "runs must be tested on the same images, or on splits of one set. "
-            f"Got test sets of {counts} images from different sets, {len(shared):,} shared."
-        )
     return False, (
         f"The test sets differ ({counts} images, {len(shared):,} shared): the runs split one set "
         "in different ways. So differences are unpaired, with wider intervals, and no McNemar test."

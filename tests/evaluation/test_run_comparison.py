@@ -120,10 +120,19 @@ def test_segmentation_runs_are_compared(tmp_path, capsys):
         assert line.endswith("sharp is better")
 
 
+def test_a_run_of_other_classes_is_left_out(tmp_path, capsys):
+    runs = [classifier(tmp_path / name, range(4)) for name in ("a", "b")]
+    other = write(tmp_path / "lungs", "segmentation", "lungs", [{"name": "1"}])
+    code, text = compare(capsys, other, *runs)
+    assert code == 0
+    assert "The same 90 test images" in text and "lungs is left out: its task" in text
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (lambda path: classifier(path / "b", [], ids=range(30, 120), data="cd"), "60 shared"),
+        (lambda path: classifier(path / "b", [], data="cd"), "fingerprints a: ab, b: cd"),
         (lambda path: write(path / "b", "segmentation", "b", [{"name": "1"}]), "one task"),
         (lambda path: str(path / "a"), "two or more"),
         (lambda path: str(path / "missing"), "must be folders"),
