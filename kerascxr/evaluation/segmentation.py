@@ -223,24 +223,6 @@ class ThresholdSearch:
         return ThresholdChoice(threshold, dice, curve)
 
 
-def choose_threshold(
-    truths: Iterable[np.ndarray], probabilities: Iterable[np.ndarray]
-) -> ThresholdChoice:
-    """Finds the threshold among 0.05, 0.10, ..., 0.95 of best mean Dice, on validation images.
-
-    Args:
-        truths: Masks, bool or integer ``(h, w)``, holding 0 and 1, or 0 and 255.
-        probabilities: Float ``(h, w)`` each, 0..1.
-
-    Raises:
-        ValueError: If they are not as above, sizes differ, or one sequence ends early.
-    """
-    search = ThresholdSearch()
-    for truth, image in _in_step(truths, probabilities):
-        search.add(truth, image)
-    return search.choose()
-
-
 def _overlap(truth: int, predicted: int, both: int) -> dict[str, float]:
     """Computes the overlap measures from counts of pixels, by the rule for empty masks."""
     if truth + predicted == 0:
