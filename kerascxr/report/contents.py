@@ -7,17 +7,13 @@ from typing import Any
 from kerascxr.plots.comparison import Trained, same_model_repeats
 from kerascxr.report import calibration, reference
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
-from kerascxr.report.input_ablations import ablation_blocks
+from kerascxr.report.data import data_sections, describe_data
+from kerascxr.report.input_ablations import ablation_sections
+from kerascxr.report.limits import limits
 from kerascxr.report.repeats import repeat_sections
 from kerascxr.report.robustness import robustness_blocks
 from kerascxr.runs.reading import Run
 from kerascxr.tables import Table, class_rows, format_value, with_interval
-
-LIMITS = (
-    "Research, not diagnosis. In the radiography database class is nearly source (Lung_Opacity is "
-    "all RSNA, Viral Pneumonia all paediatric), so a high score need not mean that a model has "
-    "seen disease. Figures of one seed on a few hundred test images are good to about two points."
-)
 
 _PARAMETER_HEADER = [
     "model",
@@ -53,35 +49,18 @@ def sections(runs: Sequence[Run], curves: Path | None) -> list[Section]:
         parts.append(_results(classifiers))
         parts += calibration.overview(classifiers)
     parts += repeat_sections(runs)
-    parts += _data(runs)
+    parts += data_sections(runs)
     if classifiers:
         parts.append(_parameters(classifiers))
         assert curves is not None
         parts.append(_curves(classifiers, curves))
         for number, run in enumerate(classifiers, 1):
             parts.append(_classifier(run, number))
+            parts += ablation_sections(run, f"classifier-{number}")
     for number, run in enumerate(segmenters, 1):
         parts.append(_segmenter(run, number))
     parts.append(_provenance(runs))
     return parts
-
-
-def describe_data(run: Run) -> str:
-    """Says in a few words what a run's images are, and whether they are the study's."""
-    if run.config.get("split", {}).get("groups") == "ignored":
-        return f"{_images_of(run)}, groups ignored: test images leak into training"
-    return _images_of(run)
-
-
-def _images_of(run: Run) -> str:
-    fingerprint = run.environment["data_fingerprint"]
-    n = fingerprint["images"]
-    if run.source.startswith("phantom"):
-        return f"{n:,} drawn images"
-    if set(fingerprint["classes"]) == set(reference.CLASSES):
-        whole = n == reference.N_IMAGES
-        return f"{n:,} images" if whole else f"subset: {n:,} of {reference.N_IMAGES:,} images"
-    return f"other data: {n:,} images"
 
 
 def describe_weights(run: Run) -> str:
@@ -97,7 +76,7 @@ def _is_like_the_study(run: Run) -> bool:
 
 
 def _results(runs: Sequence[Run]) -> Section:
-    header = ["model", "accuracy", "F1", "precision", "recall", "AUC", "images", "backbone weights"]
+    header = ["model", "images", "backbone weights", "accuracy", "F1", "precision", "recall", "AUC"]
     rows: list[list[Any]] = []
     muted = set()
     for run in runs:
@@ -106,11 +85,11 @@ def _results(runs: Sequence[Run]) -> Section:
         figures = [
             with_interval(test[measure], intervals.get(measure)) for measure in reference.MEASURES
         ]
-        rows.append([run.name, *figures, describe_data(run), describe_weights(run)])
+        rows.append([run.name, describe_data(run), describe_weights(run), *figures])
         study = reference.METRICS.get((run.metrics["backbone"], run.metrics["depth"]))
         if study:
             muted.add(len(rows))
-            rows.append([_STUDY, *study, f"{reference.N_IMAGES:,} images", "ImageNet"])
+            rows.append([_STUDY, f"{reference.N_IMAGES:,} images", "ImageNet", *study])
     counts = sorted({run.metrics["test"]["n"] for run in runs})
     note = (
         f"On the test folds: {' or '.join(f'{count:,}' for count in counts)} images that no "
@@ -122,64 +101,13 @@ def _results(runs: Sequence[Run]) -> Section:
     blocks: list[Block] = []
     if muted and not all(map(_is_like_the_study, runs)):
         blocks.append(
-            "Mind the last two columns: the reference study trained on the whole database from "
-            "ImageNet weights. A row with other images or other weights is another experiment, "
+            "Compare the columns images and backbone weights: the reference study trained on the "
+            "whole database from ImageNet weights. A row with other images or other weights is another experiment, "
             "and its distance from the study's row says nothing about either."
         )
     table = Table("Test metrics", header, rows)
     blocks.append(Tabulated(table, "metrics", note, frozenset(muted)))
     return Section("Classification: results", blocks)
-
-
-def _data(runs: Sequence[Run]) -> list[Section]:
-    parts: list[Section] = []
-    seen = set()
-    for run in runs:
-        fingerprint = run.environment["data_fingerprint"]
-        images = run.metrics["data"]["images"]
-        key = (fingerprint["digest"], *images.values())
-        if key in seen:
-            continue
-        seen.add(key)
-        rows = [
-            [
-                name,
-                item["images"],
-                item["groups"],
-                "×".join(str(item[side][1]) for side in ("height", "width")),
-                f"{item['mean_grey']:.0f} ± {item['deviation_grey']:.0f}",
-                item["exact_duplicates"],
-                item["near_duplicates"],
-                sum(count for state, count in item["masks"].items() if state != "none"),
-            ]
-            for name, item in fingerprint["classes"].items()
-        ]
-        header = ["class", "images", "groups", "median size", "grey"]
-        header += ["exact duplicates", "near-duplicates", "masks"]
-        number = len(parts) + 1
-        split = ", ".join(f"{count:,} {name}" for name, count in images.items())
-        note = (
-            f"Split: {split}; images of one group (near-duplicates, or one patient where the "
-            f"source says so) are on one side. {fingerprint['rejected']:,} files were rejected. "
-            f"Fingerprint {fingerprint['digest'][:12]}."
-        )
-        blocks: list[Block] = [
-            Tabulated(Table("Images by class", header, rows), f"data-{number}", note)
-        ]
-        samples = run.figure("data_samples")
-        if samples:
-            names = ", ".join(fingerprint["classes"])
-            blocks.append(
-                Figure(
-                    samples,
-                    f"data-{number}-samples",
-                    f"Sample training images, a row for each class: {names}.",
-                    "Training images as the model gets them, before augmentation.",
-                    wide=True,
-                )
-            )
-        parts.append(Section(f"Data: {run.source}", blocks))
-    return parts
 
 
 def _parameter_cells(run: Run) -> list[Any]:
@@ -203,7 +131,10 @@ def _parameters(runs: Sequence[Run]) -> Section:
         )
     note = "BatchNorm statistics and constants of normalisation are not counted. "
     if known:
-        note += f"{agreeing} of {known} rows have exactly the reference study's counts."
+        note += (
+            f"{agreeing} of the {known} rows with a known count in the reference study have "
+            "exactly its counts."
+        )
     table = Table(
         "Parameters, and memory for one image", _PARAMETER_HEADER, [*map(_parameter_cells, runs)]
     )
@@ -273,8 +204,7 @@ def _classifier(run: Run, number: int) -> Section:
     table = Tabulated(Table("By class", header, class_rows(test)), f"classes-{number}")
     calibrated = calibration.blocks_of(run, f"classifier-{number}")
     robustness = robustness_blocks(run, f"classifier-{number}")
-    shortcuts = ablation_blocks(run, f"classifier-{number}")
-    blocks = [table, *figures, *calibrated, *shortcuts, *robustness]
+    blocks = [table, *figures, *calibrated, *robustness]
     return Section(run.name, blocks, level=3)
 
 
@@ -360,4 +290,4 @@ def _provenance(runs: Sequence[Run]) -> Section:
     ]
     header = ["run", "seed", "epochs", "minutes", "device", "precision", "TensorFlow", "Keras"]
     table = Tabulated(Table("Runs", header, rows), "runs", "Minutes of the last start to the end.")
-    return Section("How it was made", [table, LIMITS])
+    return Section("How it was made", [table, limits(runs)])

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kerascxr.report.blocks import Block, Figure, Tabulated
+from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.origins import source_blocks, source_text
 from kerascxr.runs.reading import Run
 from kerascxr.tables import Table, markdown_table, text_table, with_interval
@@ -138,8 +138,8 @@ def _tables(result: Mapping[str, Any]) -> list[Table]:
     return [ablation_table(result), *([attention_table(result)] if result["attention"] else [])]
 
 
-def ablation_blocks(run: Run, prefix: str) -> list[Block]:
-    """Returns an audit as blocks of the report; none if the run has no audit.
+def ablation_sections(run: Run, prefix: str) -> list[Section]:
+    """Returns an audit as a section of the report; none if the run has no audit.
 
     Args:
         run: The run.
@@ -177,4 +177,5 @@ def ablation_blocks(run: Run, prefix: str) -> list[Block]:
         if path:
             wide = name == "input_ablation_samples"
             blocks.append(Figure(path, f"{prefix}-{name}", f"{run.name}. {alt}", caption, wide))
-    return [*blocks, *source_blocks(result["origins"], f"{prefix}-sources")]
+    blocks += source_blocks(result["origins"], f"{prefix}-sources")
+    return [Section(f"Input ablations: {run.name}", blocks, level=3)]

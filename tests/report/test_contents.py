@@ -1,0 +1,118 @@
+"""What the report says of splits, counts, uncertainty and input ablations."""
+
+import importlib.resources
+import json
+
+import pytest
+import yaml
+
+from kerascxr.report import contents, data, limits
+from kerascxr.report.blocks import Tabulated
+from kerascxr.report.html import html_page
+from kerascxr.runs.reading import read_run, read_runs
+from tests.report.test_page import classifier
+
+
+def change(path, name, function):
+    """Rewrites a JSON file of a run."""
+    values = json.loads((path / name).read_text())
+    function(values)
+    (path / name).write_text(json.dumps(values))
+
+
+def notes(parts):
+    return " ".join(b.note for part in parts for b in part.blocks if isinstance(b, Tabulated))
+
+
+def test_counts_are_compared_where_the_study_has_any(tmp_path):
+    paths = [classifier(tmp_path / "known", 1), classifier(tmp_path / "other", 3)]
+    parts = contents.sections(read_runs(paths), tmp_path / "curves.png")
+    known = "0 of the 1 rows with a known count in the reference study have exactly its counts."
+    assert known in notes(parts)
+
+
+@pytest.mark.parametrize("ends", [(0.7, 0.9), None])
+def test_the_uncertainty_is_that_of_the_test(tmp_path, ends):
+    path = classifier(tmp_path / "run", 0)
+    change(path, "metrics.json", lambda of: of["test"].update(n=1600, accuracy=0.8))
+    if ends:
+        change(path, "metrics.json", lambda of: of["test"].update(intervals={"accuracy": ends}))
+    text = limits.limits([read_run(path)])
+    half = 10.0 if ends else 2.0
+    assert f"With 1,600 test images, an accuracy is uncertain by about {half} percentage" in text
+
+
+@pytest.mark.parametrize(
+    ("groups", "cut", "words"),
+    [
+        ("kept", 0, "are on one side"),
+        ("ignored", 0, "groups are ignored, so test images leak into training"),
+        ("kept", 3, "divides 3 groups"),
+    ],
+)
+def test_the_treatment_of_groups_is_true(tmp_path, groups, cut, words):
+    path = classifier(tmp_path / "run", 0)
+    (path / "config.yaml").write_text(yaml.safe_dump({"split": {"groups": groups}}))
+    change(
+        path, "environment.json", lambda of: of["data_fingerprint"].update(groups_cut_by_split=cut)
+    )
+    text = notes(data.data_sections([read_run(path)]))
+    assert words in text
+    assert ("are on one side" in text) == (words == "are on one side")
+
+
+def test_folds_share_a_section_with_a_row_a_split(tmp_path):
+    paths = [classifier(tmp_path / f"fold{index}", 0) for index in range(3)]
+    for index, path in enumerate(paths):
+        (path / "config.yaml").write_text(yaml.safe_dump({"split": {"offset": 4 * index}}))
+    [part] = data.data_sections(read_runs(paths))
+    tables = {b.table.title: b.table for b in part.blocks if isinstance(b, Tabulated)}
+    assert list(tables) == ["Images by class", "Splits"]
+    assert [row[0].split()[-1] for row in tables["Splits"].rows] == [
+        "(fold0)",
+        "(fold1)",
+        "(fold2)",
+    ]
+
+
+def test_input_ablations_have_their_own_heading_and_contents_entry(tmp_path):
+    path = classifier(tmp_path / "run", 0)
+    auc = {"value": 0.9, "interval": [0.8, 0.95], "difference": None, "difference_interval": None}
+    found = {"large": [], "some": [], "not_decided": [], "verdict": "excluded"}
+    result = {
+        "title": "run",
+        "ablations": {"full": {"title": "full image", "accuracy": auc, "auc": auc}},
+        "verdict": found,
+        "attention": {},
+        "origins": {"skipped": "No origins."},
+        "lungs": None,
+        **{"epochs": 1, "depth": 0, "images": 40, "chance": 0.25},
+    }
+    (path / "audit").mkdir()
+    (path / "audit/audit.json").write_text(json.dumps(result))
+    run = read_run(path)
+    (tmp_path / "curves.png").write_bytes(b"")
+    page = html_page(contents.sections([run], tmp_path / "curves.png"), "T")
+    title = f"Input ablations: {run.name}"
+    assert f"<h3>{title}</h3>" in page
+    assert page.count(title) == 2  # the contents and the heading
+
+
+def test_images_and_weights_follow_the_models_name(tmp_path):
+    run = read_run(classifier(tmp_path / "run", 1))
+    [table] = [
+        block
+        for part in contents.sections([run], tmp_path / "curves.png")
+        for block in part.blocks
+        if isinstance(block, Tabulated) and block.label == "metrics"
+    ]
+    assert table.table.header[:3] == ["model", "images", "backbone weights"]
+    assert [row[1:3] for row in table.table.rows] == [
+        ["subset: 3,050 of 21,165 images", "file backbone.h5"],
+        ["21,165 images", "ImageNet"],
+    ]
+
+
+def test_a_table_that_scrolls_shows_it():
+    css = importlib.resources.files("kerascxr.report") / "templates/page.css"
+    assert "background-attachment: local" in css.read_text(encoding="utf-8")
