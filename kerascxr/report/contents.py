@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kerascxr.plots.comparison import Trained, same_model_repeats
+from kerascxr.plots.comparison import Trained, all_curves, same_model_repeats
 from kerascxr.report import calibration, reference
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.data import data_sections, describe_data
+from kerascxr.report.external import external_sections
 from kerascxr.report.input_ablations import ablation_sections
 from kerascxr.report.limits import limits
 from kerascxr.report.repeats import repeat_sections
@@ -32,12 +33,12 @@ _INTERVALS = (
 )
 
 
-def sections(runs: Sequence[Run], curves: Path | None) -> list[Section]:
+def sections(runs: Sequence[Run], drawn: Path) -> list[Section]:
     """Lays out the report.
 
     Args:
         runs: Finished runs.
-        curves: The figure of all classifiers' curves, where there are classifiers.
+        drawn: An existing folder; the figures of several tests or runs are drawn in it.
 
     Returns:
         The sections, in order.
@@ -52,13 +53,16 @@ def sections(runs: Sequence[Run], curves: Path | None) -> list[Section]:
     parts += data_sections(runs)
     if classifiers:
         parts.append(_parameters(classifiers))
-        assert curves is not None
+        curves = drawn / "curves.png"
+        all_curves([*map(_trained, classifiers)], curves)
         parts.append(_curves(classifiers, curves))
         for number, run in enumerate(classifiers, 1):
             parts.append(_classifier(run, number))
+            parts += external_sections(run, f"classifier-{number}", drawn)
             parts += ablation_sections(run, f"classifier-{number}")
     for number, run in enumerate(segmenters, 1):
         parts.append(_segmenter(run, number))
+        parts += external_sections(run, f"unet-{number}", drawn)
     parts.append(_provenance(runs))
     return parts
 
@@ -102,8 +106,8 @@ def _results(runs: Sequence[Run]) -> Section:
     if muted and not all(map(_is_like_the_study, runs)):
         blocks.append(
             "Compare the columns images and backbone weights: the reference study trained on the "
-            "whole database from ImageNet weights. A row with other images or other weights is another experiment, "
-            "and its distance from the study's row says nothing about either."
+            "whole database from ImageNet weights. A row with other images or other weights is "
+            "another experiment, and its distance from the study's row says nothing about either."
         )
     table = Table("Test metrics", header, rows)
     blocks.append(Tabulated(table, "metrics", note, frozenset(muted)))
@@ -141,7 +145,7 @@ def _parameters(runs: Sequence[Run]) -> Section:
     return Section("Models", [Tabulated(table, "parameters", note)])
 
 
-def trained(run: Run) -> Trained:
+def _trained(run: Run) -> Trained:
     """Returns what the figure of all curves needs of a classifier's run."""
     metrics = run.metrics
     folder = run.path.name
@@ -156,7 +160,7 @@ def _curves(runs: Sequence[Run], path: Path) -> Section:
     )
     look = (
         "Each run has its own colour and line style; a label ends in the run's folder."
-        if same_model_repeats([*map(trained, runs)])
+        if same_model_repeats([*map(_trained, runs)])
         else "The colour is the depth, the line style the backbone."
     )
     figure = Figure(

@@ -5,9 +5,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from kerascxr.plots.comparison import all_curves
 from kerascxr.report.blocks import Figure, Section, Tabulated
-from kerascxr.report.contents import sections, trained
+from kerascxr.report.contents import sections
 from kerascxr.report.html import html_page
 from kerascxr.runs.atomic import check_replaceable, replace_folder
 from kerascxr.runs.reading import read_runs
@@ -34,12 +33,8 @@ def write_report(paths: Sequence[Path], to: Path) -> Path:
 
     def fill(folder: Path) -> None:
         (folder / "figures").mkdir()
-        classifiers = [run for run in runs if run.task == "classification"]
         with tempfile.TemporaryDirectory() as drawn:
-            curves = Path(drawn) / "curves.png" if classifiers else None
-            if curves:
-                all_curves([*map(trained, classifiers)], curves)
-            parts = sections(runs, curves)
+            parts = sections(runs, Path(drawn))
             for figure in _figures(parts):
                 shutil.copyfile(figure.path, folder / "figures" / f"{figure.name}.png")
             page = html_page(parts, _TITLE)

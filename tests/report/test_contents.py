@@ -10,7 +10,7 @@ from kerascxr.report import contents, data, limits
 from kerascxr.report.blocks import Tabulated
 from kerascxr.report.html import html_page
 from kerascxr.runs.reading import read_run, read_runs
-from tests.report.test_page import classifier
+from tests.report.test_page import classifier, segmenter
 
 
 def change(path, name, function):
@@ -26,7 +26,7 @@ def notes(parts):
 
 def test_counts_are_compared_where_the_study_has_any(tmp_path):
     paths = [classifier(tmp_path / "known", 1), classifier(tmp_path / "other", 3)]
-    parts = contents.sections(read_runs(paths), tmp_path / "curves.png")
+    parts = contents.sections(read_runs(paths), tmp_path)
     known = "0 of the 1 rows with a known count in the reference study have exactly its counts."
     assert known in notes(parts)
 
@@ -91,8 +91,7 @@ def test_input_ablations_have_their_own_heading_and_contents_entry(tmp_path):
     (path / "audit").mkdir()
     (path / "audit/audit.json").write_text(json.dumps(result))
     run = read_run(path)
-    (tmp_path / "curves.png").write_bytes(b"")
-    page = html_page(contents.sections([run], tmp_path / "curves.png"), "T")
+    page = html_page(contents.sections([run], tmp_path), "T")
     title = f"Input ablations: {run.name}"
     assert f"<h3>{title}</h3>" in page
     assert page.count(title) == 2  # the contents and the heading
@@ -102,7 +101,7 @@ def test_images_and_weights_follow_the_models_name(tmp_path):
     run = read_run(classifier(tmp_path / "run", 1))
     [table] = [
         block
-        for part in contents.sections([run], tmp_path / "curves.png")
+        for part in contents.sections([run], tmp_path)
         for block in part.blocks
         if isinstance(block, Tabulated) and block.label == "metrics"
     ]
@@ -116,3 +115,24 @@ def test_images_and_weights_follow_the_models_name(tmp_path):
 def test_a_table_that_scrolls_shows_it():
     css = importlib.resources.files("kerascxr.report") / "templates/page.css"
     assert "background-attachment: local" in css.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_external_tests_are_beside_the_internal_one(tmp_path, task):
+    path = tmp_path / "run"
+    classifier(path, 1) if task == "classification" else segmenter(path)
+    (path / "external/other-0123").mkdir(parents=True)
+    (path / "external/other-0123/metrics.json").write_text((path / "metrics.json").read_text())
+    measure, value = {"classification": ("accuracy", 0.71), "segmentation": ("dice", 0.61)}[task]
+    new = {"n": 77, measure: value, "intervals": {measure: [0.6, 0.9]}}
+    change(path, "external/other-0123/metrics.json", lambda of: of["test"].update(new))
+    parts = contents.sections([read_run(path)], tmp_path)
+    [part] = [part for part in parts if part.title.startswith("External tests: ")]
+    table, figure = part.blocks
+    assert [row[0] for row in table.table.rows] == [
+        "internal: some <set> & more",
+        "external: other-0123",
+    ]
+    assert table.table.rows[1][1:3] == [77, f"{value:.4f} [0.600, 0.900]"]
+    assert f"external: other-0123 {value:.3f}" in figure.alt
+    assert figure.path.exists()
