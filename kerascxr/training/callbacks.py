@@ -3,8 +3,9 @@
 import json
 import logging
 import math
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,27 @@ from kerascxr.tables import csv_text, markdown_table
 logger = logging.getLogger(__name__)
 
 Row = dict[str, float]
+
+_LATEST = "latest.npz"
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Returns whether a folder holds a checkpoint of ``Progress``."""
+    return (folder / _LATEST).exists()
+
+
+def _check_identity(known: Mapping[str, str], now: Mapping[str, str]) -> None:
+    changed = [
+        f"{name} ({known.get(name, '')[:12] or 'none'} -> {now.get(name, '')[:12] or 'none'})"
+        for name in {**known, **now}
+        if known.get(name) != now.get(name)
+    ]
+    if changed:
+        raise ValueError(
+            "an unfinished run must resume with what it began with. These have changed: "
+            f"{', '.join(changed)}; bring them back, or start again with --overwrite true or "
+            "another --name."
+        )
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -75,7 +97,7 @@ class Progress(keras.callbacks.Callback):
         monitor: The log entry that picks the best epoch, e.g. "val_f1".
         mode: "max" or "min".
         patience: Epochs without a better one before training stops.
-        identity: Must be the same when the run goes on; e.g. the data's fingerprint.
+        identity: What must be the same when the run resumes, by name, e.g. the data's digest.
         save_seconds: Least time between two checkpoints. Short epochs would else write more than
             they compute, and some disks stop taking it.
     """
@@ -86,7 +108,7 @@ class Progress(keras.callbacks.Callback):
         monitor: str,
         mode: str,
         patience: int,
-        identity: str,
+        identity: Mapping[str, str],
         save_seconds: float = 0.0,
     ):
         super().__init__()
@@ -97,7 +119,7 @@ class Progress(keras.callbacks.Callback):
         self._monitor = monitor
         self._sign = 1.0 if mode == "max" else -1.0
         self._patience = patience
-        self._identity = identity
+        self._identity = dict(identity)
         self._save_seconds = save_seconds
         self._saved_at = time.perf_counter()
         self._best: list[np.ndarray] | None = None
@@ -117,16 +139,12 @@ class Progress(keras.callbacks.Callback):
         Raises:
             ValueError: If the checkpoint was made with other data.
         """
-        latest = self._folder / "latest.npz"
-        if not latest.exists():
+        if not has_checkpoint(self._folder):
             return False
+        latest = self._folder / _LATEST
         with np.load(latest) as arrays:
             state = json.loads(str(arrays["state"]))
-            if state["identity"] != self._identity:
-                raise ValueError(
-                    "an unfinished run must go on with the data that it began with. The data have "
-                    "changed since; start again with --overwrite true or another --name."
-                )
+            _check_identity(state["identity"], self._identity)
             _assign(self._variables(), arrays)
         self.rows = [{key: _number(value) for key, value in row.items()} for row in state["rows"]]
         self.best_epoch = state["best_epoch"]
@@ -178,9 +196,7 @@ class Progress(keras.callbacks.Callback):
         best = self._best_path(self.best_epoch)
         if self._best is not None and not best.exists():
             _write_arrays(best, self._best)
-        _write_arrays(
-            self._folder / "latest.npz", self._variables(), state=np.array(json.dumps(state))
-        )
+        _write_arrays(self._folder / _LATEST, self._variables(), state=np.array(json.dumps(state)))
         for old in self._folder.glob("best-*.npz"):
             if old != best:
                 old.unlink()
@@ -206,6 +222,15 @@ def _write_arrays(path: Path, variables: list[Any], **more: Any) -> None:
 
 
 def _assign(variables: list[Any], arrays: Any) -> None:
+    saved = [name for name in arrays if re.fullmatch(r"v\d+", name)]
+    shapes = [tuple(variable.shape) for variable in variables]
+    if len(saved) != len(shapes) or any(
+        arrays[f"v{index}"].shape != shape for index, shape in enumerate(shapes)
+    ):
+        raise ValueError(
+            "a checkpoint must have the variables of the model. It was written by another model; "
+            "start again with --overwrite true or another --name."
+        )
     for index, variable in enumerate(variables):
         variable.assign(arrays[f"v{index}"])
 

@@ -31,7 +31,7 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import CALIBRATED, UNCALIBRATED
 from kerascxr.tables import csv_text, metrics_markdown, metrics_text
 from kerascxr.training.figures import draw_evidence, draw_test, draw_training
-from kerascxr.training.fitting import fit
+from kerascxr.training.fitting import Fitting, Session, fit, identity_of
 from kerascxr.training.inputs import check_classes, open_data, read_splits
 from kerascxr.training.learner import Learner
 from kerascxr.training.runtime import environment, set_up
@@ -86,19 +86,23 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
     )
     learner = Learner.build(model, splits, config, runtime, folder)
     progress = fit(
-        learner.model,
-        learner.training_pairs,
-        steps_per_epoch(splits["train"], config.batch_size),
-        learner.validation_figures,
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=config.label_smoothing
+        Fitting(
+            learner.model,
+            learner.training_pairs,
+            steps_per_epoch(splits["train"], config.batch_size),
+            learner.validation_figures,
+            keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=config.label_smoothing
+            ),
+            [keras.metrics.CategoricalAccuracy(name="accuracy")],
+            _SHOWN,
         ),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        shown=_SHOWN,
-        identity=store.fingerprint["digest"],
-        config=config,
-        runtime=runtime,
-        folder=folder,
+        Session(
+            config,
+            runtime,
+            folder,
+            identity_of(store.fingerprint["digest"], weights.sha256, learner.cached_features),
+        ),
     )
     with replacing(folder.path / "model.keras") as partial:
         model.save(partial)
@@ -110,6 +114,13 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
         "backbone": backbone.name,
         "depth": config.depth,
         "weights": weights.description,
+        "regime": {
+            "cached_features": learner.cached_features,
+            "augmentation": config.augment.enabled
+            and (not learner.cached_features or config.augmented_copies > 1),
+            "augmented_copies": config.augmented_copies if learner.cached_features else None,
+            "precision": runtime.precision,
+        },
         "data": {
             "source": store.path.name,
             "fingerprint": store.fingerprint["digest"],

@@ -3,15 +3,23 @@
 import logging
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from kerascxr import __version__
 from kerascxr.config import OptimizerConfig, TrainingConfig
 from kerascxr.runs.folder import RunFolder
-from kerascxr.training.callbacks import MetricTable, Progress, StopOnNonFinite, Validate
+from kerascxr.training.callbacks import (
+    MetricTable,
+    NonFiniteLossError,
+    Progress,
+    StopOnNonFinite,
+    Validate,
+)
 from kerascxr.training.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -45,50 +53,98 @@ def build_optimizer(config: OptimizerConfig, epochs: int, steps: int) -> keras.o
     return optimizer
 
 
-def fit(
-    model: keras.Model,
-    batches: Callable[[int], tf.data.Dataset],
-    steps: int,
-    validate: Callable[[], dict[str, float]],
-    *,
-    loss: keras.losses.Loss,
-    metrics: list[keras.metrics.Metric],
-    shown: tuple[str, ...],
-    identity: str,
-    config: TrainingConfig,
-    runtime: Runtime,
-    folder: RunFolder,
-    stage: str = "",
-) -> Progress:
-    """Trains a model, or goes on with a training that was cut off, and gives it its best weights.
+@dataclass(frozen=True)
+class Fitting:
+    """What is fitted, and to what.
 
-    Args:
-        model: What to train.
-        batches: Returns the training batches (x, y[, weight]) without end, from an epoch on.
-        steps: Batches an epoch.
-        validate: Returns the validation figures of the model as it is; ``config.monitor`` is one.
+    Attributes:
+        model: The model to train.
+        batches: Returns endless training batches (x, y[, weight]) from an epoch on.
+        steps: Batches per epoch.
+        validate: Returns the validation metrics of the model; ``config.monitor`` is one of them.
         loss: The loss.
-        metrics: What Keras reports of training batches.
-        shown: Which figures an epoch's printed line has.
-        identity: Names the data; an unfinished run goes on only with the same.
+        metrics: Keras metrics of the training batches.
+        shown: The metrics in the line printed for an epoch.
+    """
+
+    model: keras.Model
+    batches: Callable[[int], tf.data.Dataset]
+    steps: int
+    validate: Callable[[], dict[str, float]]
+    loss: keras.losses.Loss
+    metrics: list[keras.metrics.Metric]
+    shown: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Session:
+    """The run that a fitting belongs to.
+
+    Attributes:
         config: Epochs, patience, optimizer.
         runtime: Devices.
         folder: The run folder.
+        identity: What the numbers depend on besides the config, e.g. {"data": digest}; an
+            unfinished run resumes only with the same.
         stage: Name of a training before the main one; its checkpoints and tables bear it.
+    """
+
+    config: TrainingConfig
+    runtime: Runtime
+    folder: RunFolder
+    identity: Mapping[str, str]
+    stage: str = ""
+
+
+def identity_of(data: str, weights: str = "", cached_features: bool = False) -> dict[str, str]:
+    """Returns what a run's numbers depend on besides its config.
+
+    Args:
+        data: Digest of the data fingerprint.
+        weights: SHA-256 of the starting weights; "" for random ones.
+        cached_features: Whether the frozen part of the backbone runs once.
+    """
+    return {
+        "data": data,
+        "starting weights": weights,
+        "training on": "cached features" if cached_features else "images",
+        "TensorFlow": tf.__version__,
+        "Keras": keras.__version__,
+        "kerascxr": __version__,
+    }
+
+
+def fit(fitting: Fitting, session: Session) -> Progress:
+    """Trains a model, or resumes an interrupted training, and sets its best weights.
+
+    Args:
+        fitting: What is fitted.
+        session: The run that it belongs to.
 
     Returns:
         The epochs' rows and the best epoch.
 
     Raises:
-        NonFiniteLossError: If the loss becomes NaN or infinite.
-        ValueError: If the data have changed since the run began.
+        NonFiniteLossError: If the loss, or every epoch's validation metric, is NaN or infinite.
+        ValueError: If the data, the starting weights, the training regime or the packages have
+            changed since the run began.
     """
+    model, config, runtime, folder = (
+        fitting.model,
+        session.config,
+        session.runtime,
+        session.folder,
+    )
+    steps, stage = fitting.steps, session.stage
     epochs = config.epochs
     assert epochs is not None
     with runtime.scope():
         optimizer = build_optimizer(config.optimizer, epochs, steps)
         model.compile(
-            optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=runtime.jit_compile
+            optimizer=optimizer,
+            loss=fitting.loss,
+            metrics=fitting.metrics,
+            jit_compile=runtime.jit_compile,
         )
         model.optimizer.build(model.trainable_variables)
     mode = "min" if config.monitor == "loss" else "max"
@@ -97,7 +153,7 @@ def fit(
         f"val_{config.monitor}",
         mode,
         config.patience,
-        identity,
+        session.identity,
         config.runtime.checkpoint_seconds,
     )
     progress.set_model(model)
@@ -106,8 +162,8 @@ def fit(
     if not progress.complete:
         first = progress.next_epoch
         stopped = first > 0 and first - 1 - progress.best_epoch >= config.patience
-        table = MetricTable(folder.path, progress, epochs, shown, stage)
-        callbacks: list[keras.callbacks.Callback] = [StopOnNonFinite(), Validate(validate)]
+        table = MetricTable(folder.path, progress, epochs, fitting.shown, stage)
+        callbacks: list[keras.callbacks.Callback] = [StopOnNonFinite(), Validate(fitting.validate)]
         if config.runtime.tensorboard:
             callbacks.append(
                 keras.callbacks.TensorBoard(folder.path / "tensorboard" / stage, write_graph=False)
@@ -115,7 +171,7 @@ def fit(
         callbacks += [progress, table]
         if first < epochs and not stopped:
             model.fit(
-                batches(first),
+                fitting.batches(first),
                 initial_epoch=first,
                 epochs=epochs,
                 steps_per_epoch=steps,
@@ -128,7 +184,12 @@ def fit(
     progress.restore_best()
     best = progress.rows[progress.best_epoch]
     figure = best[f"val_{config.monitor}"]
-    assert math.isfinite(figure)
+    if not math.isfinite(figure):
+        raise NonFiniteLossError(
+            f"the validation {config.monitor} must be finite in some epoch. Got {figure} in all "
+            f"{len(progress.rows)} epochs; try a lower --optimizer.learning_rate or "
+            "--runtime.precision float32."
+        )
     logger.info(
         f"Best epoch {progress.best_epoch + 1} of {len(progress.rows)}: "
         f"validation {config.monitor} {figure:.4f}."

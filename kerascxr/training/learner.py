@@ -19,6 +19,7 @@ from kerascxr.models.classifier import (
     standardize_features,
 )
 from kerascxr.runs.folder import RunFolder
+from kerascxr.training.callbacks import has_checkpoint
 from kerascxr.training.engines import likely_engine
 from kerascxr.training.features import (
     BackboneFeatures,
@@ -44,12 +45,14 @@ class Learner:
         validation_figures: Loss and metrics of the model as it is.
         probabilities: float64 (n, n_classes) of images, in order, by the whole classifier as it is,
             in full precision.
+        cached_features: Whether the frozen part of the backbone runs once.
     """
 
     model: keras.Model
     training_pairs: Callable[[int], tf.data.Dataset]
     validation_figures: Callable[[], dict[str, float]]
     probabilities: Callable[[Images], np.ndarray]
+    cached_features: bool = False
 
     @classmethod
     def build(
@@ -85,7 +88,7 @@ class Learner:
         against = _why_not(config, runtime, size)
         if against:
             logger.info(f"Training on images, the frozen part running in every epoch: {against}.")
-            if not (folder.checkpoint / "latest.npz").exists():
+            if not has_checkpoint(folder.checkpoint):
                 _standardize_by_images(model, splits["train"], config)
             return cls._on_images(model, splits, config)
         logger.info(
@@ -167,6 +170,7 @@ class Learner:
             training_pairs,
             lambda: _figures(rest, validation, splits["validation"]),
             by_features(model, features),
+            cached_features=True,
         )
 
 

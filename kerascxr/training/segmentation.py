@@ -34,7 +34,7 @@ from kerascxr.runs.atomic import replacing
 from kerascxr.runs.folder import RunFolder
 from kerascxr.tables import csv_text, metrics_markdown, metrics_text, text_table
 from kerascxr.training.callbacks import Progress
-from kerascxr.training.fitting import fit
+from kerascxr.training.fitting import Fitting, Session, fit, identity_of
 from kerascxr.training.inputs import open_data, read_splits
 from kerascxr.training.losses import LOSSES
 from kerascxr.training.metrics import Dice
@@ -176,18 +176,16 @@ def _fit(
         loss = LOSSES[config.loss]()
     validation = evaluation_batches(splits["validation"], config.batch_size).map(_pair)
     return fit(
-        model,
-        lambda epoch: _training_pairs(splits["train"], config, epoch),
-        steps_per_epoch(splits["train"], config.batch_size),
-        lambda: model.evaluate(validation, verbose=0, return_dict=True),
-        loss=loss,
-        metrics=[Dice()],
-        shown=_SHOWN,
-        identity=store.fingerprint["digest"],
-        config=config,
-        runtime=runtime,
-        folder=folder,
-        stage=stage,
+        Fitting(
+            model,
+            lambda epoch: _training_pairs(splits["train"], config, epoch),
+            steps_per_epoch(splits["train"], config.batch_size),
+            lambda: model.evaluate(validation, verbose=0, return_dict=True),
+            loss,
+            [Dice()],
+            _SHOWN,
+        ),
+        Session(config, runtime, folder, identity_of(store.fingerprint["digest"]), stage),
     )
 
 

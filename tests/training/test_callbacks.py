@@ -12,9 +12,10 @@ import tensorflow as tf
 from kerascxr.config import ClassificationConfig, OptimizerConfig, RuntimeConfig
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import NonFiniteLossError, Progress
-from kerascxr.training.fitting import build_optimizer, fit
+from kerascxr.training.fitting import Fitting, Session, build_optimizer, fit
 from kerascxr.training.runtime import Runtime
 
+IDENTITY = {"data": "same", "starting weights": "w"}
 STEPS = 4
 RUNTIME = Runtime("float32", None, False, ("CPU",), False)
 
@@ -33,7 +34,9 @@ def batches(first_epoch):
     return tf.data.Dataset.range(first_epoch * STEPS, 10**6).map(one)
 
 
-def run(path, epochs=6, kill_at=None, patience=10, rate=0.05, values=None, data="same"):
+def run(
+    path, epochs=6, kill_at=None, patience=10, rate=0.05, values=None, data="same", weights="w"
+):
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
         [
@@ -62,19 +65,11 @@ def run(path, epochs=6, kill_at=None, patience=10, rate=0.05, values=None, data=
         runtime=RuntimeConfig(tensorboard=False, checkpoint_seconds=0),
     )
     path.mkdir(exist_ok=True)
-    progress = fit(
-        model,
-        batches,
-        STEPS,
-        validate,
-        loss=keras.losses.MeanSquaredError(),
-        metrics=[],
-        shown=("loss",),
-        identity=data,
-        config=config,
-        runtime=RUNTIME,
-        folder=RunFolder(path),
+    fitting = Fitting(
+        model, batches, STEPS, validate, keras.losses.MeanSquaredError(), [], ("loss",)
     )
+    identity = {"data": data, "starting weights": weights}
+    progress = fit(fitting, Session(config, RUNTIME, RunFolder(path), identity))
     return model, progress
 
 
@@ -137,8 +132,31 @@ def test_patience_survives_being_killed(tmp_path):
 def test_other_data_are_refused(tmp_path):
     with pytest.raises(Killed):
         run(tmp_path / "r", kill_at=3)
-    with pytest.raises(ValueError, match="data have changed"):
+    with pytest.raises(ValueError, match=r"These have changed: data \(same -> other\)"):
         run(tmp_path / "r", data="other")
+
+
+def test_other_starting_weights_are_refused(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path / "r", kill_at=3)
+    with pytest.raises(ValueError, match=r"starting weights \(w -> none\)"):
+        run(tmp_path / "r", weights="")
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path / "r", kill_at=3)
+    latest = tmp_path / "r" / "checkpoint" / "latest.npz"
+    with np.load(latest) as arrays:
+        kept = {name: arrays[name] for name in arrays if name != "v0"}
+    np.savez(latest, **kept)
+    with pytest.raises(ValueError, match="written by another model"):
+        run(tmp_path / "r")
+
+
+def test_validation_that_is_never_finite_is_a_clear_error(tmp_path):
+    with pytest.raises(NonFiniteLossError, match="validation loss must be finite"):
+        run(tmp_path / "r", values=[float("nan")] * 6)
 
 
 def test_a_non_finite_loss_names_epoch_and_step(tmp_path):
@@ -150,20 +168,13 @@ def test_a_non_finite_loss_names_epoch_and_step(tmp_path):
             return batches(first).map(lambda x, y: (x, y / 0.0))
 
         (tmp_path / "r").mkdir()
+        loss = keras.losses.MeanSquaredError()
+        config = ClassificationConfig(
+            monitor="loss", runtime=RuntimeConfig(tensorboard=False, checkpoint_seconds=0)
+        )
         fit(
-            model,
-            poisoned,
-            STEPS,
-            lambda: {"loss": 0.0},
-            loss=keras.losses.MeanSquaredError(),
-            metrics=[],
-            shown=(),
-            identity="",
-            config=ClassificationConfig(
-                monitor="loss", runtime=RuntimeConfig(tensorboard=False, checkpoint_seconds=0)
-            ),
-            runtime=RUNTIME,
-            folder=RunFolder(tmp_path / "r"),
+            Fitting(model, poisoned, STEPS, lambda: {"loss": 0.0}, loss, [], ()),
+            Session(config, RUNTIME, RunFolder(tmp_path / "r"), {}),
         )
     assert not (tmp_path / "r" / "checkpoint" / "latest.npz").exists()
 
@@ -192,7 +203,7 @@ def test_one_epoch_of_one_step_still_has_a_rate():
 def test_weights_of_the_checkpoint_round_trip_exactly(tmp_path):
     model, progress = run(tmp_path / "r", epochs=2)
     saved = [np.asarray(v) for v in [*model.variables, *model.optimizer.variables]]
-    fresh = Progress(tmp_path / "r" / "checkpoint", "val_loss", "min", 10, "same")
+    fresh = Progress(tmp_path / "r" / "checkpoint", "val_loss", "min", 10, IDENTITY)
     fresh.set_model(model)
     for variable in model.trainable_variables:
         variable.assign(variable * 0)
