@@ -254,7 +254,7 @@ def test_auto_says_loudly_that_it_found_nothing(published, model):
     used = load_weights(model, published, "auto")
     assert used.kind == "none"
     assert used.description.startswith("RANDOM WEIGHTS, not torchvision's ImageNet-1k weights")
-    with pytest.raises(ConnectionError, match="--weights none"):
+    with pytest.raises(ConnectionError, match="use weights 'none'"):
         load_weights(model, published, "imagenet")
 
 

@@ -90,7 +90,7 @@ def test_without_a_unet_there_is_no_export(seers, runs, tmp_path, capsys, monkey
     assert "with the masks of its source" in line and "Give --segmentation RUN" in line
     assert not (tmp_path / "a").exists()
     command = ["export", str(seers[1]), "--segmentation", str(runs[1]), "--to", str(tmp_path / "a")]
-    monkeypatch.setattr(export, "replace_folder", lambda place, fill: None)  # said before
+    monkeypatch.setattr(export, "replace_folder", lambda place, fill, kind: None)  # said before
     assert verbs.main(command) == 0
     assert "came from another source" in capsys.readouterr().out
 
