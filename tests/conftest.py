@@ -17,7 +17,8 @@ settings.load_profile("kerascxr")
 # Files that take longest, first: or one worker would end with them alone.
 _LONG = (
     "test_train_seg.py",
-    "test_shortcuts.py",
+    "test_input_ablations.py",
+    "test_extending.py",
     "test_lungs.py",
     "test_export.py",
     "test_roi_export.py",
