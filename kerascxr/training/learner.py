@@ -85,9 +85,8 @@ class Learner:
             engine=likely_engine(config.feature_engine),
         )
         size = features.bytes_for(n_views * len(splits["train"]) + len(splits["validation"]))
-        against = _why_not(config, runtime, size)
-        if against:
-            logger.info(f"Training on images, the frozen part running in every epoch: {against}.")
+        if not _uses_cached_features(config, size):
+            logger.info("Training on images: the frozen part of the backbone runs in every epoch.")
             if not has_checkpoint(folder.checkpoint):
                 _standardize_by_images(model, splits["train"], config)
             return cls._on_images(model, splits, config)
@@ -213,31 +212,28 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def _why_not(config: ClassificationConfig, runtime: Runtime, size: int) -> str:
-    """Returns what speaks against backbone features of ``size`` bytes; "" if nothing does.
+def _uses_cached_features(config: ClassificationConfig, size: int) -> bool:
+    """Returns whether training uses cached features of ``size`` bytes; "auto" means that it does.
 
     Raises:
-        ValueError: If features are asked for and something does.
+        ValueError: If they are wanted and do not fit.
     """
     if config.features is False:
-        return "features are off"
+        return False
     room = room_for(config.data.features)
-    against = ""
+    needed = f"cached features take {size / 1e9:.3g} GB"
+    hint = "or give --features false, which trains on images and takes longer"
     if size > config.data.features_gb * 1e9:
-        against = (
-            f"backbone features would take {size / 1e9:.3g} GB, "
-            f"and --data.features_gb allows {config.data.features_gb:g}"
+        raise ValueError(
+            f"{needed}, and --data.features_gb allows {config.data.features_gb:g}: "
+            f"raise it, {hint}."
         )
-    elif size > room:
-        against = (
-            f"backbone features would take {size / 1e9:.3g} GB, and {config.data.features} "
-            f"has room for {room / 1e9:.3g}"
+    if size > room:
+        raise ValueError(
+            f"{needed}, and {config.data.features} has room for {room / 1e9:.3g}: "
+            f"free some, {hint}."
         )
-    if against and config.features is True:
-        raise ValueError(f"cached features must fit on the disk: {against}.")
-    if config.features == "auto" and not against and runtime.large_gpu:
-        return "the GPU is large enough"
-    return against
+    return True
 
 
 def _standardize_by_images(

@@ -10,14 +10,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow.python.client import device_lib
 
 from kerascxr import __version__
 from kerascxr.config import RuntimeConfig
 
 logger = logging.getLogger(__name__)
-
-_LARGE_GPU = 6 * 10**9  # bytes
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,6 @@ class Runtime:
         jit_compile: Whether XLA compiles.
         devices: The devices' names.
         on_gpu: Whether there is a GPU.
-        large_gpu: Whether each GPU has 6 GB or more: enough to train a whole backbone in batches.
     """
 
     precision: str
@@ -38,7 +34,6 @@ class Runtime:
     jit_compile: bool
     devices: tuple[str, ...]
     on_gpu: bool
-    large_gpu: bool = False
 
     def scope(self) -> contextlib.AbstractContextManager:
         """The scope in which models are built and compiled."""
@@ -77,22 +72,7 @@ def set_up(config: RuntimeConfig) -> Runtime:
     if config.device_strategy == "mirrored" or (config.device_strategy == "auto" and len(gpus) > 1):
         strategy = tf.distribute.MirroredStrategy()
     logger.info(f"Running on {', '.join(names)}, {precision}, seed {config.seed}.")
-    return Runtime(precision, strategy, xla, names, bool(gpus), _are_large(_gpu_memory(gpus)))
-
-
-def _gpu_memory(gpus: list) -> list[int]:
-    """Returns the bytes that each GPU lets TensorFlow have."""
-    if not gpus:
-        return []
-    return [
-        device.memory_limit
-        for device in device_lib.list_local_devices()
-        if device.device_type == "GPU"
-    ]
-
-
-def _are_large(memory: list[int]) -> bool:
-    return bool(memory) and min(memory) >= _LARGE_GPU
+    return Runtime(precision, strategy, xla, names, bool(gpus))
 
 
 def _best_precision(capabilities: list[tuple[int, int]]) -> str:

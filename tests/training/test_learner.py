@@ -1,14 +1,9 @@
-"""When backbone features are used: by themselves where they hold, and a reason where not."""
+"""When cached features are used: unless they are off, on every machine, and never silently not."""
 
 import pytest
 
 from kerascxr.config import ClassificationConfig, DataConfig
-from kerascxr.training.learner import _why_not
-from kerascxr.training.runtime import Runtime, _are_large
-
-CPU = Runtime("float32", None, False, ("CPU",), False)
-LARGE = Runtime("float32", None, True, ("GPU",), True, large_gpu=True)
-SMALL = Runtime("float32", None, True, ("GPU",), True, large_gpu=False)
+from kerascxr.training.learner import _uses_cached_features
 
 
 def config(tmp_path, **options):
@@ -16,37 +11,19 @@ def config(tmp_path, **options):
     return ClassificationConfig(data=data, **options)
 
 
-@pytest.mark.parametrize(
-    ("features", "runtime", "size", "words"),
-    [
-        ("auto", CPU, 1000, ""),
-        ("auto", SMALL, 1000, ""),
-        ("auto", LARGE, 1000, "GPU is large"),
-        (True, LARGE, 1000, ""),
-        (False, CPU, 1000, "off"),
-        ("auto", CPU, 1_500_000, "0.0015 GB, and --data.features_gb allows 0.001"),
-    ],
-)
-def test_why_not(tmp_path, features, runtime, size, words):
-    reason = _why_not(config(tmp_path, features=features), runtime, size)
-    assert words in reason
-    assert bool(reason) == bool(words)
+@pytest.mark.parametrize(("features", "used"), [("auto", True), (True, True), (False, False)])
+def test_auto_means_cached_features(tmp_path, features, used):
+    assert _uses_cached_features(config(tmp_path, features=features), 1000) is used
 
 
-def test_what_does_not_fit_is_refused_where_it_is_asked_for(tmp_path):
+@pytest.mark.parametrize("features", ["auto", True])
+def test_features_that_do_not_fit_are_an_error_and_not_another_regime(tmp_path, features):
     with pytest.raises(ValueError, match="features_gb allows"):
-        _why_not(config(tmp_path, features=True), CPU, 10**7)
-    roomy = ClassificationConfig(data=DataConfig(features=tmp_path, features_gb=1e9), features=True)
+        _uses_cached_features(config(tmp_path, features=features), 10**7)
+    data = DataConfig(features=tmp_path, features_gb=1e9)
     with pytest.raises(ValueError, match="has room for"):
-        _why_not(roomy, CPU, 10**17)
+        _uses_cached_features(ClassificationConfig(data=data, features=features), 10**17)
 
 
-def test_a_gpu_is_large_from_6_gb_on():
-    assert [
-        _are_large(memory) for memory in ([], [4 * 10**9], [8 * 10**9], [80 * 10**9, 10**9])
-    ] == [
-        False,
-        False,
-        True,
-        False,
-    ]
+def test_images_need_no_room(tmp_path):
+    assert not _uses_cached_features(config(tmp_path, features=False), 10**17)
