@@ -84,7 +84,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
         environment(runtime, config.runtime.seed)
         | {"weights": dataclasses.asdict(weights), "data_fingerprint": store.fingerprint},
     )
-    learner = Learner.build(model, splits, config, runtime, folder)
+    learner = Learner.build(model, splits, config, folder)
     progress = fit(
         Fitting(
             learner.model,

@@ -27,7 +27,6 @@ from kerascxr.training.features import (
     feature_batches,
     room_for,
 )
-from kerascxr.training.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +59,6 @@ class Learner:
         model: keras.Model,
         splits: dict[str, Images],
         config: ClassificationConfig,
-        runtime: Runtime,
         folder: RunFolder,
     ) -> "Learner":
         """Decides how to fit, says so in a line, and prepares it.
@@ -69,7 +67,6 @@ class Learner:
             model: The classifier, with weights and depth.
             splits: Training and validation images.
             config: Options.
-            runtime: The machine.
             folder: The run folder.
         """
         if config.depth == "all":
