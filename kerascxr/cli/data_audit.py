@@ -24,9 +24,10 @@ def run(argv: Sequence[str], prog: str) -> None:
     values = read_options(parser(prog), argv).as_dict()
     to = values.pop("to")
     data = DataConfig(**values)
-    from kerascxr.report.leakage import check_folder, headlines, write_audit
+    from kerascxr.report.leakage import KIND, headlines, write_audit
+    from kerascxr.runs.atomic import check_replaceable
 
-    check_folder(to)
+    check_replaceable(to, KIND)
     start_tensorflow()
     from kerascxr.audits.leakage import audit
     from kerascxr.data.ingest.store import open_store

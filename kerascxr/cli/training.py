@@ -55,12 +55,10 @@ def train_in_folder(
         with folder.log_file():
             load()(config, folder)
     except KeyboardInterrupt:
-        if folder is None or not folder.checkpoint.exists():
+        if folder is None or folder.abandon():
             print("Stopped before the first checkpoint: nothing was kept.", file=sys.stderr)
-            if folder is not None:
-                folder.abandon()
         else:
-            print("Stopped. The same command resumes from the last checkpoint.", file=sys.stderr)
+            print("Stopped. The same command resumes from what was kept.", file=sys.stderr)
         return 130
     except (ValueError, OSError):
         if folder is not None:

@@ -12,9 +12,10 @@ from PIL import Image
 from kerascxr.audits.leakage import Audit, read_pixels
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.html import html_page
-from kerascxr.runs.atomic import check_replaceable, replace_folder, write_json
+from kerascxr.runs.atomic import replace_folder, write_json
 from kerascxr.tables import Table
 
+KIND = "data audit"
 _THUMBNAIL = 160
 _MOST_PAIRS = 60
 _MOST_ORIGINS = 15
@@ -24,15 +25,6 @@ _COLUMNS = (
     *("first", "first_class", "first_fold", "first_split"),
     *("second", "second_class", "second_fold", "second_split"),
 )
-
-
-def check_folder(to: Path) -> None:
-    """Checks that an audit may be written to a folder.
-
-    Raises:
-        ValueError: If it holds something else.
-    """
-    check_replaceable(to, "data audit")
 
 
 def write_audit(audit: Audit, to: Path) -> Path:
@@ -48,7 +40,6 @@ def write_audit(audit: Audit, to: Path) -> Path:
     Raises:
         ValueError: If ``to`` holds something else.
     """
-    check_folder(to)
 
     def fill(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as drawn:
@@ -62,7 +53,7 @@ def write_audit(audit: Audit, to: Path) -> Path:
             writer.writeheader()
             writer.writerows(audit.pairs)
 
-    replace_folder(to, fill, "data audit")
+    replace_folder(to, fill, KIND)
     return to / "index.html"
 
 

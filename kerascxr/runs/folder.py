@@ -19,7 +19,7 @@ from kerascxr.runs.atomic import MARKER, is_ours, mark, replacing, write_json, w
 logger = logging.getLogger(__name__)
 
 _KIND = "run"
-_AT_START = {"config.yaml", "request.yaml", "environment.json", "log.txt", MARKER}
+_AT_START = {"config.yaml", "environment.json", "log.txt", MARKER}
 
 
 class RunFolder:
@@ -128,12 +128,18 @@ class RunFolder:
         shutil.rmtree(self._replaced, ignore_errors=True)
         self.path.rename(self._replaced)
 
-    def abandon(self) -> None:
-        """Removes the folder of a run that could not start, and brings back what it replaced."""
-        if self._is_new and {item.name for item in self.path.iterdir()} <= _AT_START:
-            shutil.rmtree(self.path, ignore_errors=True)
-            if self._replaced.exists():
-                self._replaced.rename(self.path)
+    def abandon(self) -> bool:
+        """Removes the folder of a run that could not start, and brings back what it replaced.
+
+        Returns:
+            Whether it was removed: a folder with results, or one of an earlier call, is kept.
+        """
+        if not self._is_new or not {item.name for item in self.path.iterdir()} <= _AT_START:
+            return False
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._replaced.exists():
+            self._replaced.rename(self.path)
+        return True
 
     @property
     def finished(self) -> bool:

@@ -49,8 +49,21 @@ def test_a_failed_start_leaves_no_run(tmp_path):
 def test_a_run_with_results_is_not_abandoned(tmp_path):
     folder = RunFolder.start(ClassificationConfig(runs=tmp_path), "classification", "run")
     folder.write_text("fold-00/metrics.json", "{}")
-    folder.abandon()
+    assert not folder.abandon()
     assert (folder.path / "fold-00" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(("results", "words"), [(False, "nothing was kept"), (True, "resumes")])
+def test_a_stopped_command_says_whether_anything_was_kept(tmp_path, capsys, results, words):
+    def stopped(config, folder):
+        if results:  # such as the finished folds of a cross-validation
+            folder.write_text("fold-00/metrics.json", "{}")
+        raise KeyboardInterrupt
+
+    config = ClassificationConfig(runs=tmp_path, name="mine")
+    assert training.train_in_folder(config, "classification", "run", lambda: stopped) == 130
+    assert words in capsys.readouterr().err
+    assert (tmp_path / "classification" / "mine").exists() is results
 
 
 def test_an_overwriting_command_that_fails_keeps_the_finished_run(tmp_path):
