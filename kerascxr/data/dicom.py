@@ -1,8 +1,10 @@
 """Reading one DICOM file into 8-bit grey, as a radiologist's screen would show it."""
 
 import hashlib
+import logging
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pydicom
@@ -10,14 +12,34 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+logger = logging.getLogger(__name__)
+
 PREAMBLE, MAGIC = 128, b"DICM"
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601
+# In order of preference: in the patient, at the detector, on the digitised film.
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
 
 class DicomError(ValueError):
     """A DICOM file that cannot be used; the text says what is wrong with it."""
+
+
+class PixelSpacing(NamedTuple):
+    """The physical size of an image's pixels.
+
+    Attributes:
+        row_mm: Distance between the centres of neighbouring rows.
+        column_mm: Distance between the centres of neighbouring columns.
+        attribute: The DICOM attribute that says so.
+        calibration: PixelSpacingCalibrationType, "GEOMETRY" or "FIDUCIAL"; "" where none is given.
+    """
+
+    row_mm: float
+    column_mm: float
+    attribute: str
+    calibration: str
 
 
 def is_dicom(start: bytes) -> bool:
@@ -83,6 +105,58 @@ def patient_group(path: Path) -> str:
     """
     patient = str(_open(path, pixels=False).get("PatientID", "") or "").strip()
     return f"patient-{hashlib.sha256(patient.encode()).hexdigest()[:16]}" if patient else ""
+
+
+def read_spacing(path: Path) -> PixelSpacing | None:
+    """Reads the physical size of a DICOM file's pixels.
+
+    PixelSpacing is a distance in the patient if the image was calibrated, and otherwise equals
+    ImagerPixelSpacing, a distance at the detector, where the patient appears magnified. Without
+    PixelSpacing, ImagerPixelSpacing is used, then NominalScannedPixelSpacing (digitised film). They
+    are not divided by EstimatedRadiographicMagnificationFactor: the standard defines this optional
+    factor, but no correction by it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The spacing; None if the file gives none. An attribute that does not hold two positive
+        numbers counts as absent, with a warning.
+
+    Raises:
+        DicomError: If the file is damaged.
+
+    Source:
+        DICOM PS3.3, section 10.7 (10.7.1.3: the first value is the distance of rows), and the CR
+        Image and DX Detector modules.
+    """
+    dataset = _open(path, pixels=False)
+    for attribute in _SPACINGS:
+        values = _two_positive(dataset, attribute, path)
+        if values is not None:
+            calibration = ""
+            if attribute == "PixelSpacing":
+                calibration = str(dataset.get("PixelSpacingCalibrationType", "") or "").strip()
+            return PixelSpacing(*values, attribute, calibration)
+    return None
+
+
+def _two_positive(dataset: Any, attribute: str, path: Path) -> tuple[float, float] | None:
+    try:
+        given = dataset.get(attribute)
+    except Exception:  # pydicom converts when asked, and its converters raise of any kind
+        given = "no number"
+    if given is None or given == "":
+        return None
+    try:
+        row, column = (float(value) for value in given)
+        if not (math.isfinite(row) and math.isfinite(column) and row > 0 and column > 0):
+            raise ValueError
+    except (TypeError, ValueError):
+        shown = " ".join(str(given).split())[:60]
+        logger.warning(f"{path}: {attribute} is not two positive numbers ({shown}); not used.")
+        return None
+    return row, column
 
 
 def _number(dataset: Any, name: str, default: int) -> int:

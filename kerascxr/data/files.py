@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
-from kerascxr.data.dicom import DicomError, is_dicom, patient_group, read_dicom
+from kerascxr.data.dicom import (
+    DicomError,
+    PixelSpacing,
+    is_dicom,
+    patient_group,
+    read_dicom,
+    read_spacing,
+)
 
 # Raster formats only. Pillow knows more (EPS would start Ghostscript); none of them holds X-rays.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM")
@@ -108,6 +115,16 @@ def group_in(path: Path) -> str:
     """Returns the group that an image file itself states: a DICOM file's patient, else ""."""
     with path.open("rb") as file:
         return patient_group(path) if is_dicom(file.read(512)) else ""
+
+
+def spacing_in(path: Path) -> PixelSpacing | None:
+    """Returns the physical size of an image file's pixels, if it is a DICOM file that states it.
+
+    The resolution in a TIFF, PNG or JPEG file is meant for printers and says nothing of the
+    patient: it is ignored.
+    """
+    with path.open("rb") as file:
+        return read_spacing(path) if is_dicom(file.read(512)) else None
 
 
 def read_mask(paths: Sequence[Path]) -> np.ndarray:

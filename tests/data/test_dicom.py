@@ -5,8 +5,11 @@ import csv
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.data import get_testdata_file
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -15,7 +18,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from kerascxr.data.files import ImageFileError, group_in, read_grey
+from kerascxr.data.files import ImageFileError, group_in, read_grey, spacing_in
 from kerascxr.data.ingest.store import open_store
 from kerascxr.data.sources.open import open_source
 
@@ -128,6 +131,51 @@ def test_a_compressed_file_shows_what_the_plain_one_shows():
         for name in ("MR_small.dcm", "MR_small_RLE.dcm")
     )
     np.testing.assert_array_equal(plain, packed)
+
+
+def test_the_spacing_of_pixels_is_the_patients_before_the_detectors(tmp_path):
+    detector = {"ImagerPixelSpacing": [0.2, 0.1]}
+    patient = {"PixelSpacing": [0.18, 0.09], "PixelSpacingCalibrationType": "GEOMETRY"}
+    film = {"NominalScannedPixelSpacing": [0.3, 0.3]}
+    magnified = {"EstimatedRadiographicMagnificationFactor": "1.1"}
+    calibrated = spacing_in(write(tmp_path / "a.dcm", **film, **detector, **patient))
+    assert calibrated == (0.18, 0.09, "PixelSpacing", "GEOMETRY")
+    raw = spacing_in(write(tmp_path / "b.dcm", **film, **detector, **magnified))
+    assert raw == (0.2, 0.1, "ImagerPixelSpacing", "")
+    scanned = spacing_in(write(tmp_path / "c.dcm", **film))
+    assert scanned == (0.3, 0.3, "NominalScannedPixelSpacing", "")
+    assert spacing_in(write(tmp_path / "d.dcm")) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["0\\0.1", "-0.1\\0.1", "0.1", "0.1\\0.1\\0.1", "0.1\\a", "nan\\nan"]
+)
+def test_a_spacing_that_makes_no_sense_is_not_used(tmp_path, messages, text):
+    path = write(tmp_path / "a.dcm", ImagerPixelSpacing=[0.2, 0.2])
+    dataset = pydicom.dcmread(path)
+    data = text.encode() + b" " * (len(text) % 2)
+    dataset[0x0028, 0x0030] = RawDataElement(
+        BaseTag(0x00280030), "DS", len(data), data, 0, False, True
+    )
+    dataset.save_as(path)
+    assert data in path.read_bytes()
+    assert spacing_in(path) == (0.2, 0.2, "ImagerPixelSpacing", "")
+    (message,) = messages()
+    assert message.startswith(f"{path}: PixelSpacing is not two positive numbers (")
+    assert "\n" not in message
+
+
+def test_an_empty_spacing_is_none(tmp_path, messages):
+    path = write(tmp_path / "a.dcm", PixelSpacing="", ImagerPixelSpacing=None)
+    assert spacing_in(path) is None and not messages()
+
+
+def test_the_resolution_of_a_picture_is_no_physical_spacing(tmp_path):
+    grey = Image.fromarray(np.zeros((4, 5), np.uint8))
+    for suffix in ("png", "tif", "jpg"):
+        grey.save(tmp_path / f"a.{suffix}", dpi=(254, 254))
+        assert "dpi" in Image.open(tmp_path / f"a.{suffix}").info
+        assert spacing_in(tmp_path / f"a.{suffix}") is None
 
 
 def test_what_cannot_be_used_is_said_in_a_line(tmp_path):
