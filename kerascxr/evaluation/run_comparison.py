@@ -33,7 +33,6 @@ from kerascxr.tables import (
 SIGNIFICANT = 0.05
 _MEASURES = {"classification": ("accuracy", "f1", "auc"), "segmentation": SEGMENTATION_MEASURES}
 _LESS_IS_BETTER = ("hd95", "assd")
-_KEYS = {"classification": "id", "segmentation": "name"}
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def read_tested(path: Path) -> Tested:
     try:
         metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
         task = metrics["task"]
-        rows = {row[_KEYS[task]]: row for row in read_predictions(path / "predictions.csv")}
+        rows = {row["id"]: row for row in read_predictions(path / "predictions.csv")}
         grouped = all("group" in row for row in rows.values())
         return Tested(
             path,
@@ -235,7 +234,7 @@ def _metrics(run: Tested) -> dict[str, Resampled]:
         groups = [row["group"] for row in rows]
         overall, _ = classification_metrics(run.truth, run.probabilities, groups)
         return {name: overall[name] for name in _MEASURES[run.task]}
-    text = ("name", "group", "label")
+    text = ("id", "group", "label")
     return segmentation_metrics(
         [
             {

@@ -45,7 +45,7 @@ def evaluate(
     predictions: Iterable[np.ndarray],
     threshold: float = 0.5,
     *,
-    names: Iterable[str] | None = None,
+    ids: Iterable[str] | None = None,
     labels: Iterable[str] | None = None,
     keep_components: int | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -55,29 +55,29 @@ def evaluate(
         truths: Masks, bool or integer ``(h, w)``, holding 0 and 1, or 0 and 255.
         predictions: Probabilities, float ``(h, w)``, 0..1, or masks as above.
         threshold: Probability at or above which a pixel is foreground; masks are taken as they are.
-        names: The images' names; "0", "1", ... by default.
+        ids: The images' ids; "0", "1", ... by default.
         labels: The images' classes, for means by class.
         keep_components: If given, only so many of the prediction's largest components count.
 
     Returns:
-        The rows, one dict an image: ``name`` (and ``label``), then what ``score_image`` gives. And
+        The rows, one dict an image: ``id`` (and ``label``), then what ``score_image`` gives. And
         the summary: ``threshold``, ``components_kept`` (a number or "all"), then what
         ``summarise`` gives.
 
     Raises:
         ValueError: If they are not as above, sizes differ, or one sequence ends early.
     """
-    columns = [column for column in (names, labels) if column is not None]
+    columns = [column for column in (ids, labels) if column is not None]
     rows: list[dict[str, Any]] = []
     for index, (truth, prediction, *rest) in enumerate(_in_step(truths, predictions, *columns)):
-        row: dict[str, Any] = {"name": str(rest.pop(0)) if names is not None else str(index)}
+        row: dict[str, Any] = {"id": str(rest.pop(0)) if ids is not None else str(index)}
         if labels is not None:
             row["label"] = str(rest.pop(0))
-        mask = binarise(prediction, threshold, f"prediction {row['name']}")
+        mask = binarise(prediction, threshold, f"prediction {row['id']}")
         if keep_components is not None:
             mask = largest_components(mask, keep_components)
-        truth = as_mask(truth, f"truth {row['name']}")
-        check_same_shape(truth, mask, f"prediction {row['name']}")
+        truth = as_mask(truth, f"truth {row['id']}")
+        check_same_shape(truth, mask, f"prediction {row['id']}")
         rows.append(row | score_image(truth, mask))
     how = {"threshold": float(threshold), "components_kept": keep_components or "all"}
     return rows, how | summarise(rows)
@@ -152,7 +152,7 @@ def best_median_worst(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
     """Finds the rows to show: the best, the median and the worst Dice.
 
     Args:
-        rows: As ``evaluate`` returns; ties go by name, so the order of the rows does not matter.
+        rows: As ``evaluate`` returns; ties go by id, so the order of the rows does not matter.
 
     Returns:
         "best", "median", "worst" -> row index, all different: of two rows there is no median, and
@@ -163,7 +163,7 @@ def best_median_worst(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
     """
     if not rows:
         raise ValueError("rows must hold at least one image. Got rows=[].")
-    order = sorted(range(len(rows)), key=lambda index: (-rows[index]["dice"], rows[index]["name"]))
+    order = sorted(range(len(rows)), key=lambda index: (-rows[index]["dice"], rows[index]["id"]))
     places = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
     chosen: dict[str, int] = {}
     for name in ("best", "worst", "median"):

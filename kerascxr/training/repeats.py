@@ -25,7 +25,7 @@ from kerascxr.tables import (
 
 logger = logging.getLogger(__name__)
 
-_TEXT_COLUMNS = ("name", "group", "label")
+_TEXT_COLUMNS = ("id", "group", "label")
 _NOTES = {
     "folds": (
         "±: the sample standard deviation over the runs. Their training sets overlap, so it is no "
@@ -245,7 +245,7 @@ def _check_same_images(runs: Sequence[Run], path: Path) -> None:
 
 
 def _check_tested_once(rows: Sequence[Mapping[str, str]], path: Path) -> None:
-    counts = Counter(row["id"] if "id" in row else row["name"] for row in rows)
+    counts = Counter(row["id"] for row in rows)
     (image, often), *_ = counts.most_common(1)
     if often > 1:
         raise ValueError(

@@ -221,7 +221,7 @@ def _training_pairs(images: Images, config: SegmentationConfig, epoch: int) -> t
 
 @dataclasses.dataclass(frozen=True)
 class _Prediction:
-    name: str
+    id: str
     group: str
     label: str
     image: np.ndarray  # uint8 (height, width)
@@ -293,14 +293,14 @@ def test(
     """
     rows, tidied = [], []
     for item in _predictions(model, images, config):
-        named: dict[str, Any] = {"name": item.name, "group": item.group}
+        named: dict[str, Any] = {"id": item.id, "group": item.group}
         if images.classes[0] != "unlabelled":
             named["label"] = item.label
         mask = binarise(item.probabilities, threshold)
         rows.append(named | score_image(item.truth, mask))
         tidied.append(named | score_image(item.truth, largest_components(mask, _LUNGS)))
         if config.save_masks:
-            with replacing(folder.path / "masks" / f"{item.name.replace('/', '_')}.png") as path:
+            with replacing(folder.path / "masks" / f"{item.id.replace('/', '_')}.png") as path:
                 Image.fromarray((mask * 255).astype(np.uint8)).save(path)
     folder.write_text("predictions.csv", csv_text(rows))
     chosen = best_median_worst(rows)
@@ -311,7 +311,7 @@ def test(
             [item.truth for item in shown],
             [binarise(item.probabilities, threshold) for item in shown],
             [
-                f"{kind}: {rows[index]['name']}, Dice {rows[index]['dice']:.3f}"
+                f"{kind}: {rows[index]['id']}, Dice {rows[index]['dice']:.3f}"
                 for kind, index in chosen.items()
             ],
             path,

@@ -54,7 +54,7 @@ def test_it_learns(finished):
 def test_the_run_folder_is_complete(finished):
     run, _ = finished
     names = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file() and p.suffix != ".txt"}
-    masks = {f"masks/{row['name']}.png" for row in rows_of(run)}
+    masks = {f"masks/{row['id']}.png" for row in rows_of(run)}
     histories = {
         f"{stage}history.{end}" for stage in ("", "coarse_") for end in ("csv", "json", "md")
     }
@@ -77,10 +77,10 @@ def test_the_run_folder_is_complete(finished):
 def test_the_written_masks_have_the_dice_of_the_table(finished, workplace):
     run, _ = finished
     for row in rows_of(run)[:4]:
-        written = np.asarray(Image.open(run / "masks" / f"{row['name']}.png"))
+        written = np.asarray(Image.open(run / "masks" / f"{row['id']}.png"))
         assert set(np.unique(written)) <= {0, 255}
         assert np.count_nonzero(written) == int(row["predicted_pixels"])
-        truth = Image.open(workplace / "set" / "masks" / f"{row['name']}.png").convert("L")
+        truth = Image.open(workplace / "set" / "masks" / f"{row['id']}.png").convert("L")
         score = score_image(np.asarray(truth), written)
         assert score["dice"] == pytest.approx(float(row["dice"]), abs=1e-9)
 

@@ -106,7 +106,7 @@ def test_segmentation_runs_are_compared(tmp_path, capsys):
             truth[3:12, 3:12] = True
             wrong = truth ^ (random.random(truth.shape) < noise)
             scores = segmentation.score_image(truth, wrong)
-            rows.append({"name": f"{index}", "group": f"{index // 2}"} | scores)
+            rows.append({"id": f"{index}", "group": f"{index // 2}"} | scores)
         return write(tmp_path / name, "segmentation", name, rows)
 
     code, text = compare(capsys, lungs("sharp", 0.02), lungs("rough", 0.2))
@@ -122,7 +122,7 @@ def test_segmentation_runs_are_compared(tmp_path, capsys):
 
 def test_a_run_of_other_classes_is_left_out(tmp_path, capsys):
     runs = [classifier(tmp_path / name, range(4)) for name in ("a", "b")]
-    other = write(tmp_path / "lungs", "segmentation", "lungs", [{"name": "1"}])
+    other = write(tmp_path / "lungs", "segmentation", "lungs", [{"id": "1"}])
     code, text = compare(capsys, other, *runs)
     assert code == 0
     assert "The same 90 test images" in text and "lungs is left out: its task" in text
@@ -133,7 +133,7 @@ def test_a_run_of_other_classes_is_left_out(tmp_path, capsys):
     [
         (lambda path: classifier(path / "b", [], ids=range(30, 120), data="cd"), "60 shared"),
         (lambda path: classifier(path / "b", [], data="cd"), "fingerprints a: ab, b: cd"),
-        (lambda path: write(path / "b", "segmentation", "b", [{"name": "1"}]), "one task"),
+        (lambda path: write(path / "b", "segmentation", "b", [{"id": "1"}]), "one task"),
         (lambda path: str(path / "a"), "two or more"),
         (lambda path: str(path / "missing"), "must be folders"),
     ],

@@ -100,9 +100,9 @@ def test_all_distances_undefined():
 
 def test_means_by_class():
     rows, summary = evaluate(
-        [LEFT, LEFT, FULL], [LEFT, EMPTY, LEFT], labels=["b", "a", "b"], names=["x", "y", "z"]
+        [LEFT, LEFT, FULL], [LEFT, EMPTY, LEFT], labels=["b", "a", "b"], ids=["x", "y", "z"]
     )
-    assert [row["name"] for row in rows] == ["x", "y", "z"]
+    assert [row["id"] for row in rows] == ["x", "y", "z"]
     assert list(summary["per_class"]) == ["b", "a"]
     assert summary["per_class"]["b"]["n"] == 2
     assert summary["per_class"]["b"]["dice"] == pytest.approx((1 + 2 * 8 / 24) / 2)
@@ -135,8 +135,8 @@ def test_truths_and_predictions_are_met_in_step():
     ("truths", "predictions", "extra", "message"),
     [
         ([LEFT, LEFT], [LEFT], {}, "equally many. Got one sequence that ends after 1"),
-        ([LEFT], [LEFT], {"names": []}, "ends after 0"),
-        ([LEFT], [FULL[:3]], {"names": ["im7"]}, r"prediction im7 must be of the truth's shape"),
+        ([LEFT], [LEFT], {"ids": []}, "ends after 0"),
+        ([LEFT], [FULL[:3]], {"ids": ["im7"]}, r"prediction im7 must be of the truth's shape"),
         ([LEFT * 7], [LEFT], {}, "truth 0 must hold only 0 and 1.*value=7"),
         ([], [], {}, "at least one image"),
     ],
@@ -210,7 +210,7 @@ def test_threshold_search_wants_images_of_one_size():
 
 
 def rows_of(dices):
-    return [{"name": f"im{index}", "dice": dice} for index, dice in enumerate(dices)]
+    return [{"id": f"im{index}", "dice": dice} for index, dice in enumerate(dices)]
 
 
 def test_best_median_and_worst():

@@ -209,7 +209,7 @@ def test_segmentation_in_two_folds(tmp_path, monkeypatch):
     assert train_seg.main([*argv, "--data.source", source]) == 0
     folder = tmp_path / "runs" / "segmentation" / "cv"
     rows = read_rows(folder / "predictions.csv")
-    assert len({row["name"] for row in rows}) == len(rows) == 41  # four pairs are odd
+    assert len({row["id"] for row in rows}) == len(rows) == 41  # four pairs are odd
     summary = read_json(folder / "summary.json")
     assert summary["pooled"]["dice"] == pytest.approx(np.mean([float(row["dice"]) for row in rows]))
     for name in ("fold-00", "fold-10"):
