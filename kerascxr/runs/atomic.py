@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+_STEM = 40  # characters of a file's name in that of its partial file: names have a limit
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -23,7 +25,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=".partial-", suffix="".join(path.suffixes[-2:])
+        dir=path.parent,
+        prefix=f".partial-{path.stem[:_STEM]}-",
+        suffix="".join(path.suffixes[-2:]),
     )
     os.close(handle)
     partial = Path(name)

@@ -1,7 +1,7 @@
 """Features: outputs of the frozen part of a backbone, computed once and cached on disk.
 
 At depth 0, 1 and 2 most of the backbone never changes, so no epoch runs it again. Features are kept
- at depth 2's boundary, and those of depth 1 and 0 derived from them: one pass serves all three.
+at depth 2's boundary, and those of depth 1 and 0 derived from them: one pass serves all three.
 """
 
 import hashlib
@@ -19,7 +19,8 @@ from tqdm import tqdm
 from kerascxr.config import AugmentConfig
 from kerascxr.data.pipeline import Images, evaluation_batches, index_batches
 from kerascxr.models.classifier import Depth, cut_at_depth
-from kerascxr.runs.atomic import write_json
+from kerascxr.runs.atomic import replacing, write_json
+from kerascxr.runs.locks import locked
 from kerascxr.training.engines import Engine, EngineName, build_engine
 
 logger = logging.getLogger(__name__)
@@ -34,8 +35,8 @@ class BackboneFeatures:
 
     The frozen part runs in inference mode, so this is what it would give in training as well. Files
     are found by a digest of the images, the frozen weights, the augmentation and the engine:
-    another image, weight or size is another file. A file that a crash left unfinished is never
-    taken.
+    another image, weight or size is another file. A file is used only if it has the digest of what
+    was computed. Processes that need the same features at once compute them once.
 
     Args:
         model: A classifier with its weights.
@@ -92,11 +93,11 @@ class BackboneFeatures:
         if stored is None:
             engine = self._running_engine(images)
             key = self._key(images, change)  # another one if Keras had to stand in
-            stored = _open(self._folder, key)
-            if stored is None:
-                self._compute(images, key, view if changed else 0, engine)
+            waiting = "Another process is computing the same features; waiting for it."
+            with locked(self._folder / f".{key}.lock", waiting):
                 stored = _open(self._folder, key)
-        assert stored is not None
+                if stored is None:
+                    stored = self._compute(images, key, view if changed else 0, engine)
         if self._depth == _STORED_AT:
             return stored
         # Cast here: TensorFlow's own cast complains of CPUs without float16 instructions.
@@ -137,8 +138,14 @@ class BackboneFeatures:
             digest.update(np.ascontiguousarray(images.pixels[begin : begin + _BATCH]).tobytes())
         return digest.hexdigest()[:32]
 
-    def _compute(self, images: Images, key: str, view: int, engine: Engine) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+    def _compute(self, images: Images, key: str, view: int, engine: Engine) -> np.ndarray:
+        """Computes and keeps features. Its caller holds the key's lock.
+
+        Raises:
+            OSError: If the disk does not give back what was written.
+        """
+        for left in self._folder.glob(f".partial-{key}-*"):  # a killed process left them
+            left.unlink()
         shape = (len(images), *self._frozen.output_shape[1:])
         logger.info(
             f"Computing backbone features of {len(images)} images, "
@@ -147,22 +154,26 @@ class BackboneFeatures:
         )
         size = engine.batch_size
         batches = self._changed(images, view, size) if view else evaluation_batches(images, size)
-        partial = self._folder / f".partial-{key}"
-        target = np.memmap(partial, np.float16, "w+", shape=shape)
-        limit = np.finfo(np.float16).max
-        done = 0
         pixels = (batch["image"].astype(np.float32) for batch in batches.as_numpy_iterator())
-        with tqdm(
-            total=len(images), desc="Backbone features", unit="image", mininterval=0.5
-        ) as bar:
+        limit = np.finfo(np.float16).max
+        digest = hashlib.sha256()  # of what was computed, not of what a disk made of it
+        path = self._folder / f"{key}.f16"
+        with (
+            replacing(path) as partial,
+            partial.open("wb") as file,
+            tqdm(total=len(images), desc="Backbone features", unit="image", mininterval=0.5) as bar,
+        ):
             for values in engine.run(pixels):
-                target[done : done + len(values)] = np.clip(values, -limit, limit)
-                done += len(values)
+                data = np.clip(values, -limit, limit).astype(np.float16).tobytes()
+                digest.update(data)
+                file.write(data)
                 bar.update(len(values))
-        target.flush()
-        partial.replace(self._folder / f"{key}.f16")
-        description = {"shape": list(shape), "sha256": _digest(target.ravel())}
+        description = {"shape": list(shape), "sha256": digest.hexdigest()}
         write_json(self._folder / f"{key}.json", description)
+        stored = _open(self._folder, key)
+        if stored is None:
+            raise OSError(f"{path} must hold what was written to it, and does not: check the disk.")
+        return stored
 
     def _changed(self, images: Images, view: int, batch_size: int) -> tf.data.Dataset:
         from kerascxr.data.augment import Augment  # keras-cv takes seconds to import
@@ -250,7 +261,10 @@ def _open(folder: Path, key: str) -> np.ndarray | None:
     path, description = folder / f"{key}.f16", folder / f"{key}.json"
     if not (path.exists() and description.exists()):
         return None
-    known = json.loads(description.read_text(encoding="utf-8"))
+    try:
+        known = json.loads(description.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
     array = np.memmap(path, np.float16, "r") if path.stat().st_size else np.empty(0, np.float16)
     if array.size != np.prod(known["shape"]) or _digest(array) != known["sha256"]:
         return None

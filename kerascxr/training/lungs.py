@@ -1,6 +1,7 @@
 """Where the lungs are in a store's images: by the source's own masks, or found by a U-Net."""
 
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from kerascxr.data.pipeline import encoded_examples
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.runs.atomic import replacing
+from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import read_run
 
 _FORMAT = 2  # of what is kept
@@ -55,15 +57,24 @@ def read_lungs(
     known = (_FORMAT, store.fingerprint["digest"], sorted(folds), segmenter.threshold)
     digest.update(str(known).encode())
     path = kept / f"lungs-{digest.hexdigest()[:32]}.npz"
-    if path.exists():
-        with np.load(path) as file:
-            flat = np.unpackbits(file["bits"], axis=1, count=int(np.prod(segmenter.size)))
-        return 255 * flat.reshape(-1, *segmenter.size, 1)
-    found = _from_unet(store, folds, segmenter)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.savez(file, bits=np.packbits(found.reshape(len(found), -1) > 0, axis=1))
+    waiting = "Another process is finding the lungs in the same images; waiting for it."
+    with locked(kept / f".{path.stem}.lock", waiting):
+        found = _read_kept(path, segmenter.size)
+        if found is None:
+            found = _from_unet(store, folds, segmenter)
+            with replacing(path) as partial, partial.open("wb") as file:
+                np.savez(file, bits=np.packbits(found.reshape(len(found), -1) > 0, axis=1))
     return found
+
+
+def _read_kept(path: Path, size: tuple[int, int]) -> np.ndarray | None:
+    """Returns the masks in a kept file; None if it is missing or damaged."""
+    try:
+        with np.load(path) as file:  # a zip file: reading compares checksums
+            flat = np.unpackbits(file["bits"], axis=1, count=size[0] * size[1])
+    except (FileNotFoundError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return 255 * flat.reshape(-1, *size, 1)
 
 
 def _from_source(store: Store, folds: Sequence[int], size: tuple[int, int]) -> np.ndarray:

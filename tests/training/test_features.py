@@ -1,6 +1,9 @@
 """Backbone features: what the frozen part gives, kept, and never stale or half written."""
 
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -81,10 +84,12 @@ def test_a_damaged_file_is_computed_again(model, images, tmp_path, messages):
 
     whole = compute()
     (path,) = tmp_path.glob("*.f16")
-    for damage in (lambda data: data[:-100], lambda data: b"\x01" + data[1:]):
+    for damage in (lambda data: data[:-100], lambda data: b"\x01" + data[1:], lambda data: b""):
         path.write_bytes(damage(path.read_bytes()))
         np.testing.assert_array_equal(compute(), whole)
-    assert len(messages()) == 3
+    path.with_suffix(".json").write_bytes(bytes(100))
+    np.testing.assert_array_equal(compute(), whole)
+    assert len(messages()) == 5
 
 
 def test_a_killed_computation_leaves_nothing_that_looks_whole(model, images, tmp_path, monkeypatch):
@@ -103,6 +108,64 @@ def test_a_killed_computation_leaves_nothing_that_looks_whole(model, images, tmp
         features.of(images)
     assert not list(tmp_path.glob("*.f16"))
     assert features.of(images).shape[0] == 40
+
+
+def test_two_at_once_compute_once(model, images, tmp_path, messages, monkeypatch):
+    run, begun, go_on, runs = KerasEngine.run, threading.Event(), threading.Event(), []
+
+    def wait_midway(self, batches):
+        runs.append(self)
+        for values in run(self, batches):
+            begun.set()
+            assert go_on.wait(60)
+            yield values
+
+    monkeypatch.setattr(KerasEngine, "run", wait_midway)
+    messages.clear()
+    first, second = (BackboneFeatures(model, depth, tmp_path) for depth in (2, 1))
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(first.of, images)
+        assert begun.wait(60)
+        other = pool.submit(second.of, images)
+        while len(messages()) < 2 and not other.done():
+            threading.Event().wait(0.01)
+        go_on.set()
+        assert one.result(60).shape[0] == other.result(60).shape[0] == 40
+    assert len(runs) == 1
+    assert messages()[1] == "Another process is computing the same features; waiting for it."
+    assert len(messages()) == 2
+    assert not list(tmp_path.glob(".partial-*"))
+
+
+def test_zeros_in_place_of_what_was_computed_are_not_trusted(model, images, tmp_path, monkeypatch):
+    replace = Path.replace
+
+    def lose(self, target):
+        if Path(target).suffix == ".f16":
+            with self.open("r+b") as file:
+                file.write(bytes(self.stat().st_size))
+        return replace(self, target)
+
+    features = BackboneFeatures(model, 2, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", lose)
+        with pytest.raises(OSError, match="check the disk"):
+            features.of(images)
+    (path,) = tmp_path.glob("*.f16")
+    assert not any(path.read_bytes())
+    assert features.of(images).any()
+
+
+def test_a_killed_process_leaves_no_partial_file_for_ever(model, images, tmp_path):
+    features = BackboneFeatures(model, 2, tmp_path)
+    features.of(images)
+    (path,) = tmp_path.glob("*.f16")
+    path.unlink()
+    (tmp_path / f".partial-{path.stem}-killed.f16").write_bytes(bytes(100))
+    other = tmp_path / ".partial-of-other-features-running.f16"
+    other.touch()
+    features.of(images)
+    assert list(tmp_path.glob(".partial-*")) == [other]
 
 
 @pytest.mark.parametrize("balanced", [False, True])
