@@ -12,6 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kerascxr.config import SegmentationConfig
+from kerascxr.data.ingest.ingest import UNLABELLED
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import (
     Images,
@@ -294,7 +295,7 @@ def test(
     rows, tidied = [], []
     for item in _predictions(model, images, config):
         named: dict[str, Any] = {"id": item.id, "group": item.group}
-        if images.classes[0] != "unlabelled":
+        if images.classes[0] != UNLABELLED:
             named["label"] = item.label
         mask = binarise(item.probabilities, threshold)
         rows.append(named | score_image(item.truth, mask))

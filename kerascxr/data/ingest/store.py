@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kerascxr.data.ingest import records
-from kerascxr.data.ingest.ingest import FORMAT, UNLABELLED, ingest
+from kerascxr.data.ingest.ingest import FORMAT, ingest
 from kerascxr.data.sources.open import Source
 from kerascxr.runs.atomic import mark, replace_folder
 from kerascxr.runs.locks import locked
@@ -35,11 +35,6 @@ class Store:
     classes: tuple[str, ...]
     fingerprint: dict[str, Any]
     fixed_split: bool
-
-    @property
-    def labelled(self) -> bool:
-        """Whether the images have classes."""
-        return self.classes != (UNLABELLED,)
 
     @cached_property
     def rows(self) -> list[dict[str, str]]:

@@ -45,7 +45,6 @@ def ingest(folder, stores):
 def test_what_goes_in_comes_out(folder, tmp_path):
     store = ingest(folder, tmp_path / "stores")
     assert store.classes == ("healthy", "ill")
-    assert store.labelled
     assert not store.fixed_split
     seen = {}
     for fold in range(20):
