@@ -70,8 +70,9 @@ def audit_run(
 
     Args:
         path: A finished classification run.
-        lungs: A finished segmentation run that finds the lungs; by default they are the source's
-            own masks; if some are missing, the ablations that need them are left out.
+        lungs: A finished segmentation run that finds the lungs; by default that of the run's own
+            training, if it had one, else the source's own masks; if some of these are missing, the
+            ablations that need them are left out.
         depth: What is trainable in the ablations' models, and in the full image's model that they
             are compared with; by default the run's depth, at most ``DEPTH``.
         epochs: Epochs of each model.
@@ -89,6 +90,7 @@ def audit_run(
     store = open_run_store(run, config.data)
     if depth is None:
         depth = config.depth if config.depth == 0 else DEPTH
+    lungs = lungs or config.lungs
     known = lungs is not None or all(row["mask_state"] == "ok" for row in store.rows)
     folder = RunFolder(path)
     with folder.log_file():
@@ -221,19 +223,30 @@ def _attention(
 ) -> dict[str, Any]:
     """Returns, by true class, the share of Grad-CAM's mass in the lungs, and theirs of the area.
 
-    Grad-CAM is that of the run's own model, for the class that it predicts.
+    Grad-CAM is that of the run's own model, for the class that it predicts, on the input that the
+    model was trained on. The lungs get the run's region of interest too, so that both have the
+    coordinates of that input.
     """
     model = load_saved(run.path / "model.keras")
     maps = tf.function(GradCAM(model).maps, reduce_retracing=True)
-    seen = test
+    own, seen = found, test
     if config.roi != "none":
-        seen = _test_images(config, store, config.roi, found)
+        if ROIS[config.roi].needs_lungs:
+            folds = split_folds(config.split)["test"]
+            own = read_lungs(store, folds, config.lungs, config.image_size, config.data.features)
+        seen = _test_images(config, store, config.roi, own)
+    visible = tf.function(lambda lungs, own: _visible_lungs(config, lungs, own))
     logits = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
     shares, areas = [], []
     for begin in range(0, len(test), _BATCH):
         x = to_backbone_input(seen.pixels[begin : begin + _BATCH])
         heat = maps(x, tf.argmax(logits(x), axis=1, output_type=tf.int32)).numpy()
-        inside = resize_mask(found[begin : begin + _BATCH], config.image_size).numpy()[..., 0] > 0
+        inside = np.stack(
+            [
+                visible(*pair).numpy()
+                for pair in zip(found[begin:][:_BATCH], own[begin:][:_BATCH], strict=True)
+            ]
+        )
         total = heat.sum(axis=(1, 2))
         with np.errstate(invalid="ignore"):  # no heat at all: left out of the means
             shares.append((heat * inside).sum(axis=(1, 2)) / total)
@@ -247,6 +260,22 @@ def _attention(
         }
         for index, name in enumerate(test.classes)
     }
+
+
+def _visible_lungs(config: ClassificationConfig, lungs: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
+    """Returns where a classifier's input shows the lungs.
+
+    Args:
+        config: The classifier's image size and region of interest.
+        lungs: uint8 (h, w, 1), 0 or 255, of the full image.
+        own: The lung mask that the region of interest is computed from, likewise.
+
+    Returns:
+        bool (*image_size).
+    """
+    if config.roi == "none":
+        return resize_mask(lungs, config.image_size)[..., 0] > 0
+    return ROIS[config.roi].apply(lungs, own, config.image_size)[..., 0] >= 128
 
 
 def _test_images(

@@ -3,13 +3,17 @@
 import json
 import shutil
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from kerascxr import __main__ as verbs
 from kerascxr.audits import input_ablations as audit
 from kerascxr.audits.input_ablations import audit_run
 from kerascxr.config import ClassificationConfig
+from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS
 from kerascxr.parsing import parse_config
 from kerascxr.report import input_ablations, page
@@ -132,3 +136,41 @@ def test_without_lung_masks_the_ablations_that_need_them_are_left_out(
     assert found["histogram"]["auc"]["value"] == 1.0  # the classes are grey levels
     assert found["border_only"]["auc"]["difference"] == 0
     assert result(run)["attention"] is None
+
+
+def test_a_run_is_audited_with_the_lungs_that_it_was_trained_with(runs, tmp_path, monkeypatch):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("lungs: null", f"lungs: {runs[1]}"))
+    trained = {}
+
+    def itself(config, path):
+        trained[config.roi] = config.lungs
+        return run
+
+    monkeypatch.setattr(audit, "_train", itself)
+    monkeypatch.setattr(audit, "ROIS", {name: ROIS[name] for name in ("none", "lungs_only")})
+    audit_run(run, epochs=1)
+    assert trained == {"none": None, "lungs_only": runs[1]}
+    assert result(run)["lungs"] == str(runs[1])
+
+
+@pytest.mark.parametrize("roi", ["none", "lung_crop", "lungs_only"])
+def test_the_share_in_the_lungs_is_that_of_the_models_own_input(roi, monkeypatch):
+    size = (32, 32)
+    config = ClassificationConfig(roi=roi, image_size=size)
+    lungs = np.zeros((2, 64, 64, 1), np.uint8)
+    lungs[:, 30:50, 8:24] = lungs[:, 30:50, 30:46] = 255
+    pixels = np.stack([ROIS[roi].apply(mask, mask, size).numpy() for mask in lungs])
+    images = Images(pixels, None, ("a", "b"), ("a", "b"), np.array([0, 1]), ("dark", "bright"))
+    # Grad-CAM that lies where the input is bright, which is in the lungs alone.
+    monkeypatch.setattr(
+        audit, "GradCAM", lambda model: SimpleNamespace(maps=lambda x, of: x[..., 0])
+    )
+    monkeypatch.setattr(audit, "load_saved", lambda path: lambda x, training: x[:, 0, 0])
+    monkeypatch.setattr(audit, "read_lungs", lambda *given: lungs)
+    monkeypatch.setattr(audit, "_test_images", lambda *given: images)
+    found = audit._attention(SimpleNamespace(path=Path()), config, None, images, lungs)
+    for of in found.values():
+        assert of["inside"] > 0.9
+        assert of["area"] == pytest.approx((pixels >= 128).mean(), abs=0.01)
