@@ -106,24 +106,43 @@ def largest_components(mask: np.ndarray, keep: int = 2) -> np.ndarray:
 
 
 def surface_distances(
-    truth: np.ndarray, prediction: np.ndarray
+    truth: np.ndarray, prediction: np.ndarray, spacing: tuple[float, float] = (1.0, 1.0)
 ) -> tuple[float | None, float | None]:
     """Measures how far apart two masks' surfaces are.
 
     Args:
         truth: Mask, bool ``(h, w)``.
         prediction: Mask, bool ``(h, w)``.
+        spacing: Distance of the masks' rows and of their columns, e.g. in mm; see ``resized``.
 
     Returns:
-        HD95 and ASSD in pixels: 0.0 twice if both masks are empty, None twice if one is.
+        HD95 and ASSD in units of the spacing, pixels by default: 0.0 twice if both masks are empty,
+        None twice if one is.
     """
     if not truth.any() or not prediction.any():
         return (None, None) if truth.any() or prediction.any() else (0.0, 0.0)
-    truth_points, predicted_points = _surface_points(truth), _surface_points(prediction)
+    truth_points = _surface_points(truth) * spacing
+    predicted_points = _surface_points(prediction) * spacing
     to_prediction, _ = KDTree(predicted_points).query(truth_points)  # one distance a truth point
     to_truth, _ = KDTree(truth_points).query(predicted_points)
     hd95 = max(np.percentile(to_prediction, 95), np.percentile(to_truth, 95))
     return float(hd95), float(np.concatenate([to_prediction, to_truth]).mean())
+
+
+def resized(
+    spacing: tuple[float, float], size: tuple[int, int], new_size: tuple[int, int]
+) -> tuple[float, float]:
+    """Returns the spacing of an image's pixels after the image was resized to another size.
+
+    Args:
+        spacing: Distance of the rows and of the columns, e.g. in mm.
+        size: The (height, width) that this spacing belongs to.
+        new_size: The (height, width) after resizing, without padding or cropping.
+
+    Returns:
+        Distance of the rows and of the columns at the new size, in the same unit.
+    """
+    return spacing[0] * size[0] / new_size[0], spacing[1] * size[1] / new_size[1]
 
 
 def _surface_points(mask: np.ndarray) -> np.ndarray:

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from kerascxr.evaluation.masks import as_mask, binarise, largest_components, surface_distances
+from kerascxr.evaluation.masks import (
+    as_mask,
+    binarise,
+    largest_components,
+    resized,
+    surface_distances,
+)
 
 MASKS = arrays(bool, (7, 9))
 
@@ -57,6 +63,23 @@ def test_a_square_moved_aside():
     hd95, assd = surface_distances(truth, np.roll(truth, 4, axis=1))
     assert hd95 == 4.0
     assert 0 < assd < 4
+
+
+def test_distances_in_mm_are_stretched_each_way_by_its_own_spacing():
+    truth = np.zeros((40, 40), bool)
+    truth[10:20, 10:20] = True
+    assert surface_distances(truth, np.roll(truth, 4, axis=0), (0.5, 3.0))[0] == 2.0
+    assert surface_distances(truth, np.roll(truth, 4, axis=1), (0.5, 3.0))[0] == 12.0
+    # Equal to the same masks with each pixel drawn as 1 x 6 pixels, except for half a pixel.
+    moved = np.roll(truth, (3, 2), axis=(0, 1))
+    wide = surface_distances(
+        np.kron(truth, np.ones((1, 6))) > 0, np.kron(moved, np.ones((1, 6))) > 0
+    )
+    assert surface_distances(truth, moved, (1.0, 6.0))[0] == pytest.approx(wide[0], abs=3)
+
+
+def test_a_resized_image_has_other_millimetres_a_pixel_each_way():
+    assert resized((0.15, 0.15), (2500, 2000), (256, 256)) == pytest.approx((1.4648, 1.1719), 1e-4)
 
 
 def test_hd95_takes_the_worse_direction():
