@@ -35,6 +35,10 @@ _NOTES = {
         "±: the sample standard deviation over the runs. All test the same images, so it is the "
         "chance of training, not that of which images were tested."
     ),
+    "different tests": (
+        "±: the sample standard deviation over the runs. Their test images or true classes differ, "
+        "so it holds the chance of training and that of the test images, and there is no ensemble."
+    ),
     "pooled": (
         "Pooled: computed on the runs' predictions together, every image once, with 95% intervals."
     ),
@@ -124,7 +128,8 @@ def summarise(paths: Sequence[Path], folder: RunFolder) -> dict[str, Any]:
     Returns:
         What summary.json holds: ``runs`` (name, split.offset, seed, test metrics), ``spread`` (see
         ``spread``), and ``pooled`` (metrics of folds' joint predictions) or, of classifiers that
-        differ in their seeds, ``ensemble`` (those of their mean probabilities).
+        differ in their seeds and test the same images, ``ensemble`` (those of their mean
+        probabilities, image by image).
 
     Raises:
         ValueError: If the runs are not on the same images, or folds share some.
@@ -150,7 +155,8 @@ def summarise(paths: Sequence[Path], folder: RunFolder) -> dict[str, Any]:
         ],
         "spread": spread([run.metrics["test"] for run in runs]),
     }
-    notes = [_NOTES[kind]]
+    matched = None if folds else _matched(tables)
+    notes = [_NOTES["different tests" if not folds and matched is None else kind]]
     if folds:
         pooled = [row for rows in tables for row in rows]
         _check_tested_once(pooled, folder.path)
@@ -159,8 +165,8 @@ def summarise(paths: Sequence[Path], folder: RunFolder) -> dict[str, Any]:
         marked = [row | {"fold_run": run} for row, run in zip(pooled, origins, strict=True)]
         folder.write_text("predictions.csv", csv_text(marked))
         notes += [_NOTES["pooled"], _NOTES[f"pooled {task}"]]
-    elif classes:
-        read = [truth_and_probabilities(rows, classes) for rows in tables]
+    elif classes and matched:
+        read = [truth_and_probabilities(rows, classes) for rows in matched]
         truth, mean = read[0][0], np.mean([probabilities for _, probabilities in read], axis=0)
         summary["ensemble"] = classification.evaluate(truth, mean, classes)
         notes.append(_NOTES["ensemble"])
@@ -242,6 +248,23 @@ def _check_same_images(runs: Sequence[Run], path: Path) -> None:
             f"runs in {path} must be on the same images, and these changed between them. "
             f"Got data fingerprints {shown}; --overwrite true trains all again."
         )
+
+
+def _matched(tables: Sequence[list[dict[str, str]]]) -> list[list[dict[str, str]]] | None:
+    """Returns the runs' rows in the first run's order of images.
+
+    Returns:
+        None if the runs test different images, or disagree on an image's true class.
+    """
+    by_image = [{row["id"]: row for row in rows} for rows in tables]
+    truths = [{image: row.get("truth") for image, row in rows.items()} for rows in by_image]
+    if any(truth != truths[0] for truth in truths[1:]):
+        return None
+    return [[rows[image] for image in by_image[0]] for rows in by_image]
+
+
+def _image(row: Mapping[str, str]) -> str:
+    return row["id"] if "id" in row else row["name"]
 
 
 def _check_tested_once(rows: Sequence[Mapping[str, str]], path: Path) -> None:

@@ -14,13 +14,21 @@ from sklearn import metrics
 import train_cls
 import train_seg
 from kerascxr import __main__ as verbs
-from kerascxr.config import ClassificationConfig, SegmentationConfig, SplitConfig, StudyConfig
+from kerascxr.config import (
+    ClassificationConfig,
+    DataConfig,
+    RuntimeConfig,
+    SegmentationConfig,
+    SplitConfig,
+    StudyConfig,
+)
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.models.classifier import build_classifier
 from kerascxr.parsing import load_config
 from kerascxr.runs.reading import find_runs, read_run
-from kerascxr.tables import format_value
+from kerascxr.tables import csv_text, format_value
 from kerascxr.training import classification, repeats, segmentation
+from kerascxr.training.inputs import open_data, read_splits
 from tests.support.small_runs import SMALL, arguments, bright_and_dark, pairs
 
 QUICK = ["--depth", "0", "--epochs", "1", "--feature_engine", "keras"]
@@ -150,6 +158,58 @@ def test_finished_folds_are_shown_and_not_trained(folds, monkeypatch, capsys):
     assert "folds: 2 -> 1" in capsys.readouterr().err
 
 
+def seeds_of(folder, tables):
+    """Finished runs of two classes that differ in their seeds; a table lists (id, truth, p)."""
+    paths = []
+    for seed, table in enumerate(tables):
+        path = folder / f"seed-{seed}"
+        path.mkdir(parents=True)
+        rows = [
+            {"id": name, "group": name, "truth": truth}
+            | {"uncalibrated probability a": p, "uncalibrated probability b": 1 - p}
+            for name, truth, p in table
+        ]
+        (path / "predictions.csv").write_text(csv_text(rows))
+        test = dict.fromkeys(("accuracy", "precision", "recall", "f1", "auc"), 0.5)
+        test |= {"classes": ["a", "b"], "n": len(table)}
+        found = {"task": "classification", "title": "Tiny", "test": test}
+        found["data"] = {"source": "set", "fingerprint": "f"}
+        config = f"{{split: {{offset: 0}}, runtime: {{seed: {seed}}}}}"
+        for name, text in (
+            ("metrics.json", json.dumps(found)),
+            *(("history.json", "[]"), ("environment.json", "{}"), ("config.yaml", config)),
+            ("DONE", ""),
+        ):
+            (path / name).write_text(text)
+        paths.append(path)
+    return paths
+
+
+def test_an_ensemble_averages_by_image(tmp_path):
+    one = [("x", "a", 0.9), ("y", "b", 0.6), ("z", "b", 0.2)]
+    other = [("z", "b", 0.4), ("x", "a", 0.8), ("y", "b", 0.1)]
+    paths = seeds_of(tmp_path, [one, other])
+    summary = repeats.summarise(paths, repeats.RunFolder(tmp_path))
+    assert summary["ensemble"]["accuracy"] == 1.0  # means of a: 0.85, 0.35, 0.3; by row 0.65, 0.7
+    assert "All test the same images" in summary["notes"][0]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [("x", "a", 0.9), ("w", "b", 0.1)],  # another image
+        [("x", "b", 0.9), ("y", "b", 0.1)],  # another true class
+        [("x", "a", 0.9)],
+    ],
+)
+def test_different_tests_have_no_ensemble(tmp_path, other):
+    paths = seeds_of(tmp_path, [[("x", "a", 0.9), ("y", "b", 0.1)], other])
+    summary = repeats.summarise(paths, repeats.RunFolder(tmp_path))
+    assert "ensemble" not in summary
+    assert "same images" not in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "test images or true classes differ" in summary["notes"][0]
+
+
 @pytest.mark.parametrize("key", ["fingerprint", "offset"])
 def test_runs_on_other_images_are_not_summed_up(folds, tmp_path, key):
     folder, _ = folds
@@ -164,6 +224,22 @@ def test_runs_on_other_images_are_not_summed_up(folds, tmp_path, key):
     words = "same images" if key == "fingerprint" else "each image once"
     with pytest.raises(ValueError, match=words):
         repeats.summarise(paths, repeats.RunFolder(tmp_path / "cv"))
+
+
+@pytest.mark.parametrize("groups", ["kept", "ignored"])
+def test_seeds_share_the_split(folds, workplace, groups):
+    del folds  # has made the store
+    split = SplitConfig(groups=groups, seed=5)
+    data = DataConfig(source=f"{workplace}/set", stores=workplace / "stores")
+    config = ClassificationConfig(
+        seeds=2, image_size=(32, 32), split=split, data=data, runtime=RuntimeConfig(seed=3)
+    )
+    store = open_data(data)
+    tested = []
+    for one in repeats.plan(config, "x").values():
+        keras.utils.set_random_seed(one.runtime.seed)
+        tested.append(read_splits(one, store)["test"].ids)
+    assert tested[0] == tested[1]
 
 
 def test_seeds_differ_and_share_features(workplace, capsys, monkeypatch):
