@@ -31,7 +31,7 @@ def test_the_contour_is_the_masks_edge_and_the_rest_of_the_image_stays():
 def test_the_contour_stands_out_from_black_and_from_white(grey):
     image = np.full((60, 70), grey, np.uint8)
     drawn = overlay(image, square()).astype(int)
-    line = drawn[20, 19:22]  # outside, contour, inside
+    line = drawn[30, 19:22]  # outside, contour, inside
     assert np.abs(line[1] - line[0]).max() > 200
     assert np.abs(line[1] - line[2]).max() > 100
 
