@@ -1,6 +1,7 @@
 """Input ablations: the same model is trained again on inputs that lack part of the image.
 
-Each ablation is an ordinary run in ``RUN/audit/``, so an interrupted audit resumes.
+Each ablation is an ordinary run in ``RUN/audit/``, so an interrupted audit resumes. An audit
+with other options has numbered runs beside them.
 """
 
 import contextlib
@@ -123,7 +124,8 @@ def audit_run(
                 name=f"{path.name}-{name}",
                 runs=path / "audit",
             )
-            tested = read_tested(_train(part, path / "audit" / name))
+            place = RunFolder.free_path(part, path / "audit" / name)
+            tested = read_tested(_train(part, place))
             predicted[name] = tested.probabilities
             truth, groups = tested.truth, [row["group"] for row in tested.rows.values()]
         images = read_splits(dataclasses.replace(base, roi="none", lungs=None), store)

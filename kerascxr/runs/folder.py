@@ -53,16 +53,22 @@ class RunFolder:
         parent = Path(config.runs) / task
         if config.name or config.overwrite:
             return cls.start_at(config, parent / (config.name or name))
+        path = cls.free_path(config, parent / name)
+        if path.name != name:
+            logger.info(f"{parent / name} holds a run with other settings; this one is {path}.")
+        return cls.start_at(config, path)
+
+    @classmethod
+    def free_path(cls, config: Any, path: Path) -> Path:
+        """Returns a path for a run: as given if it is free or holds the same run, else numbered."""
         for number in itertools.count(1):
-            path = parent / (name if number == 1 else f"{name}-{number}")
+            numbered = path if number == 1 else path.with_name(f"{path.name}-{number}")
             try:
-                cls.check(config, path)
+                cls.check(config, numbered)
             except ValueError as error:
                 logger.debug(str(error))
                 continue
-            if number > 1:
-                logger.info(f"{parent / name} holds a run with other settings; this one is {path}.")
-            return cls.start_at(config, path)
+            return numbered
         raise AssertionError
 
     @classmethod

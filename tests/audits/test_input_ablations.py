@@ -174,3 +174,21 @@ def test_the_share_in_the_lungs_is_that_of_the_models_own_input(roi, monkeypatch
     for of in found.values():
         assert of["inside"] > 0.9
         assert of["area"] == pytest.approx((pixels >= 128).mean(), abs=0.01)
+
+
+def test_an_audit_with_other_options_trains_beside_the_first_one(runs, tmp_path, monkeypatch):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    trained = []
+
+    def train(config, folder, draw):
+        trained.append(f"{config.roi}, {config.epochs}")
+        for name in ("metrics.json", "environment.json", "predictions.csv"):
+            shutil.copy(run / name, folder.path / name)
+        folder.finish()
+
+    monkeypatch.setattr(audit.classification, "train", train)
+    monkeypatch.setattr(audit, "ROIS", {name: ROIS[name] for name in ("none", "border_only")})
+    for epochs in (1, 2, 1):
+        assert verbs.main(["audit", str(run), "--epochs", str(epochs)]) == 0
+        assert result(run)["epochs"] == epochs
+    assert trained == ["none, 1", "border_only, 1", "none, 2", "border_only, 2"]
