@@ -278,6 +278,17 @@ def _figures(run: Run, prefix: str, alts: dict[str, str], captions: dict[str, st
     ]
 
 
+def _regime(run: Run) -> str:
+    """Says what a model was trained on, e.g. "cached features (openvino)"."""
+    regime = run.environment["regime"]
+    engine = regime["feature_engine"]
+    if copies := regime["augmented_copies"]:
+        return f"{copies} cached augmented copies of each image ({engine})"
+    if engine:
+        return f"{regime['trained_on']} ({engine})"
+    return "images, augmented" if regime["augmentation"] else "images, not augmented"
+
+
 def _provenance(runs: Sequence[Run]) -> Section:
     rows = [
         [
@@ -285,13 +296,15 @@ def _provenance(runs: Sequence[Run]) -> Section:
             run.environment["seed"],
             f"{run.metrics['epochs']} (best {run.metrics['best_epoch']})",
             f"{run.seconds / 60:.1f}",
-            ", ".join(run.environment["devices"]),
-            run.environment["precision"],
+            ", ".join(run.environment["regime"]["devices"]),
+            run.environment["regime"]["precision"],
+            _regime(run),
             run.environment["packages"]["tensorflow"],
             run.environment["packages"]["keras"],
         ]
         for run in runs
     ]
-    header = ["run", "seed", "epochs", "minutes", "device", "precision", "TensorFlow", "Keras"]
+    header = ["run", "seed", "epochs", "minutes", "device", "precision"]
+    header += ["trained on", "TensorFlow", "Keras"]
     table = Tabulated(Table("Runs", header, rows), "runs", "Minutes of the last start to the end.")
     return Section("How it was made", [table, limits(runs)])

@@ -29,7 +29,7 @@ def has_checkpoint(folder: Path) -> bool:
 
 def _check_identity(known: Mapping[str, str], now: Mapping[str, str]) -> None:
     changed = [
-        f"{name} ({known.get(name, '')[:16] or 'none'} -> {now.get(name, '')[:16] or 'none'})"
+        f"{name} ({known.get(name, '')[:24] or 'none'} -> {now.get(name, '')[:24] or 'none'})"
         for name in {**known, **now}
         if known.get(name) != now.get(name)
     ]

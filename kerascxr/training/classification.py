@@ -34,7 +34,7 @@ from kerascxr.training.figures import draw_evidence, draw_test, draw_training
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
 from kerascxr.training.inputs import check_classes, open_data, read_splits
 from kerascxr.training.learner import Learner
-from kerascxr.training.runtime import environment, set_up
+from kerascxr.training.runtime import environment, regime_of, set_up
 
 logger = logging.getLogger(__name__)
 
@@ -79,12 +79,14 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
     title = f"{backbone.study_name}, depth {config.depth}"
     title += "" if config.roi == "none" else f", roi {config.roi}"
     logger.info(format_parameter_table({title: parameters}))
+    learner = Learner.build(model, splits, config, folder)
+    augmented = config.augment.enabled and learner.cached_copies != 1
+    regime = regime_of(runtime, augmented, learner.cached_copies, learner.engine)
     folder.write_json(
         "environment.json",
-        environment(runtime, config.runtime.seed)
+        environment(regime, config.runtime.seed)
         | {"weights": dataclasses.asdict(weights), "data_fingerprint": store.fingerprint},
     )
-    learner = Learner.build(model, splits, config, folder)
     progress = fit(
         Fitting(
             learner.model,
@@ -101,7 +103,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
             config,
             runtime,
             folder,
-            identity_of(store.fingerprint["digest"], weights.sha256, learner.cached_features),
+            identity_of(store.fingerprint["digest"], regime, weights.sha256),
         ),
     )
     with replacing(folder.path / "model.keras") as partial:
@@ -114,13 +116,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
         "backbone": backbone.name,
         "depth": config.depth,
         "weights": weights.description,
-        "regime": {
-            "cached_features": learner.cached_features,
-            "augmentation": config.augment.enabled
-            and (not learner.cached_features or config.augmented_copies > 1),
-            "augmented_copies": config.augmented_copies if learner.cached_features else None,
-            "precision": runtime.precision,
-        },
+        "regime": regime,
         "data": {
             "source": store.path.name,
             "fingerprint": store.fingerprint["digest"],

@@ -77,6 +77,17 @@ class BackboneFeatures:
         """Returns how many bytes the features of so many images take on disk."""
         return 2 * n_images * int(np.prod(self._frozen.output_shape[1:]))
 
+    def missing_bytes(self, images: Images, views: int = 1) -> int:
+        """Returns how many bytes the features of images take that are not kept yet.
+
+        Args:
+            images: The images.
+            views: How many views of each, from 0.
+        """
+        keys = (self._key(images, self._change(view)) for view in range(views))
+        kept = sum((self._folder / f"{key}.json").exists() for key in keys)
+        return (views - kept) * self.bytes_for(len(images))
+
     def of(self, images: Images, view: int = 0) -> np.ndarray:
         """Returns the features of images.
 
@@ -87,8 +98,7 @@ class BackboneFeatures:
         Returns:
             float16 (n, *boundary), mapped from the file at depth 2, in memory below.
         """
-        changed = self._augment is not None and self._augment.enabled and view > 0
-        change = (self._augment, self._seed, view) if changed else None
+        change = self._change(view)
         stored = _open(self._folder, self._key(images, change))
         if stored is None:
             engine = self._running_engine(images)
@@ -97,7 +107,7 @@ class BackboneFeatures:
             with locked(self._folder / f".{key}.lock", waiting):
                 stored = _open(self._folder, key)
                 if stored is None:
-                    stored = self._compute(images, key, view if changed else 0, engine)
+                    stored = self._compute(images, key, view if change else 0, engine)
         if self._depth == _STORED_AT:
             return stored
         # Cast here: TensorFlow's own cast complains of CPUs without float16 instructions.
@@ -119,6 +129,14 @@ class BackboneFeatures:
         engine = self._running_engine(images)
         batches = evaluation_batches(images, engine.batch_size).as_numpy_iterator()
         yield from engine.run(batch["image"].astype(np.float32) for batch in batches)
+
+    def engine_for(self, images: Images) -> EngineName:
+        """Returns the engine that computes the features; it has been tried on the images."""
+        return self._running_engine(images).name
+
+    def _change(self, view: int) -> object:
+        changed = self._augment is not None and self._augment.enabled and view > 0
+        return (self._augment, self._seed, view) if changed else None
 
     def _running_engine(self, images: Images) -> Engine:
         if self._engine is None:

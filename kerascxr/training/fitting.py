@@ -96,18 +96,18 @@ class Session:
     stage: str = ""
 
 
-def identity_of(data: str, weights: str = "", cached_features: bool = False) -> dict[str, str]:
+def identity_of(data: str, regime: Mapping[str, Any], weights: str = "") -> dict[str, str]:
     """Returns what a run's numbers depend on besides its config.
 
     Args:
         data: Digest of the data fingerprint.
+        regime: From ``regime_of``; its devices may change.
         weights: SHA-256 of the starting weights; "" for random ones.
-        cached_features: Whether the frozen part of the backbone runs once.
     """
     return {
         "data": data,
         "starting weights": weights,
-        "training on": "cached features" if cached_features else "images",
+        **{key: str(value) for key, value in regime.items() if key != "devices"},
         "TensorFlow": tf.__version__,
         "Keras": keras.__version__,
         "kerascxr": __version__,

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ from kerascxr.models.classifier import (
 )
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import has_checkpoint
-from kerascxr.training.engines import likely_engine
+from kerascxr.training.engines import EngineName, likely_engine
 from kerascxr.training.features import (
     BackboneFeatures,
     array_batches,
@@ -44,14 +44,17 @@ class Learner:
         validation_figures: Loss and metrics of the model as it is.
         probabilities: float64 (n, n_classes) of images, in order, by the whole classifier as it is,
             in full precision.
-        cached_features: Whether the frozen part of the backbone runs once.
+        cached_copies: Number of versions of each training image whose features are cached; 0 where
+            the whole model runs on images in every epoch.
+        engine: What computes the cached features; None without.
     """
 
     model: keras.Model
     training_pairs: Callable[[int], tf.data.Dataset]
     validation_figures: Callable[[], dict[str, float]]
     probabilities: Callable[[Images], np.ndarray]
-    cached_features: bool = False
+    cached_copies: int = 0
+    engine: EngineName | None = None
 
     @classmethod
     def build(
@@ -81,12 +84,17 @@ class Learner:
             seed=config.runtime.seed,
             engine=likely_engine(config.feature_engine),
         )
-        size = features.bytes_for(n_views * len(splits["train"]) + len(splits["validation"]))
-        if not _uses_cached_features(config, size):
+        if not _uses_cached_features(config):
             logger.info("Training on images: the frozen part of the backbone runs in every epoch.")
             if not has_checkpoint(folder.checkpoint):
                 _standardize_by_images(model, splits["train"], config)
             return cls._on_images(model, splits, config)
+        engine = features.engine_for(splits["validation"])
+        _check_room(
+            config,
+            features.missing_bytes(splits["train"], n_views)
+            + features.missing_bytes(splits["validation"]),
+        )
         logger.info(
             "Training on backbone features: the frozen part of the backbone runs once. "
             + (
@@ -96,7 +104,11 @@ class Learner:
                 "--features false augments in every epoch)."
             )
         )
-        return cls._on_features(model, splits, config, features, n_views)
+        return replace(
+            cls._on_features(model, splits, config, features, n_views),
+            cached_copies=n_views,
+            engine=engine,
+        )
 
     @classmethod
     def _on_images(
@@ -166,7 +178,6 @@ class Learner:
             training_pairs,
             lambda: _figures(rest, validation, splits["validation"]),
             by_features(model, features),
-            cached_features=True,
         )
 
 
@@ -209,16 +220,19 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def _uses_cached_features(config: ClassificationConfig, size: int) -> bool:
-    """Returns whether training uses cached features of ``size`` bytes; "auto" means that it does.
+def _uses_cached_features(config: ClassificationConfig) -> bool:
+    """Returns whether training uses cached features; "auto" means that it does, on any machine."""
+    return config.depth != "all" and config.features is not False
+
+
+def _check_room(config: ClassificationConfig, size: int) -> None:
+    """Checks that features of ``size`` bytes, which are not cached yet, fit.
 
     Raises:
-        ValueError: If they are wanted and do not fit.
+        ValueError: If they do not.
     """
-    if config.features is False:
-        return False
     room = room_for(config.data.features)
-    needed = f"cached features take {size / 1e9:.3g} GB"
+    needed = f"features to be cached take {size / 1e9:.3g} GB"
     hint = "or give --features false, which trains on images and takes longer"
     if size > config.data.features_gb * 1e9:
         raise ValueError(
@@ -230,7 +244,6 @@ def _uses_cached_features(config: ClassificationConfig, size: int) -> bool:
             f"{needed}, and {config.data.features} has room for {room / 1e9:.3g}: "
             f"free some, {hint}."
         )
-    return True
 
 
 def _standardize_by_images(

@@ -263,10 +263,6 @@ def _matched(tables: Sequence[list[dict[str, str]]]) -> list[list[dict[str, str]
     return [[rows[image] for image in by_image[0]] for rows in by_image]
 
 
-def _image(row: Mapping[str, str]) -> str:
-    return row["id"] if "id" in row else row["name"]
-
-
 def _check_tested_once(rows: Sequence[Mapping[str, str]], path: Path) -> None:
     counts = Counter(row["id"] for row in rows)
     (image, often), *_ = counts.most_common(1)

@@ -82,18 +82,42 @@ def _best_precision(capabilities: list[tuple[int, int]]) -> str:
     return "mixed_bfloat16" if min(capabilities) >= (8, 0) else "mixed_float16"
 
 
-def environment(runtime: Runtime, seed: int) -> dict[str, Any]:
-    """Returns the versions and the machine, JSON-ready, for environment.json."""
+def regime_of(
+    runtime: Runtime, augmented: bool, cached_copies: int = 0, engine: str | None = None
+) -> dict[str, Any]:
+    """Returns how a model is trained, JSON-ready, for metrics.json and environment.json.
+
+    Args:
+        runtime: Precision and devices.
+        augmented: Whether training images are augmented.
+        cached_copies: Number of versions of each training image whose features are cached; 0 where
+            the whole model runs on images in every epoch.
+        engine: What computes the cached features.
+    """
+    trained_on = "images"
+    if cached_copies:
+        trained_on = "cached augmented copies" if augmented else "cached features"
+    return {
+        "trained_on": trained_on,
+        "augmentation": augmented,
+        "augmented_copies": cached_copies if cached_copies > 1 else None,
+        "feature_engine": engine,
+        "precision": runtime.precision,
+        "device_strategy": "mirrored" if runtime.strategy else "single",
+        "xla": runtime.jit_compile,
+        "devices": list(runtime.devices),
+    }
+
+
+def environment(regime: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Returns the versions, the machine and the regime, JSON-ready, for environment.json."""
     packages = ("tensorflow", "keras", "keras-cv", "tensorflow-datasets", "numpy", "scikit-learn")
     return {
         "kerascxr": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: importlib.metadata.version(name) for name in packages},
-        "devices": list(runtime.devices),
         "cpus": os.cpu_count(),
-        "precision": runtime.precision,
-        "strategy": type(runtime.strategy).__name__ if runtime.strategy else "single",
-        "xla": runtime.jit_compile,
+        "regime": regime,
         "seed": seed,
     }

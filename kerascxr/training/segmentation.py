@@ -39,7 +39,7 @@ from kerascxr.training.fitting import Fitting, Session, fit, identity_of
 from kerascxr.training.inputs import open_data, read_splits
 from kerascxr.training.losses import LOSSES
 from kerascxr.training.metrics import Dice
-from kerascxr.training.runtime import Runtime, environment, set_up
+from kerascxr.training.runtime import Runtime, environment, regime_of, set_up
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +78,10 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
     title = f"U-Net, {base_filters} base filters"
     logger.info(text_table(STAGE_HEADER, stage_cells(model)) + "\n")
     logger.info(format_parameter_table({title: parameters}))
+    regime = regime_of(runtime, config.augment.enabled)
     folder.write_json(
         "environment.json",
-        environment(runtime, config.runtime.seed)
+        environment(regime, config.runtime.seed)
         | {"weights": {"kind": "none"}, "data_fingerprint": store.fingerprint},
     )
     if config.coarse_epochs:
@@ -100,6 +101,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         "task": "segmentation",
         "title": title,
         "base_filters": base_filters,
+        "regime": regime,
         "data": {
             "source": store.path.name,
             "fingerprint": store.fingerprint["digest"],
@@ -171,6 +173,7 @@ def _fit(
     folder: RunFolder,
     stage: str = "",
 ) -> Progress:
+    regime = regime_of(runtime, config.augment.enabled)
     if config.loss == "bce_dice":
         loss = LOSSES["bce_dice"](bce_weight=config.bce_weight, dice_weight=config.dice_weight)
     else:
@@ -186,7 +189,7 @@ def _fit(
             [Dice()],
             _SHOWN,
         ),
-        Session(config, runtime, folder, identity_of(store.fingerprint["digest"]), stage),
+        Session(config, runtime, folder, identity_of(store.fingerprint["digest"], regime), stage),
     )
 
 

@@ -72,6 +72,8 @@ def test_the_run_folder_is_complete(finished):
     environment = json.loads((run / "environment.json").read_text())
     assert environment["weights"]["kind"] == "none"
     assert environment["seed"] == 0
+    assert environment["regime"]["trained_on"] == "cached features"
+    assert environment["regime"]["augmentation"] is False
     assert environment["data_fingerprint"]["images"] == 90
 
 

@@ -46,6 +46,9 @@ def test_it_learns(finished):
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test"]["dice"] > 0.8
     assert 0.05 <= metrics["threshold"] <= 0.95
+    assert metrics["regime"]["trained_on"] == "images"
+    assert metrics["regime"]["precision"] == "float32"
+    assert json.loads((run / "environment.json").read_text())["regime"] == metrics["regime"]
     assert metrics["test_two_largest_components"]["n"] == metrics["test"]["n"]
     low, high = metrics["test"]["intervals"]["dice"]
     assert low < metrics["test"]["dice"] < high

@@ -61,6 +61,28 @@ def test_the_treatment_of_groups_is_true(tmp_path, groups, cut, words):
     assert ("are on one side" in text) == (words == "are on one side")
 
 
+@pytest.mark.parametrize(
+    ("regime", "words"),
+    [
+        ({"trained_on": "cached features", "feature_engine": "openvino"}, "features (openvino)"),
+        (
+            {"feature_engine": "keras", "augmented_copies": 3},
+            "3 cached augmented copies of each image (keras)",
+        ),
+        ({}, "images, augmented"),
+        ({"augmentation": False}, "images, not augmented"),
+    ],
+)
+def test_the_regime_is_shown(tmp_path, regime, words):
+    path = classifier(tmp_path / "run", 0)
+    change(path, "environment.json", lambda of: of["regime"].update(regime))
+    [part] = [
+        part for part in contents.sections(read_runs([path]), tmp_path) if "made" in part.title
+    ]
+    table = part.blocks[0].table
+    assert words in table.rows[0][table.header.index("trained on")]
+
+
 def test_folds_share_a_section_with_a_row_a_split(tmp_path):
     paths = [classifier(tmp_path / f"fold{index}", 0) for index in range(3)]
     for index, path in enumerate(paths):

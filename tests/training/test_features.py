@@ -49,6 +49,16 @@ def test_one_pass_serves_all_depths_and_later_runs(model, images, tmp_path, mess
     assert "40 images" in messages()[0]
 
 
+def test_only_features_that_are_not_kept_need_room(model, images, tmp_path):
+    features = BackboneFeatures(model, 2, tmp_path, augment=AugmentConfig())
+    one = features.bytes_for(len(images))
+    assert one > 0 and features.missing_bytes(images, 3) == 3 * one
+    features.of(images)
+    features.of(images, 2)
+    assert features.missing_bytes(images, 3) == one
+    assert features.missing_bytes(images) == 0
+
+
 def test_another_pixel_weight_or_view_is_another_file(model, images, tmp_path, messages):
     messages.clear()
 

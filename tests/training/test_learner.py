@@ -1,9 +1,15 @@
 """When cached features are used: unless they are off, on every machine, and never silently not."""
 
+import keras
+import numpy as np
 import pytest
 
 from kerascxr.config import ClassificationConfig, DataConfig
-from kerascxr.training.learner import _uses_cached_features
+from kerascxr.data.pipeline import Images
+from kerascxr.models.classifier import build_classifier
+from kerascxr.runs.folder import RunFolder
+from kerascxr.training import learner
+from kerascxr.training.learner import Learner, _check_room, _uses_cached_features
 
 
 def config(tmp_path, **options):
@@ -13,17 +19,32 @@ def config(tmp_path, **options):
 
 @pytest.mark.parametrize(("features", "used"), [("auto", True), (True, True), (False, False)])
 def test_auto_means_cached_features(tmp_path, features, used):
-    assert _uses_cached_features(config(tmp_path, features=features), 1000) is used
+    assert _uses_cached_features(config(tmp_path, features=features)) is used
 
 
 @pytest.mark.parametrize("features", ["auto", True])
 def test_features_that_do_not_fit_are_an_error_and_not_another_regime(tmp_path, features):
     with pytest.raises(ValueError, match="features_gb allows"):
-        _uses_cached_features(config(tmp_path, features=features), 10**7)
+        _check_room(config(tmp_path, features=features), 10**7)
     data = DataConfig(features=tmp_path, features_gb=1e9)
     with pytest.raises(ValueError, match="has room for"):
-        _uses_cached_features(ClassificationConfig(data=data, features=features), 10**17)
+        _check_room(ClassificationConfig(data=data, features=features), 10**17)
 
 
-def test_images_need_no_room(tmp_path):
-    assert not _uses_cached_features(config(tmp_path, features=False), 10**17)
+def test_features_that_are_cached_already_need_no_room(tmp_path, monkeypatch):
+    keras.utils.set_random_seed(0)
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 1)).astype(np.uint8)
+    ids = tuple(map(str, range(12)))
+    images = Images(pixels, None, ids, ids, np.arange(12) % 3, ("a", "b", "c"))
+    splits = {"train": images, "validation": images.only(range(6))}
+    model = build_classifier("tiny", 3, image_size=(32, 32))
+
+    def build(depth):
+        data = DataConfig(features=tmp_path)
+        settings = ClassificationConfig(depth=depth, data=data, feature_engine="keras")
+        return Learner.build(model, splits, settings, RunFolder(tmp_path / "run"))
+
+    assert build(2).cached_copies == 1
+    monkeypatch.setattr(learner, "room_for", lambda folder: 0)
+    found = build(0)
+    assert (found.cached_copies, found.engine) == (1, "keras")

@@ -1,5 +1,7 @@
 """Each way of training the classifier runs from end to end."""
 
+import json
+
 import pytest
 
 import train_cls
@@ -14,19 +16,41 @@ def workplace(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "regime"),
     [
-        ["--depth", "0", "--features", "false", "--monitor", "loss"],
-        [
-            *("--depth", "2", "--augmented_copies", "2", "--class_balance", "sampling"),
-            *("--runtime.precision", "mixed_bfloat16", "--data.cache", "disk"),
-        ],
-        ["--depth", "all", "--label_smoothing", "0.1", "--class_balance", "weights"],
+        (
+            ["--depth", "0", "--features", "false", "--monitor", "loss"],
+            {"trained_on": "images", "augmentation": True, "feature_engine": None},
+        ),
+        (
+            [
+                *("--depth", "2", "--augmented_copies", "2", "--class_balance", "sampling"),
+                *("--runtime.precision", "mixed_bfloat16", "--data.cache", "disk"),
+                *("--feature_engine", "keras"),
+            ],
+            {
+                "trained_on": "cached augmented copies",
+                "augmentation": True,
+                "augmented_copies": 2,
+                "feature_engine": "keras",
+                "precision": "mixed_bfloat16",
+            },
+        ),
+        (
+            ["--depth", "all", "--label_smoothing", "0.1", "--class_balance", "weights"],
+            {"trained_on": "images", "augmented_copies": None, "precision": "float32"},
+        ),
     ],
     ids=["images", "views", "all"],
 )
-def test_it_finishes(workplace, options, request):
+def test_it_finishes_and_records_its_regime(workplace, options, regime, request):
     name = request.node.callspec.id
     argv = arguments(workplace, "--data.source", f"{workplace}/set", "--epochs", "1", *options)
     assert train_cls.main([*argv, "--name", name]) == 0
-    assert (workplace / "runs" / "classification" / name / "DONE").exists()
+    run = workplace / "runs" / "classification" / name
+    assert (run / "DONE").exists()
+    recorded = json.loads((run / "metrics.json").read_text())["regime"]
+    assert recorded == recorded | regime
+    assert recorded["device_strategy"] == "single" and recorded["xla"] is False
+    assert "CPU" in recorded["devices"][0]
+    assert json.loads((run / "environment.json").read_text())["regime"] == recorded
