@@ -17,21 +17,6 @@ from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 NOTHING = "–"  # an undefined value
 
-# How keys of metric dictionaries read in a table; other keys are shown with spaces for underscores.
-LABELS = {
-    "n": "images",
-    "f1": "F1",
-    "auc": "AUC",
-    "iou": "IoU",
-    "dice": "Dice",
-    "hd95": "HD95 (pixels)",
-    "assd": "ASSD (pixels)",
-    "pooled_dice": "pooled Dice",
-    "pooled_iou": "pooled IoU",
-    "empty_pairs": "pairs of empty masks",
-    "undefined_distances": "undefined distances",
-}
-
 
 class Table(NamedTuple):
     """A table before it is text.
@@ -68,6 +53,11 @@ def format_value(value: Any) -> str:
     return " ".join(str(value).split())
 
 
+def capitalised(text: str) -> str:
+    """Returns a text with a capital first letter; the others stay as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def with_interval(value: Any, interval: Sequence[float] | None) -> Any:
     """Puts a figure and its interval into one cell, as "0.9632 [0.944, 0.980]".
 
@@ -79,74 +69,6 @@ def with_interval(value: Any, interval: Sequence[float] | None) -> Any:
         return value
     low, high = interval
     return f"{format_value(value)} [{low:.3f}, {high:.3f}]"
-
-
-def class_rows(metrics: Mapping[str, Any]) -> list[list[Any]]:
-    """Returns the cells of a table of metrics by class: name, measures with their intervals."""
-    intervals = metrics.get("intervals", {}).get("per_class", {})
-    return [
-        [
-            name,
-            *(
-                with_interval(value, intervals.get(name, {}).get(measure))
-                for measure, value in row.items()
-            ),
-        ]
-        for name, row in metrics["per_class"].items()
-    ]
-
-
-def metric_tables(metrics: Mapping[str, Any]) -> list[Table]:
-    """Lays a metric dictionary out as tables: overall, by class, confusion matrix.
-
-    Args:
-        metrics: What ``evaluation.classification.evaluate`` returns, or the summary of
-            ``evaluation.segmentation.evaluate``. A measure with a standard
-            deviation is shown as "mean ± deviation". Where it holds ``intervals``, from
-            ``evaluation.uncertainty``, each measure that has one is shown with it.
-
-    Returns:
-        One to three tables, those that there is something for.
-    """
-    rows = []
-    intervals = metrics.get("intervals", {})
-    for key, value in metrics.items():
-        if isinstance(value, Mapping | list | tuple) or key.endswith("_std"):
-            continue
-        if f"{key}_std" in metrics:
-            value = f"{format_value(value)} ± {format_value(metrics[f'{key}_std'])}"
-        if intervals.get(key):
-            value = with_interval(value, intervals[key])
-        averaged = "confusion_matrix" in metrics and key in ("precision", "recall", "f1", "auc")
-        rows.append([f"{'macro ' * averaged}{_label(key)}", value])
-    if intervals:
-        rows.append(["in brackets", f"{intervals['level']:.0%} intervals"])
-    if metrics.get("absent_classes"):
-        rows.append(["absent classes (not averaged)", ", ".join(metrics["absent_classes"])])
-    tables = [Table("Overall", ["measure", "value"], rows)]
-    per_class = metrics.get("per_class")
-    if per_class:
-        measures = list(next(iter(per_class.values())))
-        tables.append(
-            Table(
-                "By class",
-                ["class", *map(_label, measures)],
-                class_rows(metrics),
-            )
-        )
-    if metrics.get("confusion_matrix"):
-        classes = metrics["classes"]
-        tables.append(
-            Table(
-                "Confusion matrix (rows: truth, columns: prediction)",
-                ["truth", *classes],
-                [
-                    [name, *counts]
-                    for name, counts in zip(classes, metrics["confusion_matrix"], strict=True)
-                ],
-            )
-        )
-    return tables
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -180,7 +102,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         ValueError: If a row has another number of cells than the header.
     """
     cells, right = _cells(header, rows)
-    return _tabulated([[_escaped(cell) for cell in line] for line in cells], right, "pipe")
+    return _tabulated([[escaped_markdown(cell) for cell in line] for line in cells], right, "pipe")
 
 
 def latex_table(table: Table, label: str) -> str:
@@ -209,21 +131,6 @@ def latex_table(table: Table, label: str) -> str:
 def table_cells(table: Table) -> tuple[list[list[str]], list[bool]]:
     """Returns a table's cells as text, header first, and which columns go to the right."""
     return _cells(table.header, table.rows)
-
-
-def metrics_text(metrics: Mapping[str, Any]) -> str:
-    """Formats a metric dictionary for the terminal; see ``metric_tables``."""
-    return "\n\n".join(
-        f"{table.title}\n{text_table(table.header, table.rows)}" for table in metric_tables(metrics)
-    )
-
-
-def metrics_markdown(metrics: Mapping[str, Any], title: str = "Metrics") -> str:
-    """Formats a metric dictionary as a Markdown document; see ``metric_tables``."""
-    parts = [f"# {_escaped(title)}"]
-    for table in metric_tables(metrics):
-        parts += [f"## {table.title}", markdown_table(table.header, table.rows)]
-    return "\n\n".join(parts) + "\n"
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
@@ -255,10 +162,6 @@ def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = 
     return text.getvalue()
 
 
-def _label(key: str) -> str:
-    return LABELS.get(key, key.replace("_", " "))
-
-
 def _cells(
     header: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> tuple[list[list[str]], list[bool]]:
@@ -286,7 +189,8 @@ def _tabulated(cells: list[list[str]], right: list[bool], form: str) -> str:
     )
 
 
-def _escaped(text: str) -> str:
+def escaped_markdown(text: str) -> str:
+    """Escapes the characters that have a meaning in Markdown."""
     for letter in "\\|`*_<":
         text = text.replace(letter, "\\" + letter)
     return text

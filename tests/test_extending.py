@@ -118,7 +118,7 @@ def test_a_source_layout(add, images, tmp_path, capsys):
     assert "dark" in capsys.readouterr().err
 
 
-def test_a_metric(add, images, tmp_path):
+def test_a_metric(add, images, tmp_path, capsys):
     add("A metric")
     run = train(tmp_path, images, "--epochs", "4")
     test = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["test"]
@@ -126,4 +126,8 @@ def test_a_metric(add, images, tmp_path):
     low, high = test["intervals"]["kappa"]
     assert 0 < low < high <= 1
     text = (run / "metrics.md").read_text(encoding="utf-8")
-    assert re.search(r"\| kappa +\| [01]\.\d{4} \[", text)
+    assert re.search(r"\| Cohen's kappa +\| [01]\.\d{4} \[", text)
+    shutil.copytree(run, tmp_path / "other")
+    capsys.readouterr()
+    assert main(["compare", str(run), str(tmp_path / "other")]) == 0
+    assert re.search(r"\n\S+.* +Cohen's kappa +\+0\.0000 \[", capsys.readouterr().out)

@@ -18,6 +18,7 @@ from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS
 from kerascxr.evaluation import classification, segmentation
+from kerascxr.evaluation.metrics import metric_title
 from kerascxr.evaluation.robustness import CLEAN, MEASURES, RESULT, by_severity
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
@@ -189,7 +190,8 @@ def _segmenter_score(model: Any, config: SegmentationConfig, threshold: float) -
 
 def _write(result: dict[str, Any], images: Images, roi: str, folder: RunFolder) -> None:
     folder.write_text("robustness/robustness.csv", csv_text(result["cells"]))
-    measure, label = next(iter(MEASURES[result["task"]].items()))
+    measure = MEASURES[result["task"]][0]
+    label = metric_title(result["task"], measure)
     with folder.figure("robustness") as path:
         robustness.severity_curves(
             *by_severity(result, measure),

@@ -6,6 +6,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from kerascxr.cli.options import new_parser, read_options
+from kerascxr.runs.atomic import write_json, write_text
 
 
 def parser(prog: str) -> ArgumentParser:
@@ -20,5 +21,10 @@ def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv)
     from kerascxr.evaluation.run_comparison import compare_runs
+    from kerascxr.report.comparison import comparison_markdown, comparison_text
 
-    print(compare_runs(values.runs, values.to))
+    result = compare_runs(values.runs)
+    if values.to is not None:
+        write_json(values.to / "compare.json", result)
+        write_text(values.to / "compare.md", comparison_markdown(result))
+    print(comparison_text(result))

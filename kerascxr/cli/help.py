@@ -10,6 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
+from kerascxr.tables import capitalised
+
 _INDENT = 26
 _COMMON = (
     ("--quiet", "Print warnings and errors only."),
@@ -122,7 +124,7 @@ def _all_groups(
             groups.setdefault(f"{(group.title or 'Options').rstrip('.')}{prefix}", []).extend(
                 members
             )
-    return {title[:1].upper() + title[1:]: members for title, members in groups.items()}
+    return {capitalised(title): members for title, members in groups.items()}
 
 
 def _flag(action: argparse.Action) -> str:

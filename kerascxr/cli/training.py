@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kerascxr.cli.start import start_tensorflow
+from kerascxr.evaluation.metric_tables import metrics_text
 from kerascxr.runs.folder import RunFolder
-from kerascxr.tables import metrics_text
 
 logger = logging.getLogger(__name__)
 

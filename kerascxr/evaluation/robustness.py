@@ -8,11 +8,8 @@ RESULT = "robustness/robustness.json"
 CLEAN = "none"
 """The corruption, at severity 0, of the unchanged images."""
 
-MEASURES = {
-    "classification": {"accuracy": "Accuracy", "f1": "Macro F1", "auc": "Macro AUC"},
-    "segmentation": {"dice": "Dice", "iou": "IoU"},
-}
-"""The measures of a task and their labels; the figure shows the first."""
+MEASURES = {"classification": ("accuracy", "f1", "auc"), "segmentation": ("dice", "iou")}
+"""The measures of a task; the figure shows the first."""
 
 
 def read_robustness(run: Path) -> dict[str, Any] | None:

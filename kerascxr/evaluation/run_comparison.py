@@ -11,28 +11,19 @@ from typing import Any
 import numpy as np
 
 from kerascxr.evaluation.comparison import difference, holm, mcnemar
+from kerascxr.evaluation.metrics import MASK_METRICS, METRICS, less_is_better
 from kerascxr.evaluation.uncertainty import (
     LEVEL,
-    SEGMENTATION_MEASURES,
     Resampled,
     classification_metrics,
     interval,
     segmentation_metrics,
 )
-from kerascxr.runs.atomic import write_json, write_text
 from kerascxr.runs.reading import find_runs, read_predictions, truth_and_probabilities
-from kerascxr.tables import (
-    LABELS,
-    Table,
-    format_value,
-    markdown_table,
-    text_table,
-    with_interval,
-)
 
 SIGNIFICANT = 0.05
-_MEASURES = {"classification": ("accuracy", "f1", "auc"), "segmentation": SEGMENTATION_MEASURES}
-_LESS_IS_BETTER = ("hd95", "assd")
+FIRST_BETTER, SECOND_BETTER, NOT_SHOWN = "first better", "second better", "not shown"
+"""The verdicts on a pair of runs. Not shown does not mean equal."""
 
 
 @dataclass(frozen=True)
@@ -73,55 +64,51 @@ class Tested:
         return self.probabilities.argmax(axis=1) == self.truth
 
 
-def compare_runs(paths: Sequence[Path], to: Path | None = None) -> str:
+def compare_runs(paths: Sequence[Path]) -> dict[str, Any]:
     """Compares finished runs, each with each.
 
     Args:
         paths: Run folders, of one task, two or more; a folder of run folders stands for them all.
-        to: A folder for compare.md and compare.json.
 
     Returns:
-        What to print: notes and tables.
+        Ready for JSON: ``task``, ``classes``, ``paired``, ``shared`` (test images of all runs),
+        ``level`` (of the intervals), ``runs`` (name, path, images, groups, and ``metrics``: metric
+        -> value and interval), ``differences`` (one dict a pair and metric, with a verdict),
+        ``left_out`` (runs of another task or other classes), ``without_groups`` (names of runs
+        whose predictions.csv has no groups).
 
     Raises:
         ValueError: If runs are missing, damaged or of several data sets, or fewer than two are of
             one task with the same classes.
     """
-    runs, notes = _of_one_kind(_named_apart([read_tested(path) for path in _run_folders(paths)]))
-    paired, note = _pairing(runs)
-    notes.append(note)
+    runs, left_out = _of_one_kind(_named_apart([read_tested(path) for path in _run_folders(paths)]))
+    shared = _shared_images(runs)
+    paired = all(len(run.rows) == shared for run in runs)
     if paired:
         runs = _same_order_and_groups(runs)
-    without = [run.name for run in runs if not run.grouped]
-    if without:
-        notes.append(
-            f"{'; '.join(without)}: predictions.csv has no groups, so each image counts as "
-            "independent evidence; near-duplicates make the intervals too narrow."
-        )
-    metrics = [_metrics(run) for run in runs]
-    differences = _differences(runs, metrics, paired)
-    task = runs[0].task
-    tables = [_scores_table(runs, metrics), _differences_table(differences)]
-    notes.append(
-        f"Brackets are {LEVEL:.0%} intervals. A difference is the second run's figure minus the "
-        "first's; p is adjusted over the pairs (Holm). 'No difference shown' does not mean equal."
-    )
-    if task == "classification" and paired:
-        notes.append("p of the accuracy is McNemar's (mid-p), which takes images as independent.")
-    if to is not None:
-        lines = ["# Comparison", *notes]
-        for table in tables:
-            lines += [f"## {table.title}", markdown_table(table.header, table.rows)]
-        write_text(to / "compare.md", "\n\n".join(lines) + "\n")
-        scores = [
-            {"name": run.name, "path": str(run.path), "images": len(run.rows)}
-            | {name: _score(name, metric) for name, metric in of.items()}
+    task, metrics = runs[0].task, [_metrics(run) for run in runs]
+    return {
+        "task": task,
+        "classes": list(runs[0].classes),
+        "paired": paired,
+        "shared": shared,
+        "level": LEVEL,
+        "runs": [
+            {
+                "name": run.name,
+                "path": str(run.path),
+                "images": len(run.rows),
+                "groups": len({row["group"] for row in run.rows.values()}),
+                "metrics": {name: _score(task, name, metric) for name, metric in of.items()},
+            }
             for run, of in zip(runs, metrics, strict=True)
-        ]
-        content = {"task": task, "paired": paired, "level": LEVEL, "notes": notes}
-        write_json(to / "compare.json", content | {"runs": scores, "differences": differences})
-    shown = [f"{table.title}\n{text_table(table.header, table.rows)}" for table in tables]
-    return "\n\n".join([*shown, *notes])
+        ],
+        "differences": _differences(runs, metrics, paired),
+        "left_out": [
+            {"name": run.name, "task": run.task, "classes": list(run.classes)} for run in left_out
+        ],
+        "without_groups": [run.name for run in runs if not run.grouped],
+    }
 
 
 def read_tested(path: Path) -> Tested:
@@ -170,8 +157,8 @@ def _named_apart(runs: list[Tested]) -> list[Tested]:
     ]
 
 
-def _of_one_kind(runs: list[Tested]) -> tuple[list[Tested], list[str]]:
-    """Keeps the runs of the most frequent task and classes; notes name those left out."""
+def _of_one_kind(runs: list[Tested]) -> tuple[list[Tested], list[Tested]]:
+    """Divides the runs into those of the most frequent task and classes, and the others."""
     (kind, count), *_ = Counter((run.task, run.classes) for run in runs).most_common()
     if count < 2:
         first, other = runs[:2]
@@ -181,32 +168,21 @@ def _of_one_kind(runs: list[Tested]) -> tuple[list[Tested], list[str]]:
             f"{other.name}: {', '.join((other.task, *other.classes))}."
         )
     kept = [run for run in runs if (run.task, run.classes) == kind]
-    notes = [
-        f"{run.name} is left out: its task and classes are "
-        f"{', '.join((run.task, *run.classes))}, not {', '.join((kind[0], *kind[1]))}."
-        for run in runs
-        if (run.task, run.classes) != kind
-    ]
-    return kept, notes
+    return kept, [run for run in runs if (run.task, run.classes) != kind]
 
 
-def _pairing(runs: Sequence[Tested]) -> tuple[bool, str]:
-    """Says whether all runs were tested on the same images, and in words what follows."""
+def _shared_images(runs: Sequence[Tested]) -> int:
+    """Counts the test images that all runs have; all must be tested on one set."""
     shared = set(runs[0].rows).intersection(*(run.rows for run in runs))
-    counts = " and ".join(f"{len(run.rows):,}" for run in runs)
     if len({run.data for run in runs}) > 1:
         digests = ", ".join(f"{run.name}: {run.data[:12]}" for run in runs)
+        counts = " and ".join(f"{len(run.rows):,}" for run in runs)
         raise ValueError(
             "runs must be tested on the same images, or on splits of one set. Got data "
             f"fingerprints {digests}, and test sets of {counts} images with {len(shared):,} shared "
             "names."
         )
-    if all(len(run.rows) == len(shared) for run in runs):
-        return True, f"The same {len(shared):,} test images; differences are paired."
-    return False, (
-        f"The test sets differ ({counts} images, {len(shared):,} shared): the runs split one set "
-        "in different ways. So differences are unpaired, with wider intervals, and no McNemar test."
-    )
+    return len(shared)
 
 
 def _same_order_and_groups(runs: Sequence[Tested]) -> list[Tested]:
@@ -233,7 +209,7 @@ def _metrics(run: Tested) -> dict[str, Resampled]:
     if run.task == "classification":
         groups = [row["group"] for row in rows]
         overall, _ = classification_metrics(run.truth, run.probabilities, groups)
-        return {name: overall[name] for name in _MEASURES[run.task]}
+        return {name: overall[name] for name, metric in METRICS.items() if metric.compared}
     text = ("id", "group", "label")
     return segmentation_metrics(
         [
@@ -249,9 +225,9 @@ def _metrics(run: Tested) -> dict[str, Resampled]:
 def _differences(
     runs: Sequence[Tested], metrics: Sequence[dict[str, Resampled]], paired: bool
 ) -> list[dict[str, Any]]:
-    """Returns one dict a pair and measure, pair by pair, p adjusted over the pairs."""
+    """Returns one dict a pair and metric, pair by pair, p adjusted over the pairs."""
     found: list[dict[str, Any]] = []
-    for measure in _MEASURES[runs[0].task]:
+    for measure in metrics[0]:
         of_measure: list[dict[str, Any]] = []
         for (one, first), (two, second) in combinations(zip(runs, metrics, strict=True), 2):
             item: dict[str, Any] = {"first": one.name, "second": two.name, "measure": measure}
@@ -267,50 +243,20 @@ def _differences(
             of_measure.append(item)
         for item, p in zip(of_measure, holm([item["p"] for item in of_measure]), strict=True):
             item["p_adjusted"] = p
-            item["verdict"] = _verdict(item)
+            item["verdict"] = _verdict(runs[0].task, item)
         found += of_measure
     pairs = [(one.name, two.name) for one, two in combinations(runs, 2)]
     return sorted(found, key=lambda item: pairs.index((item["first"], item["second"])))
 
 
-def _verdict(item: dict[str, Any]) -> str:
+def _verdict(task: str, item: dict[str, Any]) -> str:
     low, high = item["interval"]
     if low <= 0 <= high or item["p_adjusted"] >= SIGNIFICANT:
-        return "no difference shown"
-    second = (item["difference"] > 0) != (item["measure"] in _LESS_IS_BETTER)
-    return f"{item['second' if second else 'first']} is better"
+        return NOT_SHOWN
+    second = (item["difference"] > 0) != less_is_better(task, item["measure"])
+    return SECOND_BETTER if second else FIRST_BETTER
 
 
-def _score(name: str, metric: Resampled) -> dict[str, Any]:
-    return {"value": metric.value, "interval": interval(metric, name in _LESS_IS_BETTER)}
-
-
-def _scores_table(runs: Sequence[Tested], metrics: Sequence[dict[str, Resampled]]) -> Table:
-    measures = _MEASURES[runs[0].task]
-    rows = [
-        [run.name, len(run.rows), len({row["group"] for row in run.rows.values()})]
-        + [with_interval(**_score(name, of[name])) for name in measures]
-        for run, of in zip(runs, metrics, strict=True)
-    ]
-    header = ["run", "images", "groups", *(LABELS.get(name, name) for name in measures)]
-    return Table("Runs", header, rows)
-
-
-def _differences_table(differences: Sequence[dict[str, Any]]) -> Table:
-    rows = []
-    for item in differences:
-        low, high = item["interval"]
-        only = f"{item['only_first']} : {item['only_second']}" if "only_first" in item else None
-        rows.append(
-            [
-                item["first"],
-                item["second"],
-                LABELS.get(item["measure"], item["measure"]),
-                f"{item['difference']:+.4f} [{low:+.3f}, {high:+.3f}]",
-                only,
-                format_value(item["p_adjusted"]),
-                item["verdict"],
-            ]
-        )
-    header = ["first", "second", "measure", "difference", "only one right", "p", "verdict"]
-    return Table("Differences", header, rows)
+def _score(task: str, name: str, metric: Resampled) -> dict[str, Any]:
+    distance = task == "segmentation" and MASK_METRICS[name].distance
+    return {"value": metric.value, "interval": interval(metric, distance)}

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from kerascxr.evaluation.metrics import METRICS, Metric
+from kerascxr.evaluation.metrics import MASK_METRICS, METRICS, Metric
 from kerascxr.evaluation.resampling import (
     RESAMPLES,
     SEED,
@@ -32,7 +32,6 @@ METHOD = (
     "(distances: log), standard error from a stratified bootstrap of groups"
 )
 SEGMENTATION_MEASURES = ("dice", "iou", "hd95", "assd", "pooled_dice")
-_DISTANCES = ("hd95", "assd")
 
 
 class Evidence(NamedTuple):
@@ -339,7 +338,7 @@ def segmentation_intervals(
     metrics = segmentation_metrics(rows, resamples, seed)
     groups = [str(row["group"]) for row in rows]
     return {
-        **{name: interval(metric, name in _DISTANCES) for name, metric in metrics.items()},
+        **{name: interval(metric, MASK_METRICS[name].distance) for name, metric in metrics.items()},
         **_description(groups, resamples),
     }
 

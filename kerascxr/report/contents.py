@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kerascxr.evaluation.metric_tables import class_table
 from kerascxr.plots.comparison import Trained, all_curves, same_model_repeats
 from kerascxr.report import calibration, reference
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
@@ -14,7 +15,7 @@ from kerascxr.report.limits import limits
 from kerascxr.report.repeats import repeat_sections
 from kerascxr.report.robustness import robustness_blocks
 from kerascxr.runs.reading import Run
-from kerascxr.tables import Table, class_rows, format_value, with_interval
+from kerascxr.tables import Table, format_value, with_interval
 
 _PARAMETER_HEADER = [
     "model",
@@ -204,15 +205,11 @@ def _classifier(run: Run, number: int) -> Section:
         "grad_cam": "Grad-CAM: where the evidence for a class lies, in its most confident image",
     }
     figures = _figures(run, f"classifier-{number}", alts, captions)
-    header = ["class", *(_MEASURES.get(key, key) for key in next(iter(test["per_class"].values())))]
-    table = Tabulated(Table("By class", header, class_rows(test)), f"classes-{number}")
+    table = Tabulated(class_table(test), f"classes-{number}")
     calibrated = calibration.blocks_of(run, f"classifier-{number}")
     robustness = robustness_blocks(run, f"classifier-{number}")
     blocks = [table, *figures, *calibrated, *robustness]
     return Section(run.name, blocks, level=3)
-
-
-_MEASURES = {"f1": "F1", "auc": "AUC", "support": "images"}
 
 
 def _segmenter(run: Run, number: int) -> Section:

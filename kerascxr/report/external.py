@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kerascxr.evaluation.metrics import metric_title
 from kerascxr.plots.external import Score, internal_and_external
 from kerascxr.report.blocks import Figure, Section, Tabulated
 from kerascxr.runs.reading import Run
-from kerascxr.tables import LABELS, Table, with_interval
+from kerascxr.tables import Table, with_interval
 
 _MEASURES = {
     "classification": ("accuracy", "f1", "precision", "recall", "auc"),
@@ -42,7 +43,7 @@ def external_sections(run: Run, prefix: str, drawn: Path) -> list[Section]:
     measures = _MEASURES[run.task]
     tests = {f"internal: {run.source}": run.metrics["test"]}
     tests |= {f"external: {name}": of["test"] for name, of in found.items()}
-    header = ["set", "images", *(LABELS.get(measure, measure) for measure in measures)]
+    header = ["set", "images", *(metric_title(run.task, measure) for measure in measures)]
     rows = [[name, test["n"], *_cells(test, measures)] for name, test in tests.items()]
     table = Tabulated(
         Table("Internal and external tests", header, rows), f"{prefix}-external", _NOTE
@@ -53,7 +54,7 @@ def external_sections(run: Run, prefix: str, drawn: Path) -> list[Section]:
         for index, (name, test) in enumerate(tests.items())
     ]
     path = drawn / f"{prefix}-external.png"
-    label = LABELS.get(measure, measure)
+    label = metric_title(run.task, measure)
     internal_and_external(scores, label, path)
     values = ", ".join(f"{score.name} {score.value:.3f}" for score in scores)
     alt = f"{run.name}. {label} on each set, with its 95% interval: {values}."

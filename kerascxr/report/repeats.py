@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 
+from kerascxr.evaluation.summary_table import summary_table
 from kerascxr.report.blocks import Section, Tabulated
 from kerascxr.runs.reading import Run
-from kerascxr.runs.summary_table import summary_table
 
 
 def repeat_sections(runs: Sequence[Run]) -> list[Section]:

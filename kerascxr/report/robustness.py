@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from kerascxr.evaluation.metrics import metric_title
 from kerascxr.evaluation.robustness import MEASURES, by_severity, read_robustness
 from kerascxr.report.blocks import Block, Figure, Tabulated
 from kerascxr.runs.reading import Run
-from kerascxr.tables import Table, format_value, markdown_table, text_table
+from kerascxr.tables import Table, capitalised, format_value, markdown_table, text_table
 
 
 def score_table(result: dict[str, Any], measure: str) -> Table:
@@ -15,7 +16,8 @@ def score_table(result: dict[str, Any], measure: str) -> Table:
     clean, scores = by_severity(result, measure)
     rows = [[name, *values, float(np.mean(values))] for name, values in scores.items()]
     severities = [str(place) for place in range(1, len(rows[0]) - 1)]
-    title = f"{MEASURES[result['task']][measure]} by severity; clean {format_value(clean)}"
+    label = capitalised(metric_title(result["task"], measure))
+    title = f"{label} by severity; clean {format_value(clean)}"
     return Table(title, ["corruption", *severities, "mean"], rows)
 
 
@@ -54,7 +56,8 @@ def robustness_blocks(run: Run, prefix: str) -> list[Block]:
     result = read_robustness(run.path)
     if result is None:
         return []
-    measure, label = next(iter(MEASURES[run.task].items()))
+    measure = MEASURES[run.task][0]
+    label = capitalised(metric_title(run.task, measure))
     clean, scores = by_severity(result, measure)
     table = score_table(result, measure)
     blocks: list[Block] = [Tabulated(table, f"{prefix}-robustness", _explained(result))]

@@ -19,6 +19,7 @@ from kerascxr.evaluation.calibration import apply_temperature, calibrate
 from kerascxr.evaluation.classification import (
     evaluate,
 )
+from kerascxr.evaluation.metric_tables import metrics_markdown, metrics_text
 from kerascxr.evaluation.uncertainty import classification_intervals
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import build_classifier, fine_tune
@@ -29,7 +30,7 @@ from kerascxr.runs.atomic import replacing
 from kerascxr.runs.calibration_tables import calibration_markdown
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import CALIBRATED, UNCALIBRATED
-from kerascxr.tables import csv_text, metrics_markdown, metrics_text
+from kerascxr.tables import csv_text
 from kerascxr.training.figures import draw_evidence, draw_test, draw_training
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
 from kerascxr.training.inputs import check_classes, open_data, read_splits

@@ -12,16 +12,12 @@ import numpy as np
 from kerascxr.config import TrainingConfig
 from kerascxr.data.ingest.folds import N_FOLDS
 from kerascxr.evaluation import classification, segmentation
+from kerascxr.evaluation.metric_tables import metric_tables
+from kerascxr.evaluation.summary_table import summary_table
 from kerascxr.evaluation.uncertainty import classification_intervals, segmentation_intervals
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import Run, read_predictions, read_run, truth_and_probabilities
-from kerascxr.runs.summary_table import summary_table
-from kerascxr.tables import (
-    csv_text,
-    markdown_table,
-    metric_tables,
-    text_table,
-)
+from kerascxr.tables import csv_text, markdown_table, text_table
 
 logger = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ from kerascxr.data.pipeline import (
     training_batches,
 )
 from kerascxr.evaluation.masks import binarise, largest_components
+from kerascxr.evaluation.metric_tables import metrics_markdown, metrics_text
 from kerascxr.evaluation.segmentation import (
     ThresholdSearch,
     best_median_worst,
@@ -33,7 +34,7 @@ from kerascxr.models.unet import STAGE_HEADER, build_unet, stage_cells
 from kerascxr.plots import curves, segmentation
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.folder import RunFolder
-from kerascxr.tables import csv_text, metrics_markdown, metrics_text, text_table
+from kerascxr.tables import csv_text, text_table
 from kerascxr.training.callbacks import Progress
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
 from kerascxr.training.inputs import open_data, read_splits

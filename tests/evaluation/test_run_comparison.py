@@ -8,6 +8,8 @@ import pytest
 
 from kerascxr import __main__ as verbs
 from kerascxr.evaluation import segmentation
+from kerascxr.evaluation.metrics import METRICS, Metric
+from kerascxr.report.comparison import comparison_markdown, comparison_text
 from kerascxr.tables import csv_text
 
 CLASSES = ["bright", "dark", "middle"]
@@ -59,17 +61,18 @@ def test_all_pairs_are_compared_and_written(tmp_path, capsys):
         *(("good", "fair"), ("good", "poor"), ("fair", "poor"))
     ]
     assert [item["verdict"] for item in accuracy] == [
-        *("no difference shown", "good is better", "fair is better")
+        *("not shown", "first better", "first better")
     ]
     assert accuracy[0]["difference"] == pytest.approx(-1 / 90)
     assert (accuracy[1]["only_first"], accuracy[1]["only_second"]) == (38, 0)
     assert accuracy[1]["p_adjusted"] == pytest.approx(3 * accuracy[1]["p"])
     assert {item["measure"] for item in found["differences"]} == {"accuracy", "f1", "auc"}
     assert len(found["differences"]) == 9
-    low, high = found["runs"][0]["accuracy"]["interval"]
+    low, high = found["runs"][0]["metrics"]["accuracy"]["interval"]
     assert low < 88 / 90 < high
     page = (to / "compare.md").read_text()
     assert "## Differences" in page and "no difference shown" in page
+    assert comparison_markdown(found) == page and text == comparison_text(found) + "\n"
     assert f"[{low:.3f}, {high:.3f}]" in page and f"[{low:.3f}, {high:.3f}]" in text
 
 
@@ -84,7 +87,20 @@ def test_runs_on_other_splits_of_one_set_are_compared_unpaired(tmp_path, capsys)
     [accuracy] = [item for item in found["differences"] if item["measure"] == "accuracy"]
     assert "only_first" not in accuracy
     assert accuracy["difference"] == pytest.approx(90 / 120 - 85 / 90)
-    assert accuracy["verdict"] == "random is better"
+    assert accuracy["verdict"] == "first better" and "random is better" in text
+
+
+def test_the_registry_decides_what_is_compared_and_what_is_better(tmp_path, capsys, monkeypatch):
+    def error_rate(truth, probabilities):
+        return float((probabilities.argmax(axis=1) != truth).mean())
+
+    metric = Metric(error_rate, "error rate", macro=False, less_is_better=True)
+    monkeypatch.setitem(METRICS, "error", metric)
+    good, poor = classifier(tmp_path / "good", range(2)), classifier(tmp_path / "poor", range(40))
+    code, text = compare(capsys, good, poor)
+    assert code == 0
+    [line] = [line for line in text.splitlines() if re.match(r"good\s+poor\s+error rate\s", line)]
+    assert line.endswith("good is better") and "+0.4222" in line
 
 
 def test_old_runs_without_groups_are_said(tmp_path, capsys):

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kerascxr.tables import LABELS, Table, format_value, with_interval
+from kerascxr.evaluation.metrics import metric_title
+from kerascxr.tables import Table, format_value, with_interval
 
 _SHOWN = {
     "classification": ("accuracy", "precision", "recall", "f1", "auc"),
@@ -29,5 +30,5 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
             ends = test.get("intervals", {})
             together = [with_interval(test[measure], ends.get(measure)) for measure in measures]
             rows.append([name, test["n"], *together])
-    header = ["run", "images", *(LABELS.get(measure, measure) for measure in measures)]
+    header = ["run", "images", *(metric_title(summary["task"], measure) for measure in measures)]
     return Table(f"{summary['title']}: {len(summary['runs'])} {summary['kind']}", header, rows)
