@@ -68,7 +68,7 @@ def read_dicom(path: Path, max_pixels: int) -> np.ndarray:
     Source:
         DICOM PS3.3, sections C.7.6.3.1.2, C.11.1 and C.11.2.
     """
-    dataset = _open(path)
+    dataset = open_dicom(path)
     frames = _number(dataset, "NumberOfFrames", 1)
     if frames > 1:
         raise DicomError(f"holds {frames} frames")
@@ -103,7 +103,7 @@ def patient_group(path: Path) -> str:
 
     Nothing of the patient can be read from it, but images of one patient have the same.
     """
-    patient = str(_open(path, pixels=False).get("PatientID", "") or "").strip()
+    patient = str(open_dicom(path, pixels=False).get("PatientID", "") or "").strip()
     return f"patient-{hashlib.sha256(patient.encode()).hexdigest()[:16]}" if patient else ""
 
 
@@ -130,7 +130,7 @@ def read_spacing(path: Path) -> PixelSpacing | None:
         DICOM PS3.3, section 10.7 (10.7.1.3: the first value is the distance of rows), and the CR
         Image and DX Detector modules.
     """
-    dataset = _open(path, pixels=False)
+    dataset = open_dicom(path, pixels=False)
     for attribute in _SPACINGS:
         values = _two_positive(dataset, attribute, path)
         if values is not None:
@@ -166,7 +166,16 @@ def _number(dataset: Any, name: str, default: int) -> int:
         raise DicomError(f"is a DICOM file whose {name} is not a number") from error
 
 
-def _open(path: Path, pixels: bool = True) -> Any:
+def open_dicom(path: Path, pixels: bool = True) -> Any:
+    """Returns a DICOM file's elements, a ``pydicom.Dataset``.
+
+    Args:
+        path: The file.
+        pixels: Whether the pixels are among them.
+
+    Raises:
+        DicomError: If the file is damaged, or deflated as a whole.
+    """
     try:
         # pydicom would unpack the whole of it, whatever the size, before the first element.
         syntax = read_file_meta_info(path).get("TransferSyntaxUID")
