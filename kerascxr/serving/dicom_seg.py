@@ -22,9 +22,10 @@ _ANATOMY = ("91723000", "Anatomical Structure")
 _ARTIFICIAL_INTELLIGENCE = ("123110", "Artificial Intelligence")
 _SERIES_NUMBER = 9000  # beyond what devices count up to
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "Modality")
-_MAY_BE_EMPTY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber")
-_MAY_BE_EMPTY += ("StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName")
-_MAY_BE_EMPTY += ("PatientOrientation",)
+_MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "PatientOrientation"),
+    *("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
+)
 _NOT_FRONTAL = ("LL", "RL", "LLO", "RLO")  # values of ViewPosition: lateral, oblique
 
 
@@ -98,6 +99,7 @@ def _segmentation(header: Any, mask: np.ndarray, model: str) -> Any:
         series_description="Lung masks",
     )
     segmentation.PatientOrientation = header.PatientOrientation
+    segmentation.ContentCreatorName = ""  # must be there, and may be empty
     dimensions = _uid("dimensions", *known)
     for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
         item.DimensionOrganizationUID = dimensions

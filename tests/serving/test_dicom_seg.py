@@ -107,6 +107,7 @@ def test_each_lung_is_a_segment_that_refers_to_the_image(tmp_path, sop_class, ta
     for name in ("StudyInstanceUID", "StudyID", "StudyDate", "AccessionNumber"):
         assert seg[name] == image[name]
     assert seg.SeriesInstanceUID != image.SeriesInstanceUID and seg.InstanceNumber == 7
+    assert seg.ContentCreatorName == ""
     assert seg.get("FrameOfReferenceUID") == image.get("FrameOfReferenceUID")
 
 
