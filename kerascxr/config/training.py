@@ -7,6 +7,8 @@ from typing import Any, Literal
 from kerascxr.config.checks import check
 from kerascxr.config.data import SplitConfig
 
+_FRACTIONS = ("shift", "zoom", "stretch", "brightness", "contrast", "noise", "bias_field")
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -17,10 +19,15 @@ class AugmentConfig:
         rotation_degrees: Rotation, in degrees.
         shift: Shift, as a fraction of height and width.
         zoom: Change of size, as a fraction.
+        stretch: Change of the ratio of height to width, as a fraction.
         brightness: Added to all pixels, as a fraction of the grey range.
         contrast: Change of contrast about the image's mean, as a fraction.
         gamma: Change of the grey curve: its exponent lies between 1 / (1 + gamma) and 1 + gamma.
         noise: Largest standard deviation of added Gaussian noise, as a fraction of the grey range.
+        blur: Largest standard deviation of a Gaussian blur, in pixels; half of the
+            images stay sharp.
+        bias_field: Largest standard deviation of a smooth random field that is added to the image,
+            as a fraction of the grey range. It imitates uneven exposure and opacities.
         flip: Whether images are mirrored left to right. Off by default: the heart is on one side.
     """
 
@@ -28,10 +35,13 @@ class AugmentConfig:
     rotation_degrees: float = 7.0
     shift: float = 0.05
     zoom: float = 0.1
+    stretch: float = 0.0
     brightness: float = 0.1
     contrast: float = 0.1
     gamma: float = 0.0
     noise: float = 0.0
+    blur: float = 0.0
+    bias_field: float = 0.0
     flip: bool = False
 
     def __post_init__(self):
@@ -40,9 +50,10 @@ class AugmentConfig:
             "augment.rotation_degrees must be from 0 to 180",
             rotation_degrees=self.rotation_degrees,
         )
-        for name in ("shift", "zoom", "brightness", "contrast", "noise"):
+        for name in _FRACTIONS:
             value = getattr(self, name)
             check(0 <= value < 1, f"augment.{name} must be from 0 to below 1", **{name: value})
+        check(0 <= self.blur <= 4, "augment.blur must be from 0 to 4", blur=self.blur)
         check(0 <= self.gamma <= 4, "augment.gamma must be from 0 to 4", gamma=self.gamma)
 
 
@@ -55,12 +66,15 @@ class OptimizerConfig:
         weight_decay: Decoupled weight decay; not on biases and normalisation parameters.
         warmup_epochs: Number of epochs over which the learning rate rises from zero.
         clip_norm: Largest global norm of the gradient; 0 turns clipping off.
+        ema: Momentum of an exponential moving average of the weights, below 1. Validation and the
+            saved model use the average. 0 turns it off.
     """
 
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     warmup_epochs: float = 1.0
     clip_norm: float = 1.0
+    ema: float = 0.0
 
     def __post_init__(self):
         check(
@@ -68,6 +82,7 @@ class OptimizerConfig:
             "optimizer.learning_rate must be positive and below 10",
             learning_rate=self.learning_rate,
         )
+        check(0 <= self.ema < 1, "optimizer.ema must be from 0 to below 1", ema=self.ema)
         for name in ("weight_decay", "warmup_epochs", "clip_norm"):
             value = getattr(self, name)
             check(value >= 0, f"optimizer.{name} must not be negative", **{name: value})

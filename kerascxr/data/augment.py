@@ -10,6 +10,7 @@ from kerascxr.config import AugmentConfig
 # The seed is never drawn from: it keeps the layers off the global generator, which determinism
 # forbids. The type keeps images from half precision, whatever the model's policy.
 _LAYER = {"seed": 1, "dtype": "float32"}
+_GRID = 5  # values a side of the smooth field
 _BLACK = {"fill_mode": "constant", "fill_value": 0.0, **_LAYER}
 
 
@@ -60,6 +61,9 @@ class Augment:
         batch = tf.shape(images)[0]
         # One column a change, each from -1 to 1.
         draws = tf.random.stateless_uniform((batch, 10), seed, -1.0, 1.0)
+        # From a seed of their own: the draws above stay what they are as changes are added.
+        more = tf.random.stateless_uniform((batch, 3), _another(seed, 2**21), -1.0, 1.0)
+        draws = tf.concat([draws, more], axis=1)
         planes = images
         if masks is not None:
             planes = tf.concat([images, tf.cast(masks, tf.float32)], axis=-1)
@@ -85,6 +89,11 @@ class Augment:
             planes = self._zoom.augment_images(
                 planes, {"height_zooms": zooms, "width_zooms": zooms}
             )
+        if config.stretch:
+            ratios = tf.pow(1.0 + config.stretch, draws[:, 10:11] / 2.0)
+            planes = self._zoom.augment_images(
+                planes, {"height_zooms": ratios, "width_zooms": 1.0 / ratios}
+            )
         if config.flip:
             mirrored = (draws[:, 4] > 0)[:, None, None, None]
             planes = tf.where(mirrored, tf.reverse(planes, axis=[2]), planes)
@@ -93,6 +102,12 @@ class Augment:
     def _recolour(self, images: tf.Tensor, draws: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         config = self._config
         columns = draws[:, :, None, None, None]
+        if config.bias_field:
+            deviations = tf.abs(columns[:, 11]) * config.bias_field * 255.0
+            images = images + deviations * _smooth_field(images, _another(seed, 2**22))
+        if config.blur:
+            deviations = tf.maximum(draws[:, 12], 0.0) * config.blur
+            images = _blur(images, deviations, reach=math.ceil(3 * config.blur))
         if config.gamma:
             exponents = tf.pow(1.0 + config.gamma, columns[:, 5])
             images = 255.0 * tf.pow(tf.clip_by_value(images, 0.0, 255.0) / 255.0, exponents)
@@ -104,8 +119,30 @@ class Augment:
             )
         if config.noise:
             deviations = tf.abs(columns[:, 8]) * config.noise * 255.0
-            noise = tf.random.stateless_normal(
-                tf.shape(images), seed + tf.constant([0, 2**20], seed.dtype)
-            )
-            images = tf.clip_by_value(images + deviations * noise, 0.0, 255.0)
-        return images
+            noise = tf.random.stateless_normal(tf.shape(images), _another(seed, 2**20))
+            images = images + deviations * noise
+        return tf.clip_by_value(images, 0.0, 255.0)
+
+
+def _another(seed: tf.Tensor, offset: int) -> tf.Tensor:
+    return seed + tf.constant([0, offset], seed.dtype)
+
+
+def _smooth_field(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws a field like the images: normal values on a coarse grid, interpolated."""
+    grid = tf.random.stateless_normal((tf.shape(images)[0], _GRID, _GRID, 1), seed)
+    return tf.image.resize(grid, images.shape[1:3], method="bicubic")
+
+
+def _blur(images: tf.Tensor, deviations: tf.Tensor, reach: int) -> tf.Tensor:
+    """Blurs each image by a Gaussian of its own standard deviation, in pixels; 0 keeps it."""
+    offsets = tf.range(-reach, reach + 1, dtype=tf.float32)
+    widths = tf.maximum(deviations, 1e-3)[:, None]
+    weights = tf.exp(-0.5 * tf.square(offsets / widths))
+    weights = (weights / tf.reduce_sum(weights, axis=1, keepdims=True))[:, :, None, None, None]
+    height, width = images.shape[1:3]
+    padding = [[0, 0], [reach, reach], [reach, reach], [0, 0]]
+    images = tf.pad(images, padding, mode="SYMMETRIC")
+    taps = range(2 * reach + 1)
+    images = tf.add_n([weights[:, tap] * images[:, tap : tap + height] for tap in taps])
+    return tf.add_n([weights[:, tap] * images[:, :, tap : tap + width] for tap in taps])

@@ -67,6 +67,18 @@ class StopOnNonFinite(keras.callbacks.Callback):
             )
 
 
+class AveragedWeights(keras.callbacks.SwapEMAWeights):
+    """Gives the model its averaged weights between epochs, for validation and checkpoints.
+
+    Args:
+        in_model: Whether the model has them already, as after a checkpoint was restored.
+    """
+
+    def __init__(self, in_model: bool):
+        super().__init__(swap_on_epoch=True)
+        self._ema_weights_in_model = in_model
+
+
 class Validate(keras.callbacks.Callback):
     """Adds validation figures to an epoch's logs, for the callbacks behind it.
 

@@ -14,6 +14,7 @@ from kerascxr import __version__
 from kerascxr.config import OptimizerConfig, TrainingConfig
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import (
+    AveragedWeights,
     MetricTable,
     NonFiniteLossError,
     Progress,
@@ -48,6 +49,8 @@ def build_optimizer(config: OptimizerConfig, epochs: int, steps: int) -> keras.o
         schedule,
         weight_decay=config.weight_decay,
         global_clipnorm=config.clip_norm or None,
+        use_ema=config.ema > 0,
+        ema_momentum=config.ema,
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
@@ -157,13 +160,17 @@ def fit(fitting: Fitting, session: Session) -> Progress:
         config.runtime.checkpoint_seconds,
     )
     progress.set_model(model)
-    if progress.restore():
+    resumed = progress.restore()
+    if resumed:
         logger.info(f"Going on after epoch {progress.next_epoch} of {epochs}.")
     if not progress.complete:
         first = progress.next_epoch
         stopped = first > 0 and first - 1 - progress.best_epoch >= config.patience
         table = MetricTable(folder.path, progress, epochs, fitting.shown, stage)
-        callbacks: list[keras.callbacks.Callback] = [StopOnNonFinite(), Validate(fitting.validate)]
+        callbacks: list[keras.callbacks.Callback] = [StopOnNonFinite()]
+        if config.optimizer.ema:
+            callbacks.append(AveragedWeights(in_model=resumed))
+        callbacks.append(Validate(fitting.validate))
         if config.runtime.tensorboard:
             callbacks.append(
                 keras.callbacks.TensorBoard(folder.path / "tensorboard" / stage, write_graph=False)

@@ -66,7 +66,7 @@ def test_mapped_equals_eager():
     np.testing.assert_allclose(mapped, augment(images, seed)[0], atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["brightness", "contrast", "gamma", "noise"])
+@pytest.mark.parametrize("name", ["brightness", "contrast", "gamma", "noise", "bias_field"])
 def test_each_colour_change_changes_grey_values_and_stays_in_range(name):
     nothing = dict.fromkeys(("brightness", "contrast", "gamma", "noise"), 0.0)
     config = AugmentConfig(rotation_degrees=0, shift=0, zoom=0, **{**nothing, name: 0.3})
@@ -78,13 +78,46 @@ def test_each_colour_change_changes_grey_values_and_stays_in_range(name):
     assert all(np.abs(changed[i] - images[i]).mean() > 0.5 for i in range(4))
 
 
-@pytest.mark.parametrize("name", ["rotation_degrees", "shift", "zoom"])
+@pytest.mark.parametrize("name", ["rotation_degrees", "shift", "zoom", "stretch"])
 def test_each_move_moves(name):
     still = dict.fromkeys(("rotation_degrees", "shift", "zoom", "brightness", "contrast"), 0.0)
     config = AugmentConfig(**{**still, name: 30.0 if name == "rotation_degrees" else 0.3})
     images, _ = shapes()
     moved, _ = Augment(config)(images, tf.constant([0, 0], tf.int64))
     assert (np.abs(np.asarray(moved) - images).max(axis=(1, 2, 3)) > 50).all()
+
+
+STILL = dict.fromkeys(("rotation_degrees", "shift", "zoom", "brightness", "contrast"), 0.0)
+
+
+def test_a_blur_is_a_gaussian_and_spares_half_of_the_images():
+    images = np.zeros((64, 33, 33, 1), np.uint8)
+    images[:, 16, 16] = 255
+    blurred, _ = Augment(AugmentConfig(**STILL, blur=1.5))(images, tf.constant([0, 0], tf.int64))
+    blurred = np.asarray(blurred, np.float64)[..., 0]
+    np.testing.assert_allclose(blurred.sum((1, 2)), 255, rtol=1e-3)
+    squares = (np.arange(33) - 16.0) ** 2
+    deviations = np.sqrt((blurred.sum(2) * squares).sum(1) / 255)
+    assert 0.3 < (deviations < 0.05).mean() < 0.7
+    assert 1.2 < deviations.max() < 1.5
+
+
+def test_a_bias_field_is_smooth():
+    images = np.full((8, 64, 64, 1), 128, np.uint8)
+    config = AugmentConfig(**STILL, bias_field=0.2)
+    changed, _ = Augment(config)(images, tf.constant([0, 0], tf.int64))
+    changed = np.asarray(changed)[..., 0]
+    assert changed.std((1, 2)).max() > 10
+    assert np.abs(np.diff(changed, axis=1)).mean() < 0.1 * changed.std()
+
+
+def test_a_stretch_keeps_the_area():
+    images, _ = shapes()
+    stretched, _ = Augment(AugmentConfig(**STILL, stretch=0.3))(
+        images, tf.constant([0, 0], tf.int64)
+    )
+    before, after = images.sum((1, 2, 3)), np.asarray(stretched).sum((1, 2, 3))
+    np.testing.assert_allclose(after, before, rtol=0.03)
 
 
 def test_nothing_changes_when_it_is_off():

@@ -34,11 +34,9 @@ def batches(first_epoch):
     return tf.data.Dataset.range(first_epoch * STEPS, 10**6).map(one)
 
 
-def run(
-    path, epochs=6, kill_at=None, patience=10, rate=0.05, values=None, data="same", weights="w"
-):
+def small_model():
     keras.utils.set_random_seed(1)
-    model = keras.Sequential(
+    return keras.Sequential(
         [
             keras.Input((5,)),
             keras.layers.Dense(8, "relu"),
@@ -46,6 +44,20 @@ def run(
             keras.layers.Dense(1),
         ]
     )
+
+
+def run(
+    path,
+    epochs=6,
+    kill_at=None,
+    patience=10,
+    rate=0.05,
+    values=None,
+    data="same",
+    weights="w",
+    ema=0.0,
+):
+    model = small_model()
     calls = {"n": 0}
     x, y = next(iter(batches(1000)))
 
@@ -61,7 +73,7 @@ def run(
         epochs=epochs,
         monitor="loss",
         patience=patience,
-        optimizer=OptimizerConfig(learning_rate=rate),
+        optimizer=OptimizerConfig(learning_rate=rate, ema=ema),
         runtime=RuntimeConfig(tensorboard=False, checkpoint_seconds=0),
     )
     path.mkdir(exist_ok=True)
@@ -92,6 +104,33 @@ def test_a_killed_run_ends_with_the_numbers_of_an_unbroken_one(tmp_path, kill_at
     assert progress.best_epoch == unbroken.best_epoch
     for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kill_at", [2, 6])
+def test_a_killed_run_with_averaged_weights_ends_as_an_unbroken_one(tmp_path, kill_at):
+    whole, unbroken = run(tmp_path / "whole", ema=0.8)
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", ema=0.8, kill_at=kill_at)
+    resumed, progress = run(tmp_path / "killed", ema=0.8)
+    assert without_time(progress.rows) == without_time(unbroken.rows)
+    for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_average_of_the_weights_is_kept_and_training_goes_on_from_the_weights(tmp_path):
+    values = [1.0, 0.5, 0.6]  # the second epoch is the best
+    averaged, _ = run(tmp_path / "averaged", epochs=3, ema=0.5, values=values)
+    steps = []
+    plain = small_model()
+    plain.compile(build_optimizer(OptimizerConfig(learning_rate=0.05), 3, STEPS), "mse")
+    keep = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: steps.append(plain.get_weights()[0])
+    )
+    plain.fit(batches(0), epochs=2, steps_per_epoch=STEPS, callbacks=[keep], verbose=0)
+    average = steps[0]
+    for step in steps[1:]:
+        average = 0.5 * average + 0.5 * step
+    np.testing.assert_allclose(averaged.get_weights()[0], average, rtol=1e-4, atol=1e-6)
 
 
 def test_a_killed_table_has_one_header_and_every_epoch_once(tmp_path):
