@@ -1,0 +1,189 @@
+"""The lung model that comes with the package: a trained U-Net as float16 weights, with its card.
+
+A folder holds it: ``lungs.weights.npz``, the ``config.yaml`` of its training, and what it was
+trained on, measured and meant for in ``card.json``, for people in ``card.md``.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import yaml
+
+from kerascxr.models.segmenter import Segmenter
+from kerascxr.models.unet import build_unet
+from kerascxr.runs.atomic import replacing, write_json, write_text
+from kerascxr.tables import markdown_table, with_interval
+
+FOLDER = Path(__file__).parent / "lungs"
+WEIGHTS, CONFIG, CARD, PAGE = "lungs.weights.npz", "config.yaml", "card.json", "card.md"
+MAX_BYTES = 8_000_000
+
+_MEASURES = {"dice": "Dice", "iou": "IoU", "hd95": "HD95, pixels", "assd": "ASSD, pixels"}
+
+
+def write_lung_model(
+    folder: Path, model: keras.Model, config: dict[str, Any], card: dict[str, Any]
+) -> None:
+    """Writes a trained U-Net as a lung model: weights, config and card.
+
+    Args:
+        folder: Where to; made if it does not exist.
+        model: The U-Net.
+        config: The config of its training; ``image_size``, ``base_filters`` and ``upsampling``
+            rebuild the model.
+        card: What ``card_markdown`` shows: ``title``, ``threshold``, ``data``, ``licence``,
+            ``images``, ``command``, ``results`` (name of a set -> what ``summarise`` gave and its
+            ``intervals``), ``limits``. ``sha256`` of weights and config is added.
+
+    Raises:
+        ValueError: If a weight is outside of float16's range, or the file would be too large.
+    """
+    weights = {weight.path: keras.ops.convert_to_numpy(weight.value) for weight in model.weights}
+    with np.errstate(over="ignore"):  # reported below
+        rounded = {name: value.astype(np.float16) for name, value in weights.items()}
+    for name, value in rounded.items():
+        if not np.isfinite(value).all():
+            raise ValueError(
+                f"weights must be in the range of float16. Got {name} up to "
+                f"{np.abs(weights[name]).max():.3g}."
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / WEIGHTS) as partial:
+        with partial.open("wb") as file:
+            np.savez_compressed(file, **rounded)
+        if partial.stat().st_size > MAX_BYTES:
+            raise ValueError(
+                f"the weights must take at most {MAX_BYTES / 1e6:.0f} MB. Got "
+                f"{partial.stat().st_size / 1e6:.1f} MB; use fewer base_filters."
+            )
+    write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
+    card = card | {"sha256": {name: _sha256(folder / name) for name in (WEIGHTS, CONFIG)}}
+    write_text(folder / PAGE, card_markdown(card))
+    write_json(folder / CARD, card)
+
+
+def load_lung_model(folder: Path | None = None) -> keras.Model:
+    """Reads a lung model.
+
+    Args:
+        folder: Its folder; by default the one in the package.
+
+    Returns:
+        A U-Net in float32, see ``build_unet``; not compiled.
+
+    Raises:
+        ValueError: If a file is absent or is not the one that the card describes.
+    """
+    return load_lung_segmenter(folder).model
+
+
+def load_lung_segmenter(folder: Path | None = None) -> Segmenter:
+    """Reads a lung model and the threshold for its probabilities.
+
+    Args:
+        folder: Its folder; by default the one in the package.
+
+    Returns:
+        The model and its threshold.
+
+    Raises:
+        ValueError: If a file is absent or is not the one that the card describes.
+    """
+    folder = folder or FOLDER
+    card = read_card(folder)
+    config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    model = build_unet(tuple(config["image_size"]), config["base_filters"], config["upsampling"])
+    with np.load(folder / WEIGHTS, allow_pickle=False) as file:
+        if set(file.files) != {weight.path for weight in model.weights}:
+            raise ValueError(_wrong(folder, f"{CONFIG} describes another model than {WEIGHTS} has"))
+        model.set_weights([file[weight.path].astype(np.float32) for weight in model.weights])
+    return Segmenter(model, float(card["threshold"]))
+
+
+def read_card(folder: Path | None = None) -> dict[str, Any]:
+    """Reads a lung model's card and checks that it belongs to the weights and the config.
+
+    Args:
+        folder: The lung model's folder; by default the one in the package.
+
+    Returns:
+        What ``write_lung_model`` wrote.
+
+    Raises:
+        ValueError: If a file is absent or is not the one that the card describes.
+    """
+    folder = folder or FOLDER
+    for name in (CARD, WEIGHTS, CONFIG):
+        if not (folder / name).is_file():
+            raise ValueError(_wrong(folder, f"it has no {name}"))
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        described = {name: card["sha256"][name] for name in (WEIGHTS, CONFIG)}
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(_wrong(folder, f"{CARD} is damaged")) from None
+    for name, digest in described.items():
+        if _sha256(folder / name) != digest:
+            raise ValueError(_wrong(folder, f"{name} is not the file that {CARD} describes"))
+    return card
+
+
+def is_lung_model(folder: Path) -> bool:
+    """Says whether a folder is meant to hold a lung model rather than a run."""
+    return folder == FOLDER or (folder / CARD).exists()
+
+
+def card_markdown(card: dict[str, Any]) -> str:
+    """Returns a lung model's card as Markdown.
+
+    Args:
+        card: As ``write_lung_model`` takes it.
+    """
+    images = ", ".join(f"{count:,} {name}" for name, count in card["images"].items())
+    rows = [
+        [
+            name,
+            result["n"],
+            *(
+                with_interval(result[measure], result["intervals"].get(measure))
+                for measure in _MEASURES
+            ),
+        ]
+        for name, result in card["results"].items()
+    ]
+    parts = [
+        f"# Lung model: {card['title']}",
+        "Computes the mask of the lungs in a frontal chest X-ray. `kerascxr lungs` uses it, and so "
+        "does each command that needs lung masks and is not given `--lungs`.",
+        f"Input: one grey image, {card['input']}. A pixel is lung if its probability is at least "
+        f"{card['threshold']} and it belongs to one of the two largest components.",
+        "## Data",
+        f"{card['data']} Images: {images}.",
+        f"Licence: {card['licence']}",
+        "## Results",
+        "Means over images, with 95 % intervals, of the masks as they are used.",
+        markdown_table(["images of", "n", *_MEASURES.values()], rows),
+        "## Limits",
+        "\n".join(f"- {limit}" for limit in card["limits"]),
+        "## Training",
+        f"```\n{card['command']}\n```",
+        f"The whole configuration is in `{CONFIG}`. The weights are stored as float16; the results "
+        "are of the stored weights unless stated otherwise.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _wrong(folder: Path, problem: str) -> str:
+    if folder == FOLDER:
+        return (
+            f"the package's lung model cannot be used: {problem} (in {folder}). Install kerascxr "
+            "again, or give a segmentation run with --lungs RUN."
+        )
+    return f"{folder} must hold a lung model: {problem}."
