@@ -17,6 +17,7 @@ from kerascxr.data.roi import check_roi
 from kerascxr.evaluation.calibration import calibrate
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.models.saved import load_saved
+from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_predictions, truth_and_probabilities
@@ -92,7 +93,8 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
         draw_test(folder, metrics, images, probabilities, classes)
     else:
         metrics["threshold"] = known["threshold"]
-        metrics |= segmentation.test(model, images, config, known["threshold"], folder)
+        segmenter = Segmenter(model, known["threshold"])
+        metrics |= segmentation.test(segmenter, images, config, folder)
         segmentation.write_test(folder, metrics)
     return metrics
 

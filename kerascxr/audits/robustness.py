@@ -21,6 +21,7 @@ from kerascxr.evaluation import classification, segmentation
 from kerascxr.evaluation.metrics import metric_title
 from kerascxr.evaluation.robustness import CLEAN, MEASURES, RESULT, by_severity
 from kerascxr.models.saved import load_saved
+from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
 from kerascxr.plots import robustness
 from kerascxr.runs.folder import RunFolder
@@ -30,7 +31,6 @@ from kerascxr.training.engines import likely_engine
 from kerascxr.training.features import BackboneFeatures
 from kerascxr.training.inputs import open_run_store, read_folds
 from kerascxr.training.learner import by_features
-from kerascxr.training.segmentation import predict_probabilities
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def measure_robustness(path: Path) -> dict[str, Any]:
         if isinstance(config, ClassificationConfig):
             score = _classifier_score(model, config, folder)
         else:
-            score = _segmenter_score(model, config, run.metrics["threshold"])
+            score = _segmenter_score(Segmenter(model, run.metrics["threshold"]), config.batch_size)
         _fill(result, images, roi, score, folder)
         _write(result, images, roi, folder)
         return result
@@ -172,18 +172,17 @@ def _classifier_score(model: Any, config: ClassificationConfig, folder: RunFolde
     return lambda images: classification.evaluate(images.labels, predict(images), images.classes)
 
 
-def _segmenter_score(model: Any, config: SegmentationConfig, threshold: float) -> Score:
+def _segmenter_score(segmenter: Segmenter, batch_size: int) -> Score:
+    find = tf.function(segmenter.masks, reduce_retracing=True)
+
     def score(images: Images) -> dict[str, Any]:
         assert images.masks is not None
-        size = config.batch_size
-        probabilities = (
-            one
-            for begin in range(0, len(images), size)
-            for one in predict_probabilities(
-                model, images.pixels[begin : begin + size], config.test_time_augmentation
-            )
+        masks = (
+            mask
+            for begin in range(0, len(images), batch_size)
+            for mask in find(tf.constant(images.pixels[begin : begin + batch_size])).numpy()
         )
-        return segmentation.evaluate(images.masks[..., 0], probabilities, threshold)[1]
+        return segmentation.evaluate(images.masks[..., 0], (mask[..., 0] for mask in masks))[1]
 
     return score
 

@@ -26,8 +26,6 @@ class SegmentationConfig:
         dice_weight: Weight of the Dice loss in bce_dice.
         monitor: Validation metric that selects the best epoch: "dice" or "loss".
         patience: Stop after this number of epochs without improvement.
-        test_time_augmentation: Whether probabilities are averaged over three grey curves of each
-            image.
         save_masks: Whether the predicted masks of the test images are written as PNG files.
         folds: Number of cross-validation runs, which together test every image once: 2, 4, 5, 10
             or 20. Each run tests 20 / folds of the 20 folds, and test_folds is left out.
@@ -53,7 +51,6 @@ class SegmentationConfig:
     dice_weight: float = 1.0
     monitor: Literal["dice", "loss"] = "dice"
     patience: int = 10
-    test_time_augmentation: bool = False
     save_masks: bool = False
     folds: int = 1
     seeds: int = 1

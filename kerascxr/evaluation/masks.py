@@ -1,4 +1,4 @@
-"""What can be done with one mask, or with two: checking, thresholding, cleaning, surface distances.
+"""Checks of masks, and the distances between two masks' surfaces.
 
 A surface is a mask minus its erosion by the 4-neighbourhood; beyond the image is background. HD95
 is the larger of the two directed 95th percentiles of surface distances (MedPy pools both directions
@@ -14,7 +14,6 @@ Source:
 """
 
 import numpy as np
-from scipy import ndimage
 from scipy.spatial import KDTree
 
 
@@ -36,73 +35,12 @@ def as_mask(mask: np.ndarray, what: str) -> np.ndarray:
     return foreground
 
 
-def as_probabilities(probabilities: np.ndarray, what: str) -> np.ndarray:
-    """Returns probabilities as they are, or raises a ValueError of one line."""
-    probabilities = np.asarray(probabilities)
-    if probabilities.ndim != 2 or probabilities.size == 0:
-        raise ValueError(
-            f"{what} must be of shape (height, width). Got shape={probabilities.shape}."
-        )
-    if probabilities.dtype.kind != "f":
-        raise ValueError(f"{what} must be floats between 0 and 1. Got dtype={probabilities.dtype}.")
-    low, high = probabilities.min(), probabilities.max()
-    if not (low >= 0 and high <= 1):  # also true of NaN
-        raise ValueError(f"{what} must be between 0 and 1. Got range={low:.4g}..{high:.4g}.")
-    return probabilities
-
-
 def check_same_shape(truth: np.ndarray, other: np.ndarray, what: str) -> None:
     """Raises a ValueError of one line if the two sizes differ."""
     if truth.shape != other.shape:
         raise ValueError(
             f"{what} must be of the truth's shape {truth.shape}. Got shape={other.shape}."
         )
-
-
-def binarise(prediction: np.ndarray, threshold: float, what: str = "prediction") -> np.ndarray:
-    """Turns probabilities into a mask; a mask stays as it is.
-
-    Args:
-        prediction: Probabilities, float ``(h, w)``, 0..1, or a mask (bool, 0 and 1, or 0 and 255).
-        threshold: A pixel at or above it is foreground; compared in the probabilities' precision.
-        what: What to call it in an error.
-
-    Returns:
-        Mask, bool ``(h, w)``.
-
-    Raises:
-        ValueError: If it is neither, or the threshold is not between 0 and 1.
-    """
-    prediction = np.asarray(prediction)
-    if prediction.dtype.kind != "f":
-        return as_mask(prediction, what)
-    if not 0 < threshold < 1:
-        raise ValueError(f"threshold must be between 0 and 1. Got threshold={threshold}.")
-    return as_probabilities(prediction, what) >= prediction.dtype.type(threshold)
-
-
-def largest_components(mask: np.ndarray, keep: int = 2) -> np.ndarray:
-    """Keeps a mask's largest connected components (diagonal neighbours do not connect).
-
-    Args:
-        mask: Mask, bool ``(h, w)``, or 0 and 1, or 0 and 255.
-        keep: How many to keep; among equally large ones the topmost, then leftmost, comes first.
-
-    Returns:
-        Mask, bool ``(h, w)``.
-
-    Raises:
-        ValueError: If ``keep`` is less than 1 or the mask is not as above.
-    """
-    if keep < 1:
-        raise ValueError(f"keep must be 1 or more. Got keep={keep}.")
-    mask = as_mask(mask, "mask")
-    components, count = ndimage.label(mask)  # numbered 1.. in reading order
-    if count <= keep:
-        return mask.copy()
-    sizes = np.bincount(components.ravel())[1:]
-    largest = np.argsort(-sizes, kind="stable")[:keep] + 1
-    return np.isin(components, largest)
 
 
 def surface_distances(

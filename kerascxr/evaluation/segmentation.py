@@ -13,14 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kerascxr.evaluation.masks import (
-    as_mask,
-    as_probabilities,
-    binarise,
-    check_same_shape,
-    largest_components,
-    surface_distances,
-)
+from kerascxr.evaluation.masks import as_mask, check_same_shape, surface_distances
 
 MEASURES = ("dice", "iou", "sensitivity", "precision", "hd95", "assd")
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # 0.05, 0.10, ..., 0.95
@@ -43,26 +36,21 @@ class ThresholdChoice(NamedTuple):
 def evaluate(
     truths: Iterable[np.ndarray],
     predictions: Iterable[np.ndarray],
-    threshold: float = 0.5,
     *,
     ids: Iterable[str] | None = None,
     labels: Iterable[str] | None = None,
-    keep_components: int | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Scores predictions against truths, holding one pair of images at a time.
 
     Args:
         truths: Masks, bool or integer ``(h, w)``, holding 0 and 1, or 0 and 255.
-        predictions: Probabilities, float ``(h, w)``, 0..1, or masks as above.
-        threshold: Probability at or above which a pixel is foreground; masks are taken as they are.
+        predictions: Masks as above.
         ids: The images' ids; "0", "1", ... by default.
         labels: The images' classes, for means by class.
-        keep_components: If given, only so many of the prediction's largest components count.
 
     Returns:
         The rows, one dict an image: ``id`` (and ``label``), then what ``score_image`` gives. And
-        the summary: ``threshold``, ``components_kept`` (a number or "all"), then what
-        ``summarise`` gives.
+        the summary, what ``summarise`` gives.
 
     Raises:
         ValueError: If they are not as above, sizes differ, or one sequence ends early.
@@ -73,14 +61,11 @@ def evaluate(
         row: dict[str, Any] = {"id": str(rest.pop(0)) if ids is not None else str(index)}
         if labels is not None:
             row["label"] = str(rest.pop(0))
-        mask = binarise(prediction, threshold, f"prediction {row['id']}")
-        if keep_components is not None:
-            mask = largest_components(mask, keep_components)
+        mask = as_mask(prediction, f"prediction {row['id']}")
         truth = as_mask(truth, f"truth {row['id']}")
         check_same_shape(truth, mask, f"prediction {row['id']}")
         rows.append(row | score_image(truth, mask))
-    how = {"threshold": float(threshold), "components_kept": keep_components or "all"}
-    return rows, how | summarise(rows)
+    return rows, summarise(rows)
 
 
 def score_image(truth: np.ndarray, prediction: np.ndarray) -> dict[str, Any]:
@@ -175,7 +160,6 @@ def best_median_worst(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
 class ThresholdSearch:
     """Finds the threshold of best mean Dice over images met one at a time, in one pass.
 
-    Each image's pixels are counted by the thresholds they reach, once; all 19 Dice values follow.
     Where truth and prediction are both empty at a threshold, the image counts as Dice 1 there.
     """
 
@@ -183,26 +167,24 @@ class ThresholdSearch:
         self._dice_sum = np.zeros(len(THRESHOLDS))
         self._images = 0
 
-    def add(self, truth: np.ndarray, probabilities: np.ndarray) -> None:
+    def add(self, truth: np.ndarray, masks: np.ndarray) -> None:
         """Counts one image.
 
         Args:
             truth: Mask, bool or integer ``(h, w)``, holding 0 and 1, or 0 and 255.
-            probabilities: Float ``(h, w)``, 0..1.
+            masks: Predictions, bool ``(19, h, w)``, one for each of ``THRESHOLDS``.
 
         Raises:
             ValueError: If they are not as above or sizes differ.
         """
         truth = as_mask(truth, f"truth {self._images}")
-        given = as_probabilities(probabilities, f"probabilities {self._images}")
-        check_same_shape(truth, given, f"probabilities {self._images}")
-        # In the probabilities' own precision, so that this and binarise() agree to the pixel.
-        reached = np.searchsorted(
-            np.asarray(THRESHOLDS, given.dtype), given, side="right"
-        )  # (h, w)
-        predicted = _at_least(reached.ravel())
-        overlap = _at_least(reached[truth])
-        total = predicted + np.count_nonzero(truth)
+        if masks.shape != (len(THRESHOLDS), *truth.shape) or masks.dtype != bool:
+            raise ValueError(
+                f"masks {self._images} must be bool of shape {(len(THRESHOLDS), *truth.shape)}. "
+                f"Got {masks.dtype} of shape={masks.shape}."
+            )
+        overlap = np.count_nonzero(masks[:, truth], axis=1)
+        total = np.count_nonzero(masks, axis=(1, 2)) + np.count_nonzero(truth)
         self._dice_sum += np.where(total > 0, 2 * overlap / np.maximum(total, 1), 1.0)
         self._images += 1
 
@@ -233,12 +215,6 @@ def _overlap(truth: int, predicted: int, both: int) -> dict[str, float]:
         "sensitivity": both / truth if truth else 0.0,
         "precision": both / predicted if predicted else 0.0,
     }
-
-
-def _at_least(reached: np.ndarray) -> np.ndarray:
-    """Counts, for each threshold, the pixels that reach it, int64 ``(19,)``."""
-    counts = np.bincount(reached, minlength=len(THRESHOLDS) + 1)
-    return counts[::-1].cumsum()[::-1][1:]
 
 
 def _defined(rows: Sequence[dict[str, Any]], measure: str) -> list[float]:

@@ -1,12 +1,19 @@
-"""A trained U-Net and its threshold: lung masks without stray patches."""
+"""A trained U-Net and its threshold: the one definition of a lung mask.
 
+Training's evaluation, audits, regions of interest, exports and predictions all use the masks that
+``Segmenter`` computes: a pixel is lung if its probability reaches the threshold and it belongs to
+one of the image's two largest components. At another size than the U-Net's, the probabilities of
+those components are resized before the threshold.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
 LUNGS = 2
-_CELL = 4  # pixels: patches nearer than that are one
+_CELL = 4  # pixels: components nearer than that are one
 
 
 @dataclass(frozen=True)
@@ -27,23 +34,23 @@ class Segmenter:
         return self.model.input_shape[1:3]
 
     def probabilities(self, images: tf.Tensor) -> tf.Tensor:
-        """Returns each pixel's probability of being lung, float32 of the images' shape.
+        """Returns each pixel's probability of being lung, float32 of the images' shape."""
+        return lung_probabilities(self.model, images)
 
-        It is set to 0 outside the two largest patches: see ``stray``.
-        """
-        logits = self.model(tf.cast(images, tf.float32), training=False)
-        probabilities = tf.sigmoid(tf.cast(logits, tf.float32))
-        return tf.where(stray(probabilities >= self.threshold), 0.0, probabilities)
+    def of_lungs(self, probabilities: tf.Tensor) -> tf.Tensor:
+        """Returns the probabilities, set to 0 in all but the two largest components."""
+        small, _ = small_components(probabilities >= self.threshold)
+        return tf.where(small, 0.0, probabilities)
 
     def masks(self, images: tf.Tensor) -> tf.Tensor:
         """Returns the lungs, uint8 of the images' shape, 0 or 255."""
-        return self.binarise(self.probabilities(images))
+        return self.binarise(self.of_lungs(self.probabilities(images)))
 
     def mask_at(self, probabilities: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         """Returns an image's lungs at another size, e.g. its own.
 
         Args:
-            probabilities: Of one image, float32 (*self.size, 1), from ``probabilities``.
+            probabilities: Of one image, float32 (*self.size, 1), from ``of_lungs``.
             size: int32 (2,), the height and width wanted.
 
         Returns:
@@ -52,22 +59,54 @@ class Segmenter:
         return self.binarise(tf.image.resize(probabilities, size, method="bilinear"))
 
     def binarise(self, probabilities: tf.Tensor) -> tf.Tensor:
-        """Returns uint8 of the probabilities' shape, 0 or 255."""
+        """Returns uint8 of the shape of probabilities from ``of_lungs``, 0 or 255."""
         return tf.cast(probabilities >= self.threshold, tf.uint8) * 255
 
 
-def stray(inside: tf.Tensor) -> tf.Tensor:
-    """Returns the pixels of a mask that are outside its two largest connected patches.
+def lung_probabilities(model: keras.Model, images: tf.Tensor) -> tf.Tensor:
+    """Returns each pixel's probability of being lung.
+
+    Args:
+        model: A U-Net.
+        images: (batch, height, width, 1), 0..255, any number type.
+
+    Returns:
+        float32 of the images' shape, 0..1.
+    """
+    logits = model(tf.cast(images, tf.float32), training=False)
+    return tf.sigmoid(tf.cast(logits, tf.float32))
+
+
+def masks_by_threshold(probabilities: tf.Tensor, thresholds: Sequence[float]) -> tf.Tensor:
+    """Returns the masks that ``Segmenter.masks`` would give at several thresholds.
+
+    Args:
+        probabilities: float32 (batch, height, width, 1), from ``lung_probabilities``.
+        thresholds: The k thresholds, each above 0.
+
+    Returns:
+        bool (batch, k, height, width).
+    """
+    _, height, width, _ = probabilities.shape
+    steps = tf.constant(thresholds, tf.float32)[:, None, None, None]
+    inside = tf.reshape(probabilities[:, None] >= steps, (-1, height, width, 1))
+    small, _ = small_components(inside)
+    return tf.reshape(inside & ~small, (-1, len(thresholds), height, width))
+
+
+def small_components(inside: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Finds the parts of a mask that are outside its two largest connected components.
 
     Computed in the graph, so that a served model does it too. Each cell of 4x4 pixels repeatedly
-    takes the largest number among its neighbours until nothing changes; each patch then has one
-    number.
+    takes the largest number among its neighbours until nothing changes; each component then has
+    one number.
 
     Args:
         inside: bool (batch, height, width, 1), height and width multiples of 4.
 
     Returns:
-        bool of the same shape: true in all cells of the smaller patches.
+        bool of the same shape, true in all cells of the smaller components; and int32 (batch,), the
+        number of components, the two largest included.
     """
     share = tf.nn.avg_pool2d(tf.cast(inside, tf.float32), _CELL, _CELL, "VALID")
     taken = tf.cast(share > 0, tf.float32)
@@ -79,14 +118,15 @@ def stray(inside: tf.Tensor) -> tf.Tensor:
         return wider, tf.reduce_any(wider > numbers)
 
     numbers, _ = tf.while_loop(lambda _, moved: moved, spread, (own * taken, tf.constant(True)))
-    patch = tf.cast(tf.reshape(numbers, (-1, height * width)), tf.int32)
+    count = tf.reduce_sum(tf.cast(numbers == own, tf.int32), axis=(1, 2, 3))
+    component = tf.cast(tf.reshape(numbers, (-1, height * width)), tf.int32)
     area = tf.reshape(share, (-1, height * width))
     sizes = tf.map_fn(
         lambda item: tf.math.unsorted_segment_sum(item[0], item[1], height * width + 1),
-        (area, patch),
+        (area, component),
         fn_output_signature=tf.TensorSpec((height * width + 1,), tf.float32),
     )
     largest = tf.math.top_k(sizes, LUNGS).indices
-    kept = tf.reduce_any(patch[:, :, None] == largest[:, None, :], axis=2)
-    small = tf.reshape((patch > 0) & ~kept, (-1, height, width, 1))
-    return tf.repeat(tf.repeat(small, _CELL, axis=1), _CELL, axis=2)
+    kept = tf.reduce_any(component[:, :, None] == largest[:, None, :], axis=2)
+    small = tf.reshape((component > 0) & ~kept, (-1, height, width, 1))
+    return tf.repeat(tf.repeat(small, _CELL, axis=1), _CELL, axis=2), count

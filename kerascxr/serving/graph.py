@@ -119,7 +119,7 @@ def lung_answer(segmenter: Segmenter, probabilities: tf.Tensor, own_sizes: tf.Te
 
     Args:
         segmenter: The U-Net.
-        probabilities: Its output, float32 (batch, *segmenter.size, 1).
+        probabilities: From ``segmenter.of_lungs``, float32 (batch, *segmenter.size, 1).
         own_sizes: int32 (batch, 2), the (height, width) of the masks.
 
     Returns:
@@ -172,7 +172,7 @@ def from_bytes(
         answer: Outputs = {}
         lungs = tf.zeros((tf.shape(images)[0], 1, 1, 1), tf.uint8)
         if segmenter:
-            probabilities = segmenter.probabilities(resized[1])
+            probabilities = segmenter.of_lungs(segmenter.probabilities(resized[1]))
             lungs = segmenter.binarise(probabilities)
             answer = lung_answer(segmenter, probabilities, own)
         inputs = tf.cast(resized[0], tf.float32)

@@ -55,7 +55,7 @@ class MaskPredictions:
     Attributes:
         ids: The images' paths; "0", "1", ... for arrays.
         masks: One per image: bool (height, width) at the image's own size, true inside the lungs.
-            Only the two largest patches are kept.
+            Only the two largest components are kept.
         lung_fractions: float32 (n,), the share of each image that is lung, 0..1.
     """
 
@@ -122,7 +122,10 @@ class LoadedRun:
 
     def _masks(self, images: Paths | Arrays) -> MaskPredictions:
         segmenter = load_segmenter(self.path)
-        compute = tf.function(segmenter.probabilities, reduce_retracing=True)
+        compute = tf.function(
+            lambda images: segmenter.of_lungs(segmenter.probabilities(images)),
+            reduce_retracing=True,
+        )
         ids: list[str] = []
         masks: list[np.ndarray] = []
         for names, greys in _batches(images):

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -20,9 +20,10 @@ from kerascxr.data.pipeline import (
     steps_per_epoch,
     training_batches,
 )
-from kerascxr.evaluation.masks import binarise, largest_components
 from kerascxr.evaluation.metric_tables import metrics_markdown, metrics_text
 from kerascxr.evaluation.segmentation import (
+    THRESHOLDS,
+    ThresholdChoice,
     ThresholdSearch,
     best_median_worst,
     score_image,
@@ -30,6 +31,7 @@ from kerascxr.evaluation.segmentation import (
 )
 from kerascxr.evaluation.uncertainty import segmentation_intervals
 from kerascxr.models.parameters import format_parameter_table, parameter_summary
+from kerascxr.models.segmenter import Segmenter, lung_probabilities, masks_by_threshold
 from kerascxr.models.unet import STAGE_HEADER, build_unet, stage_cells
 from kerascxr.plots import curves, segmentation
 from kerascxr.runs.atomic import replacing
@@ -45,8 +47,6 @@ from kerascxr.training.runtime import Runtime, environment, regime_of, set_up
 logger = logging.getLogger(__name__)
 
 _SHOWN = ("loss", "dice", "val_loss", "val_dice")
-_LUNGS = 2
-_GREY_CURVES = (1.0, 0.8, 1.25)
 
 
 def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
@@ -91,10 +91,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
     progress = _fit(model, splits, config, store, runtime, folder)
     with replacing(folder.path / "model.keras") as partial:
         keras.Model(model.input, model.output, name=model.name).save(partial)  # not compiled
-    search = ThresholdSearch()
-    for item in _predictions(model, splits["validation"], config):
-        search.add(item.truth, item.probabilities)
-    choice = search.choose()
+    choice = _choose_threshold(model, splits["validation"], config.batch_size)
     logger.info(
         f"Threshold {choice.threshold}: the best on validation, mean Dice {choice.dice:.4f}."
     )
@@ -115,7 +112,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         "threshold": choice.threshold,
         "validation": {"dice": choice.dice},
     }
-    metrics |= test(model, splits["test"], config, choice.threshold, folder)
+    metrics |= test(Segmenter(model, choice.threshold), splits["test"], config, folder)
     for what in ("loss", "dice"):
         with folder.figure(what) as path:
             curves.training_curves(
@@ -224,6 +221,26 @@ def _training_pairs(images: Images, config: SegmentationConfig, epoch: int) -> t
     return batches.map(_pair, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
+def _pixels_of(model: keras.Model) -> tf.TensorSpec:
+    return tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+
+
+def _choose_threshold(model: keras.Model, images: Images, batch_size: int) -> ThresholdChoice:
+    """Returns the threshold whose masks, as they are used, have the best mean Dice."""
+
+    @tf.function(input_signature=[_pixels_of(model)])
+    def compute(pixels: tf.Tensor) -> tf.Tensor:
+        return masks_by_threshold(lung_probabilities(model, pixels), THRESHOLDS)
+
+    search = ThresholdSearch()
+    for batch in evaluation_batches(images, batch_size):
+        for truth, masks in zip(
+            batch["mask"].numpy(), compute(batch["image"]).numpy(), strict=True
+        ):
+            search.add(truth[..., 0], masks)
+    return search.choose()
+
+
 @dataclasses.dataclass(frozen=True)
 class _Prediction:
     id: str
@@ -231,90 +248,73 @@ class _Prediction:
     label: str
     image: np.ndarray  # uint8 (height, width)
     truth: np.ndarray  # uint8 (height, width), 0 or 255
-    probabilities: np.ndarray  # float32 (height, width)
+    mask: np.ndarray  # uint8 (height, width), 0 or 255, as it is used
+    all_components: np.ndarray  # likewise, before the small components are removed
 
 
-def predict_probabilities(
-    model: keras.Model, images: np.ndarray, test_time_augmentation: bool
-) -> np.ndarray:
-    """Returns each pixel's probability of being lung.
+def _compute_masks(segmenter: Segmenter) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Returns the function from images to ``mask`` and ``all_components`` of ``_Prediction``."""
 
-    Args:
-        model: A U-Net.
-        images: (batch, height, width, 1), 0..255.
-        test_time_augmentation: Whether the mean over three grey curves (exponents 0.8, 1, 1.25) is
-            taken. No flips: the heart has a side.
+    @tf.function(input_signature=[_pixels_of(segmenter.model)])
+    def compute(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        probabilities = segmenter.probabilities(pixels)
+        lungs = segmenter.of_lungs(probabilities)
+        return segmenter.binarise(lungs)[..., 0], segmenter.binarise(probabilities)[..., 0]
 
-    Returns:
-        float32 (batch, height, width).
-    """
-    images = np.asarray(images, np.float32)
-    curves = _GREY_CURVES if test_time_augmentation else _GREY_CURVES[:1]
-    total = np.zeros(images.shape[:3], np.float32)
-    for exponent in curves:
-        logits = model.predict_on_batch(255.0 * (images / 255.0) ** exponent)[..., 0]
-        total += 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float32), -60.0, 60.0)))
-    return total / len(curves)
+    return compute
 
 
 def _predictions(
-    model: keras.Model, images: Images, config: SegmentationConfig
+    compute: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]], images: Images, batch_size: int
 ) -> Iterator[_Prediction]:
-    for batch in evaluation_batches(images, config.batch_size).as_numpy_iterator():
-        probabilities = predict_probabilities(model, batch["image"], config.test_time_augmentation)
-        for index, image, truth, given in zip(
-            batch["index"], batch["image"], batch["mask"], probabilities, strict=True
+    for batch in evaluation_batches(images, batch_size):
+        found = [values.numpy() for values in compute(batch["image"])]
+        known = [batch[name].numpy()[..., 0] for name in ("image", "mask")]
+        for index, image, truth, mask, all_components in zip(
+            batch["index"].numpy(), *known, *found, strict=True
         ):
             label = images.classes[images.labels[index]]
-            yield _Prediction(
-                images.ids[index],
-                images.groups[index],
-                label,
-                image[..., 0],
-                truth[..., 0],
-                given,
-            )
+            named = (images.ids[index], images.groups[index], label)
+            yield _Prediction(*named, image, truth, mask, all_components)
 
 
 def test(
-    model: keras.Model,
+    segmenter: Segmenter,
     images: Images,
     config: SegmentationConfig,
-    threshold: float,
     folder: RunFolder,
 ) -> dict[str, Any]:
     """Scores a U-Net on images and writes predictions.csv, the sample figure and, if wanted, masks.
 
     Args:
-        model: The U-Net.
+        segmenter: The U-Net, with the threshold from validation.
         images: Images with masks.
         config: Batch size and options.
-        threshold: From validation.
         folder: Where to write.
 
     Returns:
-        ``test``: the scores and their ``intervals``; ``test_two_largest_components``: the same
-        after dropping all but the two largest components of each prediction.
+        ``test``: the scores and their ``intervals`` of the masks as they are used;
+        ``test_all_components``: the same before the small components are removed.
     """
-    rows, tidied = [], []
-    for item in _predictions(model, images, config):
+    compute = _compute_masks(segmenter)
+    rows, all_components = [], []
+    for item in _predictions(compute, images, config.batch_size):
         named: dict[str, Any] = {"id": item.id, "group": item.group}
         if images.classes[0] != UNLABELLED:
             named["label"] = item.label
-        mask = binarise(item.probabilities, threshold)
-        rows.append(named | score_image(item.truth, mask))
-        tidied.append(named | score_image(item.truth, largest_components(mask, _LUNGS)))
+        rows.append(named | score_image(item.truth, item.mask))
+        all_components.append(named | score_image(item.truth, item.all_components))
         if config.save_masks:
             with replacing(folder.path / "masks" / f"{item.id.replace('/', '_')}.png") as path:
-                Image.fromarray((mask * 255).astype(np.uint8)).save(path)
+                Image.fromarray(item.mask).save(path)
     folder.write_text("predictions.csv", csv_text(rows))
     chosen = best_median_worst(rows)
-    shown = list(_predictions(model, images.only(list(chosen.values())), config))
+    shown = list(_predictions(compute, images.only(list(chosen.values())), config.batch_size))
     with folder.figure("sample_predictions") as path:
         segmentation.overlay_grid(
             [item.image for item in shown],
             [item.truth for item in shown],
-            [binarise(item.probabilities, threshold) for item in shown],
+            [item.mask for item in shown],
             [
                 f"{kind}: {rows[index]['id']}, Dice {rows[index]['dice']:.3f}"
                 for kind, index in chosen.items()
@@ -323,7 +323,7 @@ def test(
         )
     return {
         name: summarise(of) | {"intervals": segmentation_intervals(of)}
-        for name, of in (("test", rows), ("test_two_largest_components", tidied))
+        for name, of in (("test", rows), ("test_all_components", all_components))
     }
 
 
@@ -334,12 +334,13 @@ def write_test(folder: RunFolder, metrics: dict[str, Any]) -> None:
         folder: Where to.
         metrics: What metrics.json is to hold: what ``test`` gave, "title", "threshold", "data".
     """
-    tidied = metrics["test_two_largest_components"]
+    before = metrics["test_all_components"]
     note = (
         f"\nThreshold {metrics['threshold']}, chosen on validation. Distances are in pixels of the "
-        "model's input.\n\nWith all but the two largest components of each prediction dropped: "
-        f"Dice {tidied['dice']:.4f}, pooled Dice {tidied['pooled_dice']:.4f}, "
-        f"IoU {tidied['iou']:.4f}.\n\nData: {metrics['data']['source']}, test images.\n"
+        "model's input.\n\nMasks as they are used: the two largest components of each image. "
+        f"Before the smaller ones are removed: Dice {before['dice']:.4f}, pooled Dice "
+        f"{before['pooled_dice']:.4f}, IoU {before['iou']:.4f}.\n\nData: "
+        f"{metrics['data']['source']}, test images.\n"
     )
     folder.write_json("metrics.json", metrics)
     folder.write_text("metrics.md", metrics_markdown(metrics["test"], metrics["title"]) + note)

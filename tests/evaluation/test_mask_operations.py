@@ -1,19 +1,11 @@
-"""Checking, thresholding and cleaning masks; surface distances against brute force."""
+"""Checks of masks; surface distances against brute force."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import ndimage
 
-from kerascxr.evaluation.masks import (
-    as_mask,
-    binarise,
-    largest_components,
-    resized,
-    surface_distances,
-)
+from kerascxr.evaluation.masks import as_mask, resized, surface_distances
 
 MASKS = arrays(bool, (7, 9))
 
@@ -100,38 +92,6 @@ def test_the_image_edge_is_a_surface():
     assert surface_distances(full, inner)[0] == pytest.approx(np.sqrt(2))
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_the_threshold_itself_is_foreground(dtype):
-    for threshold in (0.05, 0.3, 0.35, 0.7, 0.95):
-        at = np.array([[threshold]], dtype)
-        below = np.nextafter(at, dtype(0))
-        assert binarise(at, threshold).all()
-        assert not binarise(below, threshold).any()
-
-
-def test_masks_of_every_kind_are_taken_as_they_are():
-    mask = np.array([[0, 1], [1, 0]])
-    for given_mask in (mask.astype(bool), mask.astype(np.uint8), (255 * mask).astype(np.uint8)):
-        assert (binarise(given_mask, 0.99) == mask.astype(bool)).all()
-
-
-@pytest.mark.parametrize(
-    ("prediction", "threshold", "message"),
-    [
-        (np.array([[0.2, np.nan]]), 0.5, "must be between 0 and 1. Got range=nan..nan"),
-        (np.array([[0.2, 3.5]]), 0.5, r"Got range=0\.2\.\.3\.5"),
-        (np.array([[-0.1, 0.5]]), 0.5, "must be between 0 and 1"),
-        (np.zeros((2, 2, 1), np.float32), 0.5, r"\(height, width\)\. Got shape=\(2, 2, 1\)"),
-        (np.zeros((2, 2)), 0.0, "threshold must be between 0 and 1. Got threshold=0.0"),
-        (np.zeros((2, 2)), 1.5, "threshold must be"),
-        (np.array([["a"]]), 0.5, "mask of bool or integers"),
-    ],
-)
-def test_what_is_neither_probabilities_nor_mask_is_refused(prediction, threshold, message):
-    with pytest.raises(ValueError, match=message):
-        binarise(prediction, threshold)
-
-
 @pytest.mark.parametrize(
     ("values", "got"),
     [
@@ -146,36 +106,20 @@ def test_grey_masks_are_refused(values, got):
         as_mask(np.array([values]), "truth")
 
 
-def test_the_two_largest_components_stay():
-    mask = np.zeros((10, 10), bool)
-    mask[0:3, 0:3] = True  # 9 pixels
-    mask[6:10, 5:10] = True  # 20
-    mask[0, 9] = mask[3, 3] = True  # 1 each, the second touching the first square by a corner only
-    kept = largest_components(mask)
-    assert kept.sum() == 29
-    assert not kept[0, 9]
-    assert not kept[3, 3]
-    assert largest_components(mask, 1).sum() == 20
-    assert (largest_components(mask, 9) == mask).all()
+def test_masks_of_every_kind_are_taken_as_they_are():
+    mask = np.array([[0, 1], [1, 0]])
+    for given_mask in (mask.astype(bool), mask.astype(np.uint8), (255 * mask).astype(np.uint8)):
+        assert (as_mask(given_mask, "mask") == mask.astype(bool)).all()
 
 
-@settings(max_examples=60)
-@given(MASKS, st.integers(1, 4))
-def test_components_kept_are_the_largest(mask, keep):
-    kept = largest_components(mask, keep)
-    assert not (kept & ~mask).any()
-    components, count = ndimage.label(mask)
-    sizes = sorted((np.sum(components == number) for number in range(1, count + 1)), reverse=True)
-    assert kept.sum() == sum(sizes[:keep])
-    assert ndimage.label(kept)[1] == min(keep, count)
-    assert (largest_components(kept, keep) == kept).all()
-
-
-def test_of_equal_components_the_topmost_stays():
-    mask = np.array([[0, 0, 1], [1, 0, 0], [0, 0, 1]], bool)
-    assert np.argwhere(largest_components(mask, 1)).tolist() == [[0, 2]]
-
-
-def test_keeping_none_is_refused():
-    with pytest.raises(ValueError, match=r"keep must be 1 or more\. Got keep=0"):
-        largest_components(np.ones((2, 2), bool), 0)
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.zeros((2, 2, 1), bool), r"\(height, width\)\. Got shape=\(2, 2, 1\)"),
+        (np.array([["a"]]), "mask of bool or integers"),
+        (np.zeros((2, 2), np.float32), "Got dtype=float32"),
+    ],
+)
+def test_what_is_no_mask_is_refused(mask, message):
+    with pytest.raises(ValueError, match=message):
+        as_mask(mask, "prediction")

@@ -58,7 +58,6 @@ def test_segmentation_metrics_show_mean_and_deviation():
     )
     rows = dict(metric_tables(summary)[0].rows)
     assert rows["Dice"] == f"{summary['dice']:.4f} ± {summary['dice_std']:.4f}"
-    assert rows["components kept"] == "all"
     assert rows["undefined distances"] == 1
     assert not any("std" in name for name in rows)
     assert [row[0] for row in metric_tables(summary)[1].rows] == ["x", "y"]

@@ -109,16 +109,6 @@ def test_means_by_class():
     assert summary["per_class"]["a"]["hd95"] is None
 
 
-def test_probabilities_are_thresholded_and_cleaned():
-    probabilities = np.where(LEFT, 0.6, 0.2).astype(np.float32)
-    probabilities[0, 3] = 0.9  # a speck
-    assert evaluate([LEFT], [probabilities], 0.5)[1]["dice"] == pytest.approx(16 / 17)
-    _, cleaned = evaluate([LEFT], [probabilities], 0.5, keep_components=1)
-    assert cleaned["dice"] == 1.0
-    assert cleaned["components_kept"] == 1
-    assert evaluate([LEFT], [probabilities], 0.7)[1]["sensitivity"] == 0.0
-
-
 def test_truths_and_predictions_are_met_in_step():
     met = []
 
@@ -154,8 +144,12 @@ def test_score_image_refuses_other_sizes():
 def choice_of(truths, probabilities):
     search = ThresholdSearch()
     for truth, image in zip(truths, probabilities, strict=True):
-        search.add(truth, image)
+        search.add(truth, masks_of(image))
     return search.choose()
+
+
+def masks_of(image):
+    return np.stack([image >= image.dtype.type(threshold) for threshold in THRESHOLDS])
 
 
 def brute_force_curve(truths, probabilities):
@@ -192,7 +186,7 @@ def test_the_chosen_threshold_gives_its_dice_in_evaluation():
     probabilities = np.clip(0.15 + 0.2 * truths + noise, 0, 1).astype(np.float32)
     choice = choice_of(truths, probabilities)
     assert choice.threshold < 0.5
-    _, summary = evaluate(truths, probabilities, choice.threshold)
+    _, summary = evaluate(truths, probabilities >= np.float32(choice.threshold))
     assert summary["dice"] == pytest.approx(choice.dice)
 
 
@@ -203,10 +197,10 @@ def test_a_tie_goes_to_the_middle():
 def test_threshold_search_wants_images_of_one_size():
     with pytest.raises(ValueError, match="Got images=0"):
         ThresholdSearch().choose()
-    with pytest.raises(ValueError, match="truth's shape"):
+    with pytest.raises(ValueError, match=r"masks 0 must be bool of shape \(19, 4, 4\)\. Got"):
         choice_of([LEFT], [np.zeros((4, 5), np.float32)])
-    with pytest.raises(ValueError, match="floats between 0 and 1"):
-        choice_of([LEFT], [LEFT])
+    with pytest.raises(ValueError, match="Got float32"):
+        ThresholdSearch().add(LEFT, masks_of(FULL).astype(np.float32))
 
 
 def rows_of(dices):

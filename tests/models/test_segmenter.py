@@ -1,4 +1,4 @@
-"""Stray patches: all but the two largest go, in every image by itself."""
+"""Lung masks: all but the two largest components go, in every image by itself."""
 
 import keras
 import numpy as np
@@ -6,8 +6,7 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-from kerascxr.evaluation.masks import largest_components
-from kerascxr.models.segmenter import Segmenter, stray
+from kerascxr.models.segmenter import Segmenter, masks_by_threshold, small_components
 
 SIDE = 64
 
@@ -21,10 +20,10 @@ def boxes(*places):
 
 
 def left(masks):
-    return masks & ~stray(tf.constant(masks)).numpy()
+    return masks & ~small_components(tf.constant(masks))[0].numpy()
 
 
-def test_each_image_keeps_its_two_largest_patches():
+def test_each_image_keeps_its_two_largest_components():
     two = boxes((8, 4, 40, 16), (8, 36, 36, 16))
     three = two | boxes((56, 8, 4, 8))
     many = boxes((0, 0, 4, 4), (0, 20, 8, 8), (20, 0, 12, 12), (40, 40, 20, 20), (40, 0, 4, 4))
@@ -35,12 +34,12 @@ def test_each_image_keeps_its_two_largest_patches():
 
 
 @pytest.mark.parametrize("places", [[], [(20, 20, 24, 8)], [(0, 0, SIDE, SIDE)]])
-def test_fewer_than_two_patches_stay_as_they_are(places):
+def test_fewer_than_two_components_stay_as_they_are(places):
     mask = boxes(*places)[None]
     np.testing.assert_array_equal(left(mask), mask)
 
 
-def test_a_long_winding_patch_is_one():
+def test_a_long_winding_component_is_one():
     rows = [(top, 0, 4, SIDE) for top in range(0, SIDE, 8)]
     turns = [
         (top + 4, SIDE - 4 if turn % 2 == 0 else 0, 4, 4)
@@ -50,7 +49,7 @@ def test_a_long_winding_patch_is_one():
     np.testing.assert_array_equal(left(snake), snake)
 
 
-def test_it_is_what_the_evaluation_drops():
+def test_the_two_largest_are_those_of_scipys_labels():
     random = np.random.default_rng(0)
     masks = []
     for _ in range(20):
@@ -59,15 +58,29 @@ def test_it_is_what_the_evaluation_drops():
         squares = random.permutation([(top, side) for top in (0, 16, 32, 48) for side in (0, 16)])
         chosen = random.integers(0, 9)
         masks.append(boxes(*np.hstack([squares, sizes])[:chosen].tolist()))
-    for mask, kept in zip(masks, left(np.stack(masks)), strict=True):
-        areas = sorted(part.sum() for part in _parts(mask))
-        if len(areas) < 3 or areas[-2] > areas[-3]:
-            np.testing.assert_array_equal(kept[..., 0], largest_components(mask[..., 0]))
+    _, counts = small_components(tf.constant(np.stack(masks)))
+    for mask, kept, count in zip(masks, left(np.stack(masks)), counts.numpy(), strict=True):
+        parts = sorted(_parts(mask), key=lambda part: -part.sum())
+        assert count == len(parts)
+        if len(parts) < 3 or parts[1].sum() > parts[2].sum():
+            largest = sum(parts[:2], np.zeros_like(mask[..., 0]))
+            np.testing.assert_array_equal(kept[..., 0], largest)
 
 
 def _parts(mask):
     labels, count = ndimage.label(mask[..., 0])
     return [labels == number for number in range(1, count + 1)]
+
+
+def test_masks_by_threshold_are_those_of_a_segmenter_at_each():
+    logits = np.random.default_rng(0).normal(0, 2, (3, SIDE, SIDE, 1)).astype(np.float32)
+    model = keras.Sequential([keras.Input((SIDE, SIDE, 1)), keras.layers.Identity()])
+    steps = (0.1, 0.5, 0.95)
+    found = masks_by_threshold(tf.sigmoid(logits), steps).numpy()
+    for place, step in enumerate(steps):
+        masks = Segmenter(model, step).masks(tf.constant(logits)).numpy()
+        np.testing.assert_array_equal(found[:, place], masks[..., 0] > 0)
+    assert 0 < found[:, 2].mean() < (tf.sigmoid(logits).numpy() >= 0.95).mean()
 
 
 def test_a_mask_of_another_size_is_interpolated_before_the_threshold():

@@ -118,7 +118,7 @@ def segmenter(path):
     rows = [row | {"group": str(index)} for index, row in enumerate(rows)]
     intervals = uncertainty.segmentation_intervals(rows, resamples=100)
     test = segmentation.summarise(rows) | {"intervals": intervals}
-    more = {"test": test, "test_two_largest_components": test, "threshold": 0.5}
+    more = {"test": test, "test_all_components": test, "threshold": 0.5}
     stages = [["encoder1", 16, "256x256", "conv 3x3 twice", 2464]]
     return write_run(path, "segmentation", "U-Net, 16 base filters", stages=stages, **more)
 

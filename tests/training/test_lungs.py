@@ -1,5 +1,6 @@
 """Where the lungs come from, and that a classifier learns from what it sees alone."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -96,9 +97,11 @@ def test_a_unets_lungs_are_kept_for_the_same_run_threshold_and_folds(
     known = json.loads((run / "metrics.json").read_text())
     values = segmenter.probabilities(images.pixels).numpy()
     middle = float(np.median(values))
+    expected = dataclasses.replace(segmenter, threshold=middle).masks(images.pixels)
     (other / "metrics.json").write_text(json.dumps(known | {"threshold": middle}))
     second = read_lungs(store, FOLDS, other, size, kept)
-    np.testing.assert_array_equal(second > 0, values >= np.float32(middle))
+    np.testing.assert_array_equal(second, expected)
+    assert (second != first).any()
     assert len(list(kept.glob("*.npz"))) == 2
     with pytest.raises(ValueError, match="no DONE"):
         read_lungs(store, FOLDS, tmp_path, size, kept)
