@@ -16,7 +16,7 @@ Config = TypeVar("Config")
 # What may differ between two calls that mean the same run.
 _NOT_IDENTITY = (
     *("name", "runs", "overwrite"),
-    *("data.stores", "data.features", "data.features_gb", "data.cache"),
+    *("data.stores", "data.stores_gb", "data.features", "data.features_gb", "data.cache"),
     *("runtime.tensorboard", "runtime.checkpoint_seconds"),
 )
 

@@ -12,6 +12,7 @@ from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import Images
 from kerascxr.evaluation.origin_probes import Sourced, measure_sources, why_not
 from kerascxr.training.engines import likely_engine
+from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.features import BackboneFeatures
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def check_sources(
         logger.info(reason)
         return {"skipped": reason}
     engine = likely_engine(config.feature_engine)
-    features = BackboneFeatures(model, 0, config.data.features, engine=engine)
+    features = BackboneFeatures(model, 0, FeatureFolder.of(config.data), engine=engine)
     train, test = (
         Sourced(
             features.of(images).astype(np.float32),

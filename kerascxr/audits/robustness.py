@@ -28,6 +28,7 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_run
 from kerascxr.tables import csv_text
 from kerascxr.training.engines import likely_engine
+from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.features import BackboneFeatures
 from kerascxr.training.inputs import open_run_store, read_folds
 from kerascxr.training.learner import by_features
@@ -167,7 +168,7 @@ def _fill(
 
 def _classifier_score(model: Any, config: ClassificationConfig, folder: RunFolder) -> Score:
     engine = likely_engine(config.feature_engine)
-    features = BackboneFeatures(model, 2, config.data.features, engine=engine)
+    features = BackboneFeatures(model, 2, FeatureFolder.of(config.data), engine=engine)
     predict = by_features(model, features)
     return lambda images: classification.evaluate(images.labels, predict(images), images.classes)
 

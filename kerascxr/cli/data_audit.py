@@ -36,7 +36,7 @@ def run(argv: Sequence[str], prog: str) -> None:
     source = open_source(
         data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed
     )
-    found = audit(source, open_store(source, data.stores))
+    found = audit(source, open_store(source, data.stores, data.stores_gb))
     page = write_audit(found, to)
     print("\n".join(headlines(found.summary)))
     print(f"Written: {page}")

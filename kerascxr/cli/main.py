@@ -17,7 +17,7 @@ COMMANDS = {
     "Images": ("data",),
     "Test a run": ("audit", "robustness", "evaluate", "compare"),
     "Use a run": ("report", "predict", "export"),
-    "Set up": ("configs", "completion"),
+    "Set up": ("configs", "cache", "completion"),
 }
 
 

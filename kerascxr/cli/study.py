@@ -17,7 +17,7 @@ GROUPS = {
     "Settings": ("config", "print_config"),
 }
 _SET_BY_THE_STUDY = ("folds", "seeds", "name", "runs", "overwrite", "split", "runtime")
-_DATA = ("stores", "features", "features_gb", "cache")
+_DATA = ("stores", "stores_gb", "features", "features_gb", "cache")
 HIDDEN = (
     *(f"{part}.{name}" for part in ("classifier", "unet") for name in _SET_BY_THE_STUDY),
     *(f"classifier.{name}" for name in ("backbone", "depth", "weights", "data")),

@@ -18,8 +18,9 @@ class DataConfig:
             marker that reveals the class), or "auto" (the database if it is found, otherwise the
             phantom).
         stores: Folder of the ingested copies.
+        stores_gb: Largest size of that folder, in gigabytes; the least recently used copies go.
         features: Folder of cached backbone features and lung masks.
-        features_gb: Largest size of the feature folder, in gigabytes.
+        features_gb: Largest size of that folder, in gigabytes; the least recently used files go.
         cache: Where resized images are cached: "memory", "disk", or "auto" (memory while they take
             less than a quarter of what is free).
         phantom_images: Number of images that the phantom draws.
@@ -28,6 +29,7 @@ class DataConfig:
 
     source: str = "auto"
     stores: Path = Path("data/stores")
+    stores_gb: float = 100.0
     features: Path = Path("data/features")
     features_gb: float = 20.0
     cache: Literal["auto", "memory", "disk"] = "auto"
@@ -40,11 +42,9 @@ class DataConfig:
             "data.phantom_images must be positive",
             phantom_images=self.phantom_images,
         )
-        check(
-            self.features_gb >= 0,
-            "data.features_gb must not be negative",
-            features_gb=self.features_gb,
-        )
+        for name in ("stores_gb", "features_gb"):
+            size = getattr(self, name)
+            check(size >= 0, f"data.{name} must not be negative", **{name: size})
 
 
 @dataclass(frozen=True)

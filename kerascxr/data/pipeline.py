@@ -33,6 +33,7 @@ class Images:
         groups: Each image's group: near-duplicates, or one patient, share one.
         labels: int64 (n,).
         classes: Class names in label order.
+        source: The name of the store that they are from, for lists of what is cached.
     """
 
     pixels: np.ndarray
@@ -41,6 +42,7 @@ class Images:
     groups: tuple[str, ...]
     labels: np.ndarray
     classes: tuple[str, ...]
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -55,6 +57,7 @@ class Images:
             groups=tuple(self.groups[index] for index in chosen),
             labels=self.labels[chosen],
             classes=self.classes,
+            source=self.source,
         )
 
 
@@ -150,6 +153,7 @@ def read_images(
         groups=tuple(group_of[name] for name in ids),
         labels=np.array(labels, np.int64),
         classes=store.classes,
+        source=store.path.name,
     )
 
 

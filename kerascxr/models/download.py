@@ -1,5 +1,6 @@
 """Downloads of published weights: a file is stored only if it is whole and has the right digest."""
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -8,8 +9,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kerascxr.models.backbones import PublishedWeights
+from kerascxr.models.backbones import BACKBONES, PublishedWeights
 from kerascxr.runs.atomic import replacing
+from kerascxr.runs.cache import CacheEntry
 
 _TIMEOUT_SECONDS = 30.0  # without a byte
 _CHUNK_BYTES = 1 << 18
@@ -47,6 +49,8 @@ def fetch(published: PublishedWeights) -> Path:
     """
     path = cached_path(published)
     if is_cached(published):
+        with contextlib.suppress(OSError):  # such as a folder that may only be read
+            path.touch()  # the time of the last use
         return path
     digest = hashlib.new(published.algorithm)
     received = 0
@@ -83,6 +87,17 @@ def fetch(published: PublishedWeights) -> Path:
             "weights 'none'."
         ) from error
     return path
+
+
+def list_weights() -> list[CacheEntry]:
+    """Returns the cached files of published weights."""
+    published = {item.name: item.imagenet for item in BACKBONES.values() if item.imagenet}
+    paths = {name: cached_path(weights) for name, weights in published.items()}
+    return [
+        CacheEntry.of("weights", path, [path], name)
+        for name, path in paths.items()
+        if path.exists()
+    ]
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:

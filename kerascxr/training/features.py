@@ -5,11 +5,8 @@ at depth 2's boundary, and those of depth 1 and 0 derived from them: one pass se
 """
 
 import hashlib
-import json
 import logging
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,9 +16,9 @@ from tqdm import tqdm
 from kerascxr.config import AugmentConfig
 from kerascxr.data.pipeline import Images, evaluation_batches, index_batches
 from kerascxr.models.classifier import Depth, cut_at_depth
-from kerascxr.runs.atomic import replacing, write_json
 from kerascxr.runs.locks import locked
 from kerascxr.training.engines import Engine, EngineName, build_engine
+from kerascxr.training.feature_files import FeatureFolder
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +33,8 @@ class BackboneFeatures:
     The frozen part runs in inference mode, so this is what it would give in training as well. Files
     are found by a digest of the images, the frozen weights, the augmentation and the engine:
     another image, weight or size is another file. A file is used only if it has the digest of what
-    was computed. Processes that need the same features at once compute them once.
+    was computed. Processes that need the same features at once compute them once. Files that this
+    object has given are not pruned while it exists.
 
     Args:
         model: A classifier with its weights.
@@ -51,7 +49,7 @@ class BackboneFeatures:
         self,
         model: keras.Model,
         depth: Depth,
-        folder: Path,
+        folder: FeatureFolder,
         *,
         augment: AugmentConfig | None = None,
         seed: int = 0,
@@ -60,6 +58,7 @@ class BackboneFeatures:
         boundary = cut_at_depth(model, _STORED_AT)
         frozen = keras.Model(model.input, boundary)
         self._frozen = frozen
+        self._backbone = model.name
         self._depth = depth
         self._folder = folder
         self._augment = augment
@@ -84,8 +83,7 @@ class BackboneFeatures:
             images: The images.
             views: How many views of each, from 0.
         """
-        keys = (self._key(images, self._change(view)) for view in range(views))
-        kept = sum((self._folder / f"{key}.json").exists() for key in keys)
+        kept = sum(self._folder.has(self._key(images, view)) for view in range(views))
         return (views - kept) * self.bytes_for(len(images))
 
     def of(self, images: Images, view: int = 0) -> np.ndarray:
@@ -98,16 +96,16 @@ class BackboneFeatures:
         Returns:
             float16 (n, *boundary), mapped from the file at depth 2, in memory below.
         """
-        change = self._change(view)
-        stored = _open(self._folder, self._key(images, change))
+        stored = self._folder.open(self._key(images, view), self)
         if stored is None:
             engine = self._running_engine(images)
-            key = self._key(images, change)  # another one if Keras had to stand in
+            key = self._key(images, view)  # another one if Keras had to stand in
             waiting = "Another process is computing the same features; waiting for it."
-            with locked(self._folder / f".{key}.lock", waiting):
-                stored = _open(self._folder, key)
+            with locked(self._folder.lock(key), waiting):
+                stored = self._folder.open(key, self)
                 if stored is None:
-                    stored = self._compute(images, key, view if change else 0, engine)
+                    stored = self._compute(images, key, view, engine)
+            self._folder.enforce_limit()
         if self._depth == _STORED_AT:
             return stored
         # Cast here: TensorFlow's own cast complains of CPUs without float16 instructions.
@@ -145,7 +143,8 @@ class BackboneFeatures:
             self._engine_name = self._engine.name  # features of another engine are another file
         return self._engine
 
-    def _key(self, images: Images, change: object) -> str:
+    def _key(self, images: Images, view: int) -> str:
+        change = self._change(view)
         digest = hashlib.sha256(
             f"{_FORMAT} {self._engine_name} {self._frozen.input_shape} {change}".encode()
         )
@@ -162,36 +161,42 @@ class BackboneFeatures:
         Raises:
             OSError: If the disk does not give back what was written.
         """
-        for left in self._folder.glob(f".partial-{key}-*"):  # a killed process left them
-            left.unlink()
-        shape = (len(images), *self._frozen.output_shape[1:])
         logger.info(
             f"Computing backbone features of {len(images)} images, "
-            f"{self.bytes_for(len(images)) / 2**20:.0f} MB in {self._folder}, "
+            f"{self.bytes_for(len(images)) / 2**20:.0f} MB in {self._folder.path}, "
             f"with {'OpenVINO' if engine.name == 'openvino' else 'Keras'}."
         )
+        height, width = self._frozen.input_shape[1:3]
+        about = {
+            "backbone": self._backbone,
+            "source": images.source,
+            "images": len(images),
+            "size": f"{height}x{width}",
+        }
+        with tqdm(
+            total=len(images), desc="Backbone features", unit="image", mininterval=0.5
+        ) as bar:
+            shape = (len(images), *self._frozen.output_shape[1:])
+            self._folder.write(key, self._rows(images, view, engine, bar), shape, about)
+        stored = self._folder.open(key, self)
+        if stored is None:
+            raise OSError(
+                f"{self._folder.path} must hold what was written to {key}.f16 in it, and does not: "
+                "check the disk."
+            )
+        return stored
+
+    def _rows(self, images: Images, view: int, engine: Engine, bar: tqdm) -> Iterator[np.ndarray]:
         size = engine.batch_size
-        batches = self._changed(images, view, size) if view else evaluation_batches(images, size)
+        if self._change(view):
+            batches = self._changed(images, view, size)
+        else:
+            batches = evaluation_batches(images, size)
         pixels = (batch["image"].astype(np.float32) for batch in batches.as_numpy_iterator())
         limit = np.finfo(np.float16).max
-        digest = hashlib.sha256()  # of what was computed, not of what a disk made of it
-        path = self._folder / f"{key}.f16"
-        with (
-            replacing(path) as partial,
-            partial.open("wb") as file,
-            tqdm(total=len(images), desc="Backbone features", unit="image", mininterval=0.5) as bar,
-        ):
-            for values in engine.run(pixels):
-                data = np.clip(values, -limit, limit).astype(np.float16).tobytes()
-                digest.update(data)
-                file.write(data)
-                bar.update(len(values))
-        description = {"shape": list(shape), "sha256": digest.hexdigest()}
-        write_json(self._folder / f"{key}.json", description)
-        stored = _open(self._folder, key)
-        if stored is None:
-            raise OSError(f"{path} must hold what was written to it, and does not: check the disk.")
-        return stored
+        for values in engine.run(pixels):
+            yield np.clip(values, -limit, limit).astype(np.float16)
+            bar.update(len(values))
 
     def _changed(self, images: Images, view: int, batch_size: int) -> tf.data.Dataset:
         from kerascxr.data.augment import Augment  # keras-cv takes seconds to import
@@ -265,32 +270,3 @@ def array_batches(array: np.ndarray, batch_size: int) -> tf.data.Dataset:
         return tf.ensure_shape(rows, (None, *shape))
 
     return tf.data.Dataset.range(len(array)).batch(batch_size).map(fetch).prefetch(2)
-
-
-def room_for(folder: Path) -> int:
-    """Returns how many bytes are free where a folder is or will be."""
-    while not folder.exists():
-        folder = folder.absolute().parent
-    return shutil.disk_usage(folder).free
-
-
-def _open(folder: Path, key: str) -> np.ndarray | None:
-    """Maps a kept file if it is whole: the description, written last, has its shape and digest."""
-    path, description = folder / f"{key}.f16", folder / f"{key}.json"
-    if not (path.exists() and description.exists()):
-        return None
-    try:
-        known = json.loads(description.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
-    array = np.memmap(path, np.float16, "r") if path.stat().st_size else np.empty(0, np.float16)
-    if array.size != np.prod(known["shape"]) or _digest(array) != known["sha256"]:
-        return None
-    return array.reshape(known["shape"])
-
-
-def _digest(array: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for begin in range(0, array.size, 2**22):
-        digest.update(array[begin : begin + 2**22].tobytes())
-    return digest.hexdigest()

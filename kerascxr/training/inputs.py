@@ -34,7 +34,7 @@ def open_data(data: DataConfig) -> Store:
     )
     if source.notice:
         logger.info(source.notice)
-    return open_store(source, data.stores)
+    return open_store(source, data.stores, data.stores_gb)
 
 
 def open_run_store(run: Run, data: DataConfig) -> Store:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerascxr.config import ClassificationConfig
+from kerascxr.config import ClassificationConfig, DataConfig
 from kerascxr.data.images import to_backbone_input
 from kerascxr.data.pipeline import Images, epoch_order, evaluation_batches, training_batches
 from kerascxr.evaluation.classification import evaluate
@@ -21,12 +21,8 @@ from kerascxr.models.classifier import (
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import has_checkpoint
 from kerascxr.training.engines import EngineName, likely_engine
-from kerascxr.training.features import (
-    BackboneFeatures,
-    array_batches,
-    feature_batches,
-    room_for,
-)
+from kerascxr.training.feature_files import FeatureFolder
+from kerascxr.training.features import BackboneFeatures, array_batches, feature_batches
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +75,7 @@ class Learner:
         features = BackboneFeatures(
             model,
             config.depth,
-            config.data.features,
+            FeatureFolder.of(config.data),
             augment=config.augment,
             seed=config.runtime.seed,
             engine=likely_engine(config.feature_engine),
@@ -91,7 +87,8 @@ class Learner:
             return cls._on_images(model, splits, config)
         engine = features.engine_for(splits["validation"])
         _check_room(
-            config,
+            config.data,
+            features.bytes_for(n_views * len(splits["train"]) + len(splits["validation"])),
             features.missing_bytes(splits["train"], n_views)
             + features.missing_bytes(splits["validation"]),
         )
@@ -225,24 +222,28 @@ def _uses_cached_features(config: ClassificationConfig) -> bool:
     return config.depth != "all" and config.features is not False
 
 
-def _check_room(config: ClassificationConfig, size: int) -> None:
-    """Checks that features of ``size`` bytes, which are not cached yet, fit.
+def _check_room(data: DataConfig, size: int, missing: int) -> None:
+    """Checks that features fit.
+
+    Args:
+        data: The folder, and its limit.
+        size: The bytes of all features.
+        missing: The bytes of those that are not cached yet.
 
     Raises:
         ValueError: If they do not.
     """
-    room = room_for(config.data.features)
-    needed = f"features to be cached take {size / 1e9:.3g} GB"
+    room = FeatureFolder.of(data).free_bytes()
     hint = "or give --features false, which trains on images and takes longer"
-    if size > config.data.features_gb * 1e9:
+    if size > data.features_gb * 1e9:
         raise ValueError(
-            f"{needed}, and --data.features_gb allows {config.data.features_gb:g}: "
-            f"raise it, {hint}."
+            f"cached features take {size / 1e9:.3g} GB, and --data.features_gb allows "
+            f"{data.features_gb:g}: raise it, {hint}."
         )
-    if size > room:
+    if missing > room:
         raise ValueError(
-            f"{needed}, and {config.data.features} has room for {room / 1e9:.3g}: "
-            f"free some, {hint}."
+            f"features to be cached take {missing / 1e9:.3g} GB, and {data.features} has room for "
+            f"{room / 1e9:.3g}: free some (see kerascxr cache), {hint}."
         )
 
 

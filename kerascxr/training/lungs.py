@@ -15,6 +15,7 @@ from kerascxr.data.pipeline import encoded_examples
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.runs.atomic import replacing
+from kerascxr.runs.cache import use
 from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import read_run
 
@@ -57,6 +58,7 @@ def read_lungs(
     known = (_FORMAT, store.fingerprint["digest"], sorted(folds), segmenter.threshold)
     digest.update(str(known).encode())
     path = kept / f"lungs-{digest.hexdigest()[:32]}.npz"
+    use(path.with_suffix(""), segmenter)
     waiting = "Another process is finding the lungs in the same images; waiting for it."
     with locked(kept / f".{path.stem}.lock", waiting):
         found = _read_kept(path, segmenter.size)

@@ -10,6 +10,7 @@ from kerascxr.data.pipeline import Images
 from kerascxr.models.classifier import build_classifier, cut_at_depth
 from kerascxr.training import engines
 from kerascxr.training.engines import KerasEngine, OpenVINOEngine, build_engine, likely_engine
+from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.features import BackboneFeatures
 
 needs_openvino = pytest.mark.skipif(
@@ -87,11 +88,11 @@ def test_keras_is_taken_where_openvino_differs_or_fails(
     ids = tuple(map(str, range(23)))
     images = Images(pixels, None, ids, ids, np.arange(23) % 3, ("a", "b", "c"))
     messages.clear()
-    given = BackboneFeatures(model, 2, tmp_path, engine="openvino").of(images)
+    given = BackboneFeatures(model, 2, FeatureFolder(tmp_path), engine="openvino").of(images)
     assert words in messages()[0]
     assert messages()[1].endswith("with Keras.")
     assert len(messages()) == 2
-    plain = BackboneFeatures(model, 2, tmp_path).of(images)
+    plain = BackboneFeatures(model, 2, FeatureFolder(tmp_path)).of(images)
     np.testing.assert_array_equal(given, plain)
     assert len(messages()) == 2, "they were not found under Keras' name"
 

@@ -14,6 +14,7 @@ from kerascxr.data.images import to_backbone_input
 from kerascxr.data.pipeline import Images, training_batches
 from kerascxr.models.classifier import build_classifier, fine_tune, split_at_depth
 from kerascxr.training.engines import KerasEngine
+from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.features import BackboneFeatures, feature_batches
 
 OFF = AugmentConfig(enabled=False)
@@ -29,12 +30,12 @@ def model():
 def images():
     pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1)).astype(np.uint8)
     ids = tuple(map(str, range(40)))
-    return Images(pixels, None, ids, ids, np.arange(40) % 3, ("a", "b", "c"))
+    return Images(pixels, None, ids, ids, np.arange(40) % 3, ("a", "b", "c"), "set-1")
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_they_are_what_the_frozen_part_gives(model, images, tmp_path, depth):
-    features = BackboneFeatures(model, depth, tmp_path).of(images)
+    features = BackboneFeatures(model, depth, FeatureFolder(tmp_path)).of(images)
     frozen, _ = split_at_depth(model, depth)
     expected = frozen.predict(np.repeat(images.pixels.astype(np.float32), 3, -1), verbose=0)
     scale = np.abs(expected).max()
@@ -44,13 +45,15 @@ def test_they_are_what_the_frozen_part_gives(model, images, tmp_path, depth):
 def test_one_pass_serves_all_depths_and_later_runs(model, images, tmp_path, messages):
     messages.clear()
     for depth in (2, 1, 0, 2):
-        BackboneFeatures(model, depth, tmp_path).of(images)
+        BackboneFeatures(model, depth, FeatureFolder(tmp_path)).of(images)
     assert len(messages()) == 1
     assert "40 images" in messages()[0]
+    (entry,) = FeatureFolder(tmp_path).entries()
+    assert entry.about == "tiny, set-1, 40 images, 32x32"
 
 
 def test_only_features_that_are_not_kept_need_room(model, images, tmp_path):
-    features = BackboneFeatures(model, 2, tmp_path, augment=AugmentConfig())
+    features = BackboneFeatures(model, 2, FeatureFolder(tmp_path), augment=AugmentConfig())
     one = features.bytes_for(len(images))
     assert one > 0 and features.missing_bytes(images, 3) == 3 * one
     features.of(images)
@@ -64,7 +67,7 @@ def test_another_pixel_weight_or_view_is_another_file(model, images, tmp_path, m
 
     def compute(view=0, pixels=images.pixels, seed=0):
         augment = AugmentConfig()
-        features = BackboneFeatures(model, 2, tmp_path, augment=augment, seed=seed)
+        features = BackboneFeatures(model, 2, FeatureFolder(tmp_path), augment=augment, seed=seed)
         return np.array(features.of(dataclasses.replace(images, pixels=pixels), view))
 
     plain = compute()
@@ -90,7 +93,7 @@ def test_a_damaged_file_is_computed_again(model, images, tmp_path, messages):
     messages.clear()
 
     def compute():
-        return np.array(BackboneFeatures(model, 2, tmp_path).of(images))
+        return np.array(BackboneFeatures(model, 2, FeatureFolder(tmp_path)).of(images))
 
     whole = compute()
     (path,) = tmp_path.glob("*.f16")
@@ -112,7 +115,7 @@ def test_a_killed_computation_leaves_nothing_that_looks_whole(model, images, tmp
         yield from run(self, [next(batches)])
         raise Killed
 
-    features = BackboneFeatures(model, 2, tmp_path)
+    features = BackboneFeatures(model, 2, FeatureFolder(tmp_path))
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr(KerasEngine, "run", die)
         features.of(images)
@@ -132,7 +135,7 @@ def test_two_at_once_compute_once(model, images, tmp_path, messages, monkeypatch
 
     monkeypatch.setattr(KerasEngine, "run", wait_midway)
     messages.clear()
-    first, second = (BackboneFeatures(model, depth, tmp_path) for depth in (2, 1))
+    first, second = (BackboneFeatures(model, depth, FeatureFolder(tmp_path)) for depth in (2, 1))
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(first.of, images)
         assert begun.wait(60)
@@ -156,7 +159,7 @@ def test_zeros_in_place_of_what_was_computed_are_not_trusted(model, images, tmp_
                 file.write(bytes(self.stat().st_size))
         return replace(self, target)
 
-    features = BackboneFeatures(model, 2, tmp_path)
+    features = BackboneFeatures(model, 2, FeatureFolder(tmp_path))
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", lose)
         with pytest.raises(OSError, match="check the disk"):
@@ -167,7 +170,7 @@ def test_zeros_in_place_of_what_was_computed_are_not_trusted(model, images, tmp_
 
 
 def test_a_killed_process_leaves_no_partial_file_for_ever(model, images, tmp_path):
-    features = BackboneFeatures(model, 2, tmp_path)
+    features = BackboneFeatures(model, 2, FeatureFolder(tmp_path))
     features.of(images)
     (path,) = tmp_path.glob("*.f16")
     path.unlink()
@@ -176,6 +179,15 @@ def test_a_killed_process_leaves_no_partial_file_for_ever(model, images, tmp_pat
     other.touch()
     features.of(images)
     assert list(tmp_path.glob(".partial-*")) == [other]
+
+
+def test_a_small_limit_keeps_what_this_object_gave(model, images, tmp_path):
+    features = BackboneFeatures(model, 2, FeatureFolder(tmp_path, limit_gb=1e-9))
+    FeatureFolder(tmp_path).write("old", [np.zeros(9, np.float16)], (9,), {})
+    given = features.of(images)
+    assert features.missing_bytes(images) == 0
+    assert features.missing_bytes(images.only(range(9))) == features.bytes_for(9)
+    assert given.any() and len(list(tmp_path.glob("*.f16"))) == 1
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -219,7 +231,7 @@ def test_training_on_features_equals_training_on_images(images, tmp_path):
             jit_compile=False,
         )
         if on_features:
-            features = BackboneFeatures(model, 1, tmp_path).of(images)
+            features = BackboneFeatures(model, 1, FeatureFolder(tmp_path)).of(images)
             batches = feature_batches([features], images.labels, 16, seed=0)
             pairs = batches.map(lambda batch: (batch["features"], batch["label"]))
         else:

@@ -8,27 +8,22 @@ from kerascxr.config import ClassificationConfig, DataConfig
 from kerascxr.data.pipeline import Images
 from kerascxr.models.classifier import build_classifier
 from kerascxr.runs.folder import RunFolder
-from kerascxr.training import learner
+from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.learner import Learner, _check_room, _uses_cached_features
 
 
-def config(tmp_path, **options):
-    data = DataConfig(features=tmp_path / "not" / "there", features_gb=0.001)
-    return ClassificationConfig(data=data, **options)
-
-
 @pytest.mark.parametrize(("features", "used"), [("auto", True), (True, True), (False, False)])
-def test_auto_means_cached_features(tmp_path, features, used):
-    assert _uses_cached_features(config(tmp_path, features=features)) is used
+def test_auto_means_cached_features(features, used):
+    assert _uses_cached_features(ClassificationConfig(features=features)) is used
 
 
-@pytest.mark.parametrize("features", ["auto", True])
-def test_features_that_do_not_fit_are_an_error_and_not_another_regime(tmp_path, features):
+def test_features_that_do_not_fit_are_an_error_and_not_another_regime(tmp_path):
+    data = DataConfig(features=tmp_path / "not" / "there", features_gb=0.001)
+    _check_room(data, 10**6, 10**6)
     with pytest.raises(ValueError, match="features_gb allows"):
-        _check_room(config(tmp_path, features=features), 10**7)
-    data = DataConfig(features=tmp_path, features_gb=1e9)
+        _check_room(data, 10**7, 0)
     with pytest.raises(ValueError, match="has room for"):
-        _check_room(ClassificationConfig(data=data, features=features), 10**17)
+        _check_room(DataConfig(features=tmp_path, features_gb=1e9), 10**17, 10**17)
 
 
 def test_features_that_are_cached_already_need_no_room(tmp_path, monkeypatch):
@@ -45,6 +40,6 @@ def test_features_that_are_cached_already_need_no_room(tmp_path, monkeypatch):
         return Learner.build(model, splits, settings, RunFolder(tmp_path / "run"))
 
     assert build(2).cached_copies == 1
-    monkeypatch.setattr(learner, "room_for", lambda folder: 0)
+    monkeypatch.setattr(FeatureFolder, "free_bytes", lambda folder: 0)
     found = build(0)
     assert (found.cached_copies, found.engine) == (1, "keras")

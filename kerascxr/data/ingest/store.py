@@ -15,6 +15,7 @@ from kerascxr.data.ingest import records
 from kerascxr.data.ingest.ingest import FORMAT, ingest
 from kerascxr.data.sources.open import Source
 from kerascxr.runs.atomic import mark, replace_folder
+from kerascxr.runs.cache import CacheEntry, enforce_limit, leftovers, use
 from kerascxr.runs.locks import locked
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Store:
         return tfds.builder_from_directory(self.path / "tfds" / "1.0.0")
 
 
-def open_store(source: Source, stores: Path) -> Store:
+def open_store(source: Source, stores: Path, limit_gb: float = float("inf")) -> Store:
     """Returns the store of a source, ingesting it if that was not done or if it has changed.
 
     Files that cannot be read, masks without an image and images that two classes hold pixel for
@@ -79,6 +80,8 @@ def open_store(source: Source, stores: Path) -> Store:
     Args:
         source: What to ingest.
         stores: Folder of stores.
+        limit_gb: The largest size of that folder, in GB. After an ingest the least recently used
+            stores go that no process uses.
 
     Returns:
         The store. Its folder appears only when it is complete.
@@ -90,6 +93,7 @@ def open_store(source: Source, stores: Path) -> Store:
     place = stores / _store_name(source)
     signature = {name: list(value) for name, value in source.signature().items()}
     waiting = "Another process is ingesting the same source; waiting for it."
+    ingested = False
     with locked(stores / f".{place.name}.lock", waiting):
         known = _read_description(place)
         if known is not None and known["signature"] == signature:
@@ -105,7 +109,11 @@ def open_store(source: Source, stores: Path) -> Store:
             replace_folder(place, lambda folder: ingest(source, signature, folder), "store")
             known = _read_description(place)
             assert known is not None
-    store = Store(place, tuple(known["classes"]), known["fingerprint"], known["fixed_split"])
+            ingested = True
+        store = Store(place, tuple(known["classes"]), known["fingerprint"], known["fixed_split"])
+        use(place, store)
+    if ingested:
+        enforce_limit(list_stores(stores), limit_gb, "data.stores_gb")
     logger.info(records.format_fingerprint(store.fingerprint))
     if store.fingerprint["rejected"]:
         with (place / "rejected.csv").open(encoding="utf-8", newline="") as file:
@@ -118,6 +126,21 @@ def open_store(source: Source, stores: Path) -> Store:
     if store.fingerprint["groups_cut_by_split"]:
         _warn_of_cut_groups(store)
     return store
+
+
+def list_stores(stores: Path) -> list[CacheEntry]:
+    """Returns the stores in a folder, and what killed processes left of some."""
+    found = list(leftovers(stores, "stores"))
+    for path in sorted(stores.glob("[!.]*/store.json")):
+        place = path.parent
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+            text, current = f"{known['source']}, {known['layout']}", known["format"] == FORMAT
+        except (FileNotFoundError, ValueError, KeyError):
+            text, current = "damaged", False
+        about = text if current else f"{text}, of an older version"
+        found.append(CacheEntry.of("stores", place, [place], about, usable=current))
+    return found
 
 
 def _warn_of_cut_groups(store: Store) -> None:
