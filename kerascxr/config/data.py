@@ -13,10 +13,10 @@ class DataConfig:
 
     Attributes:
         source: A folder of the COVID-19 Radiography Database, a folder with one sub-folder per
-            class, a folder with images/ and masks/, a CSV file (path,label[,mask][,group][,split]),
-            "kaggle", "phantom" (drawn X-rays), "phantom-marked" (drawn X-rays with a planted
-            marker that reveals the class), or "auto" (the database if it is found, otherwise the
-            phantom).
+            class, a folder with images/ and masks/, a CSV file
+            (path,label[,mask][,group][,split][,row_mm,column_mm]), "kaggle", "phantom" (drawn
+            X-rays), "phantom-marked" (drawn X-rays with a planted marker that reveals the class),
+            or "auto" (the database if it is found, otherwise the phantom).
         stores: Folder of the ingested copies.
         stores_gb: Largest size of that folder, in gigabytes; the least recently used copies go.
         features: Folder of cached backbone features and lung masks.

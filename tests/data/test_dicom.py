@@ -197,7 +197,7 @@ def test_what_cannot_be_used_is_said_in_a_line(tmp_path):
         assert str(path) in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_the_patient_is_the_group_and_nothing_else_of_them_is_kept(tmp_path):
+def test_patient_and_spacing_come_along_and_nothing_else_of_the_patient_is_kept(tmp_path):
     random = np.random.default_rng(0)
     for label in ("A", "B"):
         (tmp_path / "set" / label).mkdir(parents=True)
@@ -208,9 +208,13 @@ def test_the_patient_is_the_group_and_nothing_else_of_them_is_kept(tmp_path):
                 pixels,
                 PatientID=f"number {label}-{index // 2}",
                 PatientName="Doe^Jane",
+                ImagerPixelSpacing=[0.1, 0.2] if label == "A" else None,
             )
     source = open_source(str(tmp_path / "set"), phantom_images=1, phantom_seed=0)
     store = open_store(source, tmp_path / "stores")
+    assert store.spacings((10, 10)) == {
+        row["id"]: (0.2, 0.4) for row in store.rows if row["label"] == "A"
+    }
     groups = {}
     for row in store.rows:
         label, number = row["id"].split("/")

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask
+from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask, spacing_in
 from kerascxr.data.ingest import records
 from kerascxr.data.ingest.duplicates import Pair, duplicate_clusters, find_duplicates, thumbnail
 from kerascxr.data.ingest.folds import assign_fixed_folds, assign_folds
@@ -25,14 +25,14 @@ from kerascxr.data.ingest.properties import PROPERTIES, measure
 from kerascxr.data.sources.open import Example, Rejected, Source
 from kerascxr.runs.atomic import write_json
 
-FORMAT = 3  # raise it with every change of what a store holds: older ones are ingested again
+FORMAT = 4  # raise it with every change of what a store holds: older ones are ingested again
 UNLABELLED = "unlabelled"
 _MAX_REJECTION_RATE = 0.1
 _THREADS = 4
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _EIGHT_BIT_GREY = b"\x08\0"  # depth and colour type, after the sides
 _ROW: tuple[str, ...] = ("id", "label", "group", "split", "fold", "origin", "path", "height")
-_ROW += ("width", "mask_state", "digest")
+_ROW += ("width", "row_mm", "column_mm", "mask_state", "digest")
 
 
 def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
@@ -76,6 +76,7 @@ def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
         (
             dataclasses.asdict(item)
             | {"group": group, "fold": int(fold), "height": item.size[0], "width": item.size[1]}
+            | dict(zip(("row_mm", "column_mm"), item.spacing or ("", ""), strict=True))
             for item, group, fold in zip(checked, groups, folds, strict=True)
         ),
     )
@@ -141,9 +142,12 @@ def _read(example: Example) -> _ReadImage | Rejected:
             pixels = read_grey(example.image)
             file_bytes = example.image.stat().st_size
             group = example.group or group_in(example.image)
+            stated = spacing_in(example.image) if example.spacing is None else None
+            spacing = example.spacing if stated is None else (stated.row_mm, stated.column_mm)
             mask = read_mask(example.masks) if example.masks else None
         else:
             path, file_bytes, group = example.id, 0, example.group or ""
+            spacing = None
             pixels, mask = example.image.draw()
     except ImageFileError as error:
         return Rejected(str(error.path), error.problem)
@@ -163,6 +167,7 @@ def _read(example: Example) -> _ReadImage | Rejected:
         mask_state=records.mask_state(mask, size),
         mask_digest="" if mask is None else records.digest(mask),
         mask_fraction=float("nan") if mask is None else float((mask > 0).mean()),
+        spacing=spacing,
     )
     mask_png = _encode(_NO_MASK if mask is None else mask)
     image_png = _encode_image(pixels, example.image if isinstance(example.image, Path) else None)

@@ -32,6 +32,7 @@ class ImageRecord:
         mask_state: "none", "ok", "empty", "full" (all ones) or "aspect" (another shape).
         mask_digest: SHA-256 of the mask, or "".
         mask_fraction: Share of the image inside the mask; NaN without one.
+        spacing: Distance of the rows and of the columns in mm; None where it is not known.
     """
 
     id: str
@@ -47,6 +48,7 @@ class ImageRecord:
     mask_state: str
     mask_digest: str
     mask_fraction: float
+    spacing: tuple[float, float] | None = None
 
 
 def digest(pixels: np.ndarray) -> str:
@@ -156,12 +158,14 @@ def fingerprint(
     Returns:
         JSON-ready counts, sizes, intensities and duplicates in all and by class;
         ``groups_cut_by_split``, see there; and ``digest``: a SHA-256 over ids, labels, pixels,
-        masks, groups, fixed splits and folds. It does not depend on where the set is stored.
+        masks, groups, fixed splits, folds and spacings. It does not depend on where the set is
+        stored.
     """
     whole = hashlib.sha256()
     everything = zip(checked, groups, folds, strict=True)
     for item, group, fold in sorted(everything, key=lambda row: row[0].id):
         known = [item.id, item.label, item.digest, item.mask_digest, group, item.split, int(fold)]
+        known += [] if item.spacing is None else [*item.spacing]
         whole.update((json.dumps(known) + "\n").encode())
     copies = Counter(item.digest for item in checked)
     near = Counter(alike.tolist())

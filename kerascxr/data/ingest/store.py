@@ -14,6 +14,7 @@ from typing import Any
 from kerascxr.data.ingest import records
 from kerascxr.data.ingest.ingest import FORMAT, ingest
 from kerascxr.data.sources.open import Source
+from kerascxr.evaluation.masks import resized
 from kerascxr.runs.atomic import mark, replace_folder
 from kerascxr.runs.cache import CacheEntry, enforce_limit, leftovers, use
 from kerascxr.runs.locks import locked
@@ -42,6 +43,25 @@ class Store:
         """One row an image, in the source's order: id, label, group, fold, path, mask_state, ..."""
         with (self.path / "examples.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
+
+    def spacings(self, size: tuple[int, int]) -> dict[str, tuple[float, float]]:
+        """Returns the distances of rows and columns of images resized to a size.
+
+        Args:
+            size: (height, width) in pixels.
+
+        Returns:
+            {id: (mm, mm)} of the images whose spacing is known.
+        """
+        return {
+            row["id"]: resized(
+                (float(row["row_mm"]), float(row["column_mm"])),
+                (int(row["height"]), int(row["width"])),
+                size,
+            )
+            for row in self.rows
+            if row["row_mm"]
+        }
 
     @cached_property
     def duplicates(self) -> list[dict[str, str]]:

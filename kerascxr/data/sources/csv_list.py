@@ -1,6 +1,7 @@
 """A CSV file that lists X-rays."""
 
 import csv
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from pathlib import Path
 from kerascxr.data.sources.examples import SPLIT_NAMES, Example, Source, relative_name, unique_ids
 from kerascxr.names import look_up
 
-COLUMNS = ("path", "label", "mask", "group", "split")
+SPACING = ("row_mm", "column_mm")
+COLUMNS = ("path", "label", "mask", "group", "split", *SPACING)
+_HEADER = "path,label[,mask][,group][,split][,row_mm,column_mm]"
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,12 @@ class _Row:
 def open_csv(path: Path) -> Source:
     """Reads a list of images.
 
-    The columns are ``path,label[,mask][,group][,split]``; others are ignored. Paths are relative
-    to the CSV's folder. ``mask`` may name several files, separated by ``;`` (left and right lung).
-    Labels may be left out, for all rows, where each row has a mask. ``split`` is train, validation
-    or test, and is given for all rows or for none.
+    The columns are ``path,label[,mask][,group][,split][,row_mm,column_mm]``; others are ignored.
+    Paths are relative to the CSV's folder. ``mask`` may name several files, separated by ``;``
+    (left and right lung). Labels may be left out, for all rows, where each row has a mask.
+    ``split`` is train, validation or test, and is given for all rows or for none. ``row_mm`` and
+    ``column_mm`` are the distances of the image's rows and of its columns in millimetres; where
+    they are left out, a DICOM file's own count.
 
     Raises:
         ValueError: In one line with the file, the line's number, what is wrong and the hint.
@@ -62,6 +67,7 @@ def open_csv(path: Path) -> Source:
             masks=tuple(path.parent / name for name in _mask_names(row)),
             group=row.values["group"] or None,
             split=SPLIT_NAMES.get(row.values["split"].casefold()),
+            spacing=_spacing(path, row),
         )
         for id_, row in zip(unique_ids(names), rows, strict=True)
     )
@@ -99,8 +105,7 @@ def _read_rows(path: Path) -> Iterator[_Row]:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    want = "path,label[,mask][,group][,split]"
-    hint = f"Make the first line {want}"
+    hint = f"Make the first line {_HEADER}"
     if not any(header):
         raise _bad(path, 1, "the header is missing", hint)
     if len(header) == 1 and ";" in header[0]:
@@ -136,6 +141,20 @@ def _check(path: Path, row: _Row) -> None:
             look_up(SPLIT_NAMES, row.values["split"].casefold(), "split")
         except ValueError as error:
             raise ValueError(f"{path}, line {row.line}: {error}") from None
+
+
+def _spacing(path: Path, row: _Row) -> tuple[float, float] | None:
+    texts = [row.values[name] for name in SPACING]
+    if not any(texts):
+        return None
+    try:
+        row_mm, column_mm = map(float, texts)
+        if not (0 < row_mm < math.inf and 0 < column_mm < math.inf):
+            raise ValueError
+    except ValueError:
+        problem = f"row_mm and column_mm are {' and '.join(map(repr, texts))}"
+        raise _bad(path, row.line, problem, "Give two positive numbers, or neither") from None
+    return row_mm, column_mm
 
 
 def _mask_names(row: _Row) -> list[str]:

@@ -42,6 +42,7 @@ class Example:
         group: Images of one group (a patient, a study) must stay in one fold.
         origin: Where the image was taken from.
         split: "train", "validation" or "test" where the source itself settles it.
+        spacing: Distance of the image's rows and of its columns in mm, where the source gives it.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Example:
     group: str | None = None
     origin: str | None = None
     split: str | None = None
+    spacing: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,13 @@ def test_the_fingerprint_follows_content_and_not_order_or_place():
     whole = digest(items)
     assert digest(items[::-1], groups[::-1], (4, 3)) == whole
     assert digest([dataclasses.replace(item, path="/elsewhere") for item in items]) == whole
-    for change in ({"digest": "x"}, {"label": "b"}, {"mask_digest": "m"}, {"split": "test"}):
+    for change in (
+        {"digest": "x"},
+        {"label": "b"},
+        {"mask_digest": "m"},
+        {"split": "test"},
+        {"spacing": (0.1, 0.1)},
+    ):
         assert digest([dataclasses.replace(items[0], **change), items[1]]) != whole
     assert digest(items, ["a/1", "a/1"]) != whole
     assert digest(items, folds=(4, 3)) != whole

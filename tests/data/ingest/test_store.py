@@ -189,7 +189,7 @@ def test_a_rare_class_is_named(folder, tmp_path):
 
 
 def test_masks_and_fixed_splits_come_along(tmp_path):
-    lines = ["path,label,mask,split"]
+    lines = ["path,label,mask,split,row_mm,column_mm"]
     for index in range(40):
         Image.fromarray(draw(index)).save(tmp_path / f"{index}.png")
         mask = np.zeros((24, 20), np.uint8)
@@ -200,7 +200,11 @@ def test_masks_and_fixed_splits_come_along(tmp_path):
             mask = np.zeros((24, 40), np.uint8)
         Image.fromarray(mask).convert("RGB").save(tmp_path / f"m{index}.png")
         split = ("train", "train", "validation", "test")[index % 4]
-        lines.append(f"{index}.png,{'ab'[index // 4 % 2]},m{index}.png,{split}")
+        lines.append(
+            f"{index}.png,{'ab'[index // 4 % 2]},m{index}.png,{split}"
+            + ",0.5,2" * (index == 7)
+            + ",," * (index != 7)
+        )
     (tmp_path / "list.csv").write_text("\n".join(lines))
     store = ingest(tmp_path / "list.csv", tmp_path / "stores")
     assert store.fixed_split
@@ -216,6 +220,7 @@ def test_masks_and_fixed_splits_come_along(tmp_path):
         if example["mask_state"] == b"ok":
             index = int(example["id"])
             assert (example["mask"] > 0).sum() == 5 * (1 + index % 9)
+    assert store.spacings((12, 40)) == {"7": (1.0, 1.0)}  # from 24 x 20 pixels
 
 
 def _list_with_split(folder, splits):

@@ -382,6 +382,11 @@ def test_csv_of_files_outside_its_folder(tmp_path):
             "line 3: unknown split 'tset', did",
         ),
         ("path,label,split\nx/1.png,a,train\nx/2.png,b,\n", "line 3: the split is missing"),
+        (
+            "path,label,row_mm,column_mm\nx/1.png,a,0.1,0.1\nx/2.png,b,0.1,\n",
+            "line 3: row_mm and column_mm are '0.1' and ''. Give two positive numbers, or neither",
+        ),
+        ("path,label,row_mm,column_mm\nx/1.png,a,0.1,0\nx/2.png,b,,\n", "are '0.1' and '0'"),
         ("path,label\nx/1.png,a,b\n", "line 2: 3 values for 2 columns"),
         ('path,label\nx/1.png,a\n"x/2.png,b\n', "list.csv, line "),
         (
