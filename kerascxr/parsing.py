@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_origin
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -19,6 +19,8 @@ _NOT_IDENTITY = (
     *("data.stores", "data.stores_gb", "data.features", "data.features_gb", "data.cache"),
     *("runtime.tensorboard", "runtime.checkpoint_seconds"),
 )
+
+_NOUNS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
 
 
 def build_parser(config_class: type, prog: str) -> ArgumentParser:
@@ -34,13 +36,16 @@ def build_parser(config_class: type, prog: str) -> ArgumentParser:
     return parser
 
 
-def _one_line(parser: ArgumentParser, error: Exception) -> str:
+def _one_line(parser: ArgumentParser, error: Exception, argv: Sequence[str] = ()) -> str:
     text = " ".join(str(error).split())
     kind = re.match(r"Parser key \"([\w.]+)\": Expected an? (.+?)\. Got value: (.*)", text)
     if kind:
         name, wanted, got = kind.groups()
         wanted = re.sub(r"typing\.Literal\[(.*)\]", r"one of \1", wanted)
-        wanted = re.sub(r"<class '([\w.]+)'>", r"of type \1", wanted)
+        wanted = re.sub(r"<class '([\w.]+)'>", lambda found: _NOUNS.get(found[1], found[1]), wanted)
+        hints = {action.dest: getattr(action, "_typehint", None) for action in parser._actions}
+        if _is_list(hints.get(name)):
+            wanted, got = _list_rule(hints[name]), _given(argv, f"--{name}") or got
         text = f"--{name} must be {wanted}. Got {name}={got}."
     unknown = re.search(r"(?:unrecognized arguments: --|does not accept option ')([\w.]+)", text)
     if unknown:
@@ -82,11 +87,11 @@ def parse_with(parser: ArgumentParser, argv: Sequence[str] | None) -> Namespace:
     Raises:
         SystemExit: See ``parse_config``.
     """
+    arguments = sys.argv[1:] if argv is None else argv
     try:
-        arguments = sys.argv[1:] if argv is None else argv
         return parser.instantiate(parser.parse_args(_with_brackets(parser, arguments)))
     except Exception as error:
-        _refuse(parser, error)
+        _refuse(parser, error, arguments)
 
 
 def _with_brackets(parser: ArgumentParser, argv: Sequence[str]) -> list[str]:
@@ -94,22 +99,55 @@ def _with_brackets(parser: ArgumentParser, argv: Sequence[str]) -> list[str]:
     lists = {
         flag
         for action in parser._actions
-        if get_origin(getattr(action, "_typehint", None)) in (list, tuple)
+        if _is_list(getattr(action, "_typehint", None))
         for flag in action.option_strings
     }
     found: list[str] = []
     for item in argv:
         flag, equals, value = item.partition("=")
-        if equals and flag in lists and not value.startswith("["):
-            item = f"{flag}=[{value}]"
-        elif found and found[-1] in lists and not item.startswith(("[", "--")):
-            item = f"[{item}]"
+        if equals and flag in lists:
+            item = f"{flag}={_in_brackets(value)}"
+        elif found and found[-1] in lists and not item.startswith("--"):
+            item = _in_brackets(item)
         found.append(item)
     return found
 
 
-def _refuse(parser: ArgumentParser, error: Exception) -> NoReturn:
-    print(_one_line(parser, error), file=sys.stderr)
+def _in_brackets(value: str) -> str:
+    value = value.strip()
+    if value.startswith("(") and value.endswith(")"):
+        value = value[1:-1]
+    return value if value.startswith("[") else f"[{value}]"
+
+
+def _is_list(hint: Any) -> bool:
+    return get_origin(hint) in (list, tuple)
+
+
+def _list_rule(hint: Any) -> str:
+    """Says what a list option must be, e.g. "two whole numbers, as 64,64"."""
+    kinds = get_args(hint)
+    if get_origin(hint) is tuple and Ellipsis not in kinds:
+        number = {2: "two", 3: "three"}.get(len(kinds), str(len(kinds)))
+        return f"{number} whole numbers, as {','.join(['64'] * len(kinds))}"
+    values = [str(value) for value in get_args(kinds[0])]
+    if values:
+        return f"one or several of {', '.join(values)}, as {','.join(values[:2])}"
+    return "a list of names, as a,b"
+
+
+def _given(argv: Sequence[str], flag: str) -> str | None:
+    """Returns what the command line gives an option, as it stands there."""
+    for place, item in reversed(list(enumerate(argv))):
+        if item.startswith(f"{flag}="):
+            return item.partition("=")[2]
+        if item == flag and place + 1 < len(argv):
+            return argv[place + 1]
+    return None
+
+
+def _refuse(parser: ArgumentParser, error: Exception, argv: Sequence[str] = ()) -> NoReturn:
+    print(_one_line(parser, error, argv), file=sys.stderr)
     raise SystemExit(2) from None
 
 

@@ -8,11 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kerascxr.__main__ import main
+from kerascxr.cli import export
+from kerascxr.cli.options import read_options
 from kerascxr.config import (
     AugmentConfig,
     ClassificationConfig,
     OptimizerConfig,
     SplitConfig,
+    StudyConfig,
 )
 from kerascxr.parsing import identity, load_config, parse_config, to_yaml
 
@@ -21,12 +25,79 @@ def parse(*argv):
     return parse_config(ClassificationConfig, list(argv), "train_cls.py")
 
 
+@pytest.mark.parametrize("value", ["64,96", "64, 96", "[64,96]", "[64, 96]", "(64, 96)", " 64,96,"])
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_list_is_read_with_and_without_brackets(value, joined):
+    argv = [f"--image_size={value}"] if joined else ["--image_size", value]
+    assert parse(*argv, "--epochs", "3").image_size == (64, 96)
+
+
 @pytest.mark.parametrize(
-    "given",
-    [["--image_size", "64,96"], ["--image_size=64,96"], ["--image_size", "[64, 96]"]],
+    ("value", "formats"),
+    [
+        ("onnx", ["onnx"]),
+        *((value, ["onnx", "litert-int8"]) for value in ("onnx,litert-int8", "onnx, litert-int8")),
+        *((f"[{value}]", ["onnx", "litert"]) for value in ("onnx,litert", "'onnx', \"litert\"")),
+        ("'onnx','litert'", ["onnx", "litert"]),
+    ],
 )
-def test_a_list_needs_no_brackets(given):
-    assert parse(*given, "--epochs", "3").image_size == (64, 96)
+def test_a_list_of_names_is_read_with_and_without_quotes(value, formats):
+    argv = ["RUN", "--to", "x", "--format", value]
+    assert read_options(export.parser("export"), argv).format == formats
+    assert read_options(export.parser("export"), [*argv[:3], f"--format={value}"]).format == formats
+
+
+def test_lists_of_a_study():
+    study = parse_config(StudyConfig, ["--backbones", "a,b", "--depths", "2, all"], "study")
+    assert (study.backbones, study.depths) == (("a", "b"), (2, "all"))
+    study = parse_config(StudyConfig, ["--unet.image_size=64,32"], "study")
+    assert study.unet.image_size == (64, 32)
+
+
+SIZE = "must be two whole numbers, as 64,64. Got image_size="
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        *((["--image_size", v], f"--image_size {SIZE}{v}.") for v in ("64", "64,x", "64,64,64")),
+        *((["--image_size", v], f"--image_size {SIZE}{v}.") for v in ("64x64", "[64]", "64.5,64")),
+        (["--image_size=64"], f"--image_size {SIZE}64."),
+        (
+            ["--unet.image_size", "64"],
+            "--unet.image_size must be two whole numbers, as 64,64. Got unet.image_size=64.",
+        ),
+        (
+            ["--depths", "0,7"],
+            "--depths must be one or several of 0, 1, 2, all, as 0,1. Got depths=0,7.",
+        ),
+        (["--depths", ""], "depths must be different ones, at least one. Got depths=()."),
+        (["--epochs", "many"], "--epochs must be a whole number. Got epochs=many."),
+        (["--optimizer.learning_rate", "x"], "learning_rate must be a number. Got"),
+    ],
+)
+def test_a_wrong_value_says_what_the_option_takes(argv, message, capsys):
+    study = argv[0].startswith(("--depths", "--unet"))
+    with pytest.raises(SystemExit) as stop:
+        parse_config(StudyConfig if study else ClassificationConfig, argv, "x")
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("value", "got"), [("", ""), ("onnx,onx", "onnx,onx"), ("[]", "")])
+def test_an_unknown_format_is_refused_before_anything_is_written(value, got, capsys):
+    assert main(["export", "RUN", "--to", "x", "--format", value]) == 2
+    error = capsys.readouterr().err
+    assert "--format must be one or several of saved_model, onnx" in error
+    assert f"Got format={got}.\n" in error
+
+
+def test_a_wrong_list_in_a_file_says_what_the_option_takes(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("image_size: [64]\n")
+    with pytest.raises(ValueError, match=r"--image_size must be two whole numbers, as 64,64\. Got"):
+        load_config(ClassificationConfig, file)
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path):

@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser
 
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
-from kerascxr.serving.formats import FORMATS
+from kerascxr.serving.formats import FORMATS, find_format
 
 SAVED_MODEL = "saved_model"
 
@@ -34,11 +34,19 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv)
+    known = (SAVED_MODEL, *FORMATS)
+    if not values.format or not set(values.format) <= set(known):
+        raise ValueError(
+            f"--format must be one or several of {', '.join(known)}, as onnx,litert. "
+            f"Got format={','.join(values.format)}."
+        )
+    others = [name for name in dict.fromkeys(values.format) if name != SAVED_MODEL]
+    for name in others:
+        find_format(name)  # a missing package is known before anything is written
     start_tensorflow()
     from kerascxr.serving.export import export_run
     from kerascxr.serving.export_formats import export_formats
 
-    others = [name for name in values.format if name != SAVED_MODEL]
     if SAVED_MODEL in values.format:
         export_run(values.run, values.to, values.segmentation)
     if others:
