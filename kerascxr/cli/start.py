@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 
+from kerascxr.cli.gpu import warn_of_unused_gpu
 from kerascxr.cli.logs import set_up_logging
 
 _LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
@@ -56,7 +57,7 @@ def start_tensorflow() -> None:
     about twice as fast with it. The user's own TF_ENABLE_ONEDNN_OPTS and TF_CPP_MIN_LOG_LEVEL win.
 
     Some messages ignore that variable, so standard error is captured during the import, and
-    printed if the import fails.
+    printed if the import fails. A GPU that the machine has and TensorFlow does not use is one line.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
@@ -70,7 +71,7 @@ def start_tensorflow() -> None:
             import tensorflow as tf
             import tensorflow_datasets  # noqa: F401  (its TensorFlow part prints messages too)
 
-            tf.config.list_physical_devices()
+            has_gpu = bool(tf.config.list_physical_devices("GPU"))
         except BaseException:
             caught.seek(0)
             os.write(kept, caught.read())
@@ -78,3 +79,5 @@ def start_tensorflow() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+    if not has_gpu:
+        warn_of_unused_gpu()
