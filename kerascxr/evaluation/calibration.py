@@ -168,7 +168,8 @@ def calibrate(validation: Predictions, test: Predictions, classes: Sequence[str]
         classes: The k class names.
 
     Returns:
-        Plain values, ready for JSON: ``temperature``; ``fitted_on``, a text; ``before`` and
+        Plain values, ready for JSON: ``temperature``; ``bounds`` of its search; ``at_bound``,
+        whether the search ended at one of them; ``fitted_on``, a text; ``before`` and
         ``after``, on the test, each with ``ece``, ``brier``, ``nll`` and ``bins`` (a
         ``reliability_curve``); ``definitions`` of these; ``sensitivity``, what the thresholds were
         chosen for; ``operating_points``, as ``score_operating_points`` gives them, thresholds and
@@ -191,6 +192,8 @@ def calibrate(validation: Predictions, test: Predictions, classes: Sequence[str]
     )
     return {
         "temperature": temperature,
+        "bounds": list(TEMPERATURES),
+        "at_bound": any(math.isclose(temperature, bound, rel_tol=1e-3) for bound in TEMPERATURES),
         "fitted_on": fitted_on,
         "before": _scores(truth, raw),
         "after": _scores(truth, served),

@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
-from kerascxr.runs.calibration_tables import MEASURES, operating_points_note, operating_points_table
+from kerascxr.runs.calibration_tables import (
+    MEASURES,
+    bound_note,
+    operating_points_note,
+    operating_points_table,
+)
 from kerascxr.runs.reading import Run
 from kerascxr.tables import Table
 
@@ -19,11 +24,15 @@ def overview(runs: Sequence[Run]) -> list[Section]:
         One section or none.
     """
     rows: list[list[Any]] = []
+    at_bounds = []
     for run in runs:
         found = run.metrics.get("calibration")
         if found:
             scores = [found[side][key] for key in MEASURES for side in ("before", "after")]
             rows.append([run.name, found["temperature"], *scores])
+            at_bound = bound_note(found)
+            if at_bound:
+                at_bounds.append(f"{run.name}: {at_bound}")
     if not rows:
         return []
     names = ("ECE", "Brier", "NLL")
@@ -41,7 +50,7 @@ def overview(runs: Sequence[Run]) -> list[Section]:
         "squared error of the probabilities, summed over classes. NLL: negative log likelihood."
     )
     table = Tabulated(Table("Calibration", header, rows), "calibration", note)
-    return [Section("Calibration", [text, table])]
+    return [Section("Calibration", [text, table, *at_bounds])]
 
 
 def blocks_of(run: Run, label: str) -> list[Block]:

@@ -39,18 +39,33 @@ def operating_points_table(calibration: Mapping[str, Any]) -> Table:
 def calibration_markdown(calibration: Mapping[str, Any]) -> str:
     """Returns both tables, and what they mean, as Markdown to follow a run's metrics."""
     table, points = calibration_table(calibration), operating_points_table(calibration)
-    definitions = calibration["definitions"]
+    definitions, at_bound = calibration["definitions"], bound_note(calibration)
     meanings = "\n".join(f"- {name}: {definitions[key]}" for key, name in MEASURES.items())
     parts = [
         f"## {table.title}",
         markdown_table(table.header, table.rows),
-        f"{_FITTED.format(calibration['fitted_on'])} Measured on the test images:",
+        _FITTED.format(calibration["fitted_on"]) + (f" {at_bound}" if at_bound else ""),
+        "Measured on the test images:",
         meanings,
         f"## {points.title}",
         markdown_table(points.header, points.rows),
         operating_points_note(calibration),
     ]
     return "\n" + "\n\n".join(parts) + "\n"
+
+
+def bound_note(calibration: Mapping[str, Any]) -> str | None:
+    """Returns a sentence about a temperature at a bound of its search; None where it is inside."""
+    if not calibration.get("at_bound"):
+        return None
+    low, high = calibration["bounds"]
+    is_high = calibration["temperature"] > (low + high) / 2
+    side, direction = ("upper", "higher") if is_high else ("lower", "lower")
+    return (
+        f"The temperature {calibration['temperature']:.3f} is the {side} bound of its search "
+        f"({low:g} to {high:g}): on the validation images a still {direction} one would be more "
+        "likely, so the calibrated probabilities are not reliable."
+    )
 
 
 def operating_points_note(calibration: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ from kerascxr.models.parameters import format_parameter_table, parameter_summary
 from kerascxr.models.weights import load_weights
 from kerascxr.names import look_up
 from kerascxr.runs.atomic import replacing
-from kerascxr.runs.calibration_tables import calibration_markdown
+from kerascxr.runs.calibration_tables import bound_note, calibration_markdown
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import CALIBRATED, UNCALIBRATED
 from kerascxr.tables import csv_text
@@ -224,4 +224,8 @@ def write_test(
     temperature = metrics.get("calibration", {}).get("temperature")
     write_predictions(folder, "predictions.csv", images, probabilities, classes, temperature)
     logger.info(f"\nTest, {title}\nWeights: {metrics['weights']}\n")
-    logger.info(f"{metrics_text(metrics['test'])}\n\nWritten to {folder.path}")
+    logger.info(f"{metrics_text(metrics['test'])}\n")
+    at_bound = bound_note(metrics.get("calibration", {}))
+    if at_bound:
+        logger.warning(at_bound)
+    logger.info(f"Written to {folder.path}")

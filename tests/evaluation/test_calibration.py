@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,9 @@ from kerascxr.evaluation.operating_points import (
     score_operating_points,
     wilson_interval,
 )
+from kerascxr.report.calibration import overview
+from kerascxr.runs.calibration_tables import calibration_markdown
+from kerascxr.runs.reading import Run
 
 CLASSES = ["a", "b", "c"]
 
@@ -67,6 +71,34 @@ def test_worse_than_chance_ends_at_the_bound():
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8]])
     found = fit_temperature(np.array([1, 0]), probabilities)
     assert found == pytest.approx(TEMPERATURES[1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("true", "words"),
+    [
+        (50.0, "The temperature 10.000 is the upper bound of its search (0.1 to 10)"),
+        (0.02, "The temperature 0.100 is the lower bound of its search (0.1 to 10)"),
+        (2.5, None),
+    ],
+)
+def test_a_temperature_at_a_bound_of_its_search_is_said_to_be_one(true, words):
+    random = np.random.default_rng(0)
+    chances = softmax(random.normal(0, 0.05 if true < 1 else 3, (2000, 3)) / true, axis=1)
+    truth = (chances.cumsum(axis=1) < random.random((2000, 1))).sum(axis=1)
+    predictions = truth, apply_temperature(chances, 1 / true)
+    found = calibrate(predictions, predictions, CLASSES)
+    assert found["at_bound"] == bool(words) and found["bounds"] == [0.1, 10.0]
+    text = calibration_markdown(found)
+    [part] = overview([finished_run("deep", {"calibration": found})])
+    if words:
+        assert words in text and "probabilities are not reliable" in text
+        assert part.blocks[-1].startswith(f"deep: {words}")
+    else:
+        assert "bound" not in text and len(part.blocks) == 2
+
+
+def finished_run(name, metrics):
+    return Run(Path(name), metrics, [], [], {}, {}, 0.0, name)
 
 
 @given(st.floats(0.1, 10), st.integers(0, 1000))
