@@ -180,6 +180,20 @@ def identity(config: Any) -> dict[str, Any]:
     return {key: value for key, value in flat.items() if key not in _NOT_IDENTITY}
 
 
+def with_own_places(config: Config, resolved: Config) -> Config:
+    """Returns ``resolved`` with the values of ``config`` that do not decide which run it is."""
+    values: dict[str, Any] = {}
+    for key in _NOT_IDENTITY:
+        section, _, name = key.rpartition(".")
+        if not section:
+            values[name] = getattr(config, name)
+            continue
+        part = values.get(section, getattr(resolved, section))
+        own = getattr(getattr(config, section), name)
+        values[section] = dataclasses.replace(part, **{name: own})
+    return dataclasses.replace(resolved, **values)  # type: ignore[type-var]
+
+
 def to_yaml(config: Any) -> str:
     """Returns a config as YAML text that ``--config`` reads back."""
     return yaml.safe_dump(to_dict(config), sort_keys=False)

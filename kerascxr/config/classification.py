@@ -22,6 +22,8 @@ class ClassificationConfig:
         weights: Starting weights of the backbone: "imagenet", "none" (random), a file
             (.weights.h5, .keras, .pth), or "auto" (imagenet if it can be downloaded, otherwise
             random).
+        weights_sha256: SHA-256 that the file of starting weights must have. A run's config.yaml has
+            it, so that a run is repeated with the same weights or not at all.
         image_size: Height and width of the model's input, in pixels, as 224,224.
         roi: What the model gets of each image: "none" the full image, "lung_crop" the box around
             the lungs, "lungs_only" the lungs with the rest black, "lung_channel" the full image
@@ -63,6 +65,7 @@ class ClassificationConfig:
     backbone: str = "efficientnetb0"
     depth: Depth = 1
     weights: str = "auto"
+    weights_sha256: str | None = None
     image_size: tuple[int, int] = (224, 224)
     roi: str = "none"
     lungs: Path | None = None

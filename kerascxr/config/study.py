@@ -55,7 +55,11 @@ class StudyConfig:
         unknown = sorted(set(self.weights) - set(self.backbones))
         check(not unknown, "weights must be of the study's backbones", weights=unknown)
         for part, given, names in (
-            ("classifier", self.classifier, ("backbone", "depth", "weights", "data")),
+            (
+                "classifier",
+                self.classifier,
+                ("backbone", "depth", "weights", "weights_sha256", "data"),
+            ),
             ("unet", self.unet, ()),
         ):
             default = type(given)()

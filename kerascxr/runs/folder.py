@@ -8,22 +8,29 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from kerascxr.parsing import identity, to_dict, to_yaml
+from kerascxr.parsing import identity, load_config, to_dict, to_yaml, with_own_places
 from kerascxr.runs.atomic import MARKER, is_ours, mark, replacing, write_json, write_text
 
 logger = logging.getLogger(__name__)
 
 _KIND = "run"
-_AT_START = {"config.yaml", "environment.json", "log.txt", MARKER}
+_REQUEST = "request.yaml"
+_AT_START = {_REQUEST, "config.yaml", "environment.json", "log.txt", MARKER}
+
+Config = TypeVar("Config")
 
 
 class RunFolder:
     """``runs/<task>/<name>/``; every file in it is written whole or not at all.
+
+    ``request.yaml`` holds the options as they were given, ``config.yaml`` the same with everything
+    that was derived from the machine or from defaults. Either of them means this run.
 
     Args:
         path: The folder.
@@ -43,8 +50,8 @@ class RunFolder:
             name: The folder's name where the config gives none.
 
         Returns:
-            The folder, with its config.yaml written. A default name that a run with other settings
-            has gets a number.
+            The folder, with its request.yaml written. A default name that a run with other
+            settings has gets a number.
 
         Raises:
             ValueError: If the config's own name is that of a run with other settings and
@@ -82,9 +89,10 @@ class RunFolder:
         if config.overwrite and path.exists() and any(path.iterdir()):
             folder._move_aside()
         cls.check(config, path)
-        folder._is_new = not (path / "config.yaml").exists()
+        folder._is_new = not (path / _REQUEST).exists()
         mark(path, _KIND)
-        write_text(path / "config.yaml", to_yaml(config))
+        if folder._is_new or not _differences(config, path / _REQUEST):
+            write_text(path / _REQUEST, to_yaml(config))
         for half_written in folder.path.rglob(".partial-*"):  # a killed process left them
             half_written.unlink()
         return folder
@@ -100,22 +108,40 @@ class RunFolder:
         Raises:
             ValueError: If the folder holds a run with other settings, or other things.
         """
-        stored = path / "config.yaml"
-        if stored.exists():
-            old = _flat_identity(yaml.safe_load(stored.read_text(encoding="utf-8")), type(config))
-            new = identity(config)
-            differing = [key for key in new if old.get(key) != new[key]]
-            if differing:
-                changes = ", ".join(f"{key}: {old.get(key)} -> {new[key]}" for key in differing[:4])
-                raise ValueError(
-                    f"{path} holds a run with other settings ({changes}). "
-                    "Give this one another --name, or replace it with --overwrite true."
-                )
-        elif path.exists() and any(path.iterdir()):
+        request, resolved = path / _REQUEST, path / "config.yaml"
+        if request.exists():
+            differing = _differences(config, request)
+            if not differing or (resolved.exists() and not _differences(config, resolved)):
+                return
+            raise ValueError(
+                f"{path} holds a run with other settings ({', '.join(differing[:4])}). "
+                "Give this one another --name, or replace it with --overwrite true."
+            )
+        if path.exists() and any(path.iterdir()):
             raise ValueError(
                 f"{path} must be a run folder or not there. It has files but no "
-                "config.yaml; give the run another --name or move them."
+                f"{_REQUEST}; give the run another --name or move them."
             )
+
+    def write_config(self, config: Any) -> None:
+        """Writes config.yaml: a config in which nothing is left to the machine.
+
+        It gets the folder's name, so that ``--config`` finds this run.
+        """
+        named = replace(config, name=config.name or self.path.name, overwrite=False)
+        self.write_text("config.yaml", to_yaml(named))
+
+    def settings(self, config: Config) -> Config:
+        """Returns what to train with: the recorded config.yaml if there is a checkpoint of it.
+
+        So a run that is resumed elsewhere keeps its number type, engine, size and weights.
+
+        Args:
+            config: What the command asks for; without a checkpoint it is returned as it is.
+        """
+        if not any(self.checkpoint.rglob("*.npz")):
+            return config
+        return with_own_places(config, load_config(type(config), self.path / "config.yaml"))
 
     @property
     def _replaced(self) -> Path:
@@ -204,6 +230,13 @@ class RunFolder:
         self.write_text("DONE", time.strftime("%Y-%m-%d %H:%M:%S\n"))
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         shutil.rmtree(self._replaced, ignore_errors=True)
+
+
+def _differences(config: Any, stored: Path) -> list[str]:
+    """Returns what makes a config another run than a stored one, as "epochs: 20 -> 30"."""
+    old = _flat_identity(yaml.safe_load(stored.read_text(encoding="utf-8")), type(config))
+    new = identity(config)
+    return [f"{key}: {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
 
 
 def _flat_identity(values: dict[str, Any], config_class: type) -> dict[str, Any]:

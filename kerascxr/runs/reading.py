@@ -29,7 +29,7 @@ class Run:
         history: history.json, one dict an epoch.
         coarse_history: coarse_history.json of a U-Net that began at half the size, else [].
         environment: environment.json.
-        config: config.yaml.
+        config: config.yaml: the options, with what was derived from the machine.
         seconds: How long it took.
         name: Its name for people, e.g. "EfficientNet-B0, depth 1".
     """

@@ -24,7 +24,7 @@ from kerascxr.evaluation.uncertainty import classification_intervals
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import build_classifier, fine_tune
 from kerascxr.models.parameters import format_parameter_table, parameter_summary
-from kerascxr.models.weights import load_weights
+from kerascxr.models.weights import WeightsUsed, load_weights
 from kerascxr.names import look_up
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.calibration_tables import bound_note, calibration_markdown
@@ -33,9 +33,9 @@ from kerascxr.runs.reading import CALIBRATED, UNCALIBRATED
 from kerascxr.tables import csv_text
 from kerascxr.training.figures import draw_evidence, draw_test, draw_training
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
-from kerascxr.training.inputs import check_classes, open_data, read_splits
+from kerascxr.training.inputs import check_classes, open_data, read_splits, with_source
 from kerascxr.training.learner import Learner
-from kerascxr.training.runtime import environment, regime_of, set_up
+from kerascxr.training.runtime import Runtime, as_set, environment, regime_of, set_up
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
         NonFiniteLossError: If the loss becomes NaN or infinite.
     """
     started = time.perf_counter()
+    config = folder.settings(config)
     backbone = look_up(BACKBONES, config.backbone, "backbone")
     check_roi(config.roi, config.lungs)
     runtime = set_up(config.runtime)
@@ -74,6 +75,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
             dropout=config.dropout,
         )
         weights = load_weights(model, config.backbone, config.weights)
+        _check_weights(config, weights)
         fine_tune(model, config.depth, update_statistics=config.update_statistics)
     logger.info(f"Weights: {weights.description}")
     parameters = parameter_summary(model)
@@ -88,6 +90,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
         environment(regime, config.runtime.seed)
         | {"weights": dataclasses.asdict(weights), "data_fingerprint": store.fingerprint},
     )
+    folder.write_config(_resolved(config, runtime, learner, weights))
     progress = fit(
         Fitting(
             learner.model,
@@ -150,6 +153,31 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
     folder.write_json("timing.json", {"seconds": time.perf_counter() - started})
     folder.finish()
     return metrics
+
+
+def _check_weights(config: ClassificationConfig, weights: WeightsUsed) -> None:
+    if config.weights_sha256 not in (None, weights.sha256):
+        got = f"{weights.source} with {weights.sha256[:24]}" if weights.sha256 else "random weights"
+        raise ValueError(
+            f"starting weights must have the SHA-256 {config.weights_sha256[:24]}... of the run's "
+            f"config.yaml. Got {got}; bring the file back, or start a run of another --name with "
+            "--weights_sha256 null."
+        )
+
+
+def _resolved(
+    config: ClassificationConfig, runtime: Runtime, learner: Learner, weights: WeightsUsed
+) -> ClassificationConfig:
+    """Returns the config with what was chosen in place of "auto" and None."""
+    return dataclasses.replace(
+        config,
+        weights=config.weights if weights.kind == "file" else weights.kind,
+        weights_sha256=weights.sha256 or None,
+        features=learner.cached_copies > 0,
+        feature_engine=learner.engine or config.feature_engine,
+        data=with_source(config.data),
+        runtime=as_set(config.runtime, runtime),
+    )
 
 
 def _without_time(row: dict[str, float]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from kerascxr.data.ingest.folds import N_FOLDS, SPLITS, random_folds, split_fold
 from kerascxr.data.ingest.store import Store, open_store
 from kerascxr.data.pipeline import Images, read_images
 from kerascxr.data.roi import ROIS
-from kerascxr.data.sources.open import open_source
+from kerascxr.data.sources.open import choose_source, open_source
 from kerascxr.runs.reading import Run
 from kerascxr.training.lungs import read_lungs
 
@@ -35,6 +36,11 @@ def open_data(data: DataConfig) -> Store:
     if source.notice:
         logger.info(source.notice)
     return open_store(source, data.stores, data.stores_gb)
+
+
+def with_source(data: DataConfig) -> DataConfig:
+    """Returns a config with the source that "auto" means on this machine."""
+    return replace(data, source=choose_source(data.source))
 
 
 def open_run_store(run: Run, data: DataConfig) -> Store:

@@ -15,6 +15,7 @@ from kerascxr.evaluation import classification, segmentation
 from kerascxr.evaluation.metric_tables import metric_tables
 from kerascxr.evaluation.summary_table import summary_table
 from kerascxr.evaluation.uncertainty import classification_intervals, segmentation_intervals
+from kerascxr.parsing import load_config, with_own_places
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import Run, read_predictions, read_run, truth_and_probabilities
 from kerascxr.tables import csv_text, markdown_table, text_table
@@ -97,21 +98,31 @@ def run_repeats(
         NonFiniteLossError: If a run's loss becomes NaN or infinite.
     """
     parts = plan(config, folder.path.name)
-    trained = 0
+    trained, resolved = 0, None
     for number, (part, alone) in enumerate(parts.items(), 1):
         run = RunFolder.start_at(alone, folder.path / part)
-        if run.finished:
-            continue
-        logger.info(f"\n=== {number} of {len(parts)}: {part} ===\n")
-        with run.log_file():
-            load_trainer()(alone, run)
-        trained += 1
+        if not run.finished:
+            logger.info(f"\n=== {number} of {len(parts)}: {part} ===\n")
+            with run.log_file():
+                load_trainer()(_like(resolved, alone) if resolved else alone, run)
+            trained += 1
+        resolved = resolved or load_config(type(config), run.path / "config.yaml")
+    assert resolved is not None
+    alike: Any = _like(resolved, replace(config, name=folder.path.name))
+    folder.write_config(replace(alike, folds=config.folds, seeds=config.seeds))
     summary = summarise([folder.path / part for part in parts], folder)
     if not trained:
         logger.info(
             "\nAll of it was there. To train again, give --overwrite true or another --name."
         )
     return summary
+
+
+def _like(resolved: TrainingConfig, config: TrainingConfig) -> TrainingConfig:
+    """Returns a run's config with all that another run of the same experiment had resolved."""
+    seed = replace(resolved.runtime, seed=config.runtime.seed)
+    alike: Any = with_own_places(config, replace(resolved, split=config.split, runtime=seed))
+    return alike
 
 
 def summarise(paths: Sequence[Path], folder: RunFolder) -> dict[str, Any]:
@@ -131,7 +142,7 @@ def summarise(paths: Sequence[Path], folder: RunFolder) -> dict[str, Any]:
         ValueError: If the runs are not on the same images, or folds share some.
     """
     runs = [read_run(path) for path in paths]
-    _check_same_images(runs, folder.path)
+    _check_alike(runs, folder.path)
     folds = len({run.config["split"]["offset"] for run in runs}) > 1
     kind, task, classes = "folds" if folds else "seeds", runs[0].task, _classes(runs[0])
     tables = [read_predictions(run.path / "predictions.csv") for run in runs]
@@ -236,7 +247,20 @@ def score(rows: Sequence[Mapping[str, str]], classes: Sequence[str] | None) -> d
     return segmentation.summarise(measured) | {"intervals": segmentation_intervals(measured)}
 
 
-def _check_same_images(runs: Sequence[Run], path: Path) -> None:
+def _check_alike(runs: Sequence[Run], path: Path) -> None:
+    first, *others = runs
+    for run in others:
+        one, other = first.metrics["regime"], run.metrics["regime"]
+        changes = [
+            f"{key}: {one[key]} -> {other[key]}"
+            for key in one
+            if key != "devices" and one[key] != other[key]
+        ]
+        if changes:
+            raise ValueError(
+                f"runs in {path} must be trained in one way. Got {', '.join(changes)} from "
+                f"{first.path.name} to {run.path.name}; --overwrite true trains all again."
+            )
     digests = {run.path.name: run.metrics["data"]["fingerprint"] for run in runs}
     if len(set(digests.values())) > 1:
         shown = ", ".join(f"{name}: {digest[:8]}" for name, digest in digests.items())

@@ -1,6 +1,7 @@
 """Seeds, precision, devices: set once, before anything is built."""
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import logging
 import os
@@ -80,6 +81,16 @@ def _best_precision(capabilities: list[tuple[int, int]]) -> str:
     if not capabilities or min(capabilities) < (7, 0):
         return "float32"
     return "mixed_bfloat16" if min(capabilities) >= (8, 0) else "mixed_float16"
+
+
+def as_set(config: RuntimeConfig, runtime: Runtime) -> RuntimeConfig:
+    """Returns a config with what ``set_up`` chose in place of "auto"."""
+    chosen: dict[str, Any] = {
+        "precision": runtime.precision,
+        "device_strategy": "mirrored" if runtime.strategy else "single",
+        "xla": runtime.jit_compile,
+    }
+    return dataclasses.replace(config, **chosen)
 
 
 def regime_of(

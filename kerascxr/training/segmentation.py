@@ -39,10 +39,10 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.tables import csv_text, text_table
 from kerascxr.training.callbacks import Progress
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
-from kerascxr.training.inputs import open_data, read_splits
+from kerascxr.training.inputs import open_data, read_splits, with_source
 from kerascxr.training.losses import LOSSES
 from kerascxr.training.metrics import Dice
-from kerascxr.training.runtime import Runtime, environment, regime_of, set_up
+from kerascxr.training.runtime import Runtime, as_set, environment, regime_of, set_up
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         NonFiniteLossError: If the loss becomes NaN or infinite.
     """
     started = time.perf_counter()
+    config = folder.settings(config)
     runtime = set_up(config.runtime)
     config = _sized(config, runtime, folder)
     base_filters = config.base_filters
@@ -84,6 +85,11 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         "environment.json",
         environment(regime, config.runtime.seed)
         | {"weights": {"kind": "none"}, "data_fingerprint": store.fingerprint},
+    )
+    folder.write_config(
+        dataclasses.replace(
+            config, data=with_source(config.data), runtime=as_set(config.runtime, runtime)
+        )
     )
     if config.coarse_epochs:
         coarse = _train_coarse(config, store, runtime, folder)

@@ -1,6 +1,7 @@
 """The classification command, from flags to the run folder."""
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -18,8 +19,12 @@ from sklearn import metrics
 
 import train_cls
 from kerascxr import __main__ as verbs
+from kerascxr.config import ClassificationConfig
 from kerascxr.data.ingest import store as store_module
 from kerascxr.evaluation.calibration import apply_temperature, calibrate
+from kerascxr.models.classifier import build_classifier
+from kerascxr.parsing import identity, load_config
+from kerascxr.training import callbacks, learner, runtime
 from tests.support.small_runs import arguments, bright_and_dark
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +59,7 @@ def test_the_run_folder_is_complete(finished):
     assert names == {
         "DONE",
         "config.yaml",
+        "request.yaml",
         "environment.json",
         "history.csv",
         "history.json",
@@ -310,6 +316,84 @@ def test_killed_at_evaluation_it_does_not_train_again(finished, workplace, tmp_p
     again = tmp_path / "runs" / "classification" / "first"
     assert (again / "metrics.json").read_text() == (run / "metrics.json").read_text()
     assert not (again / "checkpoint").exists()
+
+
+def test_the_config_has_what_was_chosen_and_means_the_same_run(finished, capsys):
+    run, _ = finished
+    asked = load_config(ClassificationConfig, run / "request.yaml")
+    assert (asked.features, asked.feature_engine, asked.runtime.xla) == ("auto",) * 3
+    chosen = load_config(ClassificationConfig, run / "config.yaml")
+    assert chosen.features is True and chosen.feature_engine in ("keras", "openvino")
+    assert (chosen.runtime.precision, chosen.runtime.xla) == ("float32", False)
+    assert chosen.runtime.device_strategy == "single"
+    left = [name for name, value in identity(chosen).items() if value in (None, "auto")]
+    assert left == ["weights_sha256", "lungs"]  # random weights, no lung masks
+    asked_for = (run / "request.yaml").read_text()
+    capsys.readouterr()
+    assert train_cls.main(["--config", str(run / "config.yaml")]) == 0
+    assert f"{run} holds this run" in capsys.readouterr().out
+    assert (run / "request.yaml").read_text() == asked_for
+    assert train_cls.main(["--config", str(run / "config.yaml"), "--dropout", "0.5"]) == 2
+    assert "dropout: 0.3 -> 0.5" in capsys.readouterr().err
+
+
+class Killed(BaseException):
+    pass
+
+
+def kill_in_epoch(number, argv):
+    """Runs a command that is killed in an epoch, counted from 0."""
+    on_epoch_end = callbacks.Validate.on_epoch_end
+
+    def die(self, epoch, logs=None):
+        if epoch == number:
+            raise Killed
+        on_epoch_end(self, epoch, logs)
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(callbacks.Validate, "on_epoch_end", die)
+        train_cls.main(argv)
+
+
+def test_resumed_on_another_machine_it_keeps_number_type_and_engine(
+    finished, workplace, tmp_path, monkeypatch
+):
+    run, argv = finished
+    argv = [item.replace(f"{workplace}/runs", f"{tmp_path}/runs") for item in argv]
+    kill_in_epoch(3, argv)
+    again = tmp_path / "runs" / "classification" / "first"
+    engine = load_config(ClassificationConfig, again / "config.yaml").feature_engine
+    asked = []
+    monkeypatch.setattr(learner, "likely_engine", lambda name: asked.append(name) or name)
+    monkeypatch.setattr(runtime, "_best_precision", lambda capabilities: "mixed_bfloat16")
+    assert train_cls.main(argv) == 0
+    assert asked == [engine] and engine != "auto"
+    assert (again / "metrics.json").read_text() == (run / "metrics.json").read_text()
+
+
+def test_a_run_resumes_only_with_the_weights_that_it_began_with(workplace, capsys):
+    path = workplace / "start.weights.h5"
+    argv = arguments(workplace, "--data.source", f"{workplace}/set", "--weights", str(path))
+    argv += ["--depth", "0", "--epochs", "3", "--name", "replaced", "--feature_engine", "keras"]
+    kept = []
+    for seed in (1, 2):
+        keras.utils.set_random_seed(seed)
+        build_classifier("tiny", 3, image_size=(32, 32)).save_weights(path)
+        kept.append(path.read_bytes())
+    path.write_bytes(kept[0])
+    kill_in_epoch(1, argv)
+    path.write_bytes(kept[1])
+    run = workplace / "runs" / "classification" / "replaced"
+    before = {item: item.read_bytes() for item in run.rglob("*.npz")}
+    capsys.readouterr()
+    assert train_cls.main(argv) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    known = hashlib.sha256(kept[0]).hexdigest()
+    assert f"starting weights must have the SHA-256 {known[:24]}" in message
+    assert before and {item: item.read_bytes() for item in run.rglob("*.npz")} == before
+    path.write_bytes(kept[0])
+    assert train_cls.main(argv) == 0
+    assert load_config(ClassificationConfig, run / "config.yaml").weights_sha256 == known
 
 
 def test_a_split_that_ignores_groups_is_marked_and_not_exported(

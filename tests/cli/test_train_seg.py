@@ -9,10 +9,11 @@ from PIL import Image
 
 import train_seg
 from kerascxr import __main__ as verbs
-from kerascxr.config import DataConfig, SplitConfig
+from kerascxr.config import DataConfig, SegmentationConfig, SplitConfig
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.pipeline import read_images
 from kerascxr.evaluation.segmentation import evaluate, score_image
+from kerascxr.parsing import identity, load_config
 from kerascxr.serving.loaded_run import load_run
 from kerascxr.training.inputs import open_data
 from kerascxr.training.lungs import read_lungs
@@ -71,6 +72,7 @@ def test_the_run_folder_is_complete(finished):
         ".kerascxr",
         "DONE",
         "config.yaml",
+        "request.yaml",
         "environment.json",
         "metrics.json",
         "metrics.md",
@@ -159,6 +161,35 @@ def test_without_a_gpu_the_small_network_is_taken_and_said(workplace, capsys, mo
     with pytest.raises(Enough):
         train_seg.main(argv)
     assert "No GPU, so small: --base_filters 16" in capsys.readouterr().out
+
+
+def test_what_the_machine_decided_is_in_the_config(workplace, tmp_path, monkeypatch):
+    from kerascxr.training import segmentation
+
+    class Enough(Exception):  # noqa: N818
+        pass
+
+    def stop(*arguments):
+        raise Enough
+
+    monkeypatch.setattr(segmentation, "_train_coarse", stop)
+    argv = ["--data.source", f"{workplace}/set", "--data.stores", f"{workplace}/stores"]
+    argv += ["--image_size", "[32,32]", "--runs", str(tmp_path)]
+    with pytest.raises(Enough):
+        train_seg.main(argv)
+    run = tmp_path / "segmentation" / "unet"
+    asked = load_config(SegmentationConfig, run / "request.yaml")
+    assert (asked.base_filters, asked.epochs, asked.runtime.precision) == (None, None, "auto")
+    chosen = load_config(SegmentationConfig, run / "config.yaml")
+    assert (chosen.base_filters, chosen.coarse_epochs, chosen.epochs) == (16, 10, 3)
+    left = [name for name, value in identity(chosen).items() if value in (None, "auto")]
+    assert not left and chosen.name == "unet"
+    with pytest.raises(Enough):
+        train_seg.main(["--config", str(run / "config.yaml")])
+    with pytest.raises(Enough):
+        train_seg.main(argv)
+    assert [path.name for path in run.parent.iterdir() if path.is_dir()] == ["unet"]
+    assert load_config(SegmentationConfig, run / "request.yaml") == asked
 
 
 def test_a_size_that_does_not_divide_is_refused(capsys):

@@ -142,6 +142,10 @@ def test_a_fold_is_a_run_that_can_be_repeated_alone(folds, workplace):
     assert config.split == SplitConfig(offset=10, test_folds=10)
     assert config.runs == workplace / "runs"
     assert config.name == "cv-fold-10"  # beside the others, in no one's way
+    together = load_config(ClassificationConfig, folder / "config.yaml")
+    assert (together.folds, together.name, together.split) == (2, "cv", SplitConfig())
+    assert together.feature_engine == config.feature_engine == "keras"
+    assert together.runtime == config.runtime
 
 
 def test_finished_folds_are_shown_and_not_trained(folds, monkeypatch, capsys):
@@ -151,6 +155,8 @@ def test_finished_folds_are_shown_and_not_trained(folds, monkeypatch, capsys):
     assert train_cls.main(argv) == 0
     shown = capsys.readouterr().out
     assert "All of it was there" in shown and "fold-10" in shown
+    assert train_cls.main(["--config", f"{folder}/config.yaml"]) == 0
+    assert "All of it was there" in capsys.readouterr().out
     assert (folder / "summary.json").read_text() == before
     assert train_cls.main([*argv, "--dropout", "0.5"]) == 2
     assert "dropout: 0.3 -> 0.5" in capsys.readouterr().err
@@ -174,6 +180,7 @@ def seeds_of(folder, tables):
         test |= {"classes": ["a", "b"], "n": len(table)}
         found = {"task": "classification", "title": "Tiny", "test": test}
         found["data"] = {"source": "set", "fingerprint": "f"}
+        found["regime"] = {"precision": "float32", "devices": [f"device {seed}"]}
         config = f"{{split: {{offset: 0}}, runtime: {{seed: {seed}}}}}"
         for name, text in (
             ("metrics.json", json.dumps(found)),
@@ -208,6 +215,15 @@ def test_different_tests_have_no_ensemble(tmp_path, other):
     assert "ensemble" not in summary
     assert "same images" not in (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert "test images or true classes differ" in summary["notes"][0]
+
+
+def test_runs_that_were_trained_in_other_ways_are_not_summed_up(tmp_path):
+    paths = seeds_of(tmp_path, [[("x", "a", 0.9)]] * 2)
+    changed = read_json(paths[1] / "metrics.json")
+    changed["regime"]["precision"] = "mixed_float16"
+    (paths[1] / "metrics.json").write_text(json.dumps(changed))
+    with pytest.raises(ValueError, match="precision: float32 -> mixed_float16 from seed-0 to"):
+        repeats.summarise(paths, repeats.RunFolder(tmp_path))
 
 
 @pytest.mark.parametrize("key", ["fingerprint", "offset"])

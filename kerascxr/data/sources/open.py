@@ -50,22 +50,27 @@ def open_source(source: str, *, phantom_images: int, phantom_seed: int) -> Sourc
     return _open_path(source)
 
 
-def _choose(phantom_images: int, phantom_seed: int) -> Source:
+def choose_source(source: str) -> str:
+    """Returns the source that "auto" means here; another source as it is."""
+    if source != "auto":
+        return source
     place = os.environ.get(VARIABLE, "").strip()
-    if place:
-        try:
-            chosen = open_source(
-                "phantom" if place == "auto" else place,
-                phantom_images=phantom_images,
-                phantom_seed=phantom_seed,
-            )
-        except ValueError as error:
-            raise ValueError(f"{VARIABLE} is set: {error}") from error
+    if place and place != "auto":
+        return place
+    return USUAL_PLACE.as_posix() if not place and USUAL_PLACE.is_dir() else "phantom"
+
+
+def _choose(phantom_images: int, phantom_seed: int) -> Source:
+    place = choose_source("auto")
+    by_variable = bool(os.environ.get(VARIABLE, "").strip())
+    try:
+        chosen = open_source(place, phantom_images=phantom_images, phantom_seed=phantom_seed)
+    except ValueError as error:
+        raise ValueError(f"{VARIABLE} is set: {error}" if by_variable else str(error)) from error
+    if by_variable:
         return replace(chosen, notice=f"Data: {place}, as {VARIABLE} says.")
-    if USUAL_PLACE.is_dir():
-        chosen = _open_path(str(USUAL_PLACE))
-        return replace(chosen, notice=f"Data: {USUAL_PLACE.as_posix()}, found there.")
-    chosen = phantom_source(phantom_images, phantom_seed)
+    if place != "phantom":
+        return replace(chosen, notice=f"Data: {place}, found there.")
     notice = (
         f"Data: {len(chosen.examples)} drawn phantom images, as no real ones were found; for real "
         f"ones give --data.source kaggle, or unpack {KAGGLE_PAGE} as "
