@@ -173,10 +173,10 @@ def _ablation(name: str) -> Ablation:
 
 def _train(config: ClassificationConfig, path: Path) -> Path:
     """Trains an ablation's run, or resumes it; its messages go to its own log only."""
-    folder = RunFolder.start_at(config, path)
-    if not folder.finished:
-        with folder.log_file(), contextlib.redirect_stdout(io.StringIO()):
-            classification.train(config, folder, draw=False)
+    with RunFolder.start_at(config, path) as folder:
+        if not folder.finished:
+            with folder.log_file(), contextlib.redirect_stdout(io.StringIO()):
+                classification.train(config, folder, draw=False)
     return path
 
 

@@ -132,14 +132,14 @@ def _has_masks(config: SegmentationConfig) -> bool:
 
 def _run(part: Part) -> str:
     try:
-        folder = RunFolder.start(part.config, part.task, part.name)
-        if folder.finished:
-            return "done before"
-        with folder.log_file():
-            if isinstance(part.config, ClassificationConfig):
-                classification.train(part.config, folder)
-            else:
-                segmentation.train(part.config, folder)
+        with RunFolder.start(part.config, part.task, part.name) as folder:
+            if folder.finished:
+                return "done before"
+            with folder.log_file():
+                if isinstance(part.config, ClassificationConfig):
+                    classification.train(part.config, folder)
+                else:
+                    segmentation.train(part.config, folder)
     except Exception as error:  # whatever it is, the other runs can go on
         reason = " ".join(str(error).split())
         logger.info(f"{part.name} failed: {reason}")

@@ -64,4 +64,7 @@ def train_in_folder(
         if folder is not None:
             folder.abandon()
         raise
+    finally:
+        if folder is not None:
+            folder.close()
     return 0

@@ -16,6 +16,7 @@ import yaml
 
 from kerascxr.parsing import identity, load_config, to_dict, to_yaml, with_own_places
 from kerascxr.runs.atomic import MARKER, is_ours, mark, replacing, write_json, write_text
+from kerascxr.runs.locks import only_writer
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,17 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = path
         self._is_new = False
+        self._held = contextlib.ExitStack()
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets other processes write the folder again, after ``start`` or ``start_at``."""
+        self._held.close()
 
     @classmethod
     def start(cls, config: Any, task: str, name: str) -> "RunFolder":
@@ -50,12 +62,12 @@ class RunFolder:
             name: The folder's name where the config gives none.
 
         Returns:
-            The folder, with its request.yaml written. A default name that a run with other
-            settings has gets a number.
+            The folder, with its request.yaml written; no other process can start it until
+            ``close``. A default name that a run with other settings has gets a number.
 
         Raises:
-            ValueError: If the config's own name is that of a run with other settings and
-                ``overwrite`` is off.
+            ValueError: If another process writes the folder, or the config's own name is that of a
+                run with other settings and ``overwrite`` is off.
         """
         parent = Path(config.runs) / task
         if config.name or config.overwrite:
@@ -86,15 +98,22 @@ class RunFolder:
             ValueError: As ``start``.
         """
         folder = cls(path)
-        if config.overwrite and path.exists() and any(path.iterdir()):
-            folder._move_aside()
-        cls.check(config, path)
-        folder._is_new = not (path / _REQUEST).exists()
-        mark(path, _KIND)
-        if folder._is_new or not _differences(config, path / _REQUEST):
-            write_text(path / _REQUEST, to_yaml(config))
-        for half_written in folder.path.rglob(".partial-*"):  # a killed process left them
-            half_written.unlink()
+        # The lock is beside the folder, which may be moved aside.
+        lock = only_writer(path.with_name(f".{path.name}.lock"), str(path))
+        folder._held.enter_context(lock)
+        try:
+            if config.overwrite and path.exists() and any(path.iterdir()):
+                folder._move_aside()
+            cls.check(config, path)
+            folder._is_new = not (path / _REQUEST).exists()
+            mark(path, _KIND)
+            if folder._is_new or not _differences(config, path / _REQUEST):
+                write_text(path / _REQUEST, to_yaml(config))
+            for half_written in folder.path.rglob(".partial-*"):  # a killed process left them
+                half_written.unlink()
+        except BaseException:
+            folder.close()
+            raise
         return folder
 
     @staticmethod

@@ -100,12 +100,12 @@ def run_repeats(
     parts = plan(config, folder.path.name)
     trained, resolved = 0, None
     for number, (part, alone) in enumerate(parts.items(), 1):
-        run = RunFolder.start_at(alone, folder.path / part)
-        if not run.finished:
-            logger.info(f"\n=== {number} of {len(parts)}: {part} ===\n")
-            with run.log_file():
-                load_trainer()(_like(resolved, alone) if resolved else alone, run)
-            trained += 1
+        with RunFolder.start_at(alone, folder.path / part) as run:
+            if not run.finished:
+                logger.info(f"\n=== {number} of {len(parts)}: {part} ===\n")
+                with run.log_file():
+                    load_trainer()(_like(resolved, alone) if resolved else alone, run)
+                trained += 1
         resolved = resolved or load_config(type(config), run.path / "config.yaml")
     assert resolved is not None
     alike: Any = _like(resolved, replace(config, name=folder.path.name))

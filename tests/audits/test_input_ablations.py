@@ -32,8 +32,8 @@ def trained(folder, source, stores):
     argv += ["--runs", f"{folder}/runs", "--data.features", f"{folder}/features"]
     argv += ["--runtime.checkpoint_seconds", "10"]
     config = parse_config(ClassificationConfig, [*argv, "--data.stores", str(stores)], "test")
-    started = RunFolder.start(config, "classification", source)
-    classification.train(config, started, draw=False)
+    with RunFolder.start(config, "classification", source) as started:
+        classification.train(config, started, draw=False)
     return started.path
 
 

@@ -1,8 +1,11 @@
 """Run folders: numbered default names, failed starts, replacement of finished runs."""
 
+import os
+
 import pytest
 
 from kerascxr.cli import training
+from kerascxr.cli.start import run_command
 from kerascxr.config import ClassificationConfig
 from kerascxr.runs.folder import RunFolder
 
@@ -13,9 +16,9 @@ def no_tensorflow(monkeypatch):
 
 
 def finished(config, name="run"):
-    folder = RunFolder.start(config, "classification", name)
-    folder.write_json("metrics.json", {"epochs": config.epochs})
-    folder.finish()
+    with RunFolder.start(config, "classification", name) as folder:
+        folder.write_json("metrics.json", {"epochs": config.epochs})
+        folder.finish()
     return folder
 
 
@@ -83,7 +86,48 @@ def test_an_overwriting_run_replaces_the_old_one_when_it_is_finished(tmp_path):
     started.write_json("metrics.json", {"epochs": 30})
     started.finish()
     assert not kept.exists()
-    assert [item.name for item in (tmp_path / "classification").iterdir()] == ["mine"]
+    folders = [item.name for item in (tmp_path / "classification").iterdir() if item.is_dir()]
+    assert folders == ["mine"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_second_process_does_not_write_a_run_that_is_being_written(tmp_path, capsys, overwrite):
+    config = ClassificationConfig(runs=tmp_path, name="mine", overwrite=overwrite)
+    with RunFolder.start(config, "classification", "run") as first:
+        first.write_text("log.txt", "of the first")
+        before = {item.name for item in first.path.iterdir()}
+        code = run_command(
+            lambda argv, prog: training.train_in_folder(
+                config, "classification", "run", lambda: failing
+            ),
+            [],
+            "train-cls",
+        )
+        line = capsys.readouterr().err
+        assert code == 2 and line.count("\n") == 1
+        assert f"{first.path} is being written by another process (pid {os.getpid()})" in line
+        assert {item.name for item in first.path.iterdir()} == before
+        assert (first.path / "log.txt").read_text() == "of the first"
+    with RunFolder.start(config, "classification", "run") as again:
+        assert again.path == first.path
+
+
+def test_the_lock_of_a_killed_process_does_not_block(tmp_path):
+    left = tmp_path / "classification" / ".mine.lock"
+    left.parent.mkdir()
+    left.touch()
+    left.with_suffix(".pid").write_text("1")
+    with RunFolder.start(ClassificationConfig(runs=tmp_path, name="mine"), "classification", "run"):
+        assert left.with_suffix(".pid").read_text() == str(os.getpid())
+    assert not left.with_suffix(".pid").exists()
+
+
+def test_a_start_that_is_refused_frees_its_lock(tmp_path):
+    finished(ClassificationConfig(runs=tmp_path, name="mine", epochs=20))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="epochs: 20 -> 30"):
+            finished(ClassificationConfig(runs=tmp_path, name="mine", epochs=30))
+    finished(ClassificationConfig(runs=tmp_path, name="mine", epochs=20))
 
 
 def test_overwrite_never_removes_a_strangers_folder(tmp_path):
