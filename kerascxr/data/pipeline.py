@@ -1,8 +1,8 @@
 """From a store to batches: evaluation in a fixed order, training shuffled and augmented."""
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ class Images:
         labels: int64 (n,).
         classes: Class names in label order.
         source: The name of the store that they are from, for lists of what is cached.
+        spacings: Id -> distance of rows and of columns in mm at this size, where it is known.
     """
 
     pixels: np.ndarray
@@ -43,6 +44,7 @@ class Images:
     labels: np.ndarray
     classes: tuple[str, ...]
     source: str = ""
+    spacings: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,6 +60,7 @@ class Images:
             labels=self.labels[chosen],
             classes=self.classes,
             source=self.source,
+            spacings=self.spacings,
         )
 
 
@@ -154,6 +157,7 @@ def read_images(
         labels=np.array(labels, np.int64),
         classes=store.classes,
         source=store.path.name,
+        spacings=store.spacings(size),
     )
 
 

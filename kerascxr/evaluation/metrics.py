@@ -106,6 +106,8 @@ MASK_METRICS: dict[str, MaskMetric] = {
     "precision": MaskMetric("precision"),
     "hd95": MaskMetric("HD95 (pixels)", distance=True),
     "assd": MaskMetric("ASSD (pixels)", distance=True),
+    "hd95_mm": MaskMetric("HD95 (mm)", distance=True),
+    "assd_mm": MaskMetric("ASSD (mm)", distance=True),
     "pooled_dice": MaskMetric("pooled Dice"),
     "pooled_iou": MaskMetric("pooled IoU"),
     "pooled_sensitivity": MaskMetric("pooled sensitivity"),
@@ -113,6 +115,7 @@ MASK_METRICS: dict[str, MaskMetric] = {
 }
 
 _COUNTS = {"n": "images", "support": "images", "empty_pairs": "pairs of empty masks"}
+_COUNTS |= {"n_mm": "images with distances in mm"}
 
 _BY_TASK: dict[str, Mapping[str, Metric | MaskMetric]] = {
     "classification": METRICS,

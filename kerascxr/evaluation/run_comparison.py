@@ -227,7 +227,7 @@ def _differences(
 ) -> list[dict[str, Any]]:
     """Returns one dict a pair and metric, pair by pair, p adjusted over the pairs."""
     found: list[dict[str, Any]] = []
-    for measure in metrics[0]:
+    for measure in (name for name in metrics[0] if all(name in known for known in metrics)):
         of_measure: list[dict[str, Any]] = []
         for (one, first), (two, second) in combinations(zip(runs, metrics, strict=True), 2):
             item: dict[str, Any] = {"first": one.name, "second": two.name, "measure": measure}

@@ -16,6 +16,7 @@ import numpy as np
 from kerascxr.evaluation.masks import as_mask, check_same_shape, surface_distances
 
 MEASURES = ("dice", "iou", "sensitivity", "precision", "hd95", "assd")
+MM_MEASURES = ("hd95_mm", "assd_mm")  # of the images whose spacing is known
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # 0.05, 0.10, ..., 0.95
 
 
@@ -68,16 +69,20 @@ def evaluate(
     return rows, summarise(rows)
 
 
-def score_image(truth: np.ndarray, prediction: np.ndarray) -> dict[str, Any]:
+def score_image(
+    truth: np.ndarray, prediction: np.ndarray, spacing: tuple[float, float] | None = None
+) -> dict[str, Any]:
     """Scores one image; for callers that meet truth and prediction together, one after the other.
 
     Args:
         truth: Mask, bool or integer ``(h, w)``, holding 0 and 1, or 0 and 255.
         prediction: Mask of the same size and kinds.
+        spacing: Distance of the masks' rows and columns in mm, at their size; None if not known.
 
     Returns:
         ``dice``, ``iou``, ``sensitivity``, ``precision`` (0..1), ``hd95``, ``assd`` (pixels, or
-        None if undefined), ``truth_pixels``, ``predicted_pixels``, ``overlap_pixels``.
+        None if undefined), ``truth_pixels``, ``predicted_pixels``, ``overlap_pixels``; with a
+        spacing also ``hd95_mm``, ``assd_mm``.
 
     Raises:
         ValueError: If a mask is not as above or the sizes differ.
@@ -92,6 +97,8 @@ def score_image(truth: np.ndarray, prediction: np.ndarray) -> dict[str, Any]:
     row: dict[str, Any] = _overlap(*counts)
     row["hd95"], row["assd"] = surface_distances(truth, prediction)
     row |= dict(zip(("truth_pixels", "predicted_pixels", "overlap_pixels"), counts, strict=True))
+    if spacing is not None:
+        row |= dict(zip(MM_MEASURES, surface_distances(truth, prediction, spacing), strict=True))
     return row
 
 
@@ -106,6 +113,8 @@ def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         (None for fewer than two values); ``pooled_dice``, ``pooled_iou``, ``pooled_sensitivity``,
         ``pooled_precision`` over all pixels together; ``empty_pairs`` (both masks empty, Dice 1),
         ``undefined_distances`` (one mask empty, Dice 0); ``per_class`` (label -> n and means).
+        Where any image has a distance in mm: their means and deviations, and ``n_mm``, how many
+        images have one.
 
     Raises:
         ValueError: If there are no rows.
@@ -113,10 +122,13 @@ def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if not rows:
         raise ValueError("rows must hold at least one image. Got rows=[].")
     summary: dict[str, Any] = {"n": len(rows)}
-    for measure in MEASURES:
+    in_mm = MM_MEASURES if _defined(rows, MM_MEASURES[0]) else ()
+    for measure in (*MEASURES, *in_mm):
         values = _defined(rows, measure)
         summary[measure] = float(np.mean(values)) if values else None
         summary[f"{measure}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    if in_mm:
+        summary["n_mm"] = len(values)
     columns = ("truth_pixels", "predicted_pixels", "overlap_pixels")
     pooled = _overlap(*(sum(row[column] for row in rows) for column in columns))
     summary |= {f"pooled_{measure}": value for measure, value in pooled.items()}
@@ -219,7 +231,7 @@ def _overlap(truth: int, predicted: int, both: int) -> dict[str, float]:
 
 def _defined(rows: Sequence[dict[str, Any]], measure: str) -> list[float]:
     """Returns the rows' values of a measure, those that are defined."""
-    return [row[measure] for row in rows if row[measure] is not None]
+    return [row[measure] for row in rows if row.get(measure) is not None]
 
 
 def _in_step(*columns: Iterable) -> Iterator[tuple]:

@@ -24,6 +24,7 @@ from kerascxr.evaluation.resampling import (
     group_strata,
     resample,
 )
+from kerascxr.evaluation.segmentation import MM_MEASURES
 from kerascxr.evaluation.shares import LEVEL, Interval, macro_interval, share_interval, wilson
 from kerascxr.evaluation.weighted import MEASURES, weighted_scores
 
@@ -31,7 +32,7 @@ METHOD = (
     "shares of images and F1: Wilson on the effective number of images; other metrics: logit scale "
     "(distances: log), standard error from a stratified bootstrap of groups"
 )
-SEGMENTATION_MEASURES = ("dice", "iou", "hd95", "assd", "pooled_dice")
+SEGMENTATION_MEANS = ("dice", "iou", "hd95", "assd")
 
 
 class Evidence(NamedTuple):
@@ -302,7 +303,7 @@ def segmentation_metrics(
         seed: Of the draw.
 
     Returns:
-        Measure -> its resamples.
+        Measure -> its resamples; the distances in mm are among them where a row has them.
     """
     numbers = group_numbers([str(row["group"]) for row in rows])
     labels = group_numbers([str(row.get("label", "")) for row in rows])
@@ -317,7 +318,7 @@ def segmentation_metrics(
         measure: Resampled(
             _value(exact[index, 0]), drawn[index], evidence(sizes, False, len(strata))
         )
-        for index, measure in enumerate(SEGMENTATION_MEASURES)
+        for index, measure in enumerate((*_means(rows), "pooled_dice"))
     }
 
 
@@ -343,13 +344,18 @@ def segmentation_intervals(
     }
 
 
+def _means(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    in_mm = any(row.get(MM_MEASURES[0]) is not None for row in rows)
+    return SEGMENTATION_MEANS + (MM_MEASURES if in_mm else ())
+
+
 def _weighted_means(rows: Sequence[dict[str, Any]]) -> Callable[[np.ndarray], np.ndarray]:
     """Prepares (measures, b) of weights (n, b): each measure is a ratio of two weighted sums."""
     parts, wholes = [], []
-    for measure in SEGMENTATION_MEASURES[:-1]:
-        defined = [row[measure] is not None for row in rows]
-        parts.append([row[measure] if row[measure] is not None else 0.0 for row in rows])
-        wholes.append(defined)
+    for measure in _means(rows):
+        values = [row.get(measure) for row in rows]
+        parts.append([0.0 if value is None else value for value in values])
+        wholes.append([value is not None for value in values])
     parts.append([2 * row["overlap_pixels"] for row in rows])
     wholes.append([row["truth_pixels"] + row["predicted_pixels"] for row in rows])
     part, whole = np.array(parts, np.float64), np.array(wholes, np.float64)  # (measures, n)

@@ -308,8 +308,9 @@ def test(
         named: dict[str, Any] = {"id": item.id, "group": item.group}
         if images.classes[0] != UNLABELLED:
             named["label"] = item.label
-        rows.append(named | score_image(item.truth, item.mask))
-        all_components.append(named | score_image(item.truth, item.all_components))
+        spacing = images.spacings.get(item.id)
+        rows.append(named | score_image(item.truth, item.mask, spacing))
+        all_components.append(named | score_image(item.truth, item.all_components, spacing))
         if config.save_masks:
             with replacing(folder.path / "masks" / f"{item.id.replace('/', '_')}.png") as path:
                 Image.fromarray(item.mask).save(path)
@@ -343,10 +344,10 @@ def write_test(folder: RunFolder, metrics: dict[str, Any]) -> None:
     before = metrics["test_all_components"]
     note = (
         f"\nThreshold {metrics['threshold']}, chosen on validation. Distances are in pixels of the "
-        "model's input.\n\nMasks as they are used: the two largest components of each image. "
-        f"Before the smaller ones are removed: Dice {before['dice']:.4f}, pooled Dice "
-        f"{before['pooled_dice']:.4f}, IoU {before['iou']:.4f}.\n\nData: "
-        f"{metrics['data']['source']}, test images.\n"
+        "model's input; those in mm account for the resizing.\n\nMasks as they are used: the two "
+        f"largest components of each image. Before the smaller ones are removed: Dice "
+        f"{before['dice']:.4f}, pooled Dice {before['pooled_dice']:.4f}, IoU "
+        f"{before['iou']:.4f}.\n\nData: {metrics['data']['source']}, test images.\n"
     )
     folder.write_json("metrics.json", metrics)
     folder.write_text("metrics.md", metrics_markdown(metrics["test"], metrics["title"]) + note)

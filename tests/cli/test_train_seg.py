@@ -220,7 +220,15 @@ def test_a_finished_run_is_tested_on_another_set(finished, tmp_path, capsys):
         pixels = np.array(Image.open(path))
         pixels[1:4, 1:4] = pixels[28:31, 28:31] = 190  # as bright as the lungs, and not lungs
         Image.fromarray(pixels).save(path)
-    argv = ["evaluate", str(run), "--data.source", other, "--data.stores", str(tmp_path / "stores")]
+    lines = ["path,mask,row_mm,column_mm"]
+    for number in range(40):
+        if number != 4:  # has no mask
+            spacing = "0.5,0.25" if number % 2 else ","
+            lines.append(f"images/{number}.png,masks/{number}.png,{spacing}")
+    source = tmp_path / "other" / "other.csv"
+    source.write_text("\n".join(lines))
+    argv = ["evaluate", str(run), "--data.source", str(source)]
+    argv += ["--data.stores", str(tmp_path / "stores")]
     assert verbs.main(argv) == 0
     (folder,) = (run / "external").iterdir()
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -235,6 +243,15 @@ def test_a_finished_run_is_tested_on_another_set(finished, tmp_path, capsys):
     _, scores = evaluate(truths, found.masks)
     assert metrics["test"] | scores == metrics["test"] | {"per_class": {}}
     assert metrics["test"]["dice"] > metrics["test_all_components"]["dice"] + 0.005
+    # Distances in mm of the images of known spacing, at the model's 32x32 pixels.
+    for row in rows_of(folder):
+        assert bool(row["hd95_mm"]) == (int(row["id"]) % 2 == 1)
+        if row["hd95_mm"]:
+            assert 0.25 * float(row["hd95"]) <= float(row["hd95_mm"]) <= 0.5 * float(row["hd95"])
+    assert metrics["test"]["n_mm"] == sum(bool(row["hd95_mm"]) for row in rows_of(folder)) > 10
+    low, high = metrics["test"]["intervals"]["hd95_mm"]
+    assert low < metrics["test"]["hd95_mm"] < high
+    assert "HD95 (mm)" in (folder / "metrics.md").read_text()
     written = np.asarray(Image.open(folder / "masks" / f"{names[0]}.png"))
     np.testing.assert_array_equal(written > 0, found.masks[0])
 

@@ -91,6 +91,25 @@ def test_means_deviations_and_pooled_figures():
     json.dumps([rows, summary], allow_nan=False)
 
 
+def test_distances_in_mm_where_the_spacing_is_known():
+    truth = np.zeros((20, 20), bool)
+    truth[4:12, 4:12] = True
+    empty = np.zeros_like(truth)
+    rows = [
+        score_image(truth, np.roll(truth, 2, axis=0), (0.5, 3.0)),
+        score_image(truth, np.roll(truth, 2, axis=1), (0.5, 3.0)),
+        score_image(truth, np.roll(truth, 5, axis=1)),
+        score_image(truth, empty, (0.5, 3.0)),
+    ]
+    assert [row.get("hd95_mm") for row in rows] == [1.0, 6.0, None, None]
+    assert [row["hd95"] for row in rows] == [2.0, 2.0, 5.0, None]
+    summary = summarise(rows)
+    assert (summary["hd95_mm"], summary["n_mm"]) == (3.5, 2)
+    assert summary["hd95_mm_std"] == pytest.approx(5 / np.sqrt(2))
+    assert rows[0]["assd_mm"] < rows[1]["assd_mm"] < 6
+    assert not {"hd95_mm", "assd_mm", "n_mm"} & set(summarise(rows[2:]))
+
+
 def test_all_distances_undefined():
     _, summary = evaluate([LEFT], [EMPTY])
     assert summary["hd95"] is None

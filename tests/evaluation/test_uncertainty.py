@@ -189,10 +189,24 @@ def test_segmentation_resamples_are_means_of_the_repeated_images():
             assert metric.resamples[column] == pytest.approx(again[measure])
     intervals = uncertainty.segmentation_intervals(rows)
     summary = segmentation.summarise(rows)
-    for measure in uncertainty.SEGMENTATION_MEASURES:
+    for measure in found:
         low, high = intervals[measure]
         assert low < summary[measure] < high
     assert intervals["groups"] == 20
+
+
+def test_distances_in_mm_have_intervals_of_the_images_that_have_them():
+    rows = lungs()
+    known = [
+        row | ({"hd95_mm": 2 * row["hd95"], "assd_mm": 2 * row["assd"]} if row["hd95"] else {})
+        for row in rows
+    ]
+    pixels = uncertainty.segmentation_intervals(rows, resamples=200)
+    both = uncertainty.segmentation_intervals(known, resamples=200)
+    assert "hd95_mm" not in pixels
+    for measure in ("hd95", "assd"):
+        assert both[f"{measure}_mm"] == pytest.approx([2 * end for end in both[measure]])
+        assert both[measure] == pixels[measure]
 
 
 def test_perfect_lungs_have_an_interval_of_dice_and_none_of_distance():
