@@ -13,6 +13,8 @@ from kerascxr.config import DataConfig
 
 logger = logging.getLogger(__name__)
 
+GROUPS = {"Your images": ("path", "source"), "The store": ("stores", "stores_gb")}
+
 
 def parser(prog: str) -> ArgumentParser:
     """Returns the command's parser."""
@@ -31,7 +33,7 @@ def run(argv: Sequence[str], prog: str) -> None:
     if argv and argv[0] == "audit":
         data_audit.run(argv[1:], f"{prog} audit")
         return
-    values = read_options(parser(prog), argv).as_dict()
+    values = read_options(parser(prog), argv, GROUPS).as_dict()
     path = values.pop("path")
     data = DataConfig(**values)
     if path is not None:

@@ -9,6 +9,8 @@ from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import DataConfig
 
+GROUPS = {"What to test": ("run", "data.source", "lungs")}
+
 
 def parser(prog: str) -> ArgumentParser:
     """Returns the command's parser."""
@@ -25,7 +27,7 @@ def parser(prog: str) -> ArgumentParser:
 
 def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
-    values = read_options(parser(prog), argv)
+    values = read_options(parser(prog), argv, GROUPS)
     start_tensorflow()
     from kerascxr.audits.external import evaluate_run
 

@@ -1,6 +1,11 @@
-"""Help texts: short by default, whole with ``--help all``; values instead of Python types."""
+"""Help texts: short by default, whole with ``--help all``; values instead of Python types.
+
+The short help has at most 40 lines: the options that a user decides first, each with the first
+sentence of its text. So the first sentence of an option's docstring must be able to stand alone.
+"""
 
 import argparse
+import re
 import shutil
 import textwrap
 import types
@@ -12,10 +17,9 @@ from jsonargparse import ArgumentParser
 
 from kerascxr.tables import capitalised
 
-_INDENT = 26
+_INDENT = 28
 _COMMON = (
-    ("--quiet", "Print warnings and errors only."),
-    ("--verbose", "Print more."),
+    ("--quiet, --verbose", "Print warnings and errors only, or print more."),
     ("--help [all]", "Print this help, or all options."),
 )
 _CONFIG = "config"
@@ -78,7 +82,10 @@ def help_text(
     for title, members in shown.items():
         lines.append(f"{title}:")
         for action in members:
-            lines += _entry(_flag(action), *_about(action), most=None if groups is None else 2)
+            about, default = _about(action)
+            if groups is not None:
+                about = re.sub(r"\. .*", ".", about)  # the first sentence
+            lines += _entry(_flag(action), about, default, most=None if groups is None else 2)
         lines.append("")
     if groups is None:
         lines.append("Always:")

@@ -26,13 +26,20 @@ def new_parser(prog: str, description: str | None) -> ArgumentParser:
     )
 
 
-def read_options(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
+def read_options(
+    parser: ArgumentParser, argv: Sequence[str], groups: Groups | None = None
+) -> Namespace:
     """Parses a command's arguments; answers ``--help`` and ``--help all``.
+
+    Args:
+        parser: The command's parser.
+        argv: Arguments.
+        groups: What the short help shows: title -> options. None shows all.
 
     Raises:
         SystemExit: With code 0 after the help, with code 2 and one line if something is wrong.
     """
-    answer_help(parser, argv)
+    answer_help(parser, argv, groups)
     return parse_with(parser, argv)
 
 

@@ -10,11 +10,11 @@ from kerascxr.config import StudyConfig
 from kerascxr.parsing import build_parser
 
 GROUPS = {
-    "What to train": ("backbones", "depths", "weights", "segmentation"),
     "Your images": ("data.source", "unet.data.source", "classifier.roi"),
-    "How long": ("classifier.epochs", "unet.epochs", "runtime.seed"),
+    "What to train": ("backbones", "depths", "weights", "segmentation"),
+    "How long": ("classifier.epochs", "unet.epochs"),
     "Where results go": ("runs", "overwrite"),
-    "Settings": ("config", "print_config"),
+    "Settings": ("config",),
 }
 _SET_BY_THE_STUDY = ("folds", "seeds", "name", "runs", "overwrite", "split", "runtime")
 _DATA = ("stores", "stores_gb", "features", "features_gb", "cache")

@@ -10,11 +10,11 @@ from kerascxr.config import ClassificationConfig
 from kerascxr.parsing import build_parser
 
 GROUPS = {
-    "What to train": ("backbone", "depth", "weights", "image_size", "roi"),
-    "Your images": ("data.source", "lungs"),
-    "How long": ("epochs", "batch_size", "folds", "seeds", "runtime.seed"),
-    "Where results go": ("name", "runs", "overwrite"),
-    "Settings": ("config", "print_config"),
+    "Your images": ("data.source", "roi", "lungs"),
+    "What to train": ("backbone", "depth", "weights", "image_size"),
+    "How long": ("epochs", "batch_size", "folds", "seeds"),
+    "Where results go": ("name", "overwrite"),
+    "Settings": ("config",),
 }
 
 

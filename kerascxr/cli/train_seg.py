@@ -10,11 +10,11 @@ from kerascxr.config import SegmentationConfig
 from kerascxr.parsing import build_parser
 
 GROUPS = {
-    "What to train": ("base_filters", "upsampling", "image_size", "loss"),
     "Your images": ("data.source",),
-    "How long": ("epochs", "batch_size", "folds", "seeds", "runtime.seed"),
-    "Where results go": ("name", "runs", "overwrite", "save_masks"),
-    "Settings": ("config", "print_config"),
+    "What to train": ("base_filters", "image_size", "loss"),
+    "How long": ("epochs", "batch_size", "folds", "seeds"),
+    "Where results go": ("name", "overwrite", "save_masks"),
+    "Settings": ("config",),
 }
 
 

@@ -17,20 +17,20 @@ class ClassificationConfig:
 
     Attributes:
         backbone: efficientnetb0, shufflenetv2 (x1.0) or shufflenetv2_x0_5.
-        depth: What is trained: 0 the head, 1 also the last convolution, 2 also the last stage,
-            "all" everything.
-        weights: Starting weights of the backbone: "imagenet", "none" (random), a file
-            (.weights.h5, .keras, .pth), or "auto" (imagenet if it can be downloaded, otherwise
-            random).
+        depth: How much is trained: 0 the head, 1 and 2 more, "all" everything. 1 is also the last
+            convolution, 2 also the last stage.
+        weights: Starting weights of the backbone: "imagenet", "none", a file, or "auto". "none" is
+            random; a file is a .weights.h5, .keras or .pth; "auto" is imagenet if it can be
+            downloaded, otherwise random.
         weights_sha256: SHA-256 that the file of starting weights must have. A run's config.yaml has
             it, so that a run is repeated with the same weights or not at all.
         image_size: Height and width of the model's input, in pixels, as 224,224.
-        roi: What the model gets of each image: "none" the full image, "lung_crop" the box around
-            the lungs, "lungs_only" the lungs with the rest black, "lung_channel" the full image
-            with the lung mask as a channel. The others are input ablations, which measure what a
-            model learns from the rest: "without_lungs", "border_only", "without_corners",
-            "thumbnail" (8x8), "lung_outline".
-        lungs: A finished segmentation run that finds the lungs for the roi; by default the
+        roi: Part of each image that the model gets, as "lung_crop". "none" is the full image,
+            "lung_crop" the box around the lungs, "lungs_only" the lungs with the rest black,
+            "lung_channel" the full image with the lung mask as a channel. The others are input
+            ablations, which measure what a model learns from the rest: "without_lungs",
+            "border_only", "without_corners", "thumbnail" (8x8), "lung_outline".
+        lungs: A finished segmentation run that finds the lungs for the roi. By default the
             source's own masks are used.
         epochs: Largest number of epochs.
         batch_size: Images per step.
@@ -49,10 +49,10 @@ class ClassificationConfig:
             is not augmented; epochs use the copies in turn.
         feature_engine: What computes features: "keras", "openvino" (faster on CPUs; pip install
             openvino), or "auto" (openvino if it is installed and there is no GPU).
-        folds: Number of cross-validation runs, which together test every image once: 2, 4, 5, 10
-            or 20. Each run tests 20 / folds of the 20 folds, and test_folds is left out.
-        seeds: Number of runs that differ only in their seed, counted up from runtime.seed.
-        name: Name of the run; by default backbone, depth and roi.
+        folds: Number of cross-validation runs: 2, 4, 5, 10 or 20. Together they test every image
+            once; each run tests 20 / folds of the 20 folds, and test_folds is left out.
+        seeds: Number of runs that differ only in their seed. It is counted up from runtime.seed.
+        name: Name of the run. By default backbone, depth and roi.
         runs: Folder of run folders.
         overwrite: Whether a run of the same name with other options is replaced.
         data: Images.

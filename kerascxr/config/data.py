@@ -12,11 +12,12 @@ class DataConfig:
     """Images: where they come from and where copies are kept.
 
     Attributes:
-        source: A folder of the COVID-19 Radiography Database, a folder with one sub-folder per
-            class, a folder with images/ and masks/, a CSV file
-            (path,label[,mask][,group][,split][,row_mm,column_mm]), "kaggle", "phantom" (drawn
-            X-rays), "phantom-marked" (drawn X-rays with a planted marker that reveals the class),
-            or "auto" (the database if it is found, otherwise the phantom).
+        source: A folder with one sub-folder per class, a CSV file, "kaggle", "phantom", or "auto".
+            A folder can also be the COVID-19 Radiography Database as downloaded, or have images/
+            and masks/. A CSV file has path,label[,mask][,group][,split][,row_mm,column_mm].
+            "kaggle" downloads the database, "phantom" draws X-rays, "phantom-marked" draws them
+            with a planted marker that reveals the class, and "auto" is the database if it is
+            found, otherwise the phantom.
         stores: Folder of the ingested copies.
         stores_gb: Largest size of that folder, in gigabytes; the least recently used copies go.
         features: Folder of cached backbone features and lung masks.

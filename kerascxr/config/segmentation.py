@@ -27,10 +27,10 @@ class SegmentationConfig:
         monitor: Validation metric that selects the best epoch: "dice" or "loss".
         patience: Stop after this number of epochs without improvement.
         save_masks: Whether the predicted masks of the test images are written as PNG files.
-        folds: Number of cross-validation runs, which together test every image once: 2, 4, 5, 10
-            or 20. Each run tests 20 / folds of the 20 folds, and test_folds is left out.
-        seeds: Number of runs that differ only in their seed, counted up from runtime.seed.
-        name: Name of the run; by default unet and its base filters.
+        folds: Number of cross-validation runs: 2, 4, 5, 10 or 20. Together they test every image
+            once; each run tests 20 / folds of the 20 folds, and test_folds is left out.
+        seeds: Number of runs that differ only in their seed. It is counted up from runtime.seed.
+        name: Name of the run. By default unet and its base filters.
         runs: Folder of run folders.
         overwrite: Whether a run of the same name with other options is replaced.
         data: Images.
