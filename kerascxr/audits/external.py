@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,15 @@ from kerascxr.training.figures import draw_test
 from kerascxr.training.inputs import open_data, read_everything
 from kerascxr.training.learner import predict_probabilities
 
+logger = logging.getLogger(__name__)
+
+_SEEN = "training_images.csv"
+
 
 def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict[str, Any]:
-    """Tests a run's model on all images of a set; writes ``RUN/external/<set>/``.
+    """Tests a run's model on a set; writes ``RUN/external/<set>/``.
+
+    Images that the model was trained or validated on, by the digests of their pixels, are left out.
 
     A classifier is scored on the classes that the set has, which must all be among its own, and
     with the temperature and the thresholds of its own validation images.
@@ -43,9 +50,10 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
         What metrics.json holds.
 
     Raises:
-        ValueError: If the run is not finished, or the set does not fit it.
+        ValueError: If the run is not finished, the set does not fit it, or the model was trained
+            or validated on all of it.
     """
-    for name in ("DONE", "metrics.json", "model.keras", "config.yaml"):
+    for name in ("DONE", "metrics.json", "model.keras", "config.yaml", _SEEN):
         if not (run / name).exists():
             raise ValueError(f"{run} must be the folder of a finished run. It has no {name}.")
     known = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
@@ -63,10 +71,11 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
     store = open_data(data)
     if task == "classification":
         _check_classes(store, known["test"]["classes"])
+    every = read_everything(config, store, masks=task == "segmentation")
+    images = _unseen(every, store, run)
     folder = RunFolder(run / "external" / store.path.name)
     folder.path.mkdir(parents=True, exist_ok=True)
     model = load_saved(run / "model.keras")
-    images = read_everything(config, store, masks=task == "segmentation")
     metrics: dict[str, Any] = {
         "task": task,
         "title": f"{known['title']}, on {store.path.name}",
@@ -75,6 +84,7 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
             "source": store.path.name,
             "fingerprint": store.fingerprint["digest"],
             "images": {"test": len(images)},
+            "left_out": len(every) - len(images),
         },
     }
     if isinstance(config, ClassificationConfig):
@@ -97,6 +107,25 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
         metrics |= segmentation.test(segmenter, images, config, folder)
         segmentation.write_test(folder, metrics)
     return metrics
+
+
+def _unseen(images: Images, store: Store, run: Path) -> Images:
+    """Returns the images that a run's model was neither trained nor validated on."""
+    seen = {row["digest"] for row in read_predictions(run / _SEEN)}
+    digests = {row["id"]: row["digest"] for row in store.rows}
+    kept = [index for index, image in enumerate(images.ids) if digests[image] not in seen]
+    if not kept:
+        raise ValueError(
+            f"the set must hold images that {run} was not trained or validated on. Got "
+            f"{store.path.name}, of which it was trained or validated on all {len(images):,}."
+        )
+    if len(kept) == len(images):
+        return images
+    logger.warning(
+        f"Left out: {len(images) - len(kept):,} of {len(images):,} images, which the model was "
+        "trained or validated on."
+    )
+    return images.only(kept)
 
 
 def _check_classes(store: Store, classes: list[str]) -> None:

@@ -17,7 +17,8 @@ _MEASURES = {
 }
 _NOTE = (
     "One model, not trained again. Internal: the test images of the set that it was trained on. In "
-    "brackets: 95% intervals. Classes that a set does not have are not averaged."
+    "brackets: 95% intervals. Classes that a set does not have are not averaged. Left out: images "
+    "of a set that the model was trained or validated on, recognised by their pixels."
 )
 
 
@@ -43,8 +44,17 @@ def external_sections(run: Run, prefix: str, drawn: Path) -> list[Section]:
     measures = _MEASURES[run.task]
     tests = {f"internal: {run.source}": run.metrics["test"]}
     tests |= {f"external: {name}": of["test"] for name, of in found.items()}
-    header = ["set", "images", *(metric_title(run.task, measure) for measure in measures)]
-    rows = [[name, test["n"], *_cells(test, measures)] for name, test in tests.items()]
+    left_out = {f"external: {name}": of["data"]["left_out"] for name, of in found.items()}
+    header = [
+        "set",
+        "images",
+        "left out",
+        *(metric_title(run.task, measure) for measure in measures),
+    ]
+    rows = [
+        [name, test["n"], left_out.get(name), *_cells(test, measures)]
+        for name, test in tests.items()
+    ]
     table = Tabulated(
         Table("Internal and external tests", header, rows), f"{prefix}-external", _NOTE
     )

@@ -33,7 +33,7 @@ from kerascxr.runs.reading import CALIBRATED, UNCALIBRATED
 from kerascxr.tables import csv_text
 from kerascxr.training.figures import draw_evidence, draw_test, draw_training
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
-from kerascxr.training.inputs import check_classes, open_data, read_splits, with_source
+from kerascxr.training.inputs import check_classes, open_data, read_splits, seen_images, with_source
 from kerascxr.training.learner import Learner
 from kerascxr.training.runtime import Runtime, as_set, environment, regime_of, set_up
 
@@ -137,6 +137,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
             store.classes,
         ),
     }
+    folder.write_text("training_images.csv", csv_text(seen_images(store, splits)))
     write_predictions(
         folder,
         "validation_predictions.csv",

@@ -96,6 +96,24 @@ def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> di
     }
 
 
+def seen_images(store: Store, splits: dict[str, Images]) -> list[dict[str, str]]:
+    """Returns the images that decide a model, for a run's training_images.csv.
+
+    Args:
+        store: The images.
+        splits: From ``read_splits``.
+
+    Returns:
+        One row per training and validation image: id, split, digest of its pixels.
+    """
+    digests = {row["id"]: row["digest"] for row in store.rows}
+    return [
+        {"id": image, "split": name, "digest": digests[image]}
+        for name in ("train", "validation")
+        for image in splits[name].ids
+    ]
+
+
 def read_everything(config: TrainingConfig, store: Store, masks: bool = False) -> Images:
     """Reads all folds of a store, for a test on a set that the model has not seen."""
     return read_folds(config, store, range(N_FOLDS), masks)

@@ -39,7 +39,7 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.tables import csv_text, text_table
 from kerascxr.training.callbacks import Progress
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
-from kerascxr.training.inputs import open_data, read_splits, with_source
+from kerascxr.training.inputs import open_data, read_splits, seen_images, with_source
 from kerascxr.training.losses import LOSSES
 from kerascxr.training.metrics import Dice
 from kerascxr.training.runtime import Runtime, as_set, environment, regime_of, set_up
@@ -128,6 +128,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
                 best_epoch=metrics["best_epoch"],
                 title=f"{title}: {what}",
             )
+    folder.write_text("training_images.csv", csv_text(seen_images(store, splits)))
     write_test(folder, metrics)
     folder.write_json("timing.json", {"seconds": time.perf_counter() - started})
     folder.finish()

@@ -72,6 +72,7 @@ def test_the_run_folder_is_complete(finished):
         "predictions.csv",
         "validation_predictions.csv",
         "timing.json",
+        "training_images.csv",
         "figures/sample_predictions.png",
         *(f"figures/{name}.png" for name in figures),
     }
@@ -225,6 +226,32 @@ def test_it_is_tested_on_a_set_with_fewer_classes(finished, workplace, tmp_path,
     assert verbs.main(["evaluate", str(run), "--data.source", fewer, *places]) == 2
     assert "Got strange" in capsys.readouterr().err
     shutil.rmtree(run / "external")
+
+
+def test_images_that_the_model_was_trained_on_are_left_out_of_another_set(
+    finished, workplace, tmp_path, capsys
+):
+    run, _ = finished
+    shutil.copytree(workplace / "set", tmp_path / "copy")
+    command = ["evaluate", str(run), "--data.stores", f"{tmp_path}/stores", "--data.source"]
+    command.append(f"{tmp_path}/copy")
+    own = json.loads((run / "metrics.json").read_text())
+    seen = own["data"]["images"]["train"] + own["data"]["images"]["validation"]
+    assert verbs.main(command) == 0
+    assert f"Left out: {seen} of 90 images" in capsys.readouterr().out
+    (external,) = (run / "external").iterdir()
+    metrics = json.loads((external / "metrics.json").read_text())
+    assert metrics["data"]["left_out"] == seen
+    tested = {row["id"] for row in read_predictions(run)}
+    assert {row["id"] for row in read_predictions(external)} == tested
+    assert metrics["test"]["accuracy"] == own["test"]["accuracy"]
+    shutil.rmtree(run / "external")
+    for image in tested:
+        (tmp_path / "copy" / f"{image}.png").unlink()
+    assert verbs.main(command) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert f"trained or validated on all {seen}" in message
+    assert not (run / "external").exists()
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_line(workplace, capsys):

@@ -79,6 +79,7 @@ def test_the_run_folder_is_complete(finished):
         "model.keras",
         "predictions.csv",
         "timing.json",
+        "training_images.csv",
         "figures/dice.png",
         "figures/loss.png",
         "figures/sample_predictions.png",
@@ -232,7 +233,7 @@ def test_a_finished_run_is_tested_on_another_set(finished, tmp_path, capsys):
     assert verbs.main(argv) == 0
     (folder,) = (run / "external").iterdir()
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["test"]["n"] == 36
+    assert metrics["test"]["n"] == 36 and metrics["data"]["left_out"] == 0
     assert len(rows_of(folder)) == 36
     assert (folder / "figures" / "sample_predictions.png").exists()
     assert "on other-" in capsys.readouterr().out

@@ -148,6 +148,7 @@ def test_external_tests_are_beside_the_internal_one(tmp_path, task):
     measure, value = {"classification": ("accuracy", 0.71), "segmentation": ("dice", 0.61)}[task]
     new = {"n": 77, measure: value, "intervals": {measure: [0.6, 0.9]}}
     change(path, "external/other-0123/metrics.json", lambda of: of["test"].update(new))
+    change(path, "external/other-0123/metrics.json", lambda of: of["data"].update(left_out=5))
     parts = contents.sections([read_run(path)], tmp_path)
     [part] = [part for part in parts if part.title.startswith("External tests: ")]
     table, figure = part.blocks
@@ -155,6 +156,6 @@ def test_external_tests_are_beside_the_internal_one(tmp_path, task):
         "internal: some <set> & more",
         "external: other-0123",
     ]
-    assert table.table.rows[1][1:3] == [77, f"{value:.4f} [0.600, 0.900]"]
+    assert table.table.rows[1][1:4] == [77, 5, f"{value:.4f} [0.600, 0.900]"]
     assert f"external: other-0123 {value:.3f}" in figure.alt
     assert figure.path.exists()
