@@ -1,0 +1,1 @@
+"""What tools/inject_faults.py is made of: commands to disturb, faults, and what is left of them."""

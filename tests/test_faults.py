@@ -1,0 +1,117 @@
+"""The fault harness notices what it is there to notice."""
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from kerascxr.runs.atomic import write_json
+from tests.support.faults import faults
+from tests.support.faults.bench import Bench, Trial
+from tests.support.faults.commands import Command
+from tests.support.faults.processes import Changes, Moment
+from tests.support.faults.trees import differences, leftovers
+
+WRITE = Command("write", "write", "")
+
+
+def careful(argv):
+    """Writes two files, each whole or not at all, and goes on where it was killed."""
+    for number in range(2):
+        if not Path(f"{number}.json").exists():
+            time.sleep(0.05)
+            write_json(Path(f"{number}.json"), {"value": number, "seconds": time.time()})
+    return 0
+
+
+def careless(argv):
+    """Believes a file that it may have been killed over."""
+    if not Path("0.json").exists():
+        with Path("0.json").open("w") as file:
+            file.write('{"value": ')
+            file.flush()
+            time.sleep(0.3)
+            file.write("0}")
+    return 0
+
+
+def bench_of(main, folder):
+    bench = Bench(folder, main, {})
+    bench.measure(WRITE)
+    return bench
+
+
+def test_what_is_killed_and_goes_on_is_right(tmp_path):
+    bench = bench_of(careful, tmp_path)
+    trials = [faults.kill(bench, WRITE, random.Random(seed), 2) for seed in range(3)]
+    assert sum(trial.hits for trial in trials) >= 3
+    assert not any(trial.problems or trial.left for trial in trials)
+
+
+def test_a_half_written_file_that_is_believed_is_reported(tmp_path, monkeypatch):
+    bench = bench_of(careless, tmp_path)
+    monkeypatch.setattr(bench, "moment", lambda *_: Moment(change=1, delay=0.02))
+    trial = faults.kill(bench, WRITE, random.Random(0), 1)
+    assert (trial.hits, trial.problems) == (1, ["0.json differs"])
+
+
+@pytest.mark.parametrize(
+    ("harm", "problems", "left"),
+    [
+        (lambda folder: None, [], []),
+        (lambda folder: write_json(folder / "1.json", {"value": 2}), ["1.json differs"], []),
+        (lambda folder: (folder / "0.json").write_text("{"), ["0.json differs"], []),
+        (lambda folder: (folder / "0.json").unlink(), ["0.json is missing"], []),
+        (lambda folder: (folder / ".partial-x").touch(), [], [".partial-x"]),
+    ],
+)
+def test_what_is_altered_is_reported(tmp_path, harm, problems, left):
+    bench = bench_of(careful, tmp_path)
+    bench.reset(WRITE)
+    assert bench.run(WRITE.line) == 0
+    harm(bench.trial)
+    trial = Trial("none", WRITE.name)
+    bench.compare(WRITE, trial)
+    assert (trial.problems, trial.left) == (problems, left)
+
+
+def test_what_was_there_before_and_is_damaged_is_reported(tmp_path):
+    again = Command("again", "again", "write")
+    bench = bench_of(careful, tmp_path)
+    bench.measure(again)
+    bench.reset(again)
+    assert bench.lost(again) == []
+    (bench.trial / "0.json").write_text("", encoding="utf-8")
+    assert bench.lost(again) == ["0.json"]
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "problems"),
+    [
+        (2, "kerascxr x: error: the disk is full\n", []),
+        (2, "Traceback (most recent call last):\nOSError: full", ["a traceback: OSError: full"]),
+        (1, "nothing of use", ["exit code 1 and 0 lines of error"]),
+        (-9, "", ["ended by signal 9"]),
+    ],
+)
+def test_an_error_must_be_one_line(tmp_path, code, text, problems):
+    trial = Trial("none", WRITE.name)
+    assert bench_of(careful, tmp_path).refused(trial, code, text)
+    assert trial.problems == problems
+
+
+def test_changes_in_new_folders_are_seen(tmp_path):
+    with Changes(tmp_path) as changes:
+        (tmp_path / "new").mkdir()
+        assert changes.count(1.0) == 1
+        (tmp_path / "new" / "file").touch()
+        assert changes.count(1.0) >= 1
+        assert changes.count(0.0) == 0
+
+
+def test_times_do_not_count_as_a_difference(tmp_path):
+    for name, seconds in (("a", 1.0), ("b", 2.0)):
+        write_json(tmp_path / name / "metrics.json", {"accuracy": 0.5, "seconds": seconds})
+    assert differences(tmp_path / "a", tmp_path / "b") == []
+    assert leftovers(tmp_path / "a", tmp_path / "b") == []
