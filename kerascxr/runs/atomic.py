@@ -1,6 +1,7 @@
 """Writing files so that a crash leaves the old one or the new one, never half of one."""
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -8,6 +9,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from kerascxr.runs.locks import locked
 
 _STEM = 40  # characters of a file's name in that of its partial file: names have a limit
 
@@ -22,6 +25,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Yields:
         A path with the same suffix (libraries choose formats by it), in the same folder, so that
         the final rename is atomic.
+
+    Raises:
+        OSError: Of the block, with the file's name where it had none (a full disk names no file).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
@@ -39,6 +45,12 @@ def replacing(path: Path) -> Iterator[Path]:
         os.umask(umask)
         partial.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner may read
         partial.replace(path)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        if error.errno is None:  # of HDF5
+            raise OSError(f"{path} cannot be written: {error}") from error
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -94,7 +106,8 @@ def replace_folder(path: Path, fill: Callable[[Path], None], kind: str) -> None:
     """Fills a folder beside ``path`` and swaps it in when it is complete.
 
     A call that is killed leaves the old folder, the new one, or a swap that the next call
-    completes. A folder without this package's marker is never replaced.
+    completes. A folder without this package's marker is never replaced. Of two processes that
+    write the same folder, one waits for the other; their lock file stays beside it.
 
     Args:
         path: The folder to be written; an old one of the same kind is removed after the swap.
@@ -105,6 +118,12 @@ def replace_folder(path: Path, fill: Callable[[Path], None], kind: str) -> None:
         ValueError: See ``check_replaceable``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    waiting = f"Another process is writing {path}; waiting for it."
+    with locked(path.with_name(f".{path.name}.writing.lock"), waiting):
+        _replace(path, fill, kind)
+
+
+def _replace(path: Path, fill: Callable[[Path], None], kind: str) -> None:
     new, old = (path.with_name(f".{age}-{path.name}") for age in ("new", "old"))
     _complete_swap(path, new, old, kind)
     check_replaceable(path, kind)
@@ -128,6 +147,7 @@ def _complete_swap(path: Path, new: Path, old: Path, kind: str) -> None:
         new.rename(path)
     elif old.exists() and not path.exists():
         old.rename(path)
-    for left in (new, old, *path.parent.glob(f".partial-{path.name}-*")):
+    random = "?" * 8  # as tempfile names them: those of "report-2" are not those of "report"
+    for left in (new, old, *path.parent.glob(f".partial-{glob.escape(path.name)}-{random}")):
         if left.exists():
             shutil.rmtree(left, ignore_errors=True)

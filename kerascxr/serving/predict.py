@@ -19,7 +19,8 @@ from kerascxr.data.files import ImageFileError, read_grey
 from kerascxr.data.images import resize_image, to_backbone_input
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.plots.heat import heat_overlay
-from kerascxr.runs.atomic import replacing
+from kerascxr.runs.atomic import replacing, write_text
+from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import CALIBRATED
 from kerascxr.serving.predictors import Answer, LungFinder, Predictor
 
@@ -80,31 +81,32 @@ def predict_files(
     if lungs and "lung_fraction" not in extras:
         extras.append("lung_fraction")
     columns += extras
-    to.parent.mkdir(parents=True, exist_ok=True)
-    kept = to.with_name(f".partial-{to.name}.csv")
-    identity = _identity(predictor, lungs, overlays)
-    done = _take_up(kept, identity, columns)
-    if done:
-        logger.info(f"Resuming after {len(done):,} of {len(files):,} files.")
-    waiting = [path for path in files if str(path) not in done]
-    with (
-        kept.open("a", encoding="utf-8", newline="") as file,
-        tqdm(total=len(files), initial=len(files) - len(waiting), unit="image") as bar,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        for paths, errors, small, large in _batches(waiting, predictor, lungs):
-            answer = dict(predictor.predict(tf.constant(small)))
-            if lungs:
-                answer["lung_fraction"] = lungs.fractions(tf.constant(large, tf.float32))
-            rows = _rows(paths, errors, answer, predictor.classes, extras)
-            if overlays and camera:
-                _draw(paths, errors, small, rows, overlays, camera, predictor)
-            writer.writerows(rows)
-            file.flush()
-            bar.update(len(paths))
-    unreadable = _finish(kept, columns, {str(path) for path in files}, to)
-    kept.unlink()
-    return unreadable
+    waiting = f"Another process is writing {to}; waiting for it."
+    with locked(to.with_name(f".{to.name}.writing.lock"), waiting):
+        kept = to.with_name(f".partial-{to.name}.csv")
+        identity = _identity(predictor, lungs, overlays)
+        done = _take_up(kept, identity, columns)
+        if done:
+            logger.info(f"Resuming after {len(done):,} of {len(files):,} files.")
+        left = [path for path in files if str(path) not in done]
+        with (
+            kept.open("a", encoding="utf-8", newline="") as file,
+            tqdm(total=len(files), initial=len(files) - len(left), unit="image") as bar,
+        ):
+            writer = csv.writer(file, lineterminator="\n")
+            for paths, errors, small, large in _batches(left, predictor, lungs):
+                answer = dict(predictor.predict(tf.constant(small)))
+                if lungs:
+                    answer["lung_fraction"] = lungs.fractions(tf.constant(large, tf.float32))
+                rows = _rows(paths, errors, answer, predictor.classes, extras)
+                if overlays and camera:
+                    _draw(paths, errors, small, rows, overlays, camera, predictor)
+                writer.writerows(rows)
+                file.flush()
+                bar.update(len(paths))
+        unreadable = _finish(kept, columns, {str(path) for path in files}, to)
+        kept.unlink()
+        return unreadable
 
 
 def _identity(predictor: Predictor, lungs: LungFinder | None, overlays: Path | None) -> str:
@@ -128,10 +130,10 @@ def _take_up(kept: Path, identity: str, columns: list[str]) -> set[str]:
         data = kept.read_bytes()
         if data.startswith(heading.encode()):
             whole = data[: data.rindex(b"\n") + 1]
-            kept.write_bytes(whole)
-            lines = whole.decode("utf-8").splitlines()[2:]
-            return {row[0] for row in csv.reader(lines) if len(row) == len(columns)}
-    kept.write_text(heading, encoding="utf-8")
+            os.truncate(kept, len(whole))  # in place: a kill here must not lose the rows
+            rows = io.StringIO(whole[len(heading.encode()) :].decode("utf-8"), newline="")
+            return {row[0] for row in csv.reader(rows) if len(row) == len(columns)}
+    write_text(kept, heading)
     return set()
 
 

@@ -1,9 +1,12 @@
 """Folders are replaced whole, only where they are ours, and a killed swap is completed."""
 
+import errno
+import threading
+
 import pytest
 
 from kerascxr.runs import atomic
-from kerascxr.runs.atomic import MARKER, replace_folder
+from kerascxr.runs.atomic import MARKER, replace_folder, replacing, write_text
 
 
 def write(text):
@@ -12,6 +15,11 @@ def write(text):
 
 def content(path):
     return (path / "content").read_text()
+
+
+def names(folder):
+    """What is in a folder, without lock files."""
+    return sorted(item.name for item in folder.iterdir() if item.suffix != ".lock")
 
 
 class Killed(BaseException):
@@ -23,7 +31,7 @@ def test_a_folder_is_replaced_by_one_of_its_kind(tmp_path):
     for text in ("first", "second"):
         replace_folder(path, write(text), "report")
         assert content(path) == text
-    assert [item.name for item in tmp_path.iterdir()] == ["report"]
+    assert names(tmp_path) == ["report"]
 
 
 @pytest.mark.parametrize("name", ["report.md", "thesis.txt"])
@@ -50,7 +58,7 @@ def test_a_failure_while_filling_leaves_the_old_folder(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         replace_folder(path, fail, "report")
     assert content(path) == "old"
-    assert [item.name for item in tmp_path.iterdir()] == ["report"]
+    assert names(tmp_path) == ["report"]
 
 
 @pytest.mark.parametrize("renames", [0, 1, 2, 3])
@@ -80,4 +88,53 @@ def test_a_swap_that_is_killed_loses_nothing(tmp_path, monkeypatch, renames):
     with pytest.raises(OSError, match="disk full"):
         replace_folder(path, refuse, "report")  # completes the swap before it fails
     assert content(path) == ("old" if renames < 2 else "new")
-    assert [item.name for item in tmp_path.iterdir()] == ["report"]
+    assert names(tmp_path) == ["report"]
+
+
+def test_two_processes_that_write_one_folder_take_turns(tmp_path, messages):
+    path, begun, go_on = tmp_path / "report", threading.Event(), threading.Event()
+
+    def slowly(folder):
+        (folder / "content").write_text("first")
+        begun.set()
+        assert go_on.wait(10)
+        assert (folder / "content").read_text() == "first"
+
+    first = threading.Thread(target=lambda: replace_folder(path, slowly, "report"))
+    first.start()
+    assert begun.wait(10)
+    second = threading.Thread(target=lambda: replace_folder(path, write("second"), "report"))
+    second.start()
+    second.join(0.2)
+    assert not path.exists()
+    go_on.set()
+    for thread in (first, second):
+        thread.join(10)
+    assert content(path) == "second"
+    assert messages() == [f"Another process is writing {path}; waiting for it."]
+    assert names(tmp_path) == ["report"]
+
+
+def test_the_partial_folder_of_another_name_is_left_alone(tmp_path):
+    (tmp_path / ".partial-report-2-abcd1234").mkdir()
+    (tmp_path / ".partial-report-abcd1234").mkdir()  # a killed process left it
+    replace_folder(tmp_path / "report", write("ours"), "report")
+    assert names(tmp_path) == [".partial-report-2-abcd1234", "report"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), r"\[Errno 28\] No space .*table.csv"),
+        (OSError("Unable to write: errno = 28"), "table.csv cannot be written: Unable to write"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "else.csv"), "else.csv"),
+    ],
+)
+def test_an_error_while_writing_names_the_file(tmp_path, error, said):
+    path = tmp_path / "table.csv"
+    write_text(path, "old")
+    with pytest.raises(type(error), match=said), replacing(path) as partial:
+        partial.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["table.csv"]

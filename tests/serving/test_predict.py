@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +54,7 @@ def test_it_gives_the_runs_numbers(served, runs, model, known, tmp_path, kind):
     for row in rows:
         best = int(np.argmax(found[row["path"]]))
         assert row["predicted"] == CLASSES[best]
-    assert [path.name for path in to.parent.iterdir()] == ["table.csv"]
+    assert [path.name for path in to.parent.iterdir() if path.suffix != ".lock"] == ["table.csv"]
 
 
 def test_lungs_parquet_and_overlays(served, runs, tmp_path):
@@ -227,3 +229,48 @@ def _without_exif(data):
     begin = data.index(b"\xff\xe1")
     length = int.from_bytes(data[begin + 2 : begin + 4], "big")
     return data[:begin] + data[begin + 2 + length :]
+
+
+def test_two_calls_for_one_table_take_turns(served, runs, tmp_path, monkeypatch, messages):
+    predictor = load_predictor(runs[0])
+    files, to = find_files([f"{served}/set/dark"]), tmp_path / "table.csv"
+    rows, begun, errors = predict._rows, threading.Event(), []
+
+    def slowly(*given):
+        begun.set()
+        time.sleep(0.3)
+        return rows(*given)
+
+    def call():
+        try:
+            predict.predict_files(predictor, files, to)
+        except Exception as error:
+            errors.append(error)
+
+    monkeypatch.setattr(predict, "_rows", slowly)
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    threads[0].start()
+    assert begun.wait(30)
+    threads[1].start()
+    for thread in threads:
+        thread.join(60)
+    assert not errors
+    assert [row["path"] for row in read(to)] == [str(path) for path in files]
+    assert messages() == [f"Another process is writing {to}; waiting for it."]
+
+
+def test_a_kill_while_taking_up_loses_no_row(tmp_path, monkeypatch):
+    kept, columns = tmp_path / "kept.csv", ["path", "error", "predicted"]
+    assert predict._take_up(kept, "model", columns) == set()
+    name = "a\u2028b.png"  # a line separator for str.splitlines
+    with kept.open("a", encoding="utf-8") as file:
+        file.write(f"{name},,dark\nhalf/a/r")
+
+    def killed(path, data):
+        path.open("wb").close()
+        raise AssertionError
+
+    monkeypatch.setattr(Path, "write_bytes", killed)
+    assert predict._take_up(kept, "model", columns) == {name}
+    assert kept.read_text(encoding="utf-8").endswith(f"\n{name},,dark\n")
+    assert predict._take_up(kept, "another model", columns) == set()
