@@ -225,6 +225,8 @@ def _attention(
 ) -> dict[str, Any]:
     """Returns, by true class, the share of Grad-CAM's mass in the lungs, and theirs of the area.
 
+    The share is None for a class on whose images Grad-CAM is 0 everywhere.
+
     Grad-CAM is that of the run's own model, for the class that it predicts, on the input that the
     model was trained on. The lungs get the run's region of interest too, so that both have the
     coordinates of that input.
@@ -254,14 +256,16 @@ def _attention(
             shares.append((heat * inside).sum(axis=(1, 2)) / total)
         areas.append(inside.mean(axis=(1, 2)))
     share, area = np.concatenate(shares), np.concatenate(areas)
-    return {
-        name: {
-            "images": int((test.labels == index).sum()),
-            "inside": float(np.nanmean(share[test.labels == index])),
-            "area": float(area[test.labels == index].mean()),
+    by_class: dict[str, Any] = {}
+    for index, name in enumerate(test.classes):
+        chosen = test.labels == index
+        defined = share[chosen & np.isfinite(share)]
+        by_class[name] = {
+            "images": int(chosen.sum()),
+            "inside": float(defined.mean()) if len(defined) else None,
+            "area": float(area[chosen].mean()),
         }
-        for index, name in enumerate(test.classes)
-    }
+    return by_class
 
 
 def _visible_lungs(config: ClassificationConfig, lungs: tf.Tensor, own: tf.Tensor) -> tf.Tensor:

@@ -92,11 +92,15 @@ def verdict(result: Mapping[str, Any]) -> str:
 def attention_table(result: Mapping[str, Any]) -> Table:
     """Lays out how much of the evidence lies in the lungs, by class."""
     rows = [
-        [name, of["images"], f"{of['inside']:.0%}", f"{of['area']:.0%}"]
+        [name, of["images"], _percent(of["inside"]), _percent(of["area"])]
         for name, of in result["attention"].items()
     ]
     header = ["class", "images", "of the evidence in the lungs", "of the area in the lungs"]
     return Table("Where the evidence lies (Grad-CAM)", header, rows)
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share:.0%}"
 
 
 def explanation(result: Mapping[str, Any]) -> str:

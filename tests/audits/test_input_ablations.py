@@ -174,6 +174,11 @@ def test_the_share_in_the_lungs_is_that_of_the_models_own_input(roi, monkeypatch
     for of in found.values():
         assert of["inside"] > 0.9
         assert of["area"] == pytest.approx((pixels >= 128).mean(), abs=0.01)
+    monkeypatch.setattr(
+        audit, "GradCAM", lambda model: SimpleNamespace(maps=lambda x, of: 0 * x[..., 0])
+    )
+    found = audit._attention(SimpleNamespace(path=Path()), config, None, images, lungs)
+    assert [of["inside"] for of in found.values()] == [None, None]  # JSON has no NaN
 
 
 def test_an_audit_with_other_options_trains_beside_the_first_one(runs, tmp_path, monkeypatch):

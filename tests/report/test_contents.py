@@ -105,7 +105,7 @@ def test_input_ablations_have_their_own_heading_and_contents_entry(tmp_path):
         "title": "run",
         "ablations": {"full": {"title": "full image", "accuracy": auc, "auc": auc}},
         "verdict": found,
-        "attention": {},
+        "attention": {"COVID": {"images": 40, "inside": None, "area": 0.2}},
         "origins": {"skipped": "No origins."},
         "lungs": None,
         **{"epochs": 1, "depth": 0, "images": 40, "chance": 0.25},

@@ -1,5 +1,6 @@
 """The commands that are disturbed, small, and the folder that each begins with."""
 
+import gc
 import importlib
 import pkgutil
 from collections.abc import Callable
@@ -15,7 +16,10 @@ _CLS = (
     "train-cls --backbone tiny --weights none --image_size 32,32 --batch_size 16 "
     f"--optimizer.learning_rate 0.01 {_MACHINE}"
 )
-_UNET = "--base_filters 2 --image_size 32,32 --coarse_epochs 1 --epochs 2 --name lungs"
+_UNET = (
+    "--base_filters 2 --image_size 32,32 --coarse_epochs 1 --epochs 2 --augment.enabled false "
+    "--name lungs"
+)
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,9 @@ class Command:
 
 
 COMMANDS = (
-    Command("data", "data {images}", "", weight=2.0),
-    Command("data audit", "data audit {images} --to found", "data", weight=0.5),
-    Command(
-        "train-cls",
-        f"{_CLS} --depth 1 --epochs 3 --name first",
-        "data",
-        weight=4.0,
-    ),
+    Command("data", "data {images}", "", weight=8),
+    Command("data audit", "data audit {images} --to found", "data", weight=3),
+    Command("train-cls", f"{_CLS} --depth 1 --epochs 3 --name first", "data", weight=5),
     Command(
         "train-cls, second",
         f"{_CLS} --depth 0 --epochs 3 --name second",
@@ -62,36 +61,56 @@ COMMANDS = (
         f"{_CLS} --depth 1 --epochs 2 --name first --overwrite true",
         "train-cls",
         replaces="runs/classification/first",
-        weight=1.5,
+        weight=2,
+    ),
+    Command("train-seg", f"train-seg {_UNET} {_MACHINE}", "data", weight=1.5),
+    Command("robustness", "robustness runs/classification/first", "train-cls", weight=3),
+    Command(
+        "evaluate",
+        "evaluate runs/classification/first --data.source {other}",
+        "train-cls",
+        weight=3,
     ),
     Command(
-        "train-seg",
-        f"train-seg {_UNET} {_MACHINE}",
-        "data",
-        weight=1.5,
+        "audit", "audit runs/classification/first --depth 0 --epochs 1", "train-cls", weight=0.4
     ),
-    Command("robustness", "robustness runs/classification/first", "train-cls", weight=1.5),
-    Command("evaluate", "evaluate runs/classification/first --data.source {other}", "train-cls"),
+    Command("export", "export runs/classification/first --to models/chest", "train-cls", weight=2),
     Command(
-        "audit", "audit runs/classification/first --depth 0 --epochs 1", "train-cls", weight=0.5
+        "predict",
+        "predict runs/classification/first {other} --to table.csv",
+        "train-cls",
+        code=1,
+        weight=2.5,
     ),
-    Command("export", "export runs/classification/first --to models/chest", "train-cls"),
     Command(
-        "predict", "predict runs/classification/first {other} --to table.csv", "train-cls", code=1
+        "predict of an export",
+        "predict models/chest {other} --to table.csv",
+        "export",
+        code=1,
+        weight=1.2,
     ),
-    Command("predict of an export", "predict models/chest {other} --to table.csv", "export", 1),
-    Command("report", "report runs/classification/first --to report", "train-cls, second"),
     Command(
-        "report over a report", "report runs --to report", "report", replaces="report", weight=2.0
+        "report",
+        "report runs/classification/first --to report",
+        "train-cls, second",
+        weight=3,
     ),
-    Command("compare", "compare runs --to compared", "train-cls, second", weight=0.5),
+    Command(
+        "report over a report",
+        "report runs --to report",
+        "report",
+        replaces="report",
+        weight=4,
+    ),
+    Command("compare", "compare runs --to compared", "train-cls, second", weight=3),
     Command(
         "study",
         "study --backbones tiny --depths 0,1 --weights.tiny none --classifier.image_size 32,32 "
         "--classifier.epochs 2 --classifier.batch_size 16 --unet.base_filters 2 "
-        f"--unet.image_size 32,32 --unet.coarse_epochs 0 --unet.epochs 1 {_MACHINE}",
+        "--unet.augment.enabled false --unet.image_size 32,32 --unet.coarse_epochs 0 "
+        f"--unet.epochs 1 {_MACHINE}",
         "data",
-        weight=1.5,
+        weight=0.8,
     ),
 )
 
@@ -116,6 +135,8 @@ def warm_up() -> Callable[[list[str]], int]:
     from tests.support.tiny_backbone import TINY
 
     BACKBONES["tiny"] = TINY
+    gc.collect()
+    gc.freeze()  # or every child would copy these pages when it collects garbage
     return main
 
 
