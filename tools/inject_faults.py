@@ -36,7 +36,7 @@ FAULTS = ("kill", "full-disk", "read-only", "together", "clock")
 _HEADER = ("fault", "command", "trials", "faults that struck", "ended with one line of error")
 _HEADER += ("files left over", "wrong")
 _LIBRARY = "libfaketime.so.1"
-_CHAIN = 3  # kills before a command may finish
+_IN_A_ROW = 3  # kills before a command may finish
 
 
 def main() -> int:
@@ -161,7 +161,7 @@ def _kills(
     while sum(struck.values()) < wanted:
         command = min(commands, key=lambda item: struck[item] / item.weight)
         left = wanted - sum(struck.values())
-        trial = faults.kill(bench, command, chance, min(left, chance.randint(1, _CHAIN)))
+        trial = faults.kill(bench, command, chance, min(left, chance.randint(1, _IN_A_ROW)))
         struck[command] += max(1, trial.hits)
         yield trial
 

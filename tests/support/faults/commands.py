@@ -63,7 +63,7 @@ COMMANDS = (
         replaces="runs/classification/first",
         weight=2,
     ),
-    Command("train-seg", f"train-seg {_UNET} {_MACHINE}", "data", weight=1.5),
+    Command("train-seg", f"train-seg {_UNET} {_MACHINE}", "data", weight=0.6),
     Command("robustness", "robustness runs/classification/first", "train-cls", weight=3),
     Command(
         "evaluate",
