@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -62,9 +63,14 @@ def test_lines_of_the_readme_are_short():
     assert max(map(len, lines)) <= 120
 
 
-def test_an_installation_has_every_pinned_package():
+@pytest.mark.parametrize("extra", [None, "dev"])
+def test_the_ranges_of_pyproject_hold_exactly_the_pinned_packages(extra):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    pinned = {line.partition("==")[0].lower() for line in pins if "==" in line}
-    ranges = {re.split(r"[<>=]", item)[0].lower() for item in project["dependencies"]}
-    assert pinned == ranges
+    file = "requirements-dev.txt" if extra else "requirements.txt"
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+    pins = dict(line.lower().split("==") for line in lines if "==" in line)
+    ranges = project["optional-dependencies"][extra] if extra else project["dependencies"]
+    wanted = [Requirement(item) for item in ranges]
+    assert {item.name.lower() for item in wanted} == set(pins)
+    for item in wanted:
+        assert item.specifier.contains(pins[item.name.lower()]), item

@@ -5,7 +5,7 @@ Run by hand, from the project's root::
     python -m tools.measure_export EXPORT/1 --run RUN --xrays FOLDER
 
 Parity is of 32 of the run's test images, from bytes to probabilities, with predictions.csv at the
-run's temperature; without ``--xrays`` it is all that is measured. REST and gRPC are the forms of
+run's temperature; without ``--xrays`` it is all that is measured. REST and gRPC are the formats of
 request and answer, served by the signature itself.
 
 Latency is of one image, median and 95th percentile, all ways taking turns. X-rays should be ones
@@ -107,9 +107,9 @@ def warning_table(serve: Callable, xrays: list[Path]) -> str:
 
 
 def latency_table(
-    serve: Callable, run: Path, forms: Path | None, xrays: list[Path], repeats: int
+    serve: Callable, run: Path, formats: Path | None, xrays: list[Path], repeats: int
 ) -> str:
-    """Returns the latency of bytes to probabilities, by form, and of its parts."""
+    """Returns the latency of bytes to probabilities, by format, and of its parts."""
     model = load_saved(run / "model.keras")
     height, width = model.input_shape[1:3]
     classifier = Classifier(model, ("",) * model.output_shape[1])
@@ -129,7 +129,7 @@ def latency_table(
         )["probabilities"].numpy(),
     }
     for known in FORMATS.values():
-        if forms and (path := forms / known.file).exists():
+        if formats and (path := formats / known.file).exists():
             form = known.load(path)
             ways[f"{path.name}, after decoding"] = lambda index, form=form: form(
                 decode(tf.constant(files[index])).numpy()
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("export", type=Path, help="one version of an export")
     parser.add_argument("--run", type=Path, required=True, help="the run that was exported")
     parser.add_argument("--xrays", nargs="+", default=[], help="PNG or JPEG files or folders")
-    parser.add_argument("--forms", type=Path, help="the forms folder of an export")
+    parser.add_argument("--formats", type=Path, help="the formats folder of an export")
     parser.add_argument("--repeats", type=int, default=100)
     arguments = parser.parse_args()
     loaded = tf.saved_model.load(str(arguments.export))
@@ -171,7 +171,7 @@ def main() -> None:
         return
     xrays = find_files(arguments.xrays)
     print()
-    print(latency_table(serve, arguments.run, arguments.forms, xrays[:50], arguments.repeats))
+    print(latency_table(serve, arguments.run, arguments.formats, xrays[:50], arguments.repeats))
     print()
     print(warning_table(serve, xrays))
 
