@@ -1,10 +1,10 @@
-"""Predict image files into a table."""
+"""Predict image files: a classifier's table, or a U-Net's lung masks."""
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
@@ -17,12 +17,23 @@ def parser(prog: str) -> ArgumentParser:
     made = new_parser(prog, __doc__)
     made.add_argument("model", type=Path, help="A finished run's folder, or an export.")
     made.add_argument("paths", nargs="+", help="Image files, folders or globs; DICOM too.")
-    made.add_argument("--to", type=Path, required=True, help="The table: .csv or .parquet.")
     made.add_argument(
-        "--segmentation", type=Path | None, help="A finished segmentation run: adds lung_fraction."
+        "--to",
+        type=Path,
+        required=True,
+        help="Of a classifier the table, .csv or .parquet; of a U-Net a folder for masks, overlays "
+        "and the table.",
     )
     made.add_argument(
-        "--overlays", type=Path | None, help="A folder for each image with its Grad-CAM."
+        "--segmentation",
+        type=Path | None,
+        help="For a classifier: a finished segmentation run; adds lung_fraction.",
+    )
+    made.add_argument(
+        "--overlays",
+        type=bool | Path | None,
+        help="A folder for pictures: of a classifier each image with its Grad-CAM; of a U-Net with "
+        "its mask, by default in --to, false for none.",
     )
     return made
 
@@ -32,16 +43,41 @@ def run(argv: Sequence[str], prog: str) -> int:
     values = read_options(parser(prog), argv)
     start_tensorflow()
     from kerascxr.serving.files import find_files
-    from kerascxr.serving.predict import predict_files, report_unreadable
-    from kerascxr.serving.predictors import load_lung_finder, load_predictor
+    from kerascxr.serving.predict import report_unreadable
+    from kerascxr.serving.predictors import find_model
 
-    unreadable = predict_files(
-        load_predictor(values.model),
-        find_files(values.paths),
-        values.to,
-        lungs=load_lung_finder(values.segmentation) if values.segmentation else None,
-        overlays=values.overlays,
-    )
+    task, _ = find_model(values.model)
+    files = find_files(values.paths)
+    predict = _masks if task == "segmentation" else _classes
+    unreadable = predict(values, files)
     report_unreadable(unreadable)
     logger.info(f"Written: {values.to}")
     return 1 if unreadable else 0
+
+
+def _classes(values: Namespace, files: list[Path]) -> list[tuple[str, str]]:
+    from kerascxr.serving.predict import predict_files
+    from kerascxr.serving.predictors import load_lung_finder, load_predictor
+
+    if values.overlays is True:
+        raise ValueError("--overlays must be a folder for a classifier. Got true.")
+    return predict_files(
+        load_predictor(values.model),
+        files,
+        values.to,
+        lungs=load_lung_finder(values.segmentation) if values.segmentation else None,
+        overlays=values.overlays or None,
+    )
+
+
+def _masks(values: Namespace, files: list[Path]) -> list[tuple[str, str]]:
+    from kerascxr.serving.mask_predictors import load_mask_predictor
+    from kerascxr.serving.predict_masks import OVERLAYS, predict_masks
+
+    if values.segmentation:
+        raise ValueError(
+            f"--segmentation must be left out for a U-Net. Got {str(values.segmentation)!r}."
+        )
+    beside = values.to / OVERLAYS
+    overlays = beside if values.overlays in (None, True) else values.overlays or None
+    return predict_masks(load_mask_predictor(values.model), files, values.to, overlays)

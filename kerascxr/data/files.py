@@ -111,10 +111,15 @@ def read_grey(path: Path) -> np.ndarray:
         raise ImageFileError(path, f"cannot be opened ({_line(error)})", "Check it") from error
 
 
+def is_dicom_file(path: Path) -> bool:
+    """Returns whether a file is DICOM by its first bytes."""
+    with path.open("rb") as file:
+        return is_dicom(file.read(512))
+
+
 def group_in(path: Path) -> str:
     """Returns the group that an image file itself states: a DICOM file's patient, else ""."""
-    with path.open("rb") as file:
-        return patient_group(path) if is_dicom(file.read(512)) else ""
+    return patient_group(path) if is_dicom_file(path) else ""
 
 
 def spacing_in(path: Path) -> PixelSpacing | None:
@@ -123,8 +128,7 @@ def spacing_in(path: Path) -> PixelSpacing | None:
     The resolution in a TIFF, PNG or JPEG file is meant for printers and says nothing of the
     patient: it is ignored.
     """
-    with path.open("rb") as file:
-        return read_spacing(path) if is_dicom(file.read(512)) else None
+    return read_spacing(path) if is_dicom_file(path) else None
 
 
 def read_mask(paths: Sequence[Path]) -> np.ndarray:

@@ -39,8 +39,12 @@ class Segmenter:
 
     def of_lungs(self, probabilities: tf.Tensor) -> tf.Tensor:
         """Returns the probabilities, set to 0 in all but the two largest components."""
-        small, _ = small_components(probabilities >= self.threshold)
-        return tf.where(small, 0.0, probabilities)
+        return self.lungs_and_components(probabilities)[0]
+
+    def lungs_and_components(self, probabilities: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns what ``of_lungs`` does, and each image's number of components, int32 (batch,)."""
+        small, components = small_components(probabilities >= self.threshold)
+        return tf.where(small, 0.0, probabilities), components
 
     def masks(self, images: tf.Tensor) -> tf.Tensor:
         """Returns the lungs, uint8 of the images' shape, 0 or 255."""
@@ -56,11 +60,21 @@ class Segmenter:
         Returns:
             uint8 (*size, 1), 0 or 255.
         """
-        return self.binarise(tf.image.resize(probabilities, size, method="bilinear"))
+        return mask_at(probabilities, size, self.threshold)
 
     def binarise(self, probabilities: tf.Tensor) -> tf.Tensor:
         """Returns uint8 of the shape of probabilities from ``of_lungs``, 0 or 255."""
-        return tf.cast(probabilities >= self.threshold, tf.uint8) * 255
+        return binarise(probabilities, self.threshold)
+
+
+def binarise(probabilities: tf.Tensor, threshold: float) -> tf.Tensor:
+    """See ``Segmenter.binarise``."""
+    return tf.cast(probabilities >= threshold, tf.uint8) * 255
+
+
+def mask_at(probabilities: tf.Tensor, size: tf.Tensor, threshold: float) -> tf.Tensor:
+    """See ``Segmenter.mask_at``."""
+    return binarise(tf.image.resize(probabilities, size, method="bilinear"), threshold)
 
 
 def lung_probabilities(model: keras.Model, images: tf.Tensor) -> tf.Tensor:

@@ -216,6 +216,7 @@ def _describe(
     test = run.metrics["test"]
     return {
         "name": run.name,
+        "task": "classification",
         "made_by": f"kerascxr {__version__}",
         "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "intended_use": _INTENDED_USE,

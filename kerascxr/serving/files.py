@@ -1,11 +1,15 @@
-"""The image files that paths, folders and globs name."""
+"""The image files that paths, folders and globs name, and the names of files made of them."""
 
 import glob
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from kerascxr.data.files import SUFFIXES
-from kerascxr.data.sources.paths import walk
+from kerascxr.data.sources.paths import is_utf8, printable, walk
+
+_STEM = 60  # characters of an image's name: names of files are limited to 255 bytes
+_DIGITS = 12
 
 
 def find_files(patterns: Sequence[str]) -> list[Path]:
@@ -28,3 +32,22 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
             raise ValueError(f"each path must name images. Got {pattern!r}, where there are none.")
         found |= dict.fromkeys(files)
     return list(found)
+
+
+def nameable(files: Sequence[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Splits off the files whose names are not UTF-8, which a table cannot hold.
+
+    Returns:
+        The other files; and of each one split off, its printable path and the reason.
+    """
+    odd = [(printable(path), "its name is not UTF-8") for path in files if not is_utf8(path)]
+    return [path for path in files if is_utf8(path)], odd
+
+
+def derived_name(path: str, suffix: str) -> str:
+    """Returns a name for a file that is made of an image: its own name and a digest of its path.
+
+    Images of the same name in several folders get several names, and each always the same one.
+    """
+    digest = hashlib.sha256(path.encode()).hexdigest()[:_DIGITS]
+    return f"{Path(path).stem[:_STEM]}-{digest}{suffix}"

@@ -227,17 +227,42 @@ class InputChecks:
         Returns:
             string (batch,), the warnings joined by "; ", "" for none.
         """
-        constant = tf.math.reduce_std(images[..., 0], axis=(1, 2)) < LEAST_DEVIATION
+        constant = _is_constant(images)
         far = self.ood_detector.distance(features) > self.ood_detector.limit
         found = [tf.where(constant, CONSTANT, ""), tf.where(far, FAR, "")]
         if self.orientation_classifier is not None:
             found.append(tf.where(constant, "", self.orientation_classifier.predict(features)))
         if own_sizes is not None:
-            ratio = tf.cast(own_sizes[:, 1] / own_sizes[:, 0], tf.float32)
-            found.append(tf.where((ratio < ASPECTS[0]) | (ratio > ASPECTS[1]), ASPECT, ""))
-        joined = tf.strings.reduce_join(tf.stack(found, axis=1), axis=1, separator="; ")
-        joined = tf.strings.regex_replace(joined, "(; )+", "; ")
-        return tf.strings.regex_replace(joined, "^; |; $", "")
+            found.append(_aspect_warnings(own_sizes))
+        return _joined(found)
+
+
+def unfitted_warnings(images: tf.Tensor, own_sizes: tf.Tensor) -> tf.Tensor:
+    """Returns the warnings that need no training images: nearly constant, unusual shape.
+
+    Args:
+        images: float32 (batch, height, width, 1), 0..255.
+        own_sizes: int32 (batch, 2), the (height, width) of the files.
+
+    Returns:
+        string (batch,), the warnings joined by "; ", "" for none.
+    """
+    return _joined([tf.where(_is_constant(images), CONSTANT, ""), _aspect_warnings(own_sizes)])
+
+
+def _is_constant(images: tf.Tensor) -> tf.Tensor:
+    return tf.math.reduce_std(images[..., 0], axis=(1, 2)) < LEAST_DEVIATION
+
+
+def _aspect_warnings(own_sizes: tf.Tensor) -> tf.Tensor:
+    ratio = tf.cast(own_sizes[:, 1] / own_sizes[:, 0], tf.float32)
+    return tf.where((ratio < ASPECTS[0]) | (ratio > ASPECTS[1]), ASPECT, "")
+
+
+def _joined(found: list[tf.Tensor]) -> tf.Tensor:
+    joined = tf.strings.reduce_join(tf.stack(found, axis=1), axis=1, separator="; ")
+    joined = tf.strings.regex_replace(joined, "(; )+", "; ")
+    return tf.strings.regex_replace(joined, "^; |; $", "")
 
 
 def _some(images: Images, count: int) -> np.ndarray:

@@ -1,8 +1,6 @@
 """Predictions for files and folders, written as a table; a killed call is resumed."""
 
-import csv
 import hashlib
-import io
 import json
 import logging
 import os
@@ -19,10 +17,11 @@ from kerascxr.data.files import ImageFileError, read_grey
 from kerascxr.data.images import resize_image, to_backbone_input
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.plots.heat import heat_overlay
-from kerascxr.runs.atomic import replacing, write_text
-from kerascxr.runs.locks import locked
+from kerascxr.runs.atomic import replacing
 from kerascxr.runs.reading import CALIBRATED
+from kerascxr.serving.files import derived_name, nameable
 from kerascxr.serving.predictors import Answer, LungFinder, Predictor
+from kerascxr.serving.saved_rows import FORMATS, saved_rows
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +29,6 @@ _BATCH = 32
 _FILES_BATCH = 8  # of images at their own size, which take more memory
 _READERS = os.cpu_count() or 1  # tf.data's own choice was at times one reader, a fifth as fast
 _SHOWN = 20
-_FORMATS = (".csv", ".parquet")
 _TEXTS = ("path", "predicted", "warnings")  # columns that are not numbers
 Grey = np.ndarray
 
@@ -65,7 +63,7 @@ def predict_files(
     Raises:
         ValueError: If ``to`` has another suffix, or the model has no Grad-CAM for overlays.
     """
-    if to.suffix not in _FORMATS:
+    if to.suffix not in FORMATS:
         raise ValueError(f"the table must be .csv or .parquet. Got to={str(to)!r}.")
     if overlays and predictor.keras_model is None:
         raise ValueError(
@@ -81,19 +79,10 @@ def predict_files(
     if lungs and "lung_fraction" not in extras:
         extras.append("lung_fraction")
     columns += extras
-    waiting = f"Another process is writing {to}; waiting for it."
-    with locked(to.with_name(f".{to.name}.writing.lock"), waiting):
-        kept = to.with_name(f".partial-{to.name}.csv")
-        identity = _identity(predictor, lungs, overlays)
-        done = _take_up(kept, identity, columns)
-        if done:
-            logger.info(f"Resuming after {len(done):,} of {len(files):,} files.")
-        left = [path for path in files if str(path) not in done]
-        with (
-            kept.open("a", encoding="utf-8", newline="") as file,
-            tqdm(total=len(files), initial=len(files) - len(left), unit="image") as bar,
-        ):
-            writer = csv.writer(file, lineterminator="\n")
+    files, unnameable = nameable(files)
+    with saved_rows(to, _identity(predictor, lungs, overlays), columns) as saved:
+        left = saved.left_of(files)
+        with tqdm(total=len(files), initial=len(files) - len(left), unit="image") as bar:
             for paths, errors, small, large in _batches(left, predictor, lungs):
                 answer = dict(predictor.predict(tf.constant(small)))
                 if lungs:
@@ -101,12 +90,9 @@ def predict_files(
                 rows = _rows(paths, errors, answer, predictor.classes, extras)
                 if overlays and camera:
                     _draw(paths, errors, small, rows, overlays, camera, predictor)
-                writer.writerows(rows)
-                file.flush()
+                saved.add(rows)
                 bar.update(len(paths))
-        unreadable = _finish(kept, columns, {str(path) for path in files}, to)
-        kept.unlink()
-        return unreadable
+        return unnameable + saved.write_table({str(path) for path in files}, _TEXTS)
 
 
 def _identity(predictor: Predictor, lungs: LungFinder | None, overlays: Path | None) -> str:
@@ -119,22 +105,6 @@ def _identity(predictor: Predictor, lungs: LungFinder | None, overlays: Path | N
         if path.exists()
     ]
     return hashlib.sha256(json.dumps([names, stamps]).encode()).hexdigest()
-
-
-def _take_up(kept: Path, identity: str, columns: list[str]) -> set[str]:
-    """Returns the paths done by an earlier call of the same kind; removes a half-written row."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(columns)
-    heading = f"{identity}\n{text.getvalue()}"
-    if kept.exists():
-        data = kept.read_bytes()
-        if data.startswith(heading.encode()):
-            whole = data[: data.rindex(b"\n") + 1]
-            os.truncate(kept, len(whole))  # in place: a kill here must not lose the rows
-            rows = io.StringIO(whole[len(heading.encode()) :].decode("utf-8"), newline="")
-            return {row[0] for row in csv.reader(rows) if len(row) == len(columns)}
-    write_text(kept, heading)
-    return set()
 
 
 def _batches(
@@ -196,43 +166,8 @@ def _draw(
     maps = camera(to_backbone_input(small), tf.constant(labels, tf.int32)).numpy()
     for path, error, image, heat in zip(paths, errors, small, maps, strict=True):
         if not error:
-            digest = hashlib.sha256(path.encode()).hexdigest()[:8]
-            with replacing(folder / f"{Path(path).stem}-{digest}.png") as partial:
+            with replacing(folder / derived_name(path, ".png")) as partial:
                 Image.fromarray(heat_overlay(image[..., 0], heat)).save(partial)
-
-
-def _finish(kept: Path, columns: list[str], wanted: set[str], to: Path) -> list[tuple[str, str]]:
-    """Writes the table from the saved rows, without those of unreadable files."""
-    import pyarrow
-    import pyarrow.parquet
-
-    shown = [name for name in columns if name != "error"]
-    unreadable = []
-
-    def rows() -> Iterator[dict[str, str]]:
-        with kept.open(encoding="utf-8", newline="") as file:
-            next(file)
-            for row in csv.DictReader(file):
-                if row["path"] not in wanted:
-                    continue
-                if row["error"]:
-                    unreadable.append((row["path"], row["error"]))
-                else:
-                    yield {name: row[name] for name in shown}
-
-    with replacing(to) as partial:
-        if to.suffix == ".csv":
-            with partial.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, shown, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows())
-        else:
-            table: dict[str, list[Any]] = {name: [] for name in shown}
-            for row in rows():
-                for name, value in row.items():
-                    table[name].append(value if name in _TEXTS else float(value))
-            pyarrow.parquet.write_table(pyarrow.table(table), partial)
-    return unreadable
 
 
 def report_unreadable(unreadable: Sequence[tuple[str, str]]) -> None:

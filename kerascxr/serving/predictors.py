@@ -73,6 +73,28 @@ class LungFinder:
     fractions: Callable[[tf.Tensor], np.ndarray]
 
 
+def find_model(path: Path) -> tuple[str, Path]:
+    """Finds a model by its folder: a finished run, an export, or one version of an export.
+
+    Returns:
+        Its task, "classification" or "segmentation", and the folder of the run or the version.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    if (path / "DONE").exists():
+        return read_run(path).task, path
+    versions = sorted(
+        (item for item in path.glob("*") if item.name.isdigit()), key=lambda item: int(item.name)
+    )
+    place = versions[-1] if versions else path
+    if not (place / "saved_model.pb").exists() or not (place / "metadata.json").exists():
+        raise ValueError(
+            f"the model must be a finished run's folder or an export. Got {path}, which is neither."
+        )
+    return json.loads((place / "metadata.json").read_text(encoding="utf-8"))["task"], place
+
+
 def load_predictor(path: Path) -> Predictor:
     """Reads a finished classification run, or an export (its folder or one version of it).
 
@@ -80,17 +102,10 @@ def load_predictor(path: Path) -> Predictor:
         ValueError: If it is neither, or a run whose region of interest needs the masks of its
             source.
     """
-    if (path / "DONE").exists():
-        return _from_run(read_run(path, "classification"))
-    versions = sorted(
-        (item for item in path.glob("*") if item.name.isdigit()), key=lambda item: int(item.name)
-    )
-    place = versions[-1] if versions else path
-    if not (place / "saved_model.pb").exists() or not (place / "labels.txt").exists():
-        raise ValueError(
-            f"the model must be a finished run's folder or an export. Got {path}, which is neither."
-        )
-    return _from_export(place)
+    task, place = find_model(path)
+    if task != "classification":
+        raise ValueError(f"{path} must be a classifier. Got a {task} model.")
+    return _from_run(read_run(place)) if (place / "DONE").exists() else _from_export(place)
 
 
 def _from_run(run: Run) -> Predictor:

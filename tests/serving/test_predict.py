@@ -257,20 +257,3 @@ def test_two_calls_for_one_table_take_turns(served, runs, tmp_path, monkeypatch,
     assert not errors
     assert [row["path"] for row in read(to)] == [str(path) for path in files]
     assert messages() == [f"Another process is writing {to}; waiting for it."]
-
-
-def test_a_kill_while_taking_up_loses_no_row(tmp_path, monkeypatch):
-    kept, columns = tmp_path / "kept.csv", ["path", "error", "predicted"]
-    assert predict._take_up(kept, "model", columns) == set()
-    name = "a\u2028b.png"  # a line separator for str.splitlines
-    with kept.open("a", encoding="utf-8") as file:
-        file.write(f"{name},,dark\nhalf/a/r")
-
-    def killed(path, data):
-        path.open("wb").close()
-        raise AssertionError
-
-    monkeypatch.setattr(Path, "write_bytes", killed)
-    assert predict._take_up(kept, "model", columns) == {name}
-    assert kept.read_text(encoding="utf-8").endswith(f"\n{name},,dark\n")
-    assert predict._take_up(kept, "another model", columns) == set()

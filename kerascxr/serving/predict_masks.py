@@ -1,0 +1,181 @@
+"""Lung masks, overlays and a table of areas for files and folders; a killed call is resumed."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from tqdm import tqdm
+
+from kerascxr.data.dicom import DicomError
+from kerascxr.data.files import ImageFileError, is_dicom_file, read_grey, spacing_in
+from kerascxr.data.images import resize_image
+from kerascxr.evaluation.lung_areas import LungAreas, measure_lungs
+from kerascxr.plots.overlay import overlay
+from kerascxr.runs.atomic import replacing
+from kerascxr.serving.dicom_seg import write_dicom_seg
+from kerascxr.serving.files import derived_name, nameable
+from kerascxr.serving.input_checks import unfitted_warnings
+from kerascxr.serving.mask_predictors import MaskPredictor
+from kerascxr.serving.saved_rows import ERROR, PATH, saved_rows
+
+TABLE, MASKS, OVERLAYS, SEGMENTATIONS = "lungs.csv", "masks", "overlays", "dicom_seg"
+
+_BATCH = 8  # images at their own size wait for their masks
+_AREAS = tuple(field.name for field in dataclasses.fields(LungAreas) if field.name != "components")
+_COLUMNS = (
+    *(PATH, ERROR, "mask", "dicom_seg"),
+    *_AREAS,
+    *("components_before_cleanup", "row_mm", "column_mm", "spacing_from", "warnings"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Folders:
+    masks: Path
+    overlays: Path | None
+    segmentations: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class _Item:
+    path: str
+    image: np.ndarray  # uint8 (height, width)
+    small: tf.Tensor  # uint8 (*size, 1)
+    error: str = ""
+
+
+def predict_masks(
+    predictor: MaskPredictor, files: Sequence[Path], to: Path, overlays: Path | None
+) -> list[tuple[str, str]]:
+    """Writes each image's lung mask, and a table with one row per image.
+
+    ``to/masks/`` has a PNG of 0 and 255 for each image, at the image's own size; ``to/dicom_seg/``
+    a DICOM SEG for each DICOM file; ``to/lungs.csv`` the table. Its columns:
+
+    - ``path``; ``mask`` and ``dicom_seg``, those files.
+    - ``lung_fraction``, the share of the image that is lung, 0..1; the area of both lungs, of the
+      right and of the left one, in pixels and in square millimetres. Right and left are the
+      patient's: the right lung is on the image's left.
+    - ``components_before_cleanup``, the number of components before all but the two largest were
+      removed.
+    - ``row_mm`` and ``column_mm``, the distances of rows and columns, and ``spacing_from``, the
+      DICOM attribute that they come from.
+    - ``warnings``, joined by "; ".
+
+    A cell is empty where a value is not known.
+
+    Each finished batch is saved in ``to``. A later call with the same model continues there.
+
+    Args:
+        predictor: The model.
+        files: The images.
+        to: The folder to write in.
+        overlays: A folder for pictures of each image with its mask; None draws none.
+
+    Returns:
+        The files that could not be read: path and reason. They have no row.
+
+    Raises:
+        ValueError: If ``to`` is a file.
+    """
+    if to.is_file() or to.suffix in (".csv", ".parquet"):
+        raise ValueError(f"--to must be a folder for a U-Net's masks. Got {str(to)!r}.")
+    files, unnameable = nameable(files)
+    folders = _Folders(to / MASKS, overlays, to / SEGMENTATIONS)
+    known = f"{predictor.identity} {overlays}"
+    identity = hashlib.sha256(known.encode()).hexdigest()
+    with saved_rows(to / TABLE, identity, _COLUMNS) as saved:
+        left = saved.left_of(files)
+        with (
+            ThreadPoolExecutor(os.cpu_count()) as pool,
+            tqdm(total=len(files), initial=len(files) - len(left), unit="image") as bar,
+        ):
+            for items in _read_ahead(pool, left, predictor.size):
+                rows = _rows(pool, predictor, items, folders)
+                saved.add([[row.get(name, "") for name in _COLUMNS] for row in rows])
+                bar.update(len(items))
+        return unnameable + saved.write_table({str(path) for path in files}, ())
+
+
+def _read_ahead(
+    pool: ThreadPoolExecutor, files: list[Path], size: tuple[int, int]
+) -> Iterator[list[_Item]]:
+    """Yields the images batch by batch, while the next batch is read."""
+    batches = [files[begin : begin + _BATCH] for begin in range(0, len(files), _BATCH)]
+    ahead: list[Future[_Item]] = []
+    for batch in [*batches, []]:
+        reading, ahead = ahead, [pool.submit(_read, path, size) for path in batch]
+        if reading:
+            yield [item.result() for item in reading]
+
+
+def _read(path: Path, size: tuple[int, int]) -> _Item:
+    try:
+        image = read_grey(path)
+    except ImageFileError as error:
+        nothing = np.zeros((1, 1), np.uint8)
+        return _Item(str(path), nothing, tf.zeros((*size, 1), tf.uint8), error.problem)
+    return _Item(str(path), image, resize_image(image[..., None], size))
+
+
+def _rows(
+    pool: ThreadPoolExecutor, predictor: MaskPredictor, items: list[_Item], folders: _Folders
+) -> list[dict[str, str]]:
+    """Writes a batch's files and returns its rows."""
+    images = tf.cast(tf.stack([item.small for item in items]), tf.float32)
+    probabilities, components = predictor.find(images)
+    sizes = tf.constant([item.image.shape for item in items])
+    warnings = unfitted_warnings(images, sizes).numpy()
+
+    def write(place: int) -> dict[str, str]:
+        item = items[place]
+        if item.error:
+            return {PATH: item.path, ERROR: item.error}
+        mask = predictor.mask_at(probabilities[place], item.image.shape)
+        row = _write(item, mask, folders, predictor.identity)
+        found = (warnings[place].decode(), row.get("warnings", ""))
+        return row | {
+            "components_before_cleanup": str(int(components[place])),
+            "warnings": "; ".join(filter(None, found)),
+        }
+
+    return list(pool.map(write, range(len(items))))
+
+
+def _write(item: _Item, mask: np.ndarray, folders: _Folders, model: str) -> dict[str, str]:
+    """Writes an image's files and returns its row, in part."""
+    path, name = Path(item.path), derived_name(item.path, ".png")
+    _save(255 * mask.astype(np.uint8), folders.masks / name)
+    if folders.overlays:
+        _save(overlay(item.image, mask), folders.overlays / name)
+    warnings = [] if mask.any() else ["the mask is empty"]
+    spacing = spacing_in(path)
+    row = {PATH: item.path, "mask": f"{MASKS}/{name}"}
+    if is_dicom_file(path):
+        target = folders.segmentations / derived_name(item.path, ".dcm")
+        try:
+            write_dicom_seg(path, mask, target, model)
+            row["dicom_seg"] = f"{SEGMENTATIONS}/{target.name}"
+        except DicomError as error:
+            warnings.append(f"no DICOM SEG: the file {error}")
+    if spacing:
+        row |= {
+            "row_mm": repr(spacing.row_mm),
+            "column_mm": repr(spacing.column_mm),
+            "spacing_from": spacing.attribute,
+        }
+    areas = measure_lungs(mask, spacing and (spacing.row_mm, spacing.column_mm))
+    values = {name: getattr(areas, name) for name in _AREAS}
+    row |= {name: "" if value is None else repr(value) for name, value in values.items()}
+    return row | {"warnings": "; ".join(warnings)}
+
+
+def _save(pixels: np.ndarray, path: Path) -> None:
+    with replacing(path) as partial:
+        Image.fromarray(pixels).save(partial, compress_level=1)  # the default is six times as slow

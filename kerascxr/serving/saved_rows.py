@@ -1,0 +1,115 @@
+"""A table whose rows are saved as they are computed, so that a killed call can be resumed."""
+
+import contextlib
+import csv
+import io
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from kerascxr.runs.atomic import replacing, write_text
+from kerascxr.runs.locks import locked
+
+logger = logging.getLogger(__name__)
+
+FORMATS = (".csv", ".parquet")
+PATH, ERROR = "path", "error"
+"""The first two columns of saved rows; the table has no ``error``."""
+
+
+@contextlib.contextmanager
+def saved_rows(to: Path, identity: str, columns: Sequence[str]) -> Iterator["SavedRows"]:
+    """Yields ``SavedRows``; of processes that write the same table, one waits for the other."""
+    waiting = f"Another process is writing {to}; waiting for it."
+    with locked(to.with_name(f".{to.name}.writing.lock"), waiting):
+        yield SavedRows(to, identity, columns)
+
+
+class SavedRows:
+    """Rows in a file beside the table; each batch is on disk before the next one is computed.
+
+    Args:
+        to: The table, .csv or .parquet.
+        identity: What decides the rows. Rows of another identity are dropped.
+        columns: ``PATH``, ``ERROR``, and the others.
+
+    Attributes:
+        done: The paths that have a row.
+    """
+
+    def __init__(self, to: Path, identity: str, columns: Sequence[str]):
+        self._to = to
+        self._columns = list(columns)
+        self._kept = to.with_name(f".partial-{to.name}.csv")
+        self.done = self._take_up(identity)
+
+    def _take_up(self, identity: str) -> set[str]:
+        """Returns the paths done by an earlier call; removes a half-written row."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(self._columns)
+        heading = f"{identity}\n{text.getvalue()}"
+        if self._kept.exists():
+            data = self._kept.read_bytes()
+            if data.startswith(heading.encode()):
+                whole = data[: data.rindex(b"\n") + 1]
+                os.truncate(self._kept, len(whole))  # in place: a kill here must not lose the rows
+                rows = io.StringIO(whole[len(heading.encode()) :].decode("utf-8"), newline="")
+                return {row[0] for row in csv.reader(rows) if len(row) == len(self._columns)}
+        write_text(self._kept, heading)
+        return set()
+
+    def left_of(self, files: Sequence[Path]) -> list[Path]:
+        """Returns the files without a row; a line says how many have one."""
+        left = [path for path in files if str(path) not in self.done]
+        if self.done:
+            logger.info(f"Resuming after {len(self.done):,} of {len(files):,} files.")
+        return left
+
+    def add(self, rows: Sequence[Sequence[str]]) -> None:
+        """Saves rows."""
+        with self._kept.open("a", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+
+    def write_table(self, wanted: set[str], texts: Sequence[str]) -> list[tuple[str, str]]:
+        """Writes the table, without the rows of unreadable files, and removes the saved rows.
+
+        Args:
+            wanted: The paths to have a row.
+            texts: The columns that do not hold numbers.
+
+        Returns:
+            The files that could not be read: path and reason.
+        """
+        import pyarrow
+        import pyarrow.parquet
+
+        shown = [name for name in self._columns if name != ERROR]
+        unreadable = []
+
+        def rows() -> Iterator[dict[str, str]]:
+            with self._kept.open(encoding="utf-8", newline="") as file:
+                next(file)
+                for row in csv.DictReader(file):
+                    if row[PATH] not in wanted:
+                        continue
+                    if row[ERROR]:
+                        unreadable.append((row[PATH], row[ERROR]))
+                    else:
+                        yield {name: row[name] for name in shown}
+
+        with replacing(self._to) as partial:
+            if self._to.suffix == ".csv":
+                with partial.open("w", encoding="utf-8", newline="") as file:
+                    writer = csv.DictWriter(file, shown, lineterminator="\n")
+                    writer.writeheader()
+                    writer.writerows(rows())
+            else:
+                table: dict[str, list[Any]] = {name: [] for name in shown}
+                for row in rows():
+                    for name, value in row.items():
+                        table[name].append(value if name in texts else float(value))
+                pyarrow.parquet.write_table(pyarrow.table(table), partial)
+        self._kept.unlink()
+        return unreadable
