@@ -28,6 +28,9 @@ _PARAMETER_HEADER = [
     "estimated total MB",
 ]
 _STUDY = "the reference study"
+_RUNS_NOTE = (
+    "Minutes of the last start to the end. A run's config.yaml, given with --config, repeats it."
+)
 _INTERVALS = (
     " In brackets: 95% intervals for such a test, with near-duplicates or one patient's images "
     "resampled together. They say nothing of other seeds, splits or hospitals."
@@ -303,5 +306,5 @@ def _provenance(runs: Sequence[Run]) -> Section:
     ]
     header = ["run", "seed", "epochs", "minutes", "device", "precision"]
     header += ["trained on", "TensorFlow", "Keras"]
-    table = Tabulated(Table("Runs", header, rows), "runs", "Minutes of the last start to the end.")
+    table = Tabulated(Table("Runs", header, rows), "runs", _RUNS_NOTE)
     return Section("How it was made", [table, limits(runs)])

@@ -1,12 +1,13 @@
 """Run folders: numbered default names, failed starts, replacement of finished runs."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from kerascxr.cli import training
 from kerascxr.cli.start import run_command
-from kerascxr.config import ClassificationConfig
+from kerascxr.config import ClassificationConfig, DataConfig, RuntimeConfig
 from kerascxr.runs.folder import RunFolder
 
 
@@ -88,6 +89,22 @@ def test_an_overwriting_run_replaces_the_old_one_when_it_is_finished(tmp_path):
     assert not kept.exists()
     folders = [item.name for item in (tmp_path / "classification").iterdir() if item.is_dir()]
     assert folders == ["mine"]
+
+
+def test_a_checkpoint_goes_on_with_what_was_resolved(tmp_path):
+    asked = ClassificationConfig(runs=tmp_path, name="mine")
+    chosen = replace(
+        asked,
+        weights="none",
+        feature_engine="openvino",
+        runtime=RuntimeConfig(precision="mixed_float16", xla=True),
+    )
+    moved = replace(asked, data=DataConfig(stores=tmp_path / "elsewhere"))
+    with RunFolder.start(asked, "classification", "run") as folder:
+        folder.write_config(chosen)
+        assert folder.settings(moved) == moved
+        folder.write_text("checkpoint/coarse/latest.npz", "")
+        assert folder.settings(moved) == replace(chosen, data=moved.data)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -7,7 +7,25 @@ import pytest
 from PIL import Image
 
 from kerascxr.config import DataConfig
-from kerascxr.training.inputs import open_data, open_run_store
+from kerascxr.data.sources.open import USUAL_PLACE
+from kerascxr.training.inputs import open_data, open_run_store, with_source
+
+
+@pytest.mark.parametrize(
+    ("variable", "folder", "source"),
+    [
+        ("phantom-marked", True, "phantom-marked"),
+        ("", True, USUAL_PLACE.as_posix()),
+        ("", False, "phantom"),
+    ],
+)
+def test_the_source_of_auto_is_resolved(tmp_path, monkeypatch, variable, folder, source):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERASCXR_DATA", variable)
+    if folder:
+        USUAL_PLACE.mkdir(parents=True)
+    assert with_source(DataConfig()).source == source
+    assert with_source(DataConfig(source="mine")).source == "mine"
 
 
 def test_a_run_is_not_tested_on_a_swapped_split(tmp_path):

@@ -217,6 +217,18 @@ def test_different_tests_have_no_ensemble(tmp_path, other):
     assert "test images or true classes differ" in summary["notes"][0]
 
 
+def test_later_runs_take_what_the_first_resolved():
+    first = ClassificationConfig(
+        name="cv-fold-00", weights="none", runtime=RuntimeConfig(precision="mixed_float16")
+    )
+    later = ClassificationConfig(
+        name="cv-fold-10", split=SplitConfig(offset=10), runtime=RuntimeConfig(seed=3)
+    )
+    alike = repeats._like(first, later)
+    assert (alike.name, alike.split.offset, alike.runtime.seed) == ("cv-fold-10", 10, 3)
+    assert (alike.weights, alike.runtime.precision) == ("none", "mixed_float16")
+
+
 def test_runs_that_were_trained_in_other_ways_are_not_summed_up(tmp_path):
     paths = seeds_of(tmp_path, [[("x", "a", 0.9)]] * 2)
     changed = read_json(paths[1] / "metrics.json")
