@@ -6,7 +6,7 @@ Run by hand, from the project's root::
 
 The images are made of the source's: two of one class, each bent a little and one of them perhaps
 mirrored, laid over each other. They look as much alike as X-rays do, which is what the search for
-copies takes its time for; the table says how much by the number of look-alikes an image. One in
+copies takes its time for; the table has the number of candidate pairs per image. One in
 fifty is a copy of another, slightly cropped or brighter. The audit runs in a process of its own:
 first from nothing, then with the ingested copy there.
 """
@@ -128,7 +128,7 @@ def main() -> None:
         found = json.loads((to / "audit.json").read_text(encoding="utf-8"))
     print(f"{arguments.images:,} images made of {arguments.source}, {size:,.0f} MiB")
     near = found["pairs"]["near"]["pairs"]
-    print(f"{alike:.1f} pairs of look-alikes an image, {near:,} of them found to be copies")
+    print(f"{alike:.1f} candidate pairs per image, {near:,} of them found to be near-duplicates")
     print(text_table(["audit", "seconds", "peak memory, MiB"], rows))
 
 

@@ -1,4 +1,4 @@
-"""The leakage audit: what lets a model score without having seen disease."""
+"""The leakage audit of a data set: duplicates, leaks through the split, simple shortcuts."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ _LEAST_FRAME = 0.01
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found.
+    """The findings of the audit.
 
     Attributes:
-        summary: Everything but the pairs, JSON-ready; see ``audit``.
-        pairs: A row a pair: those across classes, those across the split, each the most alike
-            first; then the others, the least alike first.
+        summary: Everything but the pairs, ready for JSON; see ``audit``.
+        pairs: One row per pair: those across classes, then those across the split, the most
+            similar first; then the others, the least similar first.
         examples: All images that could be read, by id.
     """
 
@@ -39,9 +39,9 @@ class Audit:
 
 
 def audit(source: Source, store: Store) -> Audit:
-    """Looks for duplicates, for splits that they leak through, and for shortcuts to the class.
+    """Finds duplicates, counts leaks through the split, and measures simple shortcuts.
 
-    Images that ingest rejected because two classes hold them are looked at as well.
+    Images that ingest rejected because two classes hold them are included.
 
     Args:
         source: The images.
@@ -138,11 +138,11 @@ def _leaks(
     generator = np.random.default_rng(0)
     random_leaks = []
     for _ in range(_RANDOM_SPLITS):
-        blind = np.array(splits)
+        shuffled = np.array(splits)
         for name in sorted(set(labels)):
-            members = np.array([label == name for label in labels]) & (blind != "")
-            blind[members] = generator.permutation(blind[members])
-        random_leaks.append(leaked_test_images(ends, blind))
+            members = np.array([label == name for label in labels]) & (shuffled != "")
+            shuffled[members] = generator.permutation(shuffled[members])
+        random_leaks.append(leaked_test_images(ends, shuffled))
     return {
         "own": "the source's own split" if fixed else "the default split",
         "test_images": splits.count("test"),
@@ -154,7 +154,7 @@ def _leaks(
 
 
 def leaked_test_images(pairs: np.ndarray, splits: np.ndarray) -> int:
-    """Counts the test images that make a pair with a training image.
+    """Counts the test images that form a pair with a training image.
 
     Args:
         pairs: int64 (m, 2), indices.
@@ -200,15 +200,15 @@ def _by_class(
 
 
 def origin_table(origins: Sequence[str | None], labels: Sequence[str]) -> dict[str, Any]:
-    """Counts where each class came from.
+    """Counts the images of each origin by class.
 
     Args:
-        origins: Of each image, where the source says so.
+        origins: Each image's origin, None if the source does not give it.
         labels: Each image's class.
 
     Returns:
-        ``counts``: {origin: {class: images}}, the largest first, "" where the source is silent;
-        ``own``: {class: origin} for classes that are of one origin, which no other class has.
+        ``counts``: {origin: {class: images}}, the largest first, "" for unknown origins;
+        ``own``: {class: origin} for classes that have one origin, which no other class has.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     of_class: dict[str, set[str]] = defaultdict(set)

@@ -1,4 +1,4 @@
-"""How well simple properties alone predict the class."""
+"""Accuracy of simple properties alone in predicting the class."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,8 +18,8 @@ def class_from_properties(
 ) -> list[dict[str, Any]]:
     """Predicts the class from each kind of property, and from all, with a small decision tree.
 
-    The tree has at most four levels and five images a leaf, and is tested on images whose groups
-    it has not seen: five parts, each of every fifth fold.
+    The tree has at most four levels and at least five images per leaf. It is cross-validated in
+    five parts, each of every fifth fold, so no group is in training and test.
 
     Args:
         values: Property -> its value in each image; see ``properties.KINDS``.
@@ -27,9 +27,9 @@ def class_from_properties(
         folds: int64 (n,), 0..19.
 
     Returns:
-        A row a kind: ``from``, ``accuracy`` and its chance (the largest class' share),
+        One row per kind: ``from``, ``accuracy`` and its chance (the largest class' share),
         ``balanced_accuracy`` and its chance, ``auc`` (macro, one against the rest; 0.5 by chance).
-        Nothing where there is one class, or a part would be trained without some class.
+        Empty if there is one class only, or if a part would be trained without some class.
     """
     truth, parts = np.array(labels), np.asarray(folds) % _PARTS
     classes, counts = np.unique(truth, return_counts=True)

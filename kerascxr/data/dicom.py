@@ -1,4 +1,4 @@
-"""Reading one DICOM file into 8-bit grey, as a radiologist's screen would show it."""
+"""Reads one DICOM file as 8-bit grey, with its LUTs and window applied as for display."""
 
 import hashlib
 import logging
@@ -23,7 +23,7 @@ _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
 
 class DicomError(ValueError):
-    """A DICOM file that cannot be used; the text says what is wrong with it."""
+    """A DICOM file that cannot be used; the text names the problem."""
 
 
 class PixelSpacing(NamedTuple):
@@ -32,8 +32,8 @@ class PixelSpacing(NamedTuple):
     Attributes:
         row_mm: Distance between the centres of neighbouring rows.
         column_mm: Distance between the centres of neighbouring columns.
-        attribute: The DICOM attribute that says so.
-        calibration: PixelSpacingCalibrationType, "GEOMETRY" or "FIDUCIAL"; "" where none is given.
+        attribute: The DICOM attribute that these come from.
+        calibration: PixelSpacingCalibrationType, "GEOMETRY" or "FIDUCIAL"; "" if not given.
     """
 
     row_mm: float
@@ -43,26 +43,27 @@ class PixelSpacing(NamedTuple):
 
 
 def is_dicom(start: bytes) -> bool:
-    """Says whether a file that begins with these bytes is DICOM."""
+    """Returns whether a file that begins with these bytes is DICOM."""
     return start[PREAMBLE : PREAMBLE + len(MAGIC)] == MAGIC
 
 
 def read_dicom(path: Path, max_pixels: int) -> np.ndarray:
     """Reads a DICOM file's image.
 
-    Modality LUT or rescale slope and intercept, then the VOI LUT or the (first) window, then to
-    0..255. Without a window, the image's own lowest and highest value become 0 and 255.
-    MONOCHROME1, in which high values are dark, is turned round. Colour becomes ITU-R 601 luma.
+    The modality LUT or the rescale slope and intercept are applied first, then the VOI LUT or the
+    (first) window; the result is scaled to 0..255. Without a window, the image's lowest and highest
+    value become 0 and 255. MONOCHROME1, in which high values are dark, is inverted. Colour becomes
+    ITU-R 601 luma.
 
     Args:
         path: The file.
-        max_pixels: Most pixels that are decoded.
+        max_pixels: Largest number of pixels that is decoded.
 
     Returns:
         uint8 (height, width).
 
     Raises:
-        DicomError: If there is no image in it, several frames, too many pixels, or it cannot be
+        DicomError: If the file has no image, several frames or too many pixels, or cannot be
             decoded.
 
     Source:
@@ -92,16 +93,16 @@ def read_dicom(path: Path, max_pixels: int) -> np.ndarray:
         grey = _to_bytes(values, *_range(dataset, values, full_scale))
     except DicomError:
         raise
-    except Exception as error:  # each of pydicom's decoders has its own
+    except Exception as error:  # each of pydicom's decoders raises errors of its own
         reason = " ".join(str(error).split())[:120]
         raise DicomError(f"is a DICOM file that cannot be decoded ({reason})") from error
     return 255 - grey if kind == "MONOCHROME1" else grey
 
 
 def patient_group(path: Path) -> str:
-    """Returns what stands for the file's patient: a digest of PatientID, "" without one.
+    """Returns a digest of the file's PatientID, "" without one.
 
-    Nothing of the patient can be read from it, but images of one patient have the same.
+    Images of one patient have the same digest. It does not contain the PatientID itself.
     """
     patient = str(open_dicom(path, pixels=False).get("PatientID", "") or "").strip()
     return f"patient-{hashlib.sha256(patient.encode()).hexdigest()[:16]}" if patient else ""
@@ -144,7 +145,7 @@ def read_spacing(path: Path) -> PixelSpacing | None:
 def _two_positive(dataset: Any, attribute: str, path: Path) -> tuple[float, float] | None:
     try:
         given = dataset.get(attribute)
-    except Exception:  # pydicom converts when asked, and its converters raise of any kind
+    except Exception:  # pydicom converts on access, and its converters raise errors of any type
         given = "no number"
     if given is None or given == "":
         return None
@@ -171,29 +172,29 @@ def open_dicom(path: Path, pixels: bool = True) -> Any:
 
     Args:
         path: The file.
-        pixels: Whether the pixels are among them.
+        pixels: Whether the pixels are read too.
 
     Raises:
         DicomError: If the file is damaged, or deflated as a whole.
     """
     try:
-        # pydicom would unpack the whole of it, whatever the size, before the first element.
+        # pydicom would inflate the whole file, whatever its size, before the first element.
         syntax = read_file_meta_info(path).get("TransferSyntaxUID")
         if syntax == DeflatedExplicitVRLittleEndian:
             raise DicomError("is a DICOM file deflated as a whole, which is not read")
         return pydicom.dcmread(path, stop_before_pixels=not pixels)
     except DicomError:
         raise
-    except Exception as error:  # pydicom raises of any kind on damaged files
+    except Exception as error:  # pydicom raises errors of any type on damaged files
         reason = " ".join(str(error).split())[:120]
         raise DicomError(f"is a damaged DICOM file ({reason})") from error
 
 
 def _widen_lut(dataset: Any) -> float | None:
-    """Returns the highest value of the VOI LUT, None without one, and calls its entries 16-bit.
+    """Returns the highest value of the VOI LUT, None without one; declares its entries as 16-bit.
 
-    pydicom 3.0 keeps places in the LUT in the type of its entries: of a LUT of 4,096 places with
-    8-bit entries it would use the first 256.
+    pydicom 3.0 stores indices into the LUT in the type of its entries: of a LUT of 4,096 entries
+    of 8 bits it would use the first 256.
     """
     lut = dataset.get("VOILUTSequence")
     if not lut:
@@ -212,7 +213,7 @@ def _range(dataset: Any, values: np.ndarray, full_scale: float | None) -> tuple[
     modality = dataset.get("ModalityLUTSequence")
     if modality:
         return 0.0, 2.0 ** int(modality[0].LUTDescriptor[2]) - 1
-    # pydicom stretches a window over all that the stored bits can hold, rescaled.
+    # pydicom scales a window to the whole range of the stored bits, rescaled.
     bits = int(dataset.BitsStored)
     ends = np.array([0.0, 2.0**bits - 1])
     if int(dataset.get("PixelRepresentation", 0)):

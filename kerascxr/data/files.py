@@ -1,6 +1,6 @@
-"""Reading one image or mask file into 8-bit grey, or saying what is wrong with it.
+"""Reads one image or mask file as 8-bit grey, or raises an error that names the problem.
 
-Everything odd about files is met here and nowhere else. What comes out is a plain array.
+Only this module and ``dicom`` handle the variety of image files. The result is a plain array.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ SUFFIXES = frozenset({
     ".j2k", ".pgm", ".ppm", ".pnm", ".dcm", ".dicom",
 })  # fmt: skip
 
-# A large digital radiograph has 20 million pixels. ImageRecord on the header, before any decoding.
+# A large digital radiograph has 20 million pixels. Checked on the header, before any decoding.
 MAX_PIXELS = 80_000_000
 
 # libpng's own limit; TensorFlow cannot resize sides of tens of millions.
@@ -35,7 +35,7 @@ MAX_SIDE = 1_000_000
 # Detectors store 8, 10, 12, 14 or 16 bits, the middle ones in 16-bit files.
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 
-# A mask of small numbers with several of them above 0 names regions rather than one region.
+# A mask with several small numbers above 0 is a label map: it numbers regions.
 MAX_LABEL = 15
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -66,7 +66,7 @@ def read_grey(path: Path) -> np.ndarray:
     """Reads an image file, whatever its mode, as 8-bit grey.
 
     - Colour becomes ITU-R 601 luma. Palette and CMYK images go through RGB.
-    - What is transparent becomes black, the X-ray's own colour for nothing there.
+    - Transparent pixels become black, as unexposed background in an X-ray.
     - More than 8 bits: divided by the smallest of 255, 1023, 4095, 16383, 65535 that holds the
       image's maximum, so that 12-bit data in a 16-bit file are not black. The steps keep the
       exposure of neighbouring images comparable, which stretching each to its own maximum would
@@ -173,7 +173,7 @@ def read_mask(paths: Sequence[Path]) -> np.ndarray:
 
 
 def _open(path: Path, file, start: bytes) -> Image.Image:
-    """Opens the file and judges its header; no pixel is decoded yet."""
+    """Opens the file and checks its header; no pixel is decoded yet."""
     try:
         image = Image.open(file, formats=FORMATS)
         frames = getattr(image, "n_frames", 1)

@@ -1,8 +1,9 @@
 """Checks of masks, and the distances between two masks' surfaces.
 
-A surface is a mask minus its erosion by the 4-neighbourhood; beyond the image is background. HD95
-is the larger of the two directed 95th percentiles of surface distances (MedPy pools both directions
-first, which usually comes out smaller). ASSD is the mean over all points of both surfaces.
+A surface is a mask minus its erosion by the 4-neighbourhood; pixels outside the image are
+background. HD95 is the larger of the two directed 95th percentiles of surface distances (MedPy
+pools both directions first, which usually gives a smaller value). ASSD is the mean over all points
+of both surfaces.
 
 Distances come from scipy alone: MedPy 0.5.2 and surface-distance 0.1 had their last release in
 2024, and MedPy needs SimpleITK. A k-d tree over the surface points gives the same values as a
@@ -46,7 +47,7 @@ def check_same_shape(truth: np.ndarray, other: np.ndarray, what: str) -> None:
 def surface_distances(
     truth: np.ndarray, prediction: np.ndarray, spacing: tuple[float, float] = (1.0, 1.0)
 ) -> tuple[float | None, float | None]:
-    """Measures how far apart two masks' surfaces are.
+    """Measures the distances between the surfaces of two masks.
 
     Args:
         truth: Mask, bool ``(h, w)``.

@@ -38,15 +38,15 @@ def overview(runs: Sequence[Run]) -> list[Section]:
     names = ("ECE", "Brier", "NLL")
     header = ["model", "temperature", *(f"{name} {side}" for name in names for side in _SIDES)]
     text = (
-        "A model is calibrated if, of the images that it calls a class with 80%, 80 in 100 are of "
-        "it. Its logits are divided by one number, the temperature, which is fitted on the "
-        "validation images: over 1 the model was too sure of itself, under 1 not sure enough. The "
-        "predicted class stays as it is, and all other measures are of the probabilities before "
-        "it. Exports and predictions give those after it."
+        "A model is calibrated if 80 of 100 images that it assigns to a class with a probability "
+        "of 80% belong to that class. Its logits are divided by one number, the temperature, which "
+        "is fitted on the validation images: above 1 the model was overconfident, below 1 "
+        "underconfident. The temperature changes no predicted class. All other metrics are of the "
+        "probabilities before it; exports and predictions return those after it."
     )
     note = (
         "On the test images; lower is better. ECE: the mean distance between confidence and "
-        "accuracy, over bins of confidence; few images leave it over 0 by chance alone. Brier: "
+        "accuracy, over bins of confidence; with few images it exceeds 0 by chance alone. Brier: "
         "squared error of the probabilities, summed over classes. NLL: negative log likelihood."
     )
     table = Tabulated(Table("Calibration", header, rows), "calibration", note)
@@ -58,7 +58,7 @@ def blocks_of(run: Run, label: str) -> list[Block]:
 
     Args:
         run: A finished classification run.
-        label: What no other run's tables and figures are called.
+        label: Prefix of the labels of its tables and figures, unique in the report.
     """
     found = run.metrics.get("calibration")
     if not found:
@@ -74,10 +74,10 @@ def blocks_of(run: Run, label: str) -> list[Block]:
 
 _SIDES = ("before", "after")
 _CAPTION = (
-    "Reliability. How to use it: take the confidence that the model gives an image, go up to the "
-    "dot, and read on the left how many of such test images it got right. Below the dashed line "
-    "it is too sure of itself, above it not sure enough. The bars are 95% intervals: a dot of "
-    "few images (counted below) says little."
+    "Reliability. Each dot is one bin of confidence: its height is the share of the bin's test "
+    "images that the model classified correctly. Below the dashed line the model is overconfident, "
+    "above it underconfident. The bars are 95% intervals; a dot of few images (counted below) is "
+    "imprecise."
 )
 
 

@@ -75,8 +75,8 @@ def audit_sections(
     if pictures:
         shown = f"{len(pictures)} of {len(pairs)} pairs" if len(pictures) < len(pairs) else "All"
         note = (
-            f"{shown}: those across classes first, then those across the split, then the least "
-            "alike, which are the doubtful ones. All: pairs.csv."
+            f"{shown}: first those across classes, then those across the split, then the least "
+            "similar, which are the doubtful ones. pairs.csv lists all."
         )
         parts.append(Section("Pairs", [note, *pictures]))
     parts += [_properties(summary), _shortcuts(summary), _origins(summary)]
@@ -84,12 +84,12 @@ def audit_sections(
 
 
 def headlines(summary: dict[str, Any]) -> list[str]:
-    """Says in a few sentences what was found."""
+    """Summarises the findings in a few sentences."""
     counts, leaks = summary["pairs"], summary["splits"]
     both = {key: sum(counts[kind][key] for kind in counts) for key in counts["near"]}
     lines = [
-        f"{summary['images']:,} images: {counts['exact']['pairs']:,} pairs are the same pixel for "
-        f"pixel, {counts['near']['pairs']:,} more show the same film or nearly so; "
+        f"{summary['images']:,} images: {counts['exact']['pairs']:,} pairs have identical pixels, "
+        f"{counts['near']['pairs']:,} more are near-duplicates; "
         f"{both['across_classes']:,} pairs lie across two classes.",
         f"In {leaks['own']}, {leaks['leaked_test_images']:,} of {leaks['test_images']:,} test "
         f"images have a near-duplicate in training. In a random split that ignores groups: "
@@ -101,7 +101,7 @@ def headlines(summary: dict[str, Any]) -> list[str]:
         lines.append(
             f"Class from {best['from']} alone: accuracy {best['accuracy']:.2f}; from sizes, grey "
             f"levels, frames and markers together {whole['accuracy']:.2f} (chance "
-            f"{whole['chance_accuracy']:.2f}). What a model scores must be seen beside that."
+            f"{whole['chance_accuracy']:.2f}). Compare a model's accuracy with these."
         )
     for label, origin in summary["origins"]["own"].items():
         lines.append(
@@ -115,10 +115,10 @@ def _duplicates(summary: dict[str, Any]) -> Section:
     header = ["pairs", "number", "images in them", "across classes", "across the split"]
     rows = [[kind, *counts.values()] for kind, counts in summary["pairs"].items()]
     note = (
-        "Near: once shifted and stretched onto each other, the fine structure of the two "
-        f"correlates above {summary['same_above']}. Copies that were mirrored or turned are not "
-        "found; two films of one patient, taken alike, may be. Where two classes hold an image "
-        "pixel for pixel, ingest sets it aside, and it has no fold."
+        "Near: after registration (shift and stretch), the fine structure of the two images "
+        f"correlates above {summary['same_above']}. Mirrored or rotated copies are not found; two "
+        "similar films of one patient may be. Where two classes hold an identical image, ingest "
+        "rejects it, and it has no fold."
     )
     leaks = summary["splits"]
     mean, deviation = (leaks[f"random_leaked_test_images{end}"] for end in ("", "_std"))
@@ -138,7 +138,7 @@ def _duplicates(summary: dict[str, Any]) -> Section:
 
 
 def _properties(summary: dict[str, Any]) -> Section:
-    header = ["class", "images", "commonest size", "median kB", "grey", "black", "white"]
+    header = ["class", "images", "most frequent size", "median kB", "grey", "black", "white"]
     header += ["black frame", "white frame", "corner marker"]
     rows = [
         [
@@ -172,19 +172,21 @@ def _shortcuts(summary: dict[str, Any]) -> Section:
     rows = [[*row.values(), 0.5] for row in summary["class_from"]]
     note = (
         "A decision tree of four levels, cross-validated in five parts with groups kept whole. "
-        "None of these numbers needs a lung to be seen."
+        "All of these properties can be computed without looking at the lungs."
     )
     table = Table("How well simple properties predict the class", header, rows)
-    return Section("Class without lungs", [Tabulated(table, "shortcuts", note)] if rows else [])
+    return Section(
+        "Class from properties alone", [Tabulated(table, "shortcuts", note)] if rows else []
+    )
 
 
 def _origins(summary: dict[str, Any]) -> Section:
     counts = summary["origins"]["counts"]
     if set(counts) == {""}:
-        return Section("Origins", ["The source does not say where its images come from."])
+        return Section("Origins", ["The source does not name the origins of its images."])
     names = summary["classes"]
     rows = [
-        [origin or "not said", *(counts[origin].get(name, 0) for name in names)]
+        [origin or "unknown", *(counts[origin].get(name, 0) for name in names)]
         for origin in list(counts)[:_MOST_ORIGINS]
     ]
     rest = list(counts)[_MOST_ORIGINS:]
@@ -206,7 +208,7 @@ def _pictures(audit: Audit, folder: Path) -> list[Figure]:
             f"{row[end]} ({row[f'{end}_class']}, {_place(row, end)})" for end in ("first", "second")
         ]
         kind = "Same pixels" if row["kind"] == "exact" else f"Similarity {row['similarity']:.3f}"
-        told = [
+        across = [
             words
             for key, words in (
                 ("across_classes", "two classes"),
@@ -214,7 +216,7 @@ def _pictures(audit: Audit, folder: Path) -> list[Figure]:
             )
             if row[key]
         ]
-        caption = f"{', '.join([kind, *told])}: {' | '.join(ends)}"
+        caption = f"{', '.join([kind, *across])}: {' | '.join(ends)}"
         figures.append(Figure(path, f"pair-{number}", caption, caption, small=True))
     return figures
 

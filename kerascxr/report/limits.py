@@ -1,4 +1,4 @@
-"""The paragraph on what the report's figures do not show."""
+"""The paragraph on the limits of the report's figures."""
 
 import math
 from collections.abc import Sequence
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from kerascxr.runs.reading import Run
 
 _LIMITS = (
-    "Research, not diagnosis. In the radiography database class is nearly source (Lung_Opacity is "
-    "all RSNA, Viral Pneumonia all paediatric), so a high score need not mean that a model "
-    "recognises disease."
+    "For research, not for diagnosis. In the radiography database the class nearly equals the "
+    "origin (Lung_Opacity is all RSNA, Viral Pneumonia all paediatric), so a high score does not "
+    "show that a model recognises disease."
 )
 
 
@@ -35,6 +35,6 @@ def _half_width(run: Run) -> float:
     return 1.96 * math.sqrt(accuracy * (1 - accuracy) / test["n"])
 
 
-def _between(low: float, high: float, form: str) -> str:
-    ends = dict.fromkeys((f"{low:{form}}", f"{high:{form}}"))
+def _between(low: float, high: float, spec: str) -> str:
+    ends = dict.fromkeys((f"{low:{spec}}", f"{high:{spec}}"))
     return " to ".join(ends)

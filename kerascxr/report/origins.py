@@ -1,4 +1,4 @@
-"""What origins say of classes, as tables and as blocks of the report."""
+"""Probes of class and origin, as tables and as blocks of the report."""
 
 from typing import Any
 
@@ -33,20 +33,20 @@ def source_text(result: dict[str, Any]) -> str:
 
 
 def source_sentences(result: dict[str, Any]) -> list[str]:
-    """Says in plain words what was found."""
+    """Describes the result in sentences."""
     names = _names(result)
     by_origin, by_features = result["class_from_origin"], result["class_from_features"]
     said = [
-        "Knowing only where an image came from, and nothing of the image, gives accuracy "
-        f"{by_origin['accuracy']:.3f}; always the commonest class gives "
+        "A prediction of the class from an image's origin alone has accuracy "
+        f"{by_origin['accuracy']:.3f}. Always the most frequent class has "
         f"{by_origin['chance']:.3f}, a linear probe of the images {by_features['accuracy']:.3f}."
     ]
-    told = result["origin_from_features"]
-    if told:
+    probe = result["origin_from_features"]
+    if probe:
         said.append(
-            f"The frozen backbone, never trained for it, predicts the origin among "
-            f"{len(told['origins'])} with accuracy {told['accuracy']:.3f} (always the commonest: "
-            f"{told['chance']:.3f})."
+            "A linear probe of the frozen backbone's features predicts the origin, one of "
+            f"{len(probe['origins'])}, with accuracy {probe['accuracy']:.3f} (always the most "
+            f"frequent: {probe['chance']:.3f})."
         )
     else:
         said.append(
@@ -54,14 +54,14 @@ def source_sentences(result: dict[str, Any]) -> list[str]:
             f"({ENOUGH_TO_TRAIN} to train and {ENOUGH_TO_TEST} to test)."
         )
     said += [
-        f"Among {row['class']} alone, where no disease helps, it separates {len(row['origins'])} "
-        f"with accuracy {row['accuracy']:.3f} ({row['chance']:.3f})."
+        f"Within {row['class']}, where disease cannot help, it separates {len(row['origins'])} "
+        f"origins with accuracy {row['accuracy']:.3f} ({row['chance']:.3f})."
         for row in result["origin_within_class"]
     ]
     if not result["class_within_origin"]:
         said.append(
             "No origin has enough images of two classes, so class and origin cannot be separated "
-            "on these images: no score on them shows that a model has seen disease."
+            "on these images: no score on them shows that a model recognises disease."
         )
     said += [
         f"{' against '.join(row['classes'])}: AUC {row['all']['auc']:.3f} over all origins, "
@@ -69,9 +69,9 @@ def source_sentences(result: dict[str, Any]) -> list[str]:
         for row in result["class_within_origin"]
     ]
     said += [
-        f"{row['class']} images of {names[row['origin']]} are recognised with recall "
-        f"{row['recall_without']:.3f} when none of them was learned from, "
-        f"{row['recall_with']:.3f} otherwise."
+        f"The recall of {row['class']} images of {names[row['origin']]} is "
+        f"{row['recall_without']:.3f} for a probe trained without them and "
+        f"{row['recall_with']:.3f} for one trained with them."
         for row in result["left_out"]
     ]
     return said
@@ -83,7 +83,7 @@ def _tables(result: dict[str, Any], prefix: str) -> list[Tabulated]:
         f"Origins with at least {ENOUGH_TO_TRAIN} training and {ENOUGH_TO_TEST} test images only. "
     )
     blocks = [Tabulated(_image_table(result, names), f"{prefix}-origins", _COUNTED)]
-    blocks.append(Tabulated(_told_table(result), f"{prefix}-told", enough + _TOLD))
+    blocks.append(Tabulated(_probe_table(result), f"{prefix}-probes", enough + _PROBES))
     if result["class_within_origin"]:
         rows = [
             [
@@ -98,7 +98,7 @@ def _tables(result: dict[str, Any], prefix: str) -> list[Tabulated]:
             ]
             for row in result["class_within_origin"]
         ]
-        header = ["classes", "origin", "train", "test", "within it", "learned from all", "all"]
+        header = ["classes", "origin", "train", "test", "within it", "trained on all", "all"]
         table = Table("AUC of two classes within one origin", header, rows)
         blocks.append(Tabulated(table, f"{prefix}-within", enough + _WITHIN))
     if result["left_out"]:
@@ -113,39 +113,38 @@ def _tables(result: dict[str, Any], prefix: str) -> list[Tabulated]:
             ]
             for row in result["left_out"]
         ]
-        header = ["class", "origin", "test", "not learned from", "learned from", "change"]
+        header = ["class", "origin", "test", "trained without", "trained with", "change"]
         table = Table("Recall of a class on an origin left out", header, rows)
         blocks.append(Tabulated(table, f"{prefix}-left-out", enough + _LEFT_OUT))
     return blocks
 
 
 _COUNTED = (
-    "Training and test images together. An origin with images of one class only gives it away."
+    "Training and test images together. An origin with images of one class only reveals the class."
 )
-_TOLD = (
-    "The rows of the class: all images of a known origin. "
-    "Linear probes of the frozen backbone's pooled features. A probe that "
-    "predicts the origin within one class does not use disease; a classifier may use the same."
-    " Chance: always the commonest. "
-    "In brackets: 95% intervals."
+_PROBES = (
+    "Linear probes of the frozen backbone's pooled features; the rows 'class' have all images of a "
+    "known origin. A probe that predicts the origin within one class does not use disease; a "
+    "classifier may use the same features. Chance: always the most frequent. In brackets: 95% "
+    "intervals."
 )
 _WITHIN = (
-    "Within one origin the origin gives nothing away, so what is left is nearer to disease (age "
-    "and habit may still differ). 'Within it': learned and tested there. 'Learned from all': the "
-    "same test images, by a probe of these classes' images of all origins. 'All': tested on all "
-    "origins, too. A fall from 'all' to the others is what origins added; fewer training images "
-    "may lower 'within it' as well."
+    "Within one origin, the origin does not reveal the class, so the AUC is closer to that of "
+    "disease (age and acquisition may still differ). 'Within it': trained and tested on that "
+    "origin. 'Trained on all': the same test images, by a probe trained on these classes' images "
+    "of all origins. 'All': tested on all origins too. A fall from 'all' to the others is what "
+    "origins contributed; fewer training images may lower 'within it' as well."
 )
 _LEFT_OUT = (
-    "The same test images; probes that count every class the same. One has seen none of this "
-    "origin's training images of the class (other classes keep theirs), the other all. A large "
-    "fall: the class was known by its origin. Part of it may be that fewer images were learned "
-    "from."
+    "The same test images; probes that weight every class equally. One is trained without this "
+    "origin's images of the class (other classes keep theirs), the other with them. A large fall "
+    "means that the class was recognised by its origin. Part of the fall may come from fewer "
+    "training images."
 )
 
 
 def _names(result: dict[str, Any]) -> dict[str, str]:
-    """Numbers origins by their images, the most first; a URL would not fit a cell."""
+    """Numbers origins by their images, the largest first; a URL would not fit a cell."""
     counts = _totals(result)
     ordered = sorted((name for name in counts if name), key=lambda name: -sum(counts[name]))
     return {name: f"origin {number}" for number, name in enumerate(ordered, 1)}
@@ -177,8 +176,8 @@ def _image_table(result: dict[str, Any], names: dict[str, str]) -> Table:
     return Table("Images by origin and class", ["origin", *result["classes"]], rows)
 
 
-def _told_table(result: dict[str, Any]) -> Table:
-    asked = [
+def _probe_table(result: dict[str, Any]) -> Table:
+    probes = [
         ("class, from its origin alone", result["class_from_origin"]),
         ("class, from the image", result["class_from_features"]),
         ("origin, from the image", result["origin_from_features"]),
@@ -194,10 +193,14 @@ def _told_table(result: dict[str, Any]) -> Table:
                 for measure in ("accuracy", "auc")
             ),
         ]
-        for what, scores in asked
+        for what, scores in probes
         if scores
     ]
-    return Table("What can be told", ["what", "test", "chance", "accuracy", "macro AUC"], rows)
+    return Table(
+        "Probes of class and origin",
+        ["prediction", "test", "chance", "accuracy", "macro AUC"],
+        rows,
+    )
 
 
 def _change(change: list[float] | None) -> str | None:

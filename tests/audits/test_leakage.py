@@ -190,7 +190,7 @@ def test_the_page_says_it_and_shows_the_pairs_without_loading_anything(audited):
         "a-5 (a, fold",
         "Same pixels, two classes: a-6 (a, rejected)",
         "Class from size in pixels alone",
-        "The source does not say where its images come from.",
+        "The source does not name the origins of its images.",
     ):
         assert words in page
 

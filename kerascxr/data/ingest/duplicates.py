@@ -1,8 +1,8 @@
-"""Images that show the same film: resized, re-encoded, brighter or slightly cropped copies.
+"""Near-duplicates: resized, re-encoded, brighter or slightly cropped copies of one image.
 
-X-rays of two people look much alike when small, and a crop of 3 % costs a copy more of its
-likeness than that. So likeness only names candidates; each pair is then laid over each other as a
-crop would have it, and the fine structure decides.
+Thumbnails of two patients' X-rays are similar, and a crop of 3 % reduces the similarity of a copy
+by more than their difference. So similarity of thumbnails only selects candidates. Each candidate
+pair is then registered (shift and stretch), and the correlation of fine structure decides.
 """
 
 from collections import defaultdict
@@ -27,7 +27,7 @@ _MOST_COPIES = 100  # beyond it the pairs among them would be millions
 _MOST_CANDIDATES = 20
 _LEAST_EXPLAINED = 0.72
 _MARGIN = 3  # pixels at the edge whose fine structure the edge itself disturbs
-_FINE, _SMOOTH = 0.7, 3.5  # pixels: what lies between these two blurs is fine structure
+_FINE, _SMOOTH = 0.7, 3.5  # pixels: fine structure is the difference of these two blurs
 _BLOCK = 512
 _PAIRS_AT_ONCE = 256
 _THREADS = 2
@@ -35,13 +35,13 @@ _THREADS = 2
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images that show the same.
+    """Two near-duplicates.
 
     Attributes:
-        first: The one's index.
-        second: The other's, above ``first``.
-        similarity: Correlation of their fine structure, laid over each other; 1 where exact.
-        exact: Whether they are the same pixel for pixel.
+        first: Index of one image.
+        second: Index of the other, above ``first``.
+        similarity: Correlation of their fine structure after registration; 1 where exact.
+        exact: Whether their pixels are identical.
     """
 
     first: int
@@ -56,7 +56,7 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
 
 
 def find_duplicates(thumbnails: np.ndarray, digests: Sequence[str]) -> list[Pair]:
-    """Finds all pairs of images that show the same.
+    """Finds all pairs of near-duplicates.
 
     Args:
         thumbnails: uint8 (n, 64, 64), see ``thumbnail``.
@@ -89,7 +89,7 @@ def _exact_pairs(copies: Sequence[int]) -> Iterable[tuple[int, int]]:
 
 
 def duplicate_clusters(pairs: Sequence[Pair], n: int) -> np.ndarray:
-    """Numbers images so that those of a pair share one: A like B and B like C makes one of three.
+    """Numbers clusters of near-duplicates: A and B, B and C make one cluster of three.
 
     Args:
         pairs: Of indices below ``n``.
@@ -104,10 +104,10 @@ def duplicate_clusters(pairs: Sequence[Pair], n: int) -> np.ndarray:
 
 
 def candidates(thumbnails: np.ndarray) -> np.ndarray:
-    """Finds for each image the up to 20 others that it could be a changed copy of.
+    """Finds for each image up to 20 others that it could be an altered copy of.
 
-    An image and its derivatives by shift and stretch span a plane of slightly cropped versions.
-    How much of another image lies in that plane says whether it could be one of them.
+    An image and its derivatives by shift and stretch span a plane that approximates its slightly
+    cropped versions. The share of another image that lies in this plane selects the candidates.
 
     Args:
         thumbnails: uint8 (n, 64, 64).
@@ -122,11 +122,11 @@ def candidates(thumbnails: np.ndarray) -> np.ndarray:
     if n < 2:
         return np.empty((0, 2), np.int64)
     coarse = _unit(_reduced(thumbnails, _COARSE).reshape(n, -1))
-    common = coarse.mean(axis=0)  # what all chests share
+    common = coarse.mean(axis=0)  # the mean chest
     targets = _unit(coarse - common).T.copy()
     most = min(_MOST_CANDIDATES, n - 1)
     found = []
-    with _bar(n, "Looking for look-alikes", "image") as bar:
+    with _bar(n, "Selecting candidate pairs", "image") as bar:
         for begin in range(0, n, _BLOCK):
             planes = _tangent_planes(coarse[begin : begin + _BLOCK], common)
             explained = np.zeros((len(planes), n), np.float32)
@@ -156,14 +156,14 @@ def _tangent_planes(rows: np.ndarray, common: np.ndarray) -> np.ndarray:
 
 
 def similarities(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Lays the images of each pair over each other and correlates their fine structure.
+    """Registers the images of each pair and correlates their fine structure.
 
     Args:
         thumbnails: uint8 (n, 64, 64).
         pairs: int64 (m, 2), indices.
 
     Returns:
-        float32 (m,), -1..1; 0 where the two differ so much that it was not looked at to the end.
+        float32 (m,), -1..1; 0 where the two differ so much that the comparison ended early.
     """
     result = np.zeros(len(pairs), np.float32)
     middle, fine = _prepared(thumbnails)
@@ -171,7 +171,7 @@ def similarities(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     def compare(begin: int) -> int:
         chosen = np.arange(begin, min(begin + _PAIRS_AT_ONCE, len(pairs)))
         change, kept = np.zeros((len(chosen), 4), np.float32), chosen
-        # Each round is for what the one before left, and loses under 1 % of the cropped copies.
+        # Each round compares the pairs that the one before kept, and loses under 1 % of the copies.
         for images, steps, margin, least in (
             (middle, 1, 0, 0.92),
             (middle, 2, 0, 0.95),
@@ -186,7 +186,7 @@ def similarities(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
         return len(chosen)
 
     begins = range(0, len(pairs), _PAIRS_AT_ONCE)
-    bar = _bar(len(pairs), "Comparing look-alikes", "pair")
+    bar = _bar(len(pairs), "Comparing candidate pairs", "pair")
     with bar, ThreadPoolExecutor(_THREADS) as pool:
         for count in pool.map(compare, begins):
             bar.update(count)
@@ -231,7 +231,7 @@ def _scaled(images: np.ndarray) -> np.ndarray:
 
 
 def _fine_structure(images: np.ndarray) -> np.ndarray:
-    """What lies between two blurs: uint8 (n, side, side) to float32, deviation 1."""
+    """Difference of two blurs: uint8 (n, side, side) to float32, deviation 1."""
     values = images.astype(np.float32)
     sharp, smooth = (
         ndimage.gaussian_filter(values, (0, sigma, sigma)) for sigma in (_FINE, _SMOOTH)

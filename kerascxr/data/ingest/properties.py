@@ -1,4 +1,4 @@
-"""Properties of an image's file and edges, without its lungs: size, grey, frames, markers."""
+"""Simple properties of an image: size, file size, grey levels, frames, corner markers."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ KINDS = {
         f"marker_{corner}" for corner in ("top_left", "top_right", "bottom_left", "bottom_right")
     ),
 }
-"""Kind of property -> the names of its numbers."""
+"""Kind of property -> names of its values."""
 
 PROPERTIES = tuple(name for names in KINDS.values() for name in names)
 
@@ -38,7 +38,7 @@ def measure(pixels: np.ndarray, file_bytes: int) -> dict[str, float]:
 
     Args:
         pixels: uint8 (height, width).
-        file_bytes: The size of its file; 0 where there is none.
+        file_bytes: Size of its file; 0 for an image without a file.
 
     Returns:
         All properties of ``KINDS``: sizes in pixels and bytes, greys 0..255, shares and frame
@@ -67,7 +67,7 @@ def frame_widths(pixels: np.ndarray, dark: bool) -> list[float]:
 
     Args:
         pixels: uint8 (height, width).
-        dark: Whether the black frame is asked for, or the white one.
+        dark: Whether the black frame is measured, or the white one.
 
     Returns:
         Top, bottom, left, right, as shares of the image's height and width, 0..1.
@@ -87,12 +87,13 @@ def _is_plain(line: np.ndarray, dark: bool) -> bool:
 
 
 def corner_markers(pixels: np.ndarray) -> list[bool]:
-    """Finds whether something like a burnt-in letter is in each corner.
+    """Detects a patch like a burnt-in letter in each corner.
 
-    In the image at 256x256, within the outer 30 % of both sides: a connected patch over 70 grey
-    levels above what a 9x9 opening leaves (so of strokes thinner than 9), of 2.5 to 14 % of the
-    side in height and 1 to 14 % in width, that fills 15 to 85 % of its box and touches neither
-    the image's edge nor the corner's inner border. Wires and clips of that size count as well.
+    The image is resized to 256x256. A marker is a connected patch within the outer 30 % of both
+    sides, over 70 grey levels brighter than the 9x9 opening (so its strokes are thinner than 9
+    pixels), 2.5 to 14 % of the side in height and 1 to 14 % in width. It fills 15 to 85 % of its
+    box and touches neither the image's edge nor the corner's inner border. Wires and clips of that
+    size count as well.
 
     Args:
         pixels: uint8 (height, width).
@@ -117,7 +118,7 @@ def corner_markers(pixels: np.ndarray) -> list[bool]:
 
 
 def _is_a_letter(labels: np.ndarray, number: int, box: Sequence[slice]) -> bool:
-    """Returns whether a patch of that number in a corner's labels has a letter's size and form."""
+    """Returns whether a patch of that number in a corner's labels has a letter's size and shape."""
     height, width = (part.stop - part.start for part in box)
     least, most = (share * _VIEW for share in _LETTER)
     inside = all(part.start > 0 and part.stop < len(labels) for part in box)

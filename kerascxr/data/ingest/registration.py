@@ -1,28 +1,28 @@
-"""Laying one small image over another, as a slight crop, resize or change of grey would have it."""
+"""Registration of one small image to another: stretch, shift, gain and offset."""
 
 import numpy as np
 
 _LARGEST_CHANGE = 0.16  # in half sides: up to 8 % cut off one side
-_PLAIN = 1e-4  # of the variance: what varies less shows nothing to compare
+_PLAIN = 1e-4  # variance below which an image has no structure to compare
 
 
 def register(
     fixed: np.ndarray, moving: np.ndarray, change: np.ndarray, steps: int, margin: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lays images over each other, by Gauss-Newton steps on stretch, shift, gain and offset.
+    """Registers images by Gauss-Newton steps on stretch, shift, gain and offset.
 
-    A step can overshoot, so the best place met on the way is the result, not the last.
+    A step can overshoot, so the result is the best position of all steps, not the last.
 
     Args:
         fixed: float32 (n, side, side), of mean 0 and deviation 1.
         moving: float32 (n, side, side), likewise.
-        change: float32 (n, 4), where to begin; see ``warp``.
-        steps: How many steps.
-        margin: How many pixels at the edges of both do not count.
+        change: float32 (n, 4), the start; see ``warp``.
+        steps: Number of steps.
+        margin: Number of pixels at the edges of both images that are ignored.
 
     Returns:
-        The changes, float32 (n, 4), and the correlations where both show something, float32 (n,):
-        0 where one of them is plain there.
+        The changes, float32 (n, 4), and the correlations where both images overlap, float32 (n,):
+        0 where one of them is constant there.
 
     Source:
         Lucas and Kanade, IJCAI 1981.
@@ -32,7 +32,7 @@ def register(
     inner = np.zeros((side, side), bool)
     inner[margin : side - margin, margin : side - margin] = True
     best, best_change = np.full(n, -1, np.float32), change
-    # moved, 1, d/d stretch down, d/d shift down, the same across, and what they are to explain
+    # moved, 1, d/d stretch down, d/d shift down, the same across, and the image to approximate
     terms = np.empty((n, 7, side, side), np.float32)
     for step in range(steps + 1):
         moved, inside = warp(moving, change, margin)
@@ -61,7 +61,7 @@ def _step(products: np.ndarray) -> np.ndarray:
     scale = np.trace(normal, axis1=1, axis2=2)[:, None, None] / 6
     damped = normal + (1e-4 * scale + 1e-6) * np.eye(6, dtype=np.float32)
     solved = np.linalg.solve(damped, wanted)[..., 0]
-    # Where the gain vanishes the two have nothing in common, and no step is worth taking.
+    # Without gain the two images have nothing in common, and no step is taken.
     gain = np.where(np.abs(solved[:, :1]) > 0.1, solved[:, :1], np.inf)
     return solved[:, 2:] / gain
 
@@ -86,11 +86,11 @@ def warp(images: np.ndarray, change: np.ndarray, margin: int = 0) -> tuple[np.nd
     Args:
         images: float32 (n, side, side).
         change: float32 (n, 4): stretch and shift down, then across, in half sides. The pixel at
-            y (-1..1) takes what is at ``(1 + stretch) y + shift``.
-        margin: How many pixels at the images' edges count as outside.
+            y (-1..1) takes the value at ``(1 + stretch) y + shift``.
+        margin: Number of pixels at the images' edges that count as outside.
 
     Returns:
-        The images, and bool (n, side, side): where they show what was inside.
+        The images, and bool (n, side, side): where their values come from inside.
     """
     side = images.shape[1]
     weights, inside = [], []

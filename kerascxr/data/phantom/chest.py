@@ -1,7 +1,7 @@
-"""The chest of the phantom: everything that is drawn in it whatever its class.
+"""The chest of the phantom: all that is drawn independently of the class.
 
-A drawing adds up attenuation, so bright is dense as on a radiograph: body, heart, spine, ribs and
-clavicles, less the air of the lungs. Pose, build, exposure, frame and markers vary.
+A drawing is a sum of attenuations, so bright means dense, as on a radiograph: body, heart, spine,
+ribs and clavicles, minus the air of the lungs. Pose, build, exposure, frame and markers vary.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ from kerascxr.data.phantom.shapes import (
     vary,
 )
 
-SCALE = 2  # drawn at twice the size, then reduced: smooth edges
+SCALE = 2  # drawing at twice the size, then reduction, gives smooth edges
 
 
 class Chest:
@@ -31,7 +31,7 @@ class Chest:
 
     Attributes:
         lungs: float32 ``(height, width)``, 0..1: the lung fields.
-        sides: The right and the left of them.
+        sides: The right and the left lung field.
         across: float32 ``(height, width)``: -1..1 between the outer walls, negative on the right.
         down: float32 ``(height, width)``: 0 at the apices, 1 at the outer bases.
     """
@@ -50,7 +50,7 @@ class Chest:
             [width * (0.5 + rng.normal(0, 0.022)), height * (0.49 + rng.normal(0, 0.03))]
         )
         # ---- lungs
-        bases = rng.normal(0, 0.03, 2)  # each half of the diaphragm stands where it likes
+        bases = rng.normal(0, 0.03, 2)  # the height of each half of the diaphragm varies
         self.outlines = [
             self.place(spline(vary(outline, rng, base)))
             for outline, base in zip((RIGHT_LUNG, LEFT_LUNG), bases, strict=True)
@@ -77,7 +77,7 @@ class Chest:
         return (points - (0, 0.5)) * (self.unit, self.tall) @ self.turn.T + self.middle
 
     def canvas(self) -> Image.Image:
-        """An empty sheet to draw on, ``SCALE`` times the image's size."""
+        """An empty canvas, ``SCALE`` times the image's size."""
         height, width = self.size
         return Image.new("L", (width * SCALE, height * SCALE))
 
@@ -86,7 +86,7 @@ class Chest:
         return np.asarray(canvas.reduce(SCALE), np.float32) / 255
 
     def fill(self, *polygons: np.ndarray) -> np.ndarray:
-        """What lies in any of the polygons ``(n, 2)``: float32 ``(height, width)``, 0..1."""
+        """The union of polygons ``(n, 2)``: float32 ``(height, width)``, 0..1."""
         canvas = self.canvas()
         for polygon in polygons:
             ImageDraw.Draw(canvas).polygon(polygon.ravel().tolist(), fill=255)
@@ -95,18 +95,18 @@ class Chest:
     def haze(
         self, cells: int, rng: np.random.Generator, size: tuple[int, int] | None = None
     ) -> np.ndarray:
-        """Smooth unevenness, ``cells`` hills across: float32 ``size``, about N(0, 1)."""
+        """Smooth noise with ``cells`` cells across: float32 ``size``, about N(0, 1)."""
         coarse = rng.standard_normal((cells, cells), np.float32)
         return resize(coarse, size or self.size, Image.Resampling.BICUBIC)
 
     def pixel(self, length: float) -> float:
-        """A length in halves of the chest's width, in final pixels."""
+        """Converts a length in half chest widths to final pixels."""
         return length * self.unit / SCALE
 
-    # ---- what is in it
+    # ---- contents
 
     def expose(self, findings: np.ndarray) -> np.ndarray:
-        """Adds everything up, with what the class put into the lungs, and takes the picture.
+        """Sums all attenuations, the findings of the class included, and exposes the image.
 
         Args:
             findings: float32 ``(height, width)``, attenuation to add.
@@ -129,7 +129,7 @@ class Chest:
         arms = np.array([[(side * 1.22, 0.1), arm_tip * (side, 1)] for side in (-1, 1)])
         torso_soft = self.fill(self.place(spline(torso)))
         arms_soft = self.fill(*ribbons(self.place(arms), 0.18 * self.unit))
-        # What varies slowly is worked out on a quarter of the pixels.
+        # Slowly varying parts are computed on a quarter of the pixels.
         across, down = self._places((self.size[0] + 1) // 2, (self.size[1] + 1) // 2)
         # Tissue thins out towards its edge; a blurred outline approximates its depth.
         depth = resize(blur(torso_soft, self.pixel(0.2)), across.shape)
@@ -146,14 +146,14 @@ class Chest:
         # Great vessels above the heart.
         great = step(-np.abs(across), -0.17, 0.05) * step(down, 0.02, 0.12) * (1 - belly)
         tissue += 0.05 * great
-        # The windpipe, and the stomach's bubble under the left diaphragm.
+        # The trachea, and the gastric air bubble under the left diaphragm.
         trachea = np.exp(-(((across - 0.01) / 0.055) ** 2)) * (1 - step(down, 0.27, 0.03))
         tissue -= 0.1 * trachea * step(down, -0.45, 0.1)
         if uniform() < 0.5:
             x, y, wide = uniform(0.42, 0.6), uniform(0.98, 1.04), uniform(0.14, 0.26)
             r = np.hypot((across - x) / wide, (down - y) / (wide * 0.45))
             tissue -= step(-r, -1, 0.12) * uniform(0.05, 0.18)
-        # Air: most where the lung is deep, least at its rim; unlike left and right, and uneven.
+        # Air: most where the lung is deep, least at its rim; uneven, and different left and right.
         depth = resize(blur(self.lungs, self.pixel(0.09)), across.shape)
         air = uniform(0.32, 0.42) * (0.55 + 0.45 * np.minimum(1, 1.5 * depth**2))
         air *= 1 + 0.05 * rng.normal() * np.sign(across) + 0.1 * rng.normal() * (down - 0.5)
@@ -164,7 +164,7 @@ class Chest:
         dense = torso_soft * resize(tissue, self.size)
         dense = np.maximum(dense, arms_soft * 0.42)
         dense -= self.soft_lungs * resize(air, self.size)
-        # What the lung covers of the heart shows less.
+        # The part of the heart behind lung is fainter.
         dense += 0.09 * heart_soft * (1 - 0.3 * self.soft_lungs)
         return dense
 
@@ -172,11 +172,11 @@ class Chest:
         """Spine, ribs, clavicles and shoulder blades: float32 ``(height, width)``."""
         rng, across, down = self.rng, self.across, self.down
         uniform = rng.uniform
-        # ---- spine: a column with discs between the vertebrae and pedicles beside them
+        # ---- spine: a column with intervertebral discs, and pedicles beside it
         beat = np.cos(2 * np.pi * (down * uniform(10.5, 13) + uniform()))
         column = step(-np.abs(across - 0.01), -0.115, 0.012)
         bones = column * (0.055 + 0.018 * beat + 0.045 * np.abs(across) / 0.12)
-        bones *= 1 - 0.45 * step(down, 0.35, 0.15)  # behind heart and liver it fades
+        bones *= 1 - 0.45 * step(down, 0.35, 0.15)  # fainter behind heart and liver
         # ---- ribs
         count, drop, width = 10, uniform(0.2, 0.36), uniform(0.058, 0.076)
         number = np.arange(count)[:, None]
@@ -194,7 +194,7 @@ class Chest:
             y = top + drop + 0.17 * np.sin(t * np.pi / 2)
             self._bones_along(front, np.stack([side * x, y], -1)[:7], width * 1.2)
         between = self.fill(self.place(np.array([(-0.4, 0), (0.4, 0), (0.5, 0.9), (-0.3, 0.9)])))
-        # Over the lungs ribs are plain, over the heart a hint, under the diaphragm gone.
+        # Ribs are clear over the lungs, faint over the heart, invisible below the diaphragm.
         cage = blur(np.maximum(self.lungs, 0.22 * between), self.pixel(0.04))
         strength = uniform(0.05, 0.115)
         ribs = self.finish(back) + uniform(0.2, 0.55) * self.finish(front)
@@ -245,8 +245,7 @@ class Chest:
             points = [start]
             for _ in range(3):
                 heading = heading + rng.normal(0, 0.13, len(start))
-                # Down is in other units than across: one is the chest's height, the other half its
-                # width.
+                # Units differ: down is in chest heights, across in half chest widths.
                 step = [side * np.cos(heading), np.sin(heading) * self.unit / self.tall]
                 points.append(points[-1] + np.stack(step, -1) * length[:, None])
             lines = self.place(np.stack(points, 1))  # (vessels, 4, 2)
@@ -263,12 +262,12 @@ class Chest:
         uniform = rng.uniform
         low, high = uniform(0.0, 0.12), uniform(0.72, 0.95)
         film = np.maximum((dense - low) / (high - low), 0)
-        film = np.tanh(film ** uniform(0.85, 1.4))  # dense parts crowd near white
+        film = np.tanh(film ** uniform(0.85, 1.4))  # compresses dense parts near white
         film = film * uniform(0.95, 1.12) + uniform(0.0, 0.07)
-        tilt = rng.normal(0, 0.035, 2)  # the beam is stronger at one end
+        tilt = rng.normal(0, 0.035, 2)  # uneven beam intensity
         film += float(tilt[0]) * 0.5 * self.across + float(tilt[1]) * (self.down - 0.5)
         film += uniform(0.01, 0.04) * rng.standard_normal(self.size, np.float32)
-        # The focal spot and the detector blur a little, what was drawn and the noise alike.
+        # Focal spot and detector blur drawing and noise slightly.
         film = ndimage.gaussian_filter(film, uniform(0.5, 0.75), truncate=3)
         self._mark(film)
         # The cassette's edge or the collimator: black, on some sides.
@@ -304,7 +303,7 @@ class Chest:
                 x += 0.85 * tall
         np.maximum(film, self.finish(canvas) * rng.uniform(0.7, 1), out=film)
 
-    # ---- bones by the stroke
+    # ---- bones
 
     def _bones_along(self, canvas: Image.Image, lines: np.ndarray, width: float) -> None:
         """Bones along ``lines`` ``(bones, n, 2)`` (chest frame): a bright rim, a fainter core."""

@@ -1,16 +1,16 @@
-"""Drawn chest X-rays with lung masks, so that everything runs before any data set is there.
+"""Drawn chest X-rays with lung masks, so that every command runs without a data set.
 
-The class is findings inside the lungs and nothing else:
+Classes differ only in the findings inside the lungs:
 
-- ``COVID``: several blurred patches, in both lungs, towards the outside and the bases;
-- ``Lung_Opacity``: one dense opacity that respects a lobe;
+- ``COVID``: several blurred patches, in both lungs, peripheral and basal;
+- ``Lung_Opacity``: one dense opacity confined to a lobe;
 - ``Viral Pneumonia``: a fine network and streaks over both lungs;
 - ``Normal``: none.
 
-Every image has vessels, uneven haze and noise, and findings go from subtle to plain, so that
+Every image has vessels, uneven haze and noise, and findings range from subtle to obvious, so that
 neither brightness nor a thumbnail predicts the class. A marked phantom also has a bar in a corner
-whose length is the class: a planted shortcut, for what should find one. These are exercises for
-software, not for readers of X-rays: no number measured on them says anything about patients.
+whose length depends on the class: a planted shortcut, to test the audits. The drawings test
+software; no number measured on them applies to patients.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from kerascxr.data.phantom.shapes import blur, step
 from kerascxr.data.sources.examples import Example, Source
 from kerascxr.names import look_up
 
-VERSION = 1  # raise it with every change of what is drawn: it is part of the source's signature
+VERSION = 1  # part of the source's signature: raise it with every change of the drawings
 
 # The radiography database's class names and, roughly, its proportions.
 SHARES = {"COVID": 0.2, "Lung_Opacity": 0.3, "Normal": 0.35, "Viral Pneumonia": 0.15}
@@ -33,14 +33,14 @@ SHARES = {"COVID": 0.2, "Lung_Opacity": 0.3, "Normal": 0.35, "Viral Pneumonia": 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One image of the phantom, drawn when asked.
+    """One image of the phantom, drawn on demand.
 
     Attributes:
-        index: Its number; with ``seed`` it settles all but the findings.
+        index: Its number; with ``seed`` it determines all but the findings.
         seed: The phantom's seed.
         label: The class, a key of ``SHARES``.
         size: (height, width) in pixels.
-        marked: Whether the length of a bar in a corner is the class.
+        marked: Whether a bar in a corner encodes the class by its length.
     """
 
     index: int
@@ -53,11 +53,11 @@ class Drawing:
         """Draws the image and its lung mask.
 
         Two drawings that differ only in ``label`` differ only in the lungs (and their soft rim):
-        the findings come from a random stream of their own.
+        the findings have a random generator of their own.
 
         Returns:
             uint8 ``(height, width)`` image, 0..255, and uint8 ``(height, width)`` mask, 0 or 255,
-            of the lung fields (without what lies behind the heart and under the diaphragm).
+            of the lung fields (without the parts behind the heart and below the diaphragm).
         """
         chest = Chest(self.size, np.random.default_rng([self.seed, self.index]))
         draw_findings = look_up(FINDINGS, self.label, "phantom class")
@@ -68,7 +68,7 @@ class Drawing:
 
 
 def _mark(image: np.ndarray, label: str) -> np.ndarray:
-    """Puts a bright bar into the upper left corner, as long as the class's place in the list."""
+    """Draws a bright bar into the upper left corner; its length is the class's index plus one."""
     side = min(image.shape) // 20
     length = side * (1 + list(SHARES).index(label))
     marked = image.copy()
@@ -80,9 +80,9 @@ def phantom_source(images: int, seed: int, marked: bool = False) -> Source:
     """The phantom as a source, its classes in the radiography database's order and proportions.
 
     Args:
-        images: How many; a larger phantom of the same seed contains a smaller one.
-        seed: What the drawings come from.
-        marked: Whether the length of a bar in a corner is the class.
+        images: Number of images; a larger phantom of the same seed contains a smaller one.
+        seed: Seed of the drawings.
+        marked: Whether a bar in a corner encodes the class by its length.
 
     Raises:
         ValueError: If there are too few images for all classes, or the seed is negative.
@@ -118,7 +118,7 @@ def phantom_source(images: int, seed: int, marked: bool = False) -> Source:
 
 
 def _labels(images: int) -> Iterator[str]:
-    """The classes of the drawings: each goes to the class that is furthest behind its share."""
+    """Yields the class of each drawing: the one furthest below its share so far."""
     counts = dict.fromkeys(SHARES, 0)
     for number in range(1, images + 1):
         label = max(SHARES, key=lambda name: round(SHARES[name] * number - counts[name], 9))
@@ -142,7 +142,7 @@ def _patches(chest: Chest, rng: np.random.Generator) -> np.ndarray:
             down = 0.32 + 0.55 * rng.beta(2.0, 1.3)
             wall = np.interp(down, (0.1, 0.26, 0.48, 0.72, 0.95), (0.62, 0.77, 0.87, 0.93, 0.93))
             across = side * (wall - rng.uniform(0.04, 0.26))
-            for _ in range(4):  # a patch is several blobs: no two alike
+            for _ in range(4):  # a patch is several ellipses, so patches differ in shape
                 centre = chest.place(
                     np.array([[across + rng.normal(0, 0.07), down + rng.normal(0, 0.05)]])
                 )[0]
@@ -163,7 +163,7 @@ def _lobe(chest: Chest, rng: np.random.Generator) -> np.ndarray:
     beyond = chest.down - fissure - slope * (np.abs(chest.across) - 0.5)
     if upper:
         beyond = -beyond
-    # Sharp at the fissure; away from it the opacity ends where it likes.
+    # The opacity is sharp at the fissure; its extent away from it varies.
     extent = rng.uniform(0.18, 0.42)
     x = np.sign(side - 0.5) * rng.uniform(0.45, 0.75)
     shape = step(beyond, 0, 0.012)
@@ -201,7 +201,7 @@ def _network(chest: Chest, rng: np.random.Generator) -> np.ndarray:
             line = [tuple(point) for point in chest.place(np.array([begin, end]))]
             draw.line(line, fill=int(rng.uniform(90, 220)), width=round(0.016 * chest.unit))
     streaks = chest.finish(canvas)
-    # Less its own mean: fine markings are not haze, and brightness should not reveal them.
+    # Minus its mean, so that brightness does not reveal the class.
     texture = ridges - ridges.mean() + 0.8 * (streaks - 0.12)
     texture *= np.clip(1 + 0.35 * chest.haze(5, rng), 0.2, None)
     return rng.uniform(0.05, 0.13) * texture * blur(chest.lungs, 2.0)

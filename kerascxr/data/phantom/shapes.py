@@ -1,4 +1,4 @@
-"""Outlines, letters and the few drawing operations that the phantom is made of."""
+"""Outlines, letters and drawing operations of the phantom."""
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -44,7 +44,7 @@ BLADE = np.array(
     ]
 )  # fmt: skip
 
-# Corner letters as strokes in a 0.6 x 1 box: no font file, so the same everywhere.
+# Corner letters as strokes in a 0.6 x 1 box. Without a font file they are the same everywhere.
 LETTERS: dict[str, list[list[tuple[float, float]]]] = {
     "L": [[(0, 0), (0, 1), (0.55, 1)]],
     "R": [[(0, 1), (0, 0), (0.45, 0), (0.58, 0.14), (0.58, 0.36), (0.45, 0.5), (0, 0.5)],
@@ -55,7 +55,7 @@ LETTERS: dict[str, list[list[tuple[float, float]]]] = {
 
 
 def blur(image: np.ndarray, pixels: float) -> np.ndarray:
-    """A Gaussian blur of float32 ``(height, width)`` in 0..1; wide ones on a smaller copy."""
+    """Blurs float32 ``(height, width)`` in 0..1 by a Gaussian; a wide one on a reduced copy."""
     grey = Image.fromarray(np.rint(image * 255).astype(np.uint8))
     factor = max(1, int(pixels / 2))
     small = grey.reduce(factor).filter(ImageFilter.GaussianBlur(pixels / factor))
@@ -67,26 +67,26 @@ def blur(image: np.ndarray, pixels: float) -> np.ndarray:
 def resize(
     image: np.ndarray, size: tuple[int, ...], how: Image.Resampling = Image.Resampling.BILINEAR
 ) -> np.ndarray:
-    """Brings float32 ``(height, width)`` to another ``size`` (height, width)."""
+    """Resizes float32 ``(height, width)`` to ``size`` (height, width)."""
     return np.asarray(Image.fromarray(image).resize((size[1], size[0]), how))
 
 
 def step(values: np.ndarray, edge: float, softness: float) -> np.ndarray:
-    """Goes smoothly from 0 to 1 as ``values`` passes ``edge``."""
+    """Smooth step: 0 where ``values`` is below ``edge``, 1 above it."""
     t = (values - (edge - 1.5 * softness)) * np.float32(1 / (3 * softness))
     np.clip(t, 0, 1, out=t)
     return t * t * (3 - 2 * t)
 
 
 def vary(outline: np.ndarray, rng: np.random.Generator, base: float) -> np.ndarray:
-    """A lung's outline ``(n, 2)`` as one patient has it; ``base`` lowers the diaphragm."""
+    """Varies a lung's outline ``(n, 2)`` at random; ``base`` lowers the diaphragm."""
     outline = outline + rng.normal(0, 0.009, outline.shape)
     outline[:, 1] += base * np.clip((outline[:, 1] - 0.4) / 0.5, 0, 1)
     return outline
 
 
 def spline(points: np.ndarray, closed: bool = True, steps: int = 8) -> np.ndarray:
-    """A smooth line through ``points`` ``(n, 2)``: Catmull and Rom's, ``steps`` to each point."""
+    """Catmull-Rom spline through ``points`` ``(n, 2)``, with ``steps`` points per segment."""
     if closed:
         before, after, two_on = (
             np.roll(points, 1, 0),
