@@ -13,7 +13,7 @@ PACKAGE = ROOT / "kerascxr"
 # From top to bottom; the modules and folders of a row may import each other.
 ORDER = (
     {"__init__", "names"},
-    {"parsing", "config", "tables"},
+    {"parsing", "progress", "config", "tables"},
     {"runs"},
     {"evaluation"},
     {"data"},
@@ -25,7 +25,16 @@ ORDER = (
     {"report"},
     {"cli", "__main__"},
 )
-WITHOUT_TENSORFLOW = ("names", "parsing", "config", "tables", "runs", "evaluation", "plots")
+WITHOUT_TENSORFLOW = (
+    "names",
+    "parsing",
+    "progress",
+    "config",
+    "tables",
+    "runs",
+    "evaluation",
+    "plots",
+)
 WITHOUT_TENSORFLOW += ("report", "data.sources", "data.phantom", "cli.start", "serving.formats")
 _FORBIDDEN = {"tensorflow", "keras", "keras_cv", "tensorflow_datasets"}
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from kerascxr.config import ClassificationConfig, SegmentationConfig, TrainingConfig
 from kerascxr.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
@@ -24,6 +23,7 @@ from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
 from kerascxr.plots import robustness
+from kerascxr.progress import ProgressBar
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_run
 from kerascxr.tables import csv_text
@@ -157,7 +157,7 @@ def _fill(
         f"{len(CORRUPTIONS)} corruptions at {len(SEVERITIES)} severities."
         + (f" {done} of {len(plan)} tests are there already." if done else "")
     )
-    with tqdm(total=len(plan), initial=done, desc="Robustness", unit="test") as bar:
+    with ProgressBar(total=len(plan), initial=done, desc="Robustness", unit="test") as bar:
         for name, severity in plan[done:]:
             scores = score(corrupt_images(images, name, severity, seed, roi))
             cell = {"corruption": name, "severity": severity}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from kerascxr.cli.gpu import warn_of_unused_gpu
 from kerascxr.cli.logs import set_up_logging
+from kerascxr.progress import ProgressBar
 
 _LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
 
@@ -28,7 +29,9 @@ def run_command(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     levels = [_LEVELS[item] for item in arguments if item in _LEVELS]
-    set_up_logging(levels[-1] if levels else logging.INFO)
+    level = levels[-1] if levels else logging.INFO
+    set_up_logging(level)
+    ProgressBar.shown = level <= logging.INFO
     try:
         return run([item for item in arguments if item not in _LEVELS], prog) or 0
     except KeyboardInterrupt:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import tensorflow as tf
-from tqdm import tqdm
 
 from kerascxr.config import AugmentConfig
 from kerascxr.data.images import decode_png, resize_mask
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.roi import ROIS
+from kerascxr.progress import ProgressBar
 
 Batch = dict[str, tf.Tensor]
 
@@ -139,7 +139,7 @@ def read_images(
     target = _new_array(shape, cache, store.path.parent)
     numbered = encoded.enumerate().map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     batches = numbered.batch(_READ_BATCH)
-    bar = tqdm(total=len(pairs), desc="Decoding", unit="image", leave=False, mininterval=0.5)
+    bar = ProgressBar(total=len(pairs), desc="Decoding", unit="image", leave=False)
     done = 0
     with bar:
         for batch in batches.prefetch(2).as_numpy_iterator():

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 from kerascxr.models.backbones import BACKBONES, Backbone
+from kerascxr.models.graphs import traced
 from kerascxr.models.layers import (
     HEAD_PREFIX,
     FeatureStandardization,
@@ -152,7 +153,7 @@ def pooled_features(model: keras.Model, depth: Depth, inputs: np.ndarray) -> np.
         return np.asarray(inputs, np.float32)
     pool = keras.Model(cut_at_depth(model, depth), model.get_layer(_POOL).output)
     kept = pool.get_weights()
-    run = tf.function(lambda batch: pool(batch, training=True), reduce_retracing=True)
+    run = traced(lambda batch: pool(batch, training=True), tf.TensorSpec((None, *inputs.shape[1:])))
     pooled = [
         run(inputs[begin : begin + _BATCH].astype(np.float32))
         for begin in range(0, len(inputs), _BATCH)

@@ -7,9 +7,8 @@ import os
 import urllib.request
 from pathlib import Path
 
-from tqdm import tqdm
-
 from kerascxr.models.backbones import BACKBONES, PublishedWeights
+from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.cache import CacheEntry
 
@@ -59,7 +58,7 @@ def fetch(published: PublishedWeights) -> Path:
             replacing(path) as partial,
             urllib.request.urlopen(published.url, timeout=_TIMEOUT_SECONDS) as response,
             partial.open("wb") as file,
-            tqdm(
+            ProgressBar(
                 total=int(response.headers.get("Content-Length") or 0) or None,
                 desc=published.file_name,
                 unit="B",

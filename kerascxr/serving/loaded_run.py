@@ -1,7 +1,7 @@
 """A finished run as a Python object: its record, its Keras model and its predictions."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -16,6 +16,7 @@ from PIL import Image
 from kerascxr.data.files import read_grey
 from kerascxr.data.images import resize_image
 from kerascxr.models.saved import load_saved
+from kerascxr.models.segmenter import Segmenter
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.serving.files import find_files
 from kerascxr.serving.predictors import Predictor, load_predictor
@@ -120,12 +121,17 @@ class LoadedRun:
     def _predictor(self) -> Predictor:
         return load_predictor(self.path)
 
-    def _masks(self, images: Paths | Arrays) -> MaskPredictions:
+    @cached_property
+    def _segmenter(self) -> tuple[Segmenter, Callable[[tf.Tensor], tf.Tensor]]:
+        """The U-Net, and what computes the probabilities of its lungs."""
         segmenter = load_segmenter(self.path)
-        compute = tf.function(
+        return segmenter, tf.function(
             lambda images: segmenter.of_lungs(segmenter.probabilities(images)),
             reduce_retracing=True,
         )
+
+    def _masks(self, images: Paths | Arrays) -> MaskPredictions:
+        segmenter, compute = self._segmenter
         ids: list[str] = []
         masks: list[np.ndarray] = []
         for names, greys in _batches(images):

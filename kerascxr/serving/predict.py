@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from tqdm import tqdm
 
 from kerascxr.data.files import ImageFileError, read_grey
 from kerascxr.data.images import resize_image, to_backbone_input
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.plots.heat import heat_overlay
+from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.reading import CALIBRATED
 from kerascxr.serving.files import derived_name, nameable
@@ -82,7 +82,7 @@ def predict_files(
     files, unnameable = nameable(files)
     with saved_rows(to, _identity(predictor, lungs, overlays), columns) as saved:
         left = saved.left_of(files)
-        with tqdm(total=len(files), initial=len(files) - len(left), unit="image") as bar:
+        with ProgressBar(total=len(files), initial=len(files) - len(left), unit="image") as bar:
             for paths, errors, small, large in _batches(left, predictor, lungs):
                 answer = dict(predictor.predict(tf.constant(small)))
                 if lungs:

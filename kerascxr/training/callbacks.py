@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing, write_json, write_text
 from kerascxr.tables import csv_text, markdown_table
 
@@ -77,6 +78,37 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):
     def __init__(self, in_model: bool):
         super().__init__(swap_on_epoch=True)
         self._ema_weights_in_model = in_model
+
+
+class EpochBar(keras.callbacks.Callback):
+    """Shows the steps of an epoch, and removes its bar before the epoch's line is printed.
+
+    Args:
+        steps: Steps an epoch.
+        epochs: Epochs planned.
+    """
+
+    def __init__(self, steps: int, epochs: int):
+        super().__init__()
+        self._steps = steps
+        self._epochs = epochs
+        self._bar: ProgressBar | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Starts the bar."""
+        title = f"Epoch {epoch + 1}/{self._epochs}"
+        self._bar = ProgressBar(total=self._steps, desc=title, unit="step", leave=False)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Moves the bar."""
+        assert self._bar is not None
+        self._bar.set_postfix(logs or {}, refresh=False)
+        self._bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Removes the bar."""
+        assert self._bar is not None
+        self._bar.close()
 
 
 class Validate(keras.callbacks.Callback):

@@ -59,16 +59,16 @@ class KerasEngine:
 
     def __init__(self, frozen: keras.Model, channels: int = 1):
         height, width = frozen.input_shape[1:3]
-        # One trace for all batches, of whatever size.
         self.function = tf.function(
             lambda images: frozen(to_backbone_input(images), training=False),
             [tf.TensorSpec((None, height, width, channels), name="images")],
         )
+        self._graph = self.function.get_concrete_function()  # one for batches of any size
 
     def run(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """See ``Engine.run``."""
         for batch in batches:
-            yield np.asarray(self.function(batch), np.float32)
+            yield np.asarray(self._graph(tf.convert_to_tensor(batch)), np.float32)
 
 
 class OpenVINOEngine:

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from kerascxr.config import AugmentConfig
 from kerascxr.data.pipeline import Images, evaluation_batches, index_batches
 from kerascxr.models.classifier import Depth, cut_at_depth
+from kerascxr.models.graphs import traced
+from kerascxr.progress import ProgressBar
 from kerascxr.runs.locks import locked
 from kerascxr.training.engines import Engine, EngineName, build_engine
 from kerascxr.training.feature_files import FeatureFolder
@@ -67,9 +68,9 @@ class BackboneFeatures:
         self._engine: Engine | None = None
         if depth != _STORED_AT:
             between = keras.Model(boundary, cut_at_depth(model, depth))
-            self._derive = tf.function(
+            self._derive = traced(
                 lambda stored: between(stored, training=False),
-                [tf.TensorSpec((None, *frozen.output_shape[1:]))],
+                tf.TensorSpec((None, *frozen.output_shape[1:])),
             )
 
     def bytes_for(self, n_images: int) -> int:
@@ -173,9 +174,7 @@ class BackboneFeatures:
             "images": len(images),
             "size": f"{height}x{width}",
         }
-        with tqdm(
-            total=len(images), desc="Backbone features", unit="image", mininterval=0.5
-        ) as bar:
+        with ProgressBar(total=len(images), desc="Backbone features", unit="image") as bar:
             shape = (len(images), *self._frozen.output_shape[1:])
             self._folder.write(key, self._rows(images, view, engine, bar), shape, about)
         stored = self._folder.open(key, self)
@@ -186,7 +185,9 @@ class BackboneFeatures:
             )
         return stored
 
-    def _rows(self, images: Images, view: int, engine: Engine, bar: tqdm) -> Iterator[np.ndarray]:
+    def _rows(
+        self, images: Images, view: int, engine: Engine, bar: ProgressBar
+    ) -> Iterator[np.ndarray]:
         size = engine.batch_size
         if self._change(view):
             batches = self._changed(images, view, size)

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from kerascxr.config import OptimizerConfig, TrainingConfig
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import (
     AveragedWeights,
+    EpochBar,
     MetricTable,
     NonFiniteLossError,
     Progress,
@@ -175,7 +175,7 @@ def fit(fitting: Fitting, session: Session) -> Progress:
             callbacks.append(
                 keras.callbacks.TensorBoard(folder.path / "tensorboard" / stage, write_graph=False)
             )
-        callbacks += [progress, table]
+        callbacks += [EpochBar(steps, epochs), progress, table]
         if first < epochs and not stopped:
             model.fit(
                 fitting.batches(first),
@@ -184,7 +184,7 @@ def fit(fitting: Fitting, session: Session) -> Progress:
                 steps_per_epoch=steps,
                 callbacks=callbacks,
                 shuffle=False,
-                verbose=1 if sys.stdout.isatty() else 0,
+                verbose=0,  # Keras' bar would not end before the line of an epoch
             )
         table.write()
         progress.finish()

@@ -18,6 +18,7 @@ from kerascxr.models.classifier import (
     split_at_depth,
     standardize_features,
 )
+from kerascxr.models.graphs import traced
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import has_checkpoint
 from kerascxr.training.engines import EngineName, likely_engine
@@ -189,7 +190,9 @@ def by_features(model: keras.Model, features: BackboneFeatures) -> Callable[[Ima
         A function of images to float64 (n, n_classes), each row summing to 1.
     """
     behind = keras.Model(cut_at_depth(model, 2), model.output)
-    run = tf.function(lambda x: behind(x, training=False), reduce_retracing=True)
+    run = traced(
+        lambda x: behind(x, training=False), tf.TensorSpec((None, *behind.input_shape[1:]))
+    )
     return lambda images: softmax(np.concatenate([run(x) for x in features.stream(images)]))
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from kerascxr.data.images import decode_png, resize_image, resize_mask
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import encoded_examples
+from kerascxr.models.graphs import traced
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
+from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.cache import use
 from kerascxr.runs.locks import locked
@@ -99,11 +100,12 @@ def _from_unet(store: Store, folds: Sequence[int], segmenter: Segmenter) -> np.n
         lambda example: resize_image(decode_png(example["image"]), segmenter.size),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    find = tf.function(segmenter.masks, reduce_retracing=True)
+    spec = tf.TensorSpec((None, *segmenter.size, 1), images.element_spec.dtype)
+    find = traced(segmenter.masks, spec)
     chosen = set(map(str, folds))
     total = sum(row["fold"] in chosen for row in store.rows)
     found = []
-    with tqdm(total=total, desc="Finding lungs", unit="image", mininterval=0.5) as bar:
+    with ProgressBar(total=total, desc="Finding lungs", unit="image") as bar:
         for batch in images.batch(_BATCH).prefetch(2):
             found.append(find(batch).numpy())
             bar.update(len(found[-1]))

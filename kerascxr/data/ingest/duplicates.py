@@ -16,9 +16,9 @@ from PIL import Image
 from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from tqdm import tqdm
 
 from kerascxr.data.ingest.registration import pixel_grid, register
+from kerascxr.progress import ProgressBar
 
 SIDE = 64
 SAME = 0.93
@@ -207,8 +207,8 @@ def _prepared(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return middle, fine
 
 
-def _bar(total: int, what: str, unit: str) -> tqdm:
-    return tqdm(total=total, desc=what, unit=unit, mininterval=0.5, delay=2, leave=False)
+def _bar(total: int, what: str, unit: str) -> ProgressBar:
+    return ProgressBar(total=total, desc=what, unit=unit, delay=2, leave=False)
 
 
 def _reduced(images: np.ndarray, side: int) -> np.ndarray:

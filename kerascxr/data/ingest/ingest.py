@@ -15,7 +15,6 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask, spacing_in
 from kerascxr.data.ingest import records
@@ -23,6 +22,7 @@ from kerascxr.data.ingest.duplicates import Pair, duplicate_clusters, find_dupli
 from kerascxr.data.ingest.folds import assign_fixed_folds, assign_folds
 from kerascxr.data.ingest.properties import PROPERTIES, measure
 from kerascxr.data.sources.open import Example, Rejected, Source
+from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import write_json
 
 FORMAT = 4  # raise it with every change of what a store holds: older ones are ingested again
@@ -180,7 +180,7 @@ def _read_all(
     list[records.ImageRecord], list[tuple[int, int, int]], list[np.ndarray], list[dict[str, Any]]
 ]:
     checked, places, thumbnails, measured = [], [], [], []
-    for read in tqdm(
+    for read in ProgressBar(
         _in_order(_read, source.examples),
         total=len(source.examples),
         desc=f"Reading {source.name}",
@@ -241,7 +241,7 @@ def _write_shards(
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    bar = tqdm(total=len(checked), desc=f"Writing {name}", unit="image", mininterval=0.5)
+    bar = ProgressBar(total=len(checked), desc=f"Writing {name}", unit="image")
 
     def examples(fold: int) -> Iterator[tuple[str, dict[str, Any]]]:
         for item, group, own_fold, (begin, image, mask) in zip(
