@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 NOTHING = "–"  # an undefined value
+TOO_FEW = "too few images for an interval"
 
 
 class Table(NamedTuple):

@@ -97,7 +97,7 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
         if validation.exists():
             known_images = truth_and_probabilities(read_predictions(validation), classes)
             metrics["calibration"] = calibrate(
-                known_images, (images.labels, probabilities), classes
+                known_images, (images.labels, probabilities), classes, images.groups
             )
         classification.write_test(folder, metrics, images, probabilities, classes)
         draw_test(folder, metrics, images, probabilities, classes)

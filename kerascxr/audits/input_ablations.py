@@ -31,7 +31,7 @@ from kerascxr.evaluation.ablation_verdicts import (
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.evaluation.comparison import difference
 from kerascxr.evaluation.run_comparison import read_tested
-from kerascxr.evaluation.uncertainty import classification_metrics, interval
+from kerascxr.evaluation.uncertainty import classification_metrics
 from kerascxr.models.classifier import build_classifier
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.models.saved import load_saved
@@ -208,7 +208,7 @@ def _compare(
             gap = difference(resampled[FULL][measure], resampled[name][measure], paired=True)
             of[measure] = {
                 "value": scores[measure],
-                "interval": interval(resampled[name][measure]),
+                "interval": resampled[name][measure].interval,
                 "difference": gap and gap.value,
                 "difference_interval": gap and (gap.low, gap.high),
             }

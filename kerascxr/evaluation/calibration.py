@@ -19,6 +19,7 @@ from kerascxr.evaluation.operating_points import (
     operating_points,
     score_operating_points,
 )
+from kerascxr.evaluation.shares import share_interval
 
 BINS = 15
 TEMPERATURES = (0.1, 10.0)
@@ -85,7 +86,10 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
 
 
 def reliability_curve(
-    truth: np.ndarray, probabilities: np.ndarray, bins: int = BINS
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    bins: int = BINS,
+    groups: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Compares confidence, the probability of the most probable class, with accuracy.
 
@@ -93,10 +97,12 @@ def reliability_curve(
         truth: True class indices, int ``(n,)``, 0..k-1.
         probabilities: Class probabilities, float ``(n, k)``, each row summing to 1.
         bins: How many bins of equal width between 0 and 1; a bin holds its upper edge.
+        groups: The images' groups, n names; by default each image is one.
 
     Returns:
         For each bin ``over``, ``to``, ``images`` and the mean ``confidence`` and ``accuracy`` of
-        these, None where there are none.
+        these, None where there are none; ``interval`` of the accuracy ([low, high], None for fewer
+        than two groups).
 
     Raises:
         ValueError: If an argument is not as above.
@@ -106,6 +112,7 @@ def reliability_curve(
         raise ValueError(f"bins must be at least 1. Got bins={bins}.")
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
+    names = np.arange(len(truth)) if groups is None else np.asarray(groups, dtype=str)
     edges = np.linspace(0, 1, bins + 1)
     # By the inner edges, so that 1.0000001, which rounding can give, falls into the last bin.
     place = np.digitize(confidence, edges[1:-1], right=True)
@@ -113,6 +120,7 @@ def reliability_curve(
     for index in range(bins):
         inside = place == index
         some = inside.any()
+        limits = share_interval(right[inside], names[inside])
         curve.append(
             {
                 "over": float(edges[index]),
@@ -120,6 +128,7 @@ def reliability_curve(
                 "images": int(inside.sum()),
                 "confidence": float(confidence[inside].mean()) if some else None,
                 "accuracy": float(right[inside].mean()) if some else None,
+                "interval": limits and list(limits),
             }
         )
     return curve
@@ -159,13 +168,16 @@ def negative_log_likelihood(truth: np.ndarray, probabilities: np.ndarray) -> flo
     return -_log_likelihood(truth, _logits(probabilities))
 
 
-def calibrate(validation: Predictions, test: Predictions, classes: Sequence[str]) -> dict[str, Any]:
+def calibrate(
+    validation: Predictions, test: Predictions, classes: Sequence[str], groups: Sequence[str]
+) -> dict[str, Any]:
     """Fits temperature and thresholds on validation images and measures them on test images.
 
     Args:
         validation: Truth and raw probabilities of the validation images.
         test: The same of the test images.
         classes: The k class names.
+        groups: The test images' groups.
 
     Returns:
         Plain values, ready for JSON: ``temperature``; ``bounds`` of its search; ``at_bound``,
@@ -195,16 +207,16 @@ def calibrate(validation: Predictions, test: Predictions, classes: Sequence[str]
         "bounds": list(TEMPERATURES),
         "at_bound": any(math.isclose(temperature, bound, rel_tol=1e-3) for bound in TEMPERATURES),
         "fitted_on": fitted_on,
-        "before": _scores(truth, raw),
-        "after": _scores(truth, served),
+        "before": _scores(truth, raw, groups),
+        "after": _scores(truth, served, groups),
         "definitions": DEFINITIONS,
         "sensitivity": SENSITIVITY,
-        "operating_points": score_operating_points(thresholds, truth, served),
+        "operating_points": score_operating_points(thresholds, truth, served, groups),
     }
 
 
-def _scores(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
-    curve = reliability_curve(truth, probabilities)
+def _scores(truth: np.ndarray, probabilities: np.ndarray, groups: Sequence[str]) -> dict[str, Any]:
+    curve = reliability_curve(truth, probabilities, groups=groups)
     return {
         "ece": expected_calibration_error(curve),
         "brier": brier_score(truth, probabilities),

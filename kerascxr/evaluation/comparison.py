@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from kerascxr.evaluation.combined_intervals import correlation, difference_interval
 from kerascxr.evaluation.uncertainty import LEVEL, Resampled
 
 
@@ -49,30 +50,33 @@ def difference(first: Resampled, second: Resampled, paired: bool) -> Difference 
             worse cancels out.
 
     Returns:
-        The difference with a t interval, or None where one of the metrics, or its evidence, is
-        undefined.
+        The difference with its interval, and the p for which an interval of that level would end
+        at 0; None where either has no interval.
+
+    Source:
+        Newcombe, Statistics in Medicine 17, 1998, paper 3, method 10, for shares of images, with
+        its correction of the correlation as an upper limit; Zou, Statistics in Medicine 27, 2008,
+        for other metrics.
     """
     if first.value is None or second.value is None:
         return None
-    if first.evidence is None or second.evidence is None:
+    if first.interval is None or second.interval is None:
         return None
+    shared = 0.0
     if paired:
-        joint = Resampled(0.0, second.resamples - first.resamples, first.evidence)
-        variance, degrees_of_freedom = joint.variance, first.evidence.degrees_of_freedom
-    else:
-        parts = (first.variance, second.variance)
-        variance = sum(parts)
-        spread = (
-            parts[0] ** 2 / first.evidence.degrees_of_freedom
-            + parts[1] ** 2 / second.evidence.degrees_of_freedom
-        )
-        degrees_of_freedom = variance**2 / spread if spread else first.evidence.degrees_of_freedom
-    value, error = second.value - first.value, variance**0.5
-    if error < 1e-12:
-        return Difference(value, value, value, 1.0 if abs(value) < 1e-12 else 0.0)
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, degrees_of_freedom)) * error
-    p = 2 * float(stats.t.sf(abs(value) / error, degrees_of_freedom))
-    return Difference(value, value - reach, value + reach, p)
+        shared = correlation(first.resamples, second.resamples)
+        if shared > 0 and first.groups is not None:
+            # Images that all resamples have alike may still differ in the population.
+            spread = first.value * (1 - first.value) * second.value * (1 - second.value)
+            shared = max(0.0, min(shared, 1 - 1 / (2 * first.groups * spread**0.5)))
+    low, high = difference_interval(
+        (first.value, second.value), (first.interval, second.interval), shared
+    )
+    value = second.value - first.value
+    reach = value - low if value > 0 else high - value
+    z = float(stats.norm.ppf((1 + LEVEL) / 2))
+    p = 2 * float(stats.norm.sf(abs(value) / reach * z)) if reach > 0 else float(value == 0)
+    return Difference(value, low, high, p)
 
 
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> McNemar:

@@ -5,6 +5,7 @@ from typing import Any
 
 from kerascxr.evaluation.metrics import metric_title
 from kerascxr.tables import (
+    TOO_FEW,
     Table,
     escaped_markdown,
     format_value,
@@ -55,6 +56,8 @@ def metric_tables(metrics: Mapping[str, Any]) -> list[Table]:
             value = f"{format_value(value)} ± {format_value(metrics[f'{key}_std'])}"
         if intervals.get(key):
             value = with_interval(value, intervals[key])
+        elif key in intervals and value is not None:
+            value = f"{format_value(value)} ({TOO_FEW})"
         rows.append([metric_title(_task(metrics), key), value])
     if intervals:
         rows.append(["in brackets", f"{intervals['level']:.0%} intervals"])

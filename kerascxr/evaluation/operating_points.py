@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from kerascxr.evaluation.classification import checked_predictions
+from kerascxr.evaluation.shares import share_interval
 
 SENSITIVITY = 0.95
 
@@ -48,7 +48,10 @@ def operating_points(
 
 
 def score_operating_points(
-    thresholds: Mapping[str, float | None], truth: np.ndarray, probabilities: np.ndarray
+    thresholds: Mapping[str, float | None],
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    groups: Sequence[str],
 ) -> dict[str, dict[str, Any]]:
     """Measures what thresholds do on images that they were not chosen on.
 
@@ -56,19 +59,19 @@ def score_operating_points(
         thresholds: Class name -> threshold, in class order, from ``operating_points``.
         truth: True class indices, int ``(n,)``, 0..k-1.
         probabilities: Class probabilities, float ``(n, k)``, each row summing to 1.
+        groups: The images' groups, n names.
 
     Returns:
         Class name -> ``threshold``; ``sensitivity`` of ``positives`` images of the class and
-        ``specificity`` of ``negatives`` others, each with its 95% Wilson interval [low, high] as
-        ``..._interval``; None where there is no threshold or no such image.
+        ``specificity`` of ``negatives`` others, each with its 95% interval [low, high] as
+        ``..._interval``, see ``shares.share_interval``. None where there is no threshold or no such
+        image; the interval is also None where these images are of one group.
 
     Raises:
         ValueError: If the predictions are not as above.
-
-    Source:
-        Wilson, J. Am. Stat. Assoc. 22 (1927): honest for few images and for shares near 1.
     """
     truth, probabilities, names = checked_predictions(truth, probabilities, list(thresholds))
+    numbers = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
     scores = {}
     for index, name in enumerate(names):
         threshold, positive = thresholds[name], truth == index
@@ -81,13 +84,8 @@ def score_operating_points(
             n, hits = int(members.sum()), int((members & wanted).sum())
             known = n > 0 and threshold is not None
             row[measure] = hits / n if known else None
-            row[f"{measure}_interval"] = list(wilson_interval(hits, n)) if known else None
+            limits = share_interval(wanted[members], numbers[members]) if known else None
+            row[f"{measure}_interval"] = limits and list(limits)
             row[name_of_count] = n
         scores[name] = row
     return scores
-
-
-def wilson_interval(hits: int, n: int) -> tuple[float, float]:
-    """Returns the 95% interval of a share, ``hits`` of ``n`` > 0, by Wilson's score."""
-    interval = binomtest(hits, n).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)

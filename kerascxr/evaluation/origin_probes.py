@@ -20,7 +20,6 @@ from kerascxr.evaluation.comparison import difference
 from kerascxr.evaluation.uncertainty import (
     classification_intervals,
     classification_metrics,
-    interval,
 )
 
 ENOUGH_TO_TRAIN = 20
@@ -255,9 +254,9 @@ def _left_out(train: Sourced, test: Sourced, classes: Sequence[str]) -> list[dic
                     "train": int((rest.labels == label).sum()),
                     "test": len(asked.labels),
                     "recall_without": recalls[0].value,
-                    "interval_without": interval(recalls[0]),
+                    "interval_without": recalls[0].interval,
                     "recall_with": recalls[1].value,
-                    "interval_with": interval(recalls[1]),
+                    "interval_with": recalls[1].interval,
                     "change": None
                     if change is None or change.low == change.high
                     else [change.value, max(-1.0, change.low), min(1.0, change.high)],

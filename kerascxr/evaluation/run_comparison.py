@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from kerascxr.evaluation.comparison import difference, holm, mcnemar
-from kerascxr.evaluation.metrics import MASK_METRICS, METRICS, less_is_better
+from kerascxr.evaluation.metrics import METRICS, less_is_better
 from kerascxr.evaluation.uncertainty import (
     LEVEL,
     Resampled,
     classification_metrics,
-    interval,
     segmentation_metrics,
 )
 from kerascxr.runs.reading import find_runs, read_predictions, truth_and_probabilities
@@ -99,7 +98,7 @@ def compare_runs(paths: Sequence[Path]) -> dict[str, Any]:
                 "path": str(run.path),
                 "images": len(run.rows),
                 "groups": len({row["group"] for row in run.rows.values()}),
-                "metrics": {name: _score(task, name, metric) for name, metric in of.items()},
+                "metrics": {name: _score(metric) for name, metric in of.items()},
             }
             for run, of in zip(runs, metrics, strict=True)
         ],
@@ -257,6 +256,5 @@ def _verdict(task: str, item: dict[str, Any]) -> str:
     return SECOND_BETTER if second else FIRST_BETTER
 
 
-def _score(task: str, name: str, metric: Resampled) -> dict[str, Any]:
-    distance = task == "segmentation" and MASK_METRICS[name].distance
-    return {"value": metric.value, "interval": interval(metric, distance)}
+def _score(metric: Resampled) -> dict[str, Any]:
+    return {"value": metric.value, "interval": metric.interval}

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kerascxr.evaluation.operating_points import wilson_interval
 from kerascxr.plots.style import BLUE, GREY, WIDTH_INCHES, house_style, save
 
 _SKY = "#CFE3F1"  # pale enough for the counts' bars to stay behind
@@ -60,9 +59,8 @@ def _draw_accuracy(axes: Axes, filled: Sequence[Mapping[str, Any]]) -> None:
     )
     confidence = np.array([part["confidence"] for part in filled])
     accuracy = np.array([part["accuracy"] for part in filled])
-    counts = [part["images"] for part in filled]
-    hits = [round(share * n) for share, n in zip(accuracy, counts, strict=True)]
-    intervals = np.array([*map(wilson_interval, hits, counts)])
+    # Without an interval (one group alone) nothing is known.
+    intervals = np.array([part["interval"] or (0.0, 1.0) for part in filled])
     reach = np.abs(intervals.T - accuracy)  # (2, bins): down and up
     axes.errorbar(
         *(confidence, accuracy, reach),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kerascxr.tables import Table, format_value, markdown_table
+from kerascxr.tables import TOO_FEW, Table, format_value, markdown_table
 
 MEASURES = {"ece": "ECE", "brier": "Brier score", "nll": "negative log likelihood"}
 _FITTED = "The temperature was fitted on {}."
@@ -74,12 +74,14 @@ def operating_points_note(calibration: Mapping[str, Any]) -> str:
         f"An image is called a class if the class's probability, after the temperature, is at "
         f"least the threshold: the highest one that finds {calibration['sensitivity']:.0%} of the "
         "class's validation images. Sensitivity and specificity are those of the test images, with "
-        "their 95% Wilson intervals. An image can be called several classes, or none."
+        "their 95% intervals. An image can be called several classes, or none."
     )
 
 
 def _with_interval(point: Mapping[str, Any], measure: str) -> str | None:
     if point[measure] is None:
         return None
+    if point[f"{measure}_interval"] is None:
+        return f"{format_value(point[measure])} ({TOO_FEW})"
     low, high = point[f"{measure}_interval"]
     return f"{format_value(point[measure])} ({low:.3f} to {high:.3f})"

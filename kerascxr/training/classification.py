@@ -135,6 +135,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
             (splits["validation"].labels, for_calibration),
             (splits["test"].labels, probabilities),
             store.classes,
+            splits["test"].groups,
         ),
     }
     folder.write_text("training_images.csv", csv_text(seen_images(store, splits)))

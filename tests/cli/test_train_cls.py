@@ -116,13 +116,14 @@ def test_the_calibration_is_that_of_the_predictions_files(finished):
     run, _ = finished
     found = json.loads((run / "metrics.json").read_text())
     names = found["test"]["classes"]
-    read = {}
+    read, groups = {}, []
     for kind in ("validation_predictions.csv", "predictions.csv"):
         rows = read_predictions(run, kind)
         truth = np.array([names.index(row["truth"]) for row in rows])
         given = [[float(row[f"uncalibrated probability {name}"]) for name in names] for row in rows]
         read[kind] = truth, np.array(given)
-    assert found["calibration"] == calibrate(*read.values(), names)
+        groups = [row["group"] for row in rows]
+    assert found["calibration"] == calibrate(*read.values(), names, groups)
     text = (run / "metrics.md").read_text()
     for words in (
         f"## Calibration: temperature {found['calibration']['temperature']:.3f}",

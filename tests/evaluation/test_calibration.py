@@ -24,8 +24,9 @@ from kerascxr.evaluation.calibration import (
 from kerascxr.evaluation.operating_points import (
     operating_points,
     score_operating_points,
-    wilson_interval,
 )
+from kerascxr.evaluation.shares import wilson
+from kerascxr.evaluation.uncertainty import classification_intervals
 from kerascxr.report.calibration import overview
 from kerascxr.runs.calibration_tables import calibration_markdown
 from kerascxr.runs.reading import Run
@@ -63,7 +64,7 @@ def test_where_all_is_recognised_nothing_is_fitted():
     probabilities = np.array([[0.6, 0.4], [0.3, 0.7]])
     assert fit_temperature(np.array([0, 1]), probabilities) == 1.0
     right, wrong = (np.array([0, 1]), probabilities), (np.array([1, 0]), probabilities)
-    result = calibrate(right, wrong, ["a", "b"])
+    result = calibrate(right, wrong, ["a", "b"], ["0", "1"])
     assert result["temperature"] == 1.0 and "recognised" in result["fitted_on"]
 
 
@@ -169,11 +170,12 @@ def test_operating_points_worked_out_by_hand():
     assert thresholds == {"a": pytest.approx(0.10), "b": None}
     assert operating_points(truth, probabilities, ["a", "b"], 0.5)["a"] == pytest.approx(0.55)
     test = np.array([[0.05, 0.95], [0.2, 0.8], [0.3, 0.7], [0.02, 0.98], [0.4, 0.6]])
-    scored = score_operating_points({"a": 0.10, "b": None}, np.array([0, 0, 0, 1, 1]), test)
+    truth = np.array([0, 0, 0, 1, 1])
+    scored = score_operating_points({"a": 0.10, "b": None}, truth, test, list("vwxyz"))
     a = scored["a"]
     assert (a["positives"], a["negatives"]) == (3, 2)
     assert a["sensitivity"] == pytest.approx(2 / 3) and a["specificity"] == 0.5
-    assert a["sensitivity_interval"] == list(wilson_interval(2, 3))
+    assert a["sensitivity_interval"] == pytest.approx(wilson(2 / 3, 3))
     assert scored["b"]["sensitivity"] is None and scored["b"]["specificity_interval"] is None
 
 
@@ -185,17 +187,28 @@ def test_the_threshold_finds_the_share_and_the_next_does_not(n):
     assert (scores >= threshold).mean() >= 0.95 > (scores > threshold).mean()
 
 
-def test_wilsons_interval_is_the_formula():
-    z, hits, n = 1.959963984540054, 9, 10
-    centre = (hits + z**2 / 2) / (n + z**2)
-    reach = z / (n + z**2) * math.sqrt(hits * (n - hits) / n + z**2 / 4)
-    assert wilson_interval(hits, n) == pytest.approx((centre - reach, centre + reach))
-    assert wilson_interval(10, 10)[1] == 1
+def test_sensitivity_and_recall_have_one_interval_where_thresholds_and_classes_agree():
+    random = np.random.default_rng(3)
+    truth = np.repeat([0, 1], 40)
+    right = random.random(20).repeat(4) < 0.8  # images of a group are right or wrong together
+    chosen = np.where(right, truth, 1 - truth)
+    probabilities = np.where(np.eye(2)[chosen] == 1, 0.9, 0.1)
+    groups = [str(index // 4) for index in range(80)]
+    scored = score_operating_points({"a": 0.5, "b": 0.5}, truth, probabilities, groups)
+    found = classification_intervals(truth, probabilities, "ab", groups, resamples=20)
+    for name in "ab":
+        for of_point, of_class in (("sensitivity", "recall"), ("specificity", "specificity")):
+            limits = scored[name][f"{of_point}_interval"]
+            assert limits == list(found["per_class"][name][of_class]), (name, of_point)
+    low, high = scored["a"]["sensitivity_interval"]
+    alone = [str(index) for index in range(80)]
+    images = score_operating_points({"a": 0.5, "b": 0.5}, truth, probabilities, alone)["a"]
+    assert high - low > 1.5 * np.subtract(*images["sensitivity_interval"][::-1])
 
 
 def test_the_whole_is_json_and_thresholds_are_of_what_is_served():
     validation, test = drawn(5, 400, 2.5), drawn(6, 300, 2.5)
-    found = calibrate(validation, test, CLASSES)
+    found = calibrate(validation, test, CLASSES, [str(index) for index in range(300)])
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["temperature"] == fit_temperature(*validation)
     assert "400 validation images" in found["fitted_on"]

@@ -117,7 +117,7 @@ def test_segmentation_runs_are_compared(tmp_path, capsys):
     def lungs(name, noise):
         random = np.random.default_rng(0)
         rows = []
-        for index in range(30):
+        for index in range(64):
             truth = np.zeros((16, 16), bool)
             truth[3:12, 3:12] = True
             wrong = truth ^ (random.random(truth.shape) < noise)

@@ -230,7 +230,7 @@ def calibrated(path, depth):
         chances = softmax(logits, axis=1)
         truth = (chances.cumsum(axis=1) < random.random((n, 1))).sum(axis=1)
         both.append((truth, softmax(3 * logits, axis=1)))
-    found = calibrate(*both, CLASSES)
+    found = calibrate(*both, CLASSES, [str(index) for index in range(80)])
     classifier(path, depth, calibration=found)
     calibration.reliability(found, path / "figures" / "reliability.png")
     return found
