@@ -47,7 +47,7 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
     notes.append(
         f"Brackets are {result['level']:.0%} intervals. A difference is the second run's figure "
         "minus the first's; p is adjusted over the pairs (Holm). 'No difference shown' does not "
-        "mean equal."
+        "mean equal. What has no brackets, or no row, has too few images for an interval."
     )
     if result["task"] == "classification" and result["paired"]:
         notes.append("p of the accuracy is McNemar's (mid-p), which takes images as independent.")

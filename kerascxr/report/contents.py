@@ -32,8 +32,9 @@ _RUNS_NOTE = (
     "Minutes of the last start to the end. A run's config.yaml, given with --config, repeats it."
 )
 _INTERVALS = (
-    " In brackets: 95% intervals for such a test, with near-duplicates or one patient's images "
-    "resampled together. They say nothing of other seeds, splits or hospitals."
+    " In brackets: 95% intervals, for which near-duplicates or one patient's images count as one. "
+    "A score without brackets has too few images for an interval. Intervals say nothing of other "
+    "seeds, splits or hospitals."
 )
 
 

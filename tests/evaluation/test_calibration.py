@@ -87,7 +87,7 @@ def test_a_temperature_at_a_bound_of_its_search_is_said_to_be_one(true, words):
     chances = softmax(random.normal(0, 0.05 if true < 1 else 3, (2000, 3)) / true, axis=1)
     truth = (chances.cumsum(axis=1) < random.random((2000, 1))).sum(axis=1)
     predictions = truth, apply_temperature(chances, 1 / true)
-    found = calibrate(predictions, predictions, CLASSES)
+    found = calibrate(predictions, predictions, CLASSES, np.arange(2000))
     assert found["at_bound"] == bool(words) and found["bounds"] == [0.1, 10.0]
     text = calibration_markdown(found)
     [part] = overview([finished_run("deep", {"calibration": found})])
