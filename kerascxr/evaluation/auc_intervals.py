@@ -47,8 +47,8 @@ def auc_interval(positive: np.ndarray, scores: np.ndarray, groups: np.ndarray) -
         expected = _expected_variance(value, *sizes)
         if together > expected:
             sizes = sizes * expected / together
-            freedom = float(each.sum() ** 2 / (each**2 / (counts - 1)).sum())
-            t = float(stdtrit(freedom, (1 + LEVEL) / 2))
+            degrees = float(each.sum() ** 2 / (each**2 / (counts - 1)).sum())
+            t = float(stdtrit(degrees, (1 + LEVEL) / 2))
 
     def outside(other: float) -> float:
         return abs(value - other) - t * _expected_variance(other, *sizes) ** 0.5
