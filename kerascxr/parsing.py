@@ -13,6 +13,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 Config = TypeVar("Config")
 
+_NOT_UTF8 = "{} must have UTF-8 characters only: rename the file or folder."
+
 # What may differ between two calls that mean the same run.
 _NOT_IDENTITY = (
     *("name", "runs", "overwrite"),
@@ -47,6 +49,9 @@ def _one_line(parser: ArgumentParser, error: Exception, argv: Sequence[str] = ()
         if _is_list(hints.get(name)):
             wanted, got = _list_rule(hints[name]), _given(argv, f"--{name}") or got
         text = f"--{name} must be {wanted}. Got {name}={got}."
+    encoding = re.match(r'Parser key "([\w.]+)".*codec can\'t encode character', text)
+    if encoding:
+        text = _NOT_UTF8.format(encoding[1])
     unknown = re.search(r"(?:unrecognized arguments: --|does not accept option ')([\w.]+)", text)
     if unknown:
         known = [action.dest for action in parser._actions]
@@ -89,9 +94,24 @@ def parse_with(parser: ArgumentParser, argv: Sequence[str] | None) -> Namespace:
     """
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        return parser.instantiate(parser.parse_args(_with_brackets(parser, arguments)))
+        values = parser.parse_args(_with_brackets(parser, arguments))
+        _check_text(values)
+        return parser.instantiate(values)
     except Exception as error:
         _refuse(parser, error, arguments)
+
+
+def _check_text(values: Namespace) -> None:
+    """Checks that names can be written to files; images in ``paths`` are reported one by one.
+
+    Raises:
+        ValueError: If a value has bytes that are not UTF-8, as names of files can.
+    """
+    for name, value in values.items():
+        try:
+            str("" if name == "paths" else value).encode()
+        except UnicodeEncodeError:
+            raise ValueError(_NOT_UTF8.format(name)) from None
 
 
 def _with_brackets(parser: ArgumentParser, argv: Sequence[str]) -> list[str]:

@@ -125,3 +125,9 @@ def test_the_readme_and_ci_give_the_same_test_command():
     command = "pip install -q -r requirements-dev.txt && pytest"
     assert command in (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"\n{command}\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_only_the_age_of_cached_files_is_by_the_clock_that_can_be_set():
+    """Intervals are by ``perf_counter``: a clock that jumps must not decide anything."""
+    users = {name for name, path in MODULES.items() if "time.time()" in path.read_text("utf-8")}
+    assert users == {"kerascxr.runs.cache"}

@@ -2,9 +2,11 @@
 
 import contextlib
 import io
+from pathlib import Path
 
 import pytest
 
+import kerascxr
 from kerascxr.cli.start import run_command
 from kerascxr.progress import ProgressBar
 from kerascxr.training.callbacks import EpochBar
@@ -59,3 +61,9 @@ def test_the_bar_of_an_epoch_is_gone_before_its_line():
     shown = [text.rpartition("\r")[2] for text in terminal.getvalue().split("\n")]
     assert shown == ["epoch line", "epoch line", ""]
     assert "Epoch 2/9" in terminal.getvalue()
+
+
+def test_all_bars_follow_these_rules():
+    package = Path(kerascxr.__file__).parent
+    users = [path.name for path in package.rglob("*.py") if "import tqdm" in path.read_text()]
+    assert users == ["progress.py"]

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from tqdm import tqdm
 
 from kerascxr.data.dicom import DicomError
 from kerascxr.data.files import ImageFileError, is_dicom_file, read_grey, spacing_in
 from kerascxr.data.images import resize_image
 from kerascxr.evaluation.lung_areas import LungAreas, measure_lungs
 from kerascxr.plots.overlay import overlay
+from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing
 from kerascxr.serving.dicom_seg import write_dicom_seg
 from kerascxr.serving.files import derived_name, nameable
@@ -94,7 +94,7 @@ def predict_masks(
         left = saved.left_of(files)
         with (
             ThreadPoolExecutor(os.cpu_count()) as pool,
-            tqdm(total=len(files), initial=len(files) - len(left), unit="image") as bar,
+            ProgressBar(total=len(files), initial=len(files) - len(left), unit="image") as bar,
         ):
             for items in _read_ahead(pool, left, predictor.size):
                 rows = _rows(pool, predictor, items, folders)

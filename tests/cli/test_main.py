@@ -165,3 +165,22 @@ def test_completion_in_zsh_has_every_command(capsys):
     assert script.startswith("#compdef kerascxr")
     for name in NAMES:
         assert f"\n    {name}:" in script
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        (["train-cls", "--data.source", "x\udcff"], "data.source"),
+        (["train-seg", "--runs", "x\udcff"], "runs"),
+        (["data", "x\udcff"], "path"),
+        (["report", "x\udcff"], "runs"),
+        (["predict", "x\udcff", "a.png", "--to", "t.csv"], "model"),
+        (["cache", "--features", "x\udcff"], "features"),
+    ],
+)
+def test_a_name_that_is_not_utf8_is_one_line(argv, name, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith(f"{name} must have UTF-8 characters only: rename the file or folder.")

@@ -79,11 +79,14 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_there(served, runs, tmp_p
     (folder / "empty.png").touch()
     (folder / "page.png").write_text("<html>404</html>")
     (folder / "notes.txt").write_text("no image")
+    odd = tmp_path / "a\udcff.png"
+    odd.write_bytes(good)
     to = tmp_path / "table.csv"
-    assert verbs.main(["predict", str(runs[0]), str(folder), "--to", str(to)]) == 1
+    assert verbs.main(["predict", str(runs[0]), str(folder), str(odd), "--to", str(to)]) == 1
     shown = capsys.readouterr().out
-    assert "3 files could not be read" in shown
-    for name, words in (("cut", "truncated"), ("empty", "0 bytes"), ("page", "HTML page")):
+    assert "4 files could not be read" in shown
+    reasons = (("cut", "truncated"), ("empty", "0 bytes"), ("page", "HTML page"))
+    for name, words in (*reasons, ("a\\xff", "not UTF-8")):
         (line,) = [line for line in shown.splitlines() if f"{name}.png" in line]
         assert words in line
     assert [row["path"] for row in read(to)] == [str(folder / "good.png")]
