@@ -141,7 +141,7 @@ def likely_engine(wanted: EngineChoice) -> EngineName:
     if wanted == "openvino" and not installed:
         raise ValueError(
             "feature_engine must be installed. Got feature_engine='openvino', which is not; "
-            "pip install openvino, or leave the engine to be chosen."
+            "pip install openvino, or start another run with --feature_engine keras."
         )
     if wanted == "auto":
         return "openvino" if installed and not tf.config.list_physical_devices("GPU") else "keras"
