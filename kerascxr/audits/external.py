@@ -14,7 +14,7 @@ from kerascxr.config import (
 )
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import Images
-from kerascxr.data.roi import check_roi
+from kerascxr.data.roi import ROIS, check_roi
 from kerascxr.evaluation.calibration import calibrate
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.models.saved import load_saved
@@ -26,6 +26,7 @@ from kerascxr.training import classification, segmentation
 from kerascxr.training.figures import draw_test
 from kerascxr.training.inputs import open_data, read_everything
 from kerascxr.training.learner import predict_probabilities
+from kerascxr.training.lungs import choose_lungs
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +70,10 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
         config = load_config(SegmentationConfig, run / "config.yaml")
     config = dataclasses.replace(config, data=data)
     store = open_data(data)
-    if task == "classification":
+    if isinstance(config, ClassificationConfig):
         _check_classes(store, known["test"]["classes"])
+        if ROIS[config.roi].needs_lungs:
+            config = dataclasses.replace(config, lungs=choose_lungs(config.lungs, store))
     every = read_everything(config, store, masks=task == "segmentation")
     images = _unseen(every, store, run)
     folder = RunFolder(run / "external" / store.path.name)

@@ -42,7 +42,7 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.training import classification
 from kerascxr.training.inputs import open_run_store, read_splits
-from kerascxr.training.lungs import read_lungs
+from kerascxr.training.lungs import choose_lungs, read_lungs
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +72,8 @@ def audit_run(
     Args:
         path: A finished classification run.
         lungs: A finished segmentation run that finds the lungs; by default that of the run's own
-            training, if it had one, else the source's own masks; if some of these are missing, the
-            ablations that need them are left out.
+            training, if it had one, else the source's own masks, or the package's lung model where
+            some of these are missing.
         depth: What is trainable in the ablations' models, and in the full image's model that they
             are compared with; by default the run's depth, at most ``DEPTH``.
         epochs: Epochs of each model.
@@ -91,7 +91,7 @@ def audit_run(
     store = open_run_store(run, config.data)
     if depth is None:
         depth = config.depth if config.depth == 0 else DEPTH
-    lungs = lungs or config.lungs
+    lungs = choose_lungs(lungs or config.lungs, store)
     known = lungs is not None or all(row["mask_state"] == "ok" for row in store.rows)
     folder = RunFolder(path)
     with folder.log_file():

@@ -22,8 +22,8 @@ def parser(prog: str) -> ArgumentParser:
     made.add_argument(
         "--lungs",
         type=Path | None,
-        help="A finished segmentation run that finds the lungs. Without it, the data set's own "
-        "masks are used.",
+        help="A finished segmentation run that finds the lungs. Without it, that of the run's "
+        "training, or the data set's own masks, or the package's lung model.",
     )
     made.add_argument(
         "--depth",

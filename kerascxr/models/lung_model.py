@@ -131,9 +131,9 @@ def read_card(folder: Path | None = None) -> dict[str, Any]:
     return card
 
 
-def is_lung_model(folder: Path) -> bool:
-    """Says whether a folder is meant to hold a lung model rather than a run."""
-    return folder == FOLDER or (folder / CARD).exists()
+def is_installed() -> bool:
+    """Says whether the package has a lung model."""
+    return (FOLDER / CARD).exists()
 
 
 def card_markdown(card: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ from kerascxr.runs.reading import UNCALIBRATED, Run, read_run
 from kerascxr.serving.graph import Classifier, from_bytes, from_pixels
 from kerascxr.serving.input_checks import QUANTILE, InputChecks
 from kerascxr.training.inputs import open_run_store, read_splits
-from kerascxr.training.lungs import load_segmenter
+from kerascxr.training.lungs import choose_lungs, load_segmenter
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ def export_run(
         run_path: A finished classification run.
         to: The model's folder; the version is the next number there, from 1.
         segmentation: A finished segmentation run, for lung masks. A classifier with a region of
-            interest that needs the lungs requires one; the default is the one of its training.
+            interest that needs the lungs requires one; the default is the one of its training, or
+            the package's lung model if that used the masks of the source.
 
     Returns:
         The version's folder. It is written only if the reloaded SavedModel reproduces the run's
@@ -67,8 +68,8 @@ def export_run(
     classes = run.metrics["test"]["classes"]
     model = load_saved(run_path / "model.keras")
     roi = ROIS[config.roi]
-    if roi.needs_lungs and segmentation is None:
-        segmentation = config.lungs
+    if roi.needs_lungs:
+        segmentation = choose_lungs(segmentation or config.lungs)
     if roi.needs_lungs and segmentation is None:
         raise ValueError(
             f"{run_path} was trained on {roi.description}, with the masks of its source, which a "

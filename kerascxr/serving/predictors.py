@@ -15,7 +15,7 @@ from kerascxr.data.roi import ROIS
 from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.serving.graph import Classifier, from_bytes
-from kerascxr.training.lungs import load_segmenter
+from kerascxr.training.lungs import choose_lungs, load_segmenter
 
 Answer = Mapping[str, np.ndarray]
 """``probabilities`` float (n, n_classes), after the temperature, and what ``extras`` names."""
@@ -111,6 +111,8 @@ def load_predictor(path: Path) -> Predictor:
 def _from_run(run: Run) -> Predictor:
     name = run.config.get("roi", "none")
     roi, lungs = ROIS[name], run.config.get("lungs")
+    if roi.needs_lungs:
+        lungs = choose_lungs(Path(lungs) if lungs else None)
     if roi.needs_lungs and lungs is None:
         raise ValueError(
             f"{run.path} was trained on {roi.description}, with the masks of its source. Export it "
@@ -124,7 +126,7 @@ def _from_run(run: Run) -> Predictor:
     if whole:
         compute = tf.function(classifier.answer, reduce_retracing=True)
     else:
-        segmenter = load_segmenter(Path(lungs)) if lungs else None
+        segmenter = load_segmenter(lungs) if lungs else None
         compute = tf.function(from_bytes(classifier, size, segmenter, name), reduce_retracing=True)
     return Predictor(
         str(run.path),

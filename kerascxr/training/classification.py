@@ -14,7 +14,7 @@ from kerascxr.data.pipeline import (
     Images,
     steps_per_epoch,
 )
-from kerascxr.data.roi import check_roi
+from kerascxr.data.roi import ROIS, check_roi
 from kerascxr.evaluation.calibration import apply_temperature, calibrate
 from kerascxr.evaluation.classification import (
     evaluate,
@@ -35,6 +35,7 @@ from kerascxr.training.figures import draw_evidence, draw_test, draw_training
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
 from kerascxr.training.inputs import check_classes, open_data, read_splits, seen_images, with_source
 from kerascxr.training.learner import Learner
+from kerascxr.training.lungs import choose_lungs, lungs_digest
 from kerascxr.training.runtime import Runtime, as_set, environment, regime_of, set_up
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,8 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
     check_roi(config.roi, config.lungs)
     runtime = set_up(config.runtime)
     store = open_data(config.data)
+    if ROIS[config.roi].needs_lungs:
+        config = dataclasses.replace(config, lungs=choose_lungs(config.lungs, store))
     splits = read_splits(config, store)
     check_classes(splits)
     # Again, right before weights are drawn: an ingest on the way here may have drawn numbers too.
@@ -107,7 +110,8 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
             config,
             runtime,
             folder,
-            identity_of(store.fingerprint["digest"], regime, weights.sha256),
+            identity_of(store.fingerprint["digest"], regime, weights.sha256)
+            | {"lung model": lungs_digest(config.lungs)},
         ),
     )
     with replacing(folder.path / "model.keras") as partial:

@@ -1,6 +1,7 @@
 """Where the lungs are in a store's images: by the source's own masks, or found by a U-Net."""
 
 import hashlib
+import logging
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import tensorflow as tf
 from kerascxr.data.images import decode_png, resize_image, resize_mask
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import encoded_examples
+from kerascxr.models import lung_model
 from kerascxr.models.graphs import traced
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
@@ -20,16 +22,45 @@ from kerascxr.runs.cache import use
 from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import read_run
 
+logger = logging.getLogger(__name__)
+
+PACKAGED = Path("package")
+"""What ``lungs`` holds for the lung model that comes with the package."""
+
 _FORMAT = 2  # of what is kept
 _BATCH = 16
 
 
+def choose_lungs(given: Path | None, store: Store | None = None) -> Path | None:
+    """Decides where lung masks come from, and logs it if it is the package's lung model.
+
+    Args:
+        given: A finished segmentation run or ``PACKAGED``, which are taken; None for no choice.
+        store: The images, if masks of their source can be used.
+
+    Returns:
+        What ``read_lungs`` and ``load_segmenter`` take: None for the source's own masks, if each
+        image has a usable one; otherwise ``PACKAGED``. None too if that model is not installed.
+    """
+    if given is None and store is not None and not _without_mask(store):
+        return None
+    if given is None and not lung_model.is_installed():
+        return None
+    if given in (None, PACKAGED):
+        title = lung_model.read_card()["title"]
+        logger.info(f"Lung masks: by the lung model that comes with kerascxr ({title}).")
+        return PACKAGED
+    return given
+
+
 def load_segmenter(run: Path) -> Segmenter:
-    """Reads a finished segmentation run.
+    """Reads a finished segmentation run, or the package's lung model.
 
     Raises:
         ValueError: If it is none.
     """
+    if run == PACKAGED:
+        return lung_model.load_lung_segmenter()
     threshold = float(read_run(run, "segmentation").metrics["threshold"])
     return Segmenter(load_saved(run / "model.keras"), threshold)
 
@@ -42,7 +73,8 @@ def read_lungs(
     Args:
         store: The images.
         folds: Which folds, each 0..19.
-        run: A finished segmentation run that finds them; None for the source's own masks.
+        run: A finished segmentation run that finds them, or ``PACKAGED``; None for the source's
+            own masks.
         size: The (height, width) that the source's masks are wanted in; a U-Net's have its own.
         kept: A folder where what a U-Net found is kept.
 
@@ -55,7 +87,7 @@ def read_lungs(
     if run is None:
         return _from_source(store, folds, size)
     segmenter = load_segmenter(run)
-    digest = hashlib.sha256((run / "model.keras").read_bytes())
+    digest = hashlib.sha256(lungs_digest(run).encode())
     known = (_FORMAT, store.fingerprint["digest"], sorted(folds), segmenter.threshold)
     digest.update(str(known).encode())
     path = kept / f"lungs-{digest.hexdigest()[:32]}.npz"
@@ -80,8 +112,21 @@ def _read_kept(path: Path, size: tuple[int, int]) -> np.ndarray | None:
     return 255 * flat.reshape(-1, *size, 1)
 
 
+def lungs_digest(run: Path | None) -> str:
+    """Returns the SHA-256 of the model that finds lungs; "" where the source's masks are used."""
+    if run is None:
+        return ""
+    if run == PACKAGED:
+        return lung_model.read_card()["sha256"][lung_model.WEIGHTS]
+    return hashlib.sha256((run / "model.keras").read_bytes()).hexdigest()
+
+
+def _without_mask(store: Store) -> list[str]:
+    return [row["id"] for row in store.rows if row["mask_state"] != "ok"]
+
+
 def _from_source(store: Store, folds: Sequence[int], size: tuple[int, int]) -> np.ndarray:
-    without = [row["id"] for row in store.rows if row["mask_state"] != "ok"]
+    without = _without_mask(store)
     if without:
         raise ValueError(
             "each image must have a lung mask where the roi needs the lungs. Got "

@@ -15,11 +15,14 @@ from kerascxr.audits.input_ablations import audit_run
 from kerascxr.config import ClassificationConfig
 from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS
+from kerascxr.models import lung_model
 from kerascxr.parsing import parse_config
 from kerascxr.report import input_ablations, page
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import find_runs
 from kerascxr.training import classification
+from kerascxr.training.lungs import PACKAGED
+from tests.support.lung_models import write_tiny_lung_model
 from tests.support.small_runs import SMALL
 
 IMAGES = 160  # as the shared store has
@@ -115,10 +118,9 @@ def test_sentences_are_made_from_values():
     assert input_ablations.meaning(of) == "reference"
 
 
-def test_without_lung_masks_the_ablations_that_need_them_are_left_out(
-    runs, tmp_path, monkeypatch, capsys
-):
-    run = shutil.copytree(runs[0], tmp_path / "run")
+def audited_by_itself(finished, folder, monkeypatch):
+    """Audits a run with its own model as each ablation's; returns roi and lungs of each."""
+    run = shutil.copytree(finished, folder / "run")
     trained = []
 
     def itself(config, path):
@@ -127,6 +129,26 @@ def test_without_lung_masks_the_ablations_that_need_them_are_left_out(
 
     monkeypatch.setattr(audit, "_train", itself)
     assert verbs.main(["audit", str(run), "--epochs", "1"]) == 0
+    return run, trained
+
+
+def test_without_lung_masks_the_packages_lung_model_finds_them(runs, tmp_path, monkeypatch, capsys):
+    write_tiny_lung_model(tmp_path / "lungs", (32, 32))
+    monkeypatch.setattr(lung_model, "FOLDER", tmp_path / "lungs")
+    run, trained = audited_by_itself(runs[0], tmp_path, monkeypatch)
+    shown = capsys.readouterr().out
+    assert "Lung masks: by the lung model that comes with kerascxr (U-Net, 2" in shown
+    assert "left out" not in shown
+    by_lungs = {name for name, roi in ROIS.items() if roi.ablation and roi.needs_lungs}
+    assert {name for name, lungs in trained if lungs == PACKAGED} == by_lungs
+    assert result(run)["attention"] is not None
+
+
+def test_without_lung_masks_the_ablations_that_need_them_are_left_out(
+    runs, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(lung_model, "FOLDER", tmp_path / "not installed")
+    run, trained = audited_by_itself(runs[0], tmp_path, monkeypatch)
     assert "left out" in capsys.readouterr().out
     assert trained == [
         (name, None) for name in ("none", "without_corners", "border_only", "thumbnail")

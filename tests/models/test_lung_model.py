@@ -4,14 +4,11 @@ import dataclasses
 import hashlib
 import json
 
-import keras
 import numpy as np
 import pytest
 import yaml
 
 from kerascxr.config import SegmentationConfig
-from kerascxr.evaluation.segmentation import score_image, summarise
-from kerascxr.evaluation.uncertainty import segmentation_intervals
 from kerascxr.models import lung_model
 from kerascxr.models.lung_model import (
     card_markdown,
@@ -21,38 +18,13 @@ from kerascxr.models.lung_model import (
     write_lung_model,
 )
 from kerascxr.models.unet import build_unet
-
-CONFIG = {"image_size": [32, 48], "base_filters": 2, "upsampling": "bilinear", "epochs": 3}
-
-
-def card():
-    truth = np.zeros((8, 8), bool)
-    truth[2:6, 2:6] = True
-    rows = [score_image(truth, np.roll(truth, step, axis=1)) for step in (0, 1, 2) * 10]
-    rows = [row | {"group": str(index)} for index, row in enumerate(rows)]
-    return {
-        "title": "U-Net, 2 base filters",
-        "input": "32x48 pixels, 0..255",
-        "threshold": 0.35,
-        "data": "Three drawings.",
-        "licence": "CC0",
-        "images": {"train": 1200, "test": 30},
-        "command": "python train_seg.py --base_filters 2",
-        "results": {"drawings": summarise(rows) | {"intervals": segmentation_intervals(rows)}},
-        "limits": ["Drawings only."],
-    }
+from tests.support.lung_models import CONFIG, card, write_tiny_lung_model
 
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
-    keras.utils.set_random_seed(4)
-    model = build_unet((32, 48), 2, "bilinear")
-    model.set_weights(
-        [w + 0.01 * np.random.default_rng(0).normal(size=w.shape) for w in model.get_weights()]
-    )
     folder = tmp_path_factory.mktemp("packed") / "lungs"
-    write_lung_model(folder, model, CONFIG, card())
-    return folder, model
+    return folder, write_tiny_lung_model(folder)
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 """Where the lungs come from, and that a classifier learns from what it sees alone."""
 
+import csv
 import dataclasses
 import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import yaml
 from PIL import Image
 
 import train_cls
@@ -17,9 +20,12 @@ from kerascxr.data.corruptions import CORRUPTIONS
 from kerascxr.data.images import resize_mask
 from kerascxr.data.pipeline import Images, read_images, training_batches
 from kerascxr.evaluation.robustness import CLEAN, by_severity, read_robustness
+from kerascxr.models import lung_model
+from kerascxr.serving.predictors import load_predictor
 from kerascxr.training import lungs as lungs_module
 from kerascxr.training.inputs import open_data, read_folds
-from kerascxr.training.lungs import load_segmenter, read_lungs
+from kerascxr.training.lungs import PACKAGED, choose_lungs, load_segmenter, read_lungs
+from tests.support.lung_models import write_tiny_lung_model
 from tests.support.small_runs import arguments, masked_classes, pairs
 
 FOLDS = (3, 1, 17)
@@ -107,7 +113,10 @@ def test_a_unets_lungs_are_kept_for_the_same_run_threshold_and_folds(
         read_lungs(store, FOLDS, tmp_path, size, kept)
 
 
-def test_images_without_masks_and_lungs_without_use_are_one_line(folder, run, tmp_path, capsys):
+def test_images_without_masks_and_lungs_without_use_are_one_line(
+    folder, run, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(lung_model, "FOLDER", tmp_path / "not installed")
     masked_classes(tmp_path / "bare", masks=False)
     argv = arguments(tmp_path, "--data.source", f"{tmp_path}/bare", "--depth", "0")
     assert train_cls.main([*argv, "--roi", "lung_crop"]) == 2
@@ -127,6 +136,43 @@ def test_images_without_masks_and_lungs_without_use_are_one_line(folder, run, tm
     assert main([*command, "--lungs", str(run)]) == 0
     assert main(["evaluate", str(run), "--lungs", str(run)]) == 2
     assert "must be left out for a U-Net" in capsys.readouterr().err
+
+
+def test_the_packages_model_finds_lungs_where_masks_are_missing_and_is_named(
+    folder, run, store, tmp_path, monkeypatch, messages
+):
+    write_tiny_lung_model(tmp_path / "lungs", (32, 32))
+    monkeypatch.setattr(lung_model, "FOLDER", tmp_path / "lungs")
+    masked_classes(tmp_path / "bare", masks=False)
+    bare = open_data(DataConfig(f"{tmp_path}/bare", tmp_path / "stores"))
+    messages.clear()
+    assert choose_lungs(None, store) is None and choose_lungs(run, bare) == run
+    assert not messages()
+    assert choose_lungs(None, bare) == choose_lungs(PACKAGED, store) == PACKAGED
+    line = "Lung masks: by the lung model that comes with kerascxr (U-Net, 2 base filters)."
+    assert messages() == [line, line]
+    segmenter = load_segmenter(PACKAGED)
+    found = read_lungs(bare, FOLDS, PACKAGED, (24, 24), tmp_path / "kept")
+    pixels = read_images(bare, FOLDS, segmenter.size).pixels
+    np.testing.assert_array_equal(found, segmenter.masks(pixels))
+    again = read_lungs(bare, FOLDS, PACKAGED, (24, 24), tmp_path / "kept")
+    np.testing.assert_array_equal(again, found)
+    # A training by it says so, and is served by it.
+    argv = arguments(tmp_path, "--data.source", f"{tmp_path}/bare", "--depth", "0")
+    argv += ["--roi", "lungs_only", "--name", "packaged", "--feature_engine", "keras"]
+    assert train_cls.main([*argv, "--epochs", "1"]) == 0
+    trained_run = tmp_path / "runs/classification/packaged"
+    config = yaml.safe_load((trained_run / "config.yaml").read_text())
+    assert config["lungs"] == "package" and line in (trained_run / "log.txt").read_text()
+    messages.clear()
+    predictor = load_predictor(trained_run)
+    assert messages() == [line]
+    with (trained_run / "predictions.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    image = (tmp_path / "bare" / f"{row['id'].replace('/', '/images/')}.png").read_bytes()
+    (served,) = predictor.answer(tf.constant([image]))["probabilities"]
+    known = [float(row[f"probability {name}"]) for name in predictor.classes]
+    np.testing.assert_allclose(served, known, atol=2e-4)
 
 
 def test_a_class_that_only_the_surroundings_tell_is_learnt_only_where_they_are_seen(folder):
