@@ -42,13 +42,15 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.training import classification
 from kerascxr.training.inputs import open_run_store, read_splits
-from kerascxr.training.lungs import choose_lungs, read_lungs
+from kerascxr.training.lungs import PACKAGED, choose_lungs, read_lungs
 
 logger = logging.getLogger(__name__)
 
 FULL = "none"
 HISTOGRAM = "histogram"
 _HISTOGRAM = Ablation("grey histogram only", lungs_visible=False, without="any position")
+
+_NAMES = {None: "the source's masks", PACKAGED: "the lung model that comes with kerascxr"}
 
 DEPTH: Depth = 1
 EPOCHS = 10
@@ -92,17 +94,9 @@ def audit_run(
     if depth is None:
         depth = config.depth if config.depth == 0 else DEPTH
     lungs = choose_lungs(lungs or config.lungs, store)
-    known = lungs is not None or all(row["mask_state"] == "ok" for row in store.rows)
     folder = RunFolder(path)
     with folder.log_file():
-        if not known:
-            logger.info(
-                "The source lacks lung masks: ablations that need the lungs are left out. "
-                "--lungs RUN takes a finished segmentation run to find them."
-            )
-        names = [
-            name for name, roi in ROIS.items() if roi.ablation and (known or not roi.needs_lungs)
-        ]
+        names = [name for name, roi in ROIS.items() if roi.ablation]
         base = dataclasses.replace(
             config,
             depth=depth,
@@ -130,10 +124,8 @@ def audit_run(
             truth, groups = tested.truth, [row["group"] for row in tested.rows.values()]
         images = read_splits(dataclasses.replace(base, roi="none", lungs=None), store)
         predicted[HISTOGRAM] = _from_histograms(images, config.runtime.seed)
-        found = None
-        if known:
-            folds = split_folds(config.split)["test"]
-            found = read_lungs(store, folds, lungs, config.image_size, config.data.features)
+        folds = split_folds(config.split)["test"]
+        found = read_lungs(store, folds, lungs, config.image_size, config.data.features)
         ablations = _compare(predicted, truth, groups, classes)
         result: dict[str, Any] = {
             "title": run.name,
@@ -141,15 +133,13 @@ def audit_run(
             "epochs": epochs,
             "images": len(truth),
             "data": store.fingerprint["digest"],
-            "lungs": str(lungs) if lungs else ("the source's masks" if known else None),
+            "lungs": _NAMES.get(lungs, str(lungs)),
             "chance": float(np.bincount(truth).max() / len(truth)),
             "run": {measure: run.metrics["test"][measure] for measure in _MEASURES},
             "ablations": ablations,
             "verdict": overall_verdict(ablations),
             "origins": _origins(config, images, store, folder),
-            "attention": None
-            if found is None
-            else _attention(run, config, store, images["test"], found),
+            "attention": _attention(run, config, store, images["test"], found),
         }
         _draw(result, config, store, found, folder)
         result["seconds"] = time.perf_counter() - started
@@ -297,7 +287,7 @@ def _draw(
     result: dict[str, Any],
     config: ClassificationConfig,
     store: Store,
-    found: np.ndarray | None,
+    found: np.ndarray,
     folder: RunFolder,
 ) -> None:
     with folder.figure("input_ablations") as path:

@@ -131,11 +131,6 @@ def read_card(folder: Path | None = None) -> dict[str, Any]:
     return card
 
 
-def is_installed() -> bool:
-    """Says whether the package has a lung model."""
-    return (FOLDER / CARD).exists()
-
-
 def card_markdown(card: dict[str, Any]) -> str:
     """Returns a lung model's card as Markdown.
 

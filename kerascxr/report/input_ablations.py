@@ -105,14 +105,12 @@ def _percent(share: float | None) -> str | None:
 
 def explanation(result: Mapping[str, Any]) -> str:
     """Returns how the audit was made."""
-    lungs = result["lungs"]
-    where = f" Lungs: {lungs}." if lungs else " Without lung masks, so some ablations are left out."
     return (
         f"The same model, trained again for {result['epochs']} epochs at depth {result['depth']} "
         "from the same weights on each ablated input, and tested on the same "
         f"{result['images']:,} test images; the histograms by a random forest. The largest class "
         f"alone gives an accuracy of {result['chance']:.3f}; chance gives an AUC of 0.5."
-        f"{where}"
+        f" Lungs: {result['lungs']}."
     )
 
 

@@ -70,11 +70,6 @@ def export_run(
     roi = ROIS[config.roi]
     if roi.needs_lungs:
         segmentation = choose_lungs(segmentation or config.lungs)
-    if roi.needs_lungs and segmentation is None:
-        raise ValueError(
-            f"{run_path} was trained on {roi.description}, with the masks of its source, which a "
-            "server does not have. Give --segmentation RUN to predict them."
-        )
     segmenter = load_segmenter(segmentation) if segmentation else None
     height, width = config.image_size
     splits = read_splits(config, store)

@@ -99,8 +99,7 @@ def load_predictor(path: Path) -> Predictor:
     """Reads a finished classification run, or an export (its folder or one version of it).
 
     Raises:
-        ValueError: If it is neither, or a run whose region of interest needs the masks of its
-            source.
+        ValueError: If it is neither.
     """
     task, place = find_model(path)
     if task != "classification":
@@ -113,11 +112,6 @@ def _from_run(run: Run) -> Predictor:
     roi, lungs = ROIS[name], run.config.get("lungs")
     if roi.needs_lungs:
         lungs = choose_lungs(Path(lungs) if lungs else None)
-    if roi.needs_lungs and lungs is None:
-        raise ValueError(
-            f"{run.path} was trained on {roi.description}, with the masks of its source. Export it "
-            "with a segmentation run that predicts them, and predict with the export."
-        )
     model = load_saved(run.path / "model.keras")
     classes = tuple(run.metrics["test"]["classes"])
     classifier = Classifier(model, classes, temperature=run.temperature)

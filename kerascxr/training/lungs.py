@@ -5,6 +5,7 @@ import logging
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import tensorflow as tf
@@ -31,6 +32,10 @@ _FORMAT = 2  # of what is kept
 _BATCH = 16
 
 
+@overload
+def choose_lungs(given: Path | None) -> Path: ...
+@overload
+def choose_lungs(given: Path | None, store: Store) -> Path | None: ...
 def choose_lungs(given: Path | None, store: Store | None = None) -> Path | None:
     """Decides where lung masks come from, and logs it if it is the package's lung model.
 
@@ -40,11 +45,12 @@ def choose_lungs(given: Path | None, store: Store | None = None) -> Path | None:
 
     Returns:
         What ``read_lungs`` and ``load_segmenter`` take: None for the source's own masks, if each
-        image has a usable one; otherwise ``PACKAGED``. None too if that model is not installed.
+        image has a usable one; otherwise ``PACKAGED``.
+
+    Raises:
+        ValueError: If it is the package's lung model, and that is absent or altered.
     """
     if given is None and store is not None and not _without_mask(store):
-        return None
-    if given is None and not lung_model.is_installed():
         return None
     if given in (None, PACKAGED):
         title = lung_model.read_card()["title"]

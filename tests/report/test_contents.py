@@ -107,7 +107,7 @@ def test_input_ablations_have_their_own_heading_and_contents_entry(tmp_path):
         "verdict": found,
         "attention": {"COVID": {"images": 40, "inside": None, "area": 0.2}},
         "origins": {"skipped": "No origins."},
-        "lungs": None,
+        "lungs": "the source's masks",
         **{"epochs": 1, "depth": 0, "images": 40, "chance": 0.25},
     }
     (path / "audit").mkdir()

@@ -10,7 +10,9 @@ import tensorflow as tf
 import train_cls
 from kerascxr import __main__ as verbs
 from kerascxr.data.roi import ROIS
+from kerascxr.models import lung_model
 from kerascxr.serving import export
+from tests.support.lung_models import write_tiny_lung_model
 from tests.support.small_runs import arguments, masked_classes
 
 
@@ -60,11 +62,21 @@ def test_bytes_are_answered_as_the_run_did(exported, known, runs):
     )
 
 
-def test_a_run_on_the_sources_masks_has_to_be_exported_first(seers, known, tmp_path, capsys):
+@pytest.fixture
+def packaged(tmp_path, monkeypatch):
+    """The line that says that the package's lung model is used; here a tiny one is there."""
+    write_tiny_lung_model(tmp_path / "lungs", (32, 32))
+    monkeypatch.setattr(lung_model, "FOLDER", tmp_path / "lungs")
+    return "Lung masks: by the lung model that comes with kerascxr (U-Net, 2 base filters)."
+
+
+def test_a_run_on_the_sources_masks_predicts_with_the_packages_lung_model(
+    packaged, seers, known, tmp_path, messages
+):
     command = ["predict", str(seers[1]), str(known[0][0]), "--to", str(tmp_path / "table.csv")]
-    assert verbs.main(command) == 2
-    line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "with the masks of its source. Export it" in line
+    assert verbs.main(command) == 0
+    assert messages().count(packaged) == 1
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("kind", ["run", "export"])
@@ -84,15 +96,16 @@ def test_predict_computes_the_part_as_training_did(kind, exported, seers, known,
     np.testing.assert_allclose(given, expected, atol=1e-5)
 
 
-def test_without_a_unet_there_is_no_export(seers, runs, tmp_path, capsys, monkeypatch):
-    assert verbs.main(["export", str(seers[1]), "--to", str(tmp_path / "a")]) == 2
-    line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "with the masks of its source" in line and "Give --segmentation RUN" in line
-    assert not (tmp_path / "a").exists()
-    command = ["export", str(seers[1]), "--segmentation", str(runs[1]), "--to", str(tmp_path / "a")]
+@pytest.mark.parametrize("given", [True, False])
+def test_a_run_on_the_sources_masks_is_exported_with_another_lung_model(
+    given, packaged, seers, runs, tmp_path, monkeypatch, messages
+):
+    command = ["export", str(seers[1]), "--to", str(tmp_path / "a")]
+    command += ["--segmentation", str(runs[1])] if given else []
     monkeypatch.setattr(export, "replace_folder", lambda place, fill, kind: None)  # said before
     assert verbs.main(command) == 0
-    assert "came from another source" in capsys.readouterr().out
+    assert messages().count(packaged) == (0 if given else 1)
+    assert any("came from another source" in message for message in messages())
 
 
 def test_the_same_run_by_another_path_is_the_same(runs):

@@ -121,7 +121,11 @@ def test_images_without_masks_and_lungs_without_use_are_one_line(
     argv = arguments(tmp_path, "--data.source", f"{tmp_path}/bare", "--depth", "0")
     assert train_cls.main([*argv, "--roi", "lung_crop"]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "must have a lung mask" in line and "40 of 40" in line and "--lungs RUN" in line
+    assert "the package's lung model cannot be used: it has no card.json" in line
+    assert "--lungs RUN" in line
+    with pytest.raises(ValueError, match=r"must have a lung mask .* 40 of 40"):
+        bare = open_data(DataConfig(f"{tmp_path}/bare", tmp_path / "stores"))
+        read_lungs(bare, FOLDS, None, (24, 24), tmp_path)
     assert train_cls.main([*argv, "--roi", "border_only", "--lungs", str(run)]) == 2
     assert "lungs must be left out" in capsys.readouterr().err.strip().splitlines()[-1]
     assert train_cls.main([*argv, "--roi", "lung_corp"]) == 2
