@@ -14,7 +14,7 @@ PROG = "kerascxr"
 # What a user does first comes first. A command's module has its name, with "_" for "-".
 COMMANDS = {
     "Train": ("train-cls", "train-seg", "study"),
-    "Images": ("data",),
+    "Images": ("lungs", "data"),
     "Test a run": ("audit", "robustness", "evaluate", "compare"),
     "Use a run": ("report", "predict", "export"),
     "Set up": ("configs", "cache", "completion"),

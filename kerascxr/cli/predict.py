@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from kerascxr.cli.lungs import write_masks
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 
@@ -71,13 +72,8 @@ def _classes(values: Namespace, files: list[Path]) -> list[tuple[str, str]]:
 
 
 def _masks(values: Namespace, files: list[Path]) -> list[tuple[str, str]]:
-    from kerascxr.serving.mask_predictors import load_mask_predictor
-    from kerascxr.serving.predict_masks import OVERLAYS, predict_masks
-
     if values.segmentation:
         raise ValueError(
             f"--segmentation must be left out for a U-Net. Got {str(values.segmentation)!r}."
         )
-    beside = values.to / OVERLAYS
-    overlays = beside if values.overlays in (None, True) else values.overlays or None
-    return predict_masks(load_mask_predictor(values.model), files, values.to, overlays)
+    return write_masks(values, values.model, files)

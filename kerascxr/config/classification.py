@@ -30,9 +30,9 @@ class ClassificationConfig:
             "lung_channel" the full image with the lung mask as a channel. The others are input
             ablations, which measure what a model learns from the rest: "without_lungs",
             "border_only", "without_corners", "thumbnail" (8x8), "lung_outline".
-        lungs: A finished segmentation run that finds the lungs for the roi, or "package" for the
-            lung model that comes with kerascxr. By default the source's own masks are used, or
-            that model where an image has none.
+        lungs: A finished segmentation run that finds the lungs for the roi. By default the
+            source's own masks are used, or the lung model that comes with kerascxr where an image
+            has none. "package" is that model.
         epochs: Largest number of epochs.
         batch_size: Images per step.
         dropout: Dropout rate after each hidden layer of the head.

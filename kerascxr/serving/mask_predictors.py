@@ -12,7 +12,7 @@ import tensorflow as tf
 from kerascxr.models.segmenter import Segmenter, mask_at
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.predictors import find_model
-from kerascxr.training.lungs import load_segmenter
+from kerascxr.training.lungs import PACKAGED, load_segmenter
 
 Find = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """Images float32 (n, height, width, 1), 0..255, to the probabilities of the two largest components,
@@ -54,9 +54,14 @@ class MaskPredictor:
 def load_mask_predictor(path: Path) -> MaskPredictor:
     """Reads a finished segmentation run, or its export (its folder or one version of it).
 
+    Args:
+        path: The folder, or ``PACKAGED``.
+
     Raises:
         ValueError: If it is neither.
     """
+    if path == PACKAGED:
+        return predictor_of(load_segmenter(path), "the lung model that comes with kerascxr")
     task, place = find_model(path)
     if task != "segmentation":
         raise ValueError(f"{path} must be a U-Net's. Got a {task} model.")

@@ -1,0 +1,68 @@
+"""Find the lungs in image files: masks, overlays, DICOM SEG and a table of areas."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from kerascxr.cli.options import new_parser, read_options
+from kerascxr.cli.start import start_tensorflow
+
+logger = logging.getLogger(__name__)
+
+
+def parser(prog: str) -> ArgumentParser:
+    """Returns the command's parser."""
+    made = new_parser(prog, __doc__)
+    made.add_argument("paths", nargs="+", help="Image files, folders or globs; DICOM too.")
+    made.add_argument(
+        "--to", type=Path, required=True, help="A folder for masks, overlays and the table."
+    )
+    made.add_argument(
+        "--lungs",
+        type=Path | None,
+        help="A finished segmentation run, or an export of one. Without it, the lung model that "
+        "comes with kerascxr.",
+    )
+    made.add_argument(
+        "--overlays",
+        type=bool | Path | None,
+        help="A folder for pictures of each image with its mask, by default in --to; false for "
+        "none.",
+    )
+    return made
+
+
+def run(argv: Sequence[str], prog: str) -> int:
+    """Runs the command; returns 1 if a file could not be read."""
+    values = read_options(parser(prog), argv)
+    start_tensorflow()
+    from kerascxr.serving.files import find_files
+    from kerascxr.serving.predict import report_unreadable
+    from kerascxr.training.lungs import choose_lungs
+
+    files = find_files(values.paths)
+    unreadable = write_masks(values, choose_lungs(values.lungs), files)
+    report_unreadable(unreadable)
+    logger.info(f"Written: {values.to}")
+    return 1 if unreadable else 0
+
+
+def write_masks(values: Namespace, model: Path, files: list[Path]) -> list[tuple[str, str]]:
+    """Writes masks, overlays and the table.
+
+    Args:
+        values: ``to`` and ``overlays``.
+        model: What ``load_mask_predictor`` takes.
+        files: The images.
+
+    Returns:
+        The files that could not be read: path and reason.
+    """
+    from kerascxr.serving.mask_predictors import load_mask_predictor
+    from kerascxr.serving.predict_masks import OVERLAYS, predict_masks
+
+    beside = values.to / OVERLAYS
+    overlays = beside if values.overlays in (None, True) else values.overlays or None
+    return predict_masks(load_mask_predictor(model), files, values.to, overlays)
