@@ -102,9 +102,10 @@ def test_what_needs_no_tensorflow_does_not_import_it():
         for name in MODULES
         if any(f"{name}.".startswith(f"kerascxr.{top}.") for top in WITHOUT_TENSORFLOW)
     ]
+    tools = [f"tools.{path.stem}" for path in (ROOT / "tools").glob("[!_]*.py")]
     script = (
         "import importlib, sys\n"
-        f"for name in {['kerascxr', *names]!r}: importlib.import_module(name)\n"
+        f"for name in {['kerascxr', *names, *tools]!r}: importlib.import_module(name)\n"
         f"found = {_FORBIDDEN!r} & set(sys.modules)\n"
         "assert not found, found"
     )

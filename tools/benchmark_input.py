@@ -14,20 +14,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from kerascxr.cli.start import start_tensorflow
-
-start_tensorflow()
-
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-from kerascxr.config import AugmentConfig  # noqa: E402
-from kerascxr.data.images import decode_png, resize_image  # noqa: E402
-from kerascxr.data.ingest.folds import N_FOLDS  # noqa: E402
-from kerascxr.data.ingest.store import open_store  # noqa: E402
-from kerascxr.data.pipeline import encoded_examples, read_images, training_batches  # noqa: E402
-from kerascxr.data.sources.open import open_source  # noqa: E402
+from kerascxr.config import AugmentConfig
+from kerascxr.data.ingest.folds import N_FOLDS
+from kerascxr.data.sources.open import open_source
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -36,8 +30,9 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _drain(data: tf.data.Dataset) -> None:
-    for _ in data.prefetch(tf.data.AUTOTUNE):
+def _drain(data: Any) -> None:
+    """Reads a ``tf.data.Dataset`` to its end."""
+    for _ in data.prefetch(-1):  # tf.data.AUTOTUNE
         pass
 
 
@@ -48,6 +43,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224, help="height and width, in pixels")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
+    start_tensorflow()
+    import tensorflow as tf
+
+    from kerascxr.data.images import decode_png, resize_image
+    from kerascxr.data.ingest.store import open_store
+    from kerascxr.data.pipeline import encoded_examples, read_images, training_batches
+
     size = (arguments.size, arguments.size)
     with tempfile.TemporaryDirectory() as folder:
         source = open_source(arguments.source, phantom_images=800, phantom_seed=0)
@@ -59,7 +61,7 @@ def main() -> None:
         batches = training_batches(images, 32, seed=0, augment=AugmentConfig(enabled=False))
         steps = -(-len(images) // 32)
 
-        def through(change: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[], None]:
+        def through(change: Callable[[Any], Any]) -> Callable[[], None]:
             return lambda: _drain(in_memory.map(change, num_parallel_calls=tf.data.AUTOTUNE))
 
         ways = {

@@ -18,23 +18,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from PIL import Image, ImageDraw
+from sklearn.datasets import load_sample_images
+
 from kerascxr.cli.start import start_tensorflow
-
-start_tensorflow()
-
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-from PIL import Image, ImageDraw  # noqa: E402
-from sklearn.datasets import load_sample_images  # noqa: E402
-
-from kerascxr.data.files import read_grey  # noqa: E402
-from kerascxr.data.images import decode_file, resize_image  # noqa: E402
-from kerascxr.models.saved import load_saved  # noqa: E402
-from kerascxr.serving.files import find_files  # noqa: E402
-from kerascxr.serving.formats import FORMATS  # noqa: E402
-from kerascxr.serving.graph import Classifier  # noqa: E402
-from kerascxr.tables import markdown_table  # noqa: E402
-from tests.support.parity import parity_table  # noqa: E402
+from kerascxr.data.files import read_grey
+from kerascxr.serving.files import find_files
+from kerascxr.serving.formats import FORMATS
+from kerascxr.tables import markdown_table
 
 KINDS = 40  # pictures of each kind
 TOLD = ("unlike", "inverted", "upside down", "on its side")
@@ -73,6 +65,8 @@ def pages(random: np.random.Generator) -> list[bytes]:
 
 def warning_table(serve: Callable, xrays: list[Path]) -> str:
     """Returns how often each warning is given, by kind of picture."""
+    import tensorflow as tf
+
     random = np.random.default_rng(0)
     held = [read_grey(path) for path in xrays]
     noise = [random.integers(0, 256, (256, 256)).astype(np.uint8) for _ in range(KINDS)]
@@ -110,6 +104,12 @@ def latency_table(
     serve: Callable, run: Path, formats: Path | None, xrays: list[Path], repeats: int
 ) -> str:
     """Returns the latency of bytes to probabilities, by format, and of its parts."""
+    import tensorflow as tf
+
+    from kerascxr.data.images import decode_file, resize_image
+    from kerascxr.models.saved import load_saved
+    from kerascxr.serving.graph import Classifier
+
     model = load_saved(run / "model.keras")
     height, width = model.input_shape[1:3]
     classifier = Classifier(model, ("",) * model.output_shape[1])
@@ -164,6 +164,11 @@ def main() -> None:
     parser.add_argument("--formats", type=Path, help="the formats folder of an export")
     parser.add_argument("--repeats", type=int, default=100)
     arguments = parser.parse_args()
+    start_tensorflow()
+    import tensorflow as tf
+
+    from tests.support.parity import parity_table
+
     loaded = tf.saved_model.load(str(arguments.export))
     serve = loaded.signatures["serving_default"]
     print(parity_table(arguments.export, serve, arguments.run))

@@ -16,22 +16,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from kerascxr import __version__
 from kerascxr.cli.start import start_tensorflow
-
-start_tensorflow()
-
-from kerascxr import __version__  # noqa: E402
-from kerascxr.config import SegmentationConfig  # noqa: E402
-from kerascxr.data.pipeline import evaluation_batches  # noqa: E402
-from kerascxr.evaluation.segmentation import score_image, summarise  # noqa: E402
-from kerascxr.evaluation.uncertainty import segmentation_intervals  # noqa: E402
-from kerascxr.models import lung_model  # noqa: E402
-from kerascxr.models.parameters import parameter_summary  # noqa: E402
-from kerascxr.models.saved import load_saved  # noqa: E402
-from kerascxr.models.segmenter import Segmenter  # noqa: E402
-from kerascxr.parsing import load_config  # noqa: E402
-from kerascxr.runs.reading import Run, read_run  # noqa: E402
-from kerascxr.training.inputs import open_run_store, read_splits  # noqa: E402
+from kerascxr.config import SegmentationConfig
+from kerascxr.evaluation.segmentation import score_image, summarise
+from kerascxr.evaluation.uncertainty import segmentation_intervals
+from kerascxr.parsing import load_config
+from kerascxr.runs.reading import Run, read_run
 
 TOLERANCE = 0.0005
 LIMITS = (
@@ -45,8 +36,11 @@ LIMITS = (
 )
 
 
-def score(segmenter: Segmenter, run: Run, config: SegmentationConfig) -> dict[str, Any]:
-    """Tests a U-Net on a run's test images."""
+def score(segmenter: Any, run: Run, config: SegmentationConfig) -> dict[str, Any]:
+    """Tests a ``Segmenter`` on a run's test images."""
+    from kerascxr.data.pipeline import evaluation_batches
+    from kerascxr.training.inputs import open_run_store, read_splits
+
     images = read_splits(config, open_run_store(run, config.data), masks=True)["test"]
     rows = []
     for batch in evaluation_batches(images, config.batch_size):
@@ -83,8 +77,14 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="what the images are and where they are from")
     parser.add_argument("--licence", required=True, help="of the images and of the masks")
     parser.add_argument("--command", required=True, help="that trains the run")
-    parser.add_argument("--to", type=Path, default=lung_model.FOLDER)
+    parser.add_argument("--to", type=Path, help="by default the package's folder of it")
     arguments = parser.parse_args()
+    start_tensorflow()
+    from kerascxr.models import lung_model
+    from kerascxr.models.parameters import parameter_summary
+    from kerascxr.models.saved import load_saved
+
+    to = arguments.to or lung_model.FOLDER
     run = read_run(arguments.run, "segmentation")
     config = load_config(SegmentationConfig, run.path / "config.yaml")
     model = load_saved(run.path / "model.keras")
@@ -111,9 +111,9 @@ def main() -> None:
     if abs(change) > TOLERANCE:
         raise SystemExit(f"The Dice must change by at most {TOLERANCE}. Nothing was written.")
     card["results"] = {"the run's test": result} | external_results(run)
-    lung_model.write_lung_model(arguments.to, packed.model, training_config(config), card)
-    size = (arguments.to / lung_model.WEIGHTS).stat().st_size / 1e6
-    print(f"Written to {arguments.to}: {size:.1f} MB of weights.")
+    lung_model.write_lung_model(to, packed.model, training_config(config), card)
+    size = (to / lung_model.WEIGHTS).stat().st_size / 1e6
+    print(f"Written to {to}: {size:.1f} MB of weights.")
 
 
 if __name__ == "__main__":
