@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from kerascxr.evaluation.comparison import difference
+from kerascxr.evaluation.metrics import class_auc
 from kerascxr.evaluation.shares import wilson
 from kerascxr.evaluation.uncertainty import (
     classification_intervals,
@@ -46,6 +47,22 @@ def test_macro_metrics_of_small_classes_are_covered_and_not_much_too_often():
         low, high = found["recall"]  # classes are equally difficult, so it is the accuracy
         held += low <= truth <= high
     assert 0.93 <= held / TESTS <= 0.98
+
+
+def test_the_auc_of_a_small_class_is_covered_and_not_much_too_often():
+    random = np.random.default_rng(0)
+    labels = np.arange(20_000) % 3
+    large = predictions(random, labels, 1)
+    truth = np.mean([class_auc(labels, large, index) for index in range(3)])
+    few, held = np.arange(24) % 3, 0
+    for seed in range(TESTS):
+        found = classification_intervals(
+            few, predictions(random, few, 1), "abc", np.arange(24), resamples=30, seed=seed
+        )
+        for name in "abc":
+            low, high = found["per_class"][name]["auc"]
+            held += low <= truth <= high
+    assert 0.93 <= held / (3 * TESTS) <= 0.98
 
 
 def test_a_difference_of_models_that_hardly_differ_is_covered():
