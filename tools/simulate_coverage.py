@@ -285,8 +285,8 @@ def cell(found: Count, repetitions: int) -> str:
 
 
 def _label(name: str) -> str:
-    labels = {"f1": "F1", "auc": "AUC", "dice": "Dice", "iou": "IoU", "hd95": "HD95"}
-    return labels.get(name, "ASSD" if name == "assd" else name.replace("_", " "))
+    labels = {"f1": "F1", "auc": "AUC", "dice": "Dice", "iou": "IoU", "pooled_dice": "pooled Dice"}
+    return labels.get(name, name.upper() if name in ("hd95", "assd") else name)
 
 
 def _title(name: str) -> str:
