@@ -15,12 +15,12 @@ SAVED_MODEL = "saved_model"
 def parser(prog: str) -> ArgumentParser:
     """Returns the command's parser."""
     made = new_parser(prog, __doc__)
-    made.add_argument("run", type=Path, help="The folder of a finished classification run.")
+    made.add_argument("run", type=Path, help="The folder of a finished run.")
     made.add_argument("--to", type=Path, required=True, help="The model's folder.")
     made.add_argument(
         "--segmentation",
         type=Path | None,
-        help="A finished segmentation run: adds lung masks to the answers.",
+        help="For a classifier: a finished segmentation run; adds lung masks to the answers.",
     )
     made.add_argument(
         "--format",
@@ -44,10 +44,19 @@ def run(argv: Sequence[str], prog: str) -> None:
     for name in others:
         find_format(name)  # a missing package is known before anything is written
     start_tensorflow()
+    from kerascxr.runs.reading import read_run
     from kerascxr.serving.export import export_run
     from kerascxr.serving.export_formats import export_formats
+    from kerascxr.serving.export_masks import export_masks
 
-    if SAVED_MODEL in values.format:
+    is_unet = read_run(values.run).task == "segmentation"
+    if is_unet and values.segmentation:
+        raise ValueError(
+            f"--segmentation must be left out for a U-Net. Got {str(values.segmentation)!r}."
+        )
+    if SAVED_MODEL in values.format and is_unet:
+        export_masks(values.run, values.to)
+    elif SAVED_MODEL in values.format:
         export_run(values.run, values.to, values.segmentation)
     if others:
         export_formats(values.run, values.to, others)

@@ -1,9 +1,10 @@
-"""A finished run in other formats than a SavedModel, with a table of their accuracy and cost."""
+"""A finished run in other formats than a SavedModel, with a table of their scores and cost."""
 
 import dataclasses
+import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,34 +12,62 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerascxr.config import ClassificationConfig
+from kerascxr.config import ClassificationConfig, SegmentationConfig, TrainingConfig
 from kerascxr.data.pipeline import Images, epoch_order
 from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.classification import evaluate
+from kerascxr.evaluation.segmentation import score_image, summarise
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import replace_folder, write_json
+from kerascxr.runs.reading import Run as FinishedRun
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.formats import Format, Run, find_format
 from kerascxr.serving.graph import Classifier
 from kerascxr.tables import markdown_table, text_table
 from kerascxr.training.inputs import open_run_store, read_splits
+from kerascxr.training.lungs import load_segmenter
 
 logger = logging.getLogger(__name__)
 
 _CALIBRATION = 200  # training images
 _REPEATS = 50
-_BATCH = 32
+_MANY_PIXELS = 10.0  # the largest of millions of differences is larger
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is converted, and how its outputs are scored.
+
+    Attributes:
+        compute: Images float32 (batch, height, width, 1), 0..255, to probabilities.
+        train: Training images.
+        test: Test images.
+        score: The scores of the test images, from their probabilities, batch by batch.
+        scores: The scores that the table has, and their titles; the first decides.
+        batch: Images a batch.
+        slack: The formats' tolerances are multiplied by this.
+        beside: Text files to write beside the formats.
+    """
+
+    compute: Callable[[tf.Tensor], tf.Tensor]
+    train: Images
+    test: Images
+    score: Callable[[Iterable[np.ndarray]], dict[str, Any]]
+    scores: Mapping[str, str]
+    batch: int
+    slack: float
+    beside: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The accuracy and the cost of a format.
+    """The scores and the cost of a format.
 
     Attributes:
         name: "keras" or a format.
         difference: The largest difference of a probability to Keras', over the test images.
-        scores: The dict from ``evaluate``.
+        scores: From ``Subject.score``.
         megabytes: Size on disk, in MiB.
         milliseconds: Median and 95th percentile for one image, from pixels to probabilities.
     """
@@ -51,48 +80,42 @@ class Measured:
 
 
 def export_formats(run_path: Path, to: Path, names: Sequence[str]) -> Path:
-    """Writes a classifier in other formats, each measured on the whole test set.
+    """Writes a classifier or a U-Net in other formats, each measured on the whole test set.
+
+    A U-Net's formats give the probability of each pixel, before small components are removed.
 
     Args:
-        run_path: A finished classification run.
+        run_path: A finished run.
         to: The model's folder; the formats are written to ``to/formats``, which is replaced.
         names: Keys of ``FORMATS``.
 
     Returns:
-        The folder: one file per format, labels.txt, and the table as formats.md and formats.json.
+        The folder: one file per format; labels.txt of a classifier, metadata.json of a U-Net; and
+        the table as formats.md and formats.json.
 
     Raises:
         ValueError: If the run is not a finished one, a format is unknown, a package is missing, a
-            conversion fails, or a format's probabilities or accuracy differ from Keras' by more
-            than it allows. Nothing is written then.
+            conversion fails, or a format's probabilities, accuracy or Dice differ from Keras' by
+            more than it allows. Nothing is written then.
     """
     formats = {name: find_format(name) for name in names}
-    run = read_run(run_path, "classification")
-    config = load_config(ClassificationConfig, run_path / "config.yaml")
-    if config.roi != "none":
-        raise ValueError(
-            "these formats hold a classifier alone, without a model for the lungs. Got "
-            f"{run_path}, which was trained on {ROIS[config.roi].description}; export it as "
-            "saved_model."
-        )
-    splits = read_splits(config, open_run_store(run, config.data))
-    classes = tuple(run.metrics["test"]["classes"])
-    classifier = Classifier(
-        load_saved(run_path / "model.keras"), classes, temperature=run.temperature
-    )
-    train, test = splits["train"], splits["test"]
-    order = np.sort(epoch_order(train.labels, config.runtime.seed, 0)[:_CALIBRATION])
-    spec = tf.TensorSpec((None, *config.image_size, 1), tf.float32, name="images")
+    run = read_run(run_path)
+    subject = (_unet if run.task == "segmentation" else _classifier)(run)
+    train, test = subject.train, subject.test
+    order = np.sort(epoch_order(train.labels, run.config["runtime"]["seed"], 0)[:_CALIBRATION])
+    size = test.pixels.shape[1:3]
+    spec = tf.TensorSpec((None, *size, 1), tf.float32, name="images")
 
     @tf.function(input_signature=[spec])
     def probabilities(images: tf.Tensor) -> tf.Tensor:
-        return tf.identity(classifier.answer(images)["probabilities"], name="probabilities")
+        return tf.identity(subject.compute(images), name="probabilities")
 
     def in_keras(images: np.ndarray) -> np.ndarray:
         return probabilities(tf.constant(images)).numpy()
 
     def fill(folder: Path) -> None:
-        first, expected = measure("keras", in_keras, None, test, run_path / "model.keras")
+        expected = list(_outputs(in_keras, subject))
+        first = measure("keras", in_keras, expected, subject, run_path / "model.keras")
         rows = [first]
         for name, form in formats.items():
             logger.info(f"Converting to {name}.")
@@ -102,43 +125,117 @@ def export_formats(run_path: Path, to: Path, names: Sequence[str]) -> Path:
             except Exception as error:  # each library raises errors of its own
                 reason = " ".join(str(error).split())[:200]
                 raise ValueError(f"{name} cannot hold this model ({reason}).") from error
-            row, _ = measure(name, form.load(path), expected, test, path)
-            check(row, form, first, run.temperature)
+            row = measure(name, form.load(path), expected, subject, path)
+            check(row, form, first, subject.slack, next(iter(subject.scores)))
             rows.append(row)
-        header, cells = _table(rows)
+        header, cells = _table(rows, subject.scores)
         logger.info(f"\n{text_table(header, cells)}\n")
         (folder / "formats.md").write_text(markdown_table(header, cells) + "\n", encoding="utf-8")
         write_json(folder / "formats.json", [dataclasses.asdict(row) for row in rows])
-        (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
+        for name, text in subject.beside.items():
+            (folder / name).write_text(text, encoding="utf-8")
 
     replace_folder(to / "formats", fill, "export formats")
     logger.info(f"Written to {to / 'formats'}")
     return to / "formats"
 
 
+def _classifier(run: FinishedRun) -> Subject:
+    config = load_config(ClassificationConfig, run.path / "config.yaml")
+    if config.roi != "none":
+        raise ValueError(
+            "these formats hold a classifier alone, without a model for the lungs. Got "
+            f"{run.path}, which was trained on {ROIS[config.roi].description}; export it as "
+            "saved_model."
+        )
+    classes = tuple(run.metrics["test"]["classes"])
+    model = load_saved(run.path / "model.keras")
+    classifier = Classifier(model, classes, temperature=run.temperature)
+    splits = _splits(run, config)
+
+    def score(batches: Iterable[np.ndarray]) -> dict[str, Any]:
+        given = np.concatenate(list(batches))
+        sums = given.sum(axis=1, keepdims=True)  # of int8, they differ from 1
+        return evaluate(splits["test"].labels, given / sums, splits["test"].classes)
+
+    return Subject(
+        lambda images: classifier.answer(images)["probabilities"],
+        splits["train"],
+        splits["test"],
+        score,
+        {"accuracy": "accuracy", "auc": "AUC"},
+        batch=32,
+        slack=slack_at(run.temperature),
+        beside={"labels.txt": "\n".join(classes) + "\n"},
+    )
+
+
+def slack_at(temperature: float) -> float:
+    """Returns a classifier's slack: a temperature below 1 enlarges the logits' rounding errors."""
+    return max(1.0, 1 / temperature)
+
+
+def _unet(run: FinishedRun) -> Subject:
+    config = load_config(SegmentationConfig, run.path / "config.yaml")
+    segmenter = load_segmenter(run.path)
+    splits = _splits(run, config)
+    clean = tf.function(lambda found: segmenter.binarise(segmenter.of_lungs(found)))
+
+    def score(batches: Iterable[np.ndarray]) -> dict[str, Any]:
+        assert splits["test"].masks is not None
+        masks = (mask[..., 0] for batch in batches for mask in clean(tf.constant(batch)).numpy())
+        truths = splits["test"].masks[..., 0]
+        return summarise(
+            [score_image(truth, mask) for truth, mask in zip(truths, masks, strict=True)]
+        )
+
+    known = {"task": run.task, "threshold": segmenter.threshold, "size": list(segmenter.size)}
+    return Subject(
+        segmenter.probabilities,
+        splits["train"],
+        splits["test"],
+        score,
+        {"dice": "Dice", "hd95": "HD95"},
+        batch=8,
+        slack=_MANY_PIXELS,
+        beside={"metadata.json": json.dumps(known, indent=2) + "\n"},
+    )
+
+
+def _splits(run: FinishedRun, config: TrainingConfig) -> dict[str, Images]:
+    return read_splits(config, open_run_store(run, config.data), run.task == "segmentation")
+
+
+def _outputs(run: Run, subject: Subject) -> Iterator[np.ndarray]:
+    """Yields the probabilities of the test images, batch by batch."""
+    images = subject.test.pixels
+    for begin in range(0, len(images), subject.batch):
+        yield run(images[begin : begin + subject.batch].astype(np.float32))
+
+
 def measure(
-    name: str, run: Run, expected: np.ndarray | None, test: Images, path: Path
-) -> tuple[Measured, np.ndarray]:
+    name: str, run: Run, expected: Sequence[np.ndarray], subject: Subject, path: Path
+) -> Measured:
     """Runs a format on test images.
 
     Args:
         name: The format.
         run: A function that runs it.
-        expected: Keras' probabilities, float (n, n_classes); None for Keras itself.
-        test: The n images.
+        expected: Keras' probabilities, by batch.
+        subject: What it computes.
         path: The format's file; the size includes OpenVINO's .bin beside it.
-
-    Returns:
-        The measurement, and the probabilities, float (n, n_classes).
     """
-    images = test.pixels
-    given = np.concatenate(
-        [
-            run(images[begin : begin + _BATCH].astype(np.float32))
-            for begin in range(0, len(images), _BATCH)
-        ]
-    )
+    difference = 0.0
+
+    def compared() -> Iterator[np.ndarray]:
+        nonlocal difference
+        for given, known in zip(_outputs(run, subject), expected, strict=True):
+            difference = max(difference, float(np.abs(given - known).max()))
+            yield given
+
+    scores = subject.score(compared())
     times = []
+    images = subject.test.pixels
     for index in range(_REPEATS):
         one = images[index % len(images)][None].astype(np.float32)
         started = time.perf_counter()
@@ -146,47 +243,53 @@ def measure(
         times.append(1000 * (time.perf_counter() - started))
     files = [path, path.with_suffix(".bin")]
     size = sum(item.stat().st_size for item in files if item.exists()) / 2**20
-    difference = 0.0 if expected is None else float(np.abs(given - expected).max())
-    sums = given.sum(axis=1, keepdims=True)
-    scores = evaluate(test.labels, given / sums, test.classes)  # int8's sums differ from 1
     middle, late = np.percentile(times, [50, 95])
-    return Measured(name, difference, scores, size, (float(middle), float(late))), given
+    return Measured(name, difference, scores, size, (float(middle), float(late)))
 
 
-def check(row: Measured, form: Format, in_keras: Measured, temperature: float) -> None:
+def check(row: Measured, form: Format, in_keras: Measured, slack: float, score: str) -> None:
     """Checks that a format is as exact as it must be.
+
+    Args:
+        row: The format's measurement.
+        form: What it allows.
+        in_keras: Keras' measurement.
+        slack: See ``Subject``.
+        score: The score that must be kept.
 
     Raises:
         ValueError: If it is not.
     """
-    # A temperature below 1 enlarges the rounding errors of the logits.
-    most = (1.0 if form.tolerance is None else form.tolerance) * max(1.0, 1 / temperature)
+    most = (1.0 if form.tolerance is None else form.tolerance) * slack
     if not row.difference <= most:
         raise ValueError(
             f"{row.name} must give Keras' probabilities to {most:g}. Got a "
             f"difference of {row.difference:.2g}; nothing was written."
         )
-    accuracy, before = row.scores["accuracy"], in_keras.scores["accuracy"]
-    if form.most_lost is not None and not before - accuracy <= form.most_lost:
+    given, before = row.scores[score], in_keras.scores[score]
+    if form.most_lost is not None and not before - given <= form.most_lost:
         raise ValueError(
-            f"{row.name} must keep the test accuracy to {form.most_lost:g}. Got "
-            f"{accuracy:.4f} where Keras has {before:.4f}; nothing was written."
+            f"{row.name} must keep the test {score} to {form.most_lost:g}. Got "
+            f"{given:.4f} where Keras has {before:.4f}; nothing was written."
         )
 
 
-def _table(rows: list[Measured]) -> tuple[list[str], list[list[Any]]]:
+def _table(rows: list[Measured], shown: Mapping[str, str]) -> tuple[list[str], list[list[Any]]]:
     """Returns header and cells of the table; changes are relative to the first row."""
-    header = ["format", "largest difference", "accuracy", "change", "AUC", "change"]
-    header += ["MiB", "p50 ms", "p95 ms"]
-    first = rows[0].scores
+    titles = [item for title in shown.values() for item in (title, "change")]
+    header = ["format", "largest difference", *titles, "MiB", "p50 ms", "p95 ms"]
+
+    def scores(row: Measured) -> Iterator[Any]:
+        for name in shown:
+            value, before = row.scores[name], rows[0].scores[name]
+            yield value
+            yield None if value is None or before is None else f"{value - before:+.4f}"
+
     return header, [
         [
             row.name,
             f"{row.difference:.1e}",
-            row.scores["accuracy"],
-            f"{row.scores['accuracy'] - first['accuracy']:+.4f}",
-            row.scores["auc"],
-            f"{row.scores['auc'] - first['auc']:+.4f}",
+            *scores(row),
             f"{row.megabytes:.1f}",
             f"{row.milliseconds[0]:.1f}",
             f"{row.milliseconds[1]:.1f}",

@@ -1,4 +1,4 @@
-"""The registry of export formats: how to convert a classifier and run the file, how exact it is.
+"""The registry of export formats: how to convert a model and run the file, how exact it is.
 
 An entry in ``FORMATS`` adds a format; ``kerascxr export --format NAME`` then accepts its name. This
 module imports TensorFlow and the formats' packages only inside its functions.
@@ -17,7 +17,8 @@ import numpy as np
 from kerascxr.names import look_up
 
 Run = Callable[[np.ndarray], np.ndarray]
-"""Images float32 (batch, height, width, 1), 0..255, to probabilities float32 (batch, n)."""
+"""Images float32 (batch, height, width, 1), 0..255, to probabilities: float32 (batch, n) of a
+classifier, (batch, height, width, 1) of a U-Net."""
 
 Convert = Callable[[Any, np.ndarray, Path], None]
 """Writes a ``tf.function`` with one input signature, images to probabilities as in ``Run``, to a
@@ -35,8 +36,9 @@ class Format:
         packages: The modules that ``convert`` and ``load`` import.
         convert: Writes the file.
         load: Reads the file and returns a function that runs it.
-        tolerance: The largest accepted difference of a probability to Keras'; None for any.
-        most_lost: The largest accepted loss of test accuracy; None for any.
+        tolerance: The largest accepted difference of a probability to Keras'; None for any. A
+            U-Net's, one for each pixel, may differ ten times as much.
+        most_lost: The largest accepted loss of test accuracy or Dice; None for any.
     """
 
     file: str

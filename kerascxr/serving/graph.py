@@ -9,7 +9,7 @@ from kerascxr.data.images import decode_file, resize_image, to_backbone_input
 from kerascxr.data.roi import ROIS
 from kerascxr.models.classifier import split_at_depth
 from kerascxr.models.segmenter import Segmenter
-from kerascxr.serving.input_checks import InputChecks
+from kerascxr.serving.input_checks import InputChecks, unfitted_warnings
 
 Outputs = dict[str, tf.Tensor]
 Sizes = tuple[tuple[int, int], ...]
@@ -201,5 +201,38 @@ def from_pixels(
         if segmenter:
             lungs = segmenter.masks(resize_image(grey, segmenter.size))
         return classifier.answer(_apply_roi(grey, tf.identity, lungs, roi, size))
+
+    return run
+
+
+def masks_from_bytes(segmenter: Segmenter) -> Callable[[tf.Tensor], Outputs]:
+    """Returns the function from files' bytes, string (batch,), to a U-Net's full answer."""
+
+    def run(images: tf.Tensor) -> Outputs:
+        (resized,), own = decode_batch(images, (segmenter.size,))
+        found = segmenter.probabilities(resized)
+        probabilities, components = segmenter.lungs_and_components(found)
+        lungs = lung_answer(segmenter, probabilities, own)
+        return {
+            "mask_bytes": lungs["lung_mask_bytes"],
+            "lung_fraction": lungs["lung_fraction"],
+            "components": components,
+            "warnings": unfitted_warnings(tf.cast(resized, tf.float32), own),
+        }
+
+    return run
+
+
+def masks_from_pixels(segmenter: Segmenter) -> Callable[[tf.Tensor], Outputs]:
+    """Returns the function from grey values, float32 (batch, *size, 1), to probabilities."""
+
+    def run(images: tf.Tensor) -> Outputs:
+        probabilities = segmenter.probabilities(images)
+        lungs, components = segmenter.lungs_and_components(probabilities)
+        return {
+            "probabilities": probabilities,
+            "lung_probabilities": lungs,
+            "components": components,
+        }
 
     return run

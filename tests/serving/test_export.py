@@ -185,7 +185,10 @@ def test_a_difference_writes_nothing_and_a_second_export_is_the_next_version(
 
 def test_wrong_runs_are_refused(runs, tmp_path, capsys):
     for command, words in (
-        (["export", str(runs[1]), "--to", str(tmp_path)], "must be a classification run"),
+        (
+            ["export", str(runs[1]), "--to", str(tmp_path), "--segmentation", str(runs[1])],
+            "--segmentation must be left out for a U-Net",
+        ),
         (["export", str(tmp_path), "--to", str(tmp_path)], "no DONE"),
     ):
         assert verbs.main(command) == 2

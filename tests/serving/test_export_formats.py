@@ -27,6 +27,26 @@ def test_it_answers_as_keras_does(runs, tmp_path, name):
     assert (tmp_path / "formats" / "labels.txt").read_text().split() == known["classes"]
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_unets_format_has_keras_probabilities_and_the_runs_dice(runs, tmp_path, name):
+    form = FORMATS[name]
+    missing = [item for item in form.packages if importlib.util.find_spec(item) is None]
+    if missing:
+        pytest.skip(f"pip install {' '.join(missing)} to run this")
+    assert verbs.main(["export", str(runs[1]), "--to", str(tmp_path), "--format", name]) == 0
+    folder = tmp_path / "formats"
+    first, row = json.loads((folder / "formats.json").read_text())
+    assert first["name"] == "keras" and row["name"] == name
+    assert row["difference"] <= 10 * (form.tolerance or 0.1)
+    known = json.loads((runs[1] / "metrics.json").read_text())
+    assert first["scores"]["dice"] == pytest.approx(known["test"]["dice"], abs=1e-6)
+    assert row["scores"]["dice"] == pytest.approx(known["test"]["dice"], abs=0.05)
+    assert (folder / form.file).stat().st_size > 10_000
+    assert json.loads((folder / "metadata.json").read_text())["threshold"] == known["threshold"]
+    header = (folder / "formats.md").read_text().splitlines()[0]
+    assert [cell.strip() for cell in header.split("|")][3:6] == ["Dice", "change", "HD95"]
+
+
 def test_a_missing_package_and_an_unknown_format_are_one_line(runs, tmp_path, monkeypatch, capsys):
     command = ["export", str(runs[0]), "--to", str(tmp_path / "out"), "--format"]
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

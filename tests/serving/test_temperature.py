@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.special import softmax
 
 from kerascxr import __main__ as verbs
-from kerascxr.serving.export_formats import Measured, check
+from kerascxr.serving.export_formats import Measured, check, slack_at
 from kerascxr.serving.formats import FORMATS
 from kerascxr.serving.predictors import load_predictor
 
@@ -86,7 +86,7 @@ def test_a_run_without_calibration_is_served_as_it_is(runs, images, tmp_path):
 
 def test_other_formats_may_differ_more_where_the_temperature_is_low():
     row = Measured("onnx", 3e-4, {"accuracy": 1.0}, 1.0, (1.0, 1.0))
-    check(row, FORMATS["onnx"], row, 0.25)
+    check(row, FORMATS["onnx"], row, slack_at(0.25), "accuracy")
     for temperature in (0.5, 1.0, 5.0):
         with pytest.raises(ValueError, match="nothing was written"):
-            check(row, FORMATS["onnx"], row, temperature)
+            check(row, FORMATS["onnx"], row, slack_at(temperature), "accuracy")

@@ -1,0 +1,150 @@
+"""Export of a finished U-Net as a SavedModel for TF Serving: image bytes in, lung masks out."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerascxr.config import SegmentationConfig
+from kerascxr.data.images import decode_png, resize_image, resize_mask
+from kerascxr.data.ingest.folds import split_folds
+from kerascxr.evaluation.segmentation import score_image
+from kerascxr.models.segmenter import Segmenter
+from kerascxr.parsing import load_config
+from kerascxr.runs.atomic import write_json
+from kerascxr.runs.reading import Run, read_predictions, read_run
+from kerascxr.serving.graph import masks_from_bytes, masks_from_pixels
+from kerascxr.serving.input_checks import ASPECT, CONSTANT
+from kerascxr.serving.publishing import (
+    describe,
+    examples_of,
+    files_spec,
+    pixels_spec,
+    publish,
+    some_of,
+    tensor,
+    write_model,
+    write_warm_up,
+)
+from kerascxr.training.inputs import open_run_store
+from kerascxr.training.lungs import load_segmenter
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = 1e-3  # of a Dice, and of the share of a mask's pixels: those at the threshold may turn
+_OF_16_BITS = 10.0  # times as much where the U-Net computes with 16-bit numbers
+
+
+def export_masks(run_path: Path, to: Path) -> Path:
+    """Exports a U-Net as ``to/<version>/``.
+
+    Args:
+        run_path: A finished segmentation run.
+        to: The model's folder; the version is the next number there, from 1.
+
+    Returns:
+        The version's folder. It is written only if the reloaded SavedModel reproduces, for test
+        images, the Dice of the run's predictions.csv and the masks that Keras computes at the
+        images' own size, both to ``TOLERANCE`` (ten times that for a U-Net of 16-bit numbers).
+
+    Raises:
+        ValueError: If the run is not finished or of another task, its images are missing or have
+            changed (their split included), or the masks differ.
+    """
+    run = read_run(run_path, "segmentation")
+    config = load_config(SegmentationConfig, run_path / "config.yaml")
+    store = open_run_store(run, config.data)
+    dice = {row["id"]: float(row["dice"]) for row in read_predictions(run_path / "predictions.csv")}
+    samples = examples_of(store, split_folds(config.split)["test"], some_of(list(dice)))
+    segmenter = load_segmenter(run_path)
+    precision = run.metrics["regime"]["precision"]
+
+    def fill(folder: Path) -> None:
+        write_model(
+            folder,
+            [segmenter.model],
+            {
+                "serving_default": (masks_from_bytes(segmenter), files_spec()),
+                "pixels": (masks_from_pixels(segmenter), pixels_spec(segmenter.size)),
+            },
+        )
+        write_json(folder / "metadata.json", _describe(run, segmenter))
+        allowed = TOLERANCE * (1.0 if precision == "float32" else _OF_16_BITS)
+        difference = _compare(folder, segmenter, samples, dice, allowed)
+        logger.info(
+            f"The reloaded export reproduces the Dice of {len(samples)} test images: largest "
+            f"difference {difference:.1e}."
+        )
+        write_warm_up(folder, to.name, [sample["image"] for sample in samples])
+
+    return publish(run, to, fill)
+
+
+def _compare(
+    folder: Path,
+    segmenter: Segmenter,
+    samples: list[dict[str, Any]],
+    dice: dict[str, float],
+    allowed: float,
+) -> float:
+    """Compares the reloaded export with the run; returns the largest difference of a Dice."""
+    loaded = tf.saved_model.load(str(folder))
+    worst = 0.0
+    for sample in samples:
+        image = decode_png(sample["image"])
+        small = tf.cast(resize_image(image, segmenter.size), tf.float32)[None]
+        lungs = loaded.signatures["pixels"](images=small)["lung_probabilities"]
+        truth = resize_mask(decode_png(sample["mask"]), segmenter.size)
+        found = segmenter.binarise(lungs)[0, ..., 0].numpy()
+        scored = score_image(truth[..., 0].numpy(), found)["dice"]
+        worst = max(worst, abs(scored - dice[sample["id"].decode()]))
+        given = loaded.signatures["serving_default"](images=tf.constant([sample["image"]]))
+        mask = decode_png(given["mask_bytes"][0]).numpy()
+        ours = segmenter.of_lungs(segmenter.probabilities(small))[0]
+        expected = segmenter.mask_at(ours, tf.shape(image)[:2]).numpy()
+        turned = 1.0 if mask.shape != expected.shape else float(np.mean(mask != expected))
+        if not max(worst, turned) <= allowed:
+            raise ValueError(
+                f"the export must reproduce the run's masks to {allowed:g}. Got a difference of "
+                f"{worst:.2g} in Dice and of {turned:.2g} in pixels; nothing was written."
+            )
+    return worst
+
+
+def _describe(run: Run, segmenter: Segmenter) -> dict[str, Any]:
+    pixels: list[int | None] = [None, *segmenter.size, 1]
+    components = tensor("int32", [None], "components before all but the two largest were removed")
+    return describe(
+        run,
+        segmenter.size,
+        {
+            "serving_default": {
+                "mask_bytes": tensor(
+                    "string", [None], "the lung mask: a PNG of 0 and 255, at the image's own size"
+                ),
+                "lung_fraction": tensor(
+                    "float32", [None], "the share of the image that is lung, 0..1"
+                ),
+                "components": components,
+                "warnings": tensor(
+                    "string",
+                    [None],
+                    f"about the image, joined by '; ', or '': {CONSTANT}, {ASPECT}",
+                ),
+            },
+            "pixels": {
+                "probabilities": tensor("float32", pixels, "of each pixel to be lung, 0..1"),
+                "lung_probabilities": tensor(
+                    "float32",
+                    pixels,
+                    "the same, 0 in all but the two largest components: the lung mask is where, "
+                    "resized to the image's size, they reach the threshold",
+                ),
+                "components": components,
+            },
+        },
+        ("n", "dice", "iou", "hd95", "assd", "pooled_dice"),
+        {"threshold": segmenter.threshold, "size": list(segmenter.size)},
+    )

@@ -1,0 +1,170 @@
+"""An exported U-Net gives the run's masks, from bytes and from pixels, and predict takes it."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from kerascxr import __main__ as verbs
+from kerascxr.data.images import resize_image
+from kerascxr.serving.loaded_run import load_run
+from tests.support.recorded_server import answer_rest
+
+
+@pytest.fixture(scope="module")
+def exported(served, runs):
+    to = served / "models" / "lungs"
+    assert verbs.main(["export", str(runs[1]), "--to", str(to)]) == 0
+    return to / "1"
+
+
+@pytest.fixture(scope="module")
+def loaded(exported):
+    return tf.saved_model.load(str(exported))
+
+
+@pytest.fixture(scope="module")
+def files(served, tmp_path_factory):
+    """Test images, one of them enlarged with a bright speck, and a flat one of an odd shape."""
+    folder = tmp_path_factory.mktemp("images")
+    for name in ("7", "9"):
+        (folder / f"{name}.png").write_bytes((served / f"lungs/images/{name}.png").read_bytes())
+    large = np.array(Image.open(folder / "7.png").resize((90, 70)))
+    large[:12, :12] = 220
+    Image.fromarray(large).save(folder / "large.png")
+    Image.fromarray(np.full((20, 90), 90, np.uint8)).save(folder / "flat.png")
+    return sorted(folder.iterdir())
+
+
+def pixels_of(png):
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def test_bytes_give_the_runs_masks_at_each_images_own_size(loaded, runs, files):
+    signature = loaded.signatures["serving_default"]
+    given = signature(images=tf.constant([path.read_bytes() for path in files]))
+    assert set(given) == {"mask_bytes", "lung_fraction", "components", "warnings"}
+    assert {len(value) for value in given.values()} == {len(files)}
+    expected = load_run(runs[1]).predict(files)
+    for png, mask in zip(given["mask_bytes"].numpy(), expected.masks, strict=True):
+        np.testing.assert_array_equal(pixels_of(png), np.where(mask, 255, 0))
+    np.testing.assert_allclose(given["lung_fraction"], expected.lung_fractions, atol=1e-6)
+    assert any(mask.any() for mask in expected.masks)
+    flat = given["warnings"].numpy()[[path.stem for path in files].index("flat")]
+    assert flat == b"nearly constant; unusual shape"
+
+
+def test_pixels_give_probabilities_that_make_the_same_masks(loaded, runs, files):
+    run = load_run(runs[1])
+    grey = [np.asarray(Image.open(path).convert("L")) for path in files]
+    small = tf.stack([resize_image(image[..., None], (32, 32)) for image in grey])
+    given = loaded.signatures["pixels"](images=tf.cast(small, tf.float32))
+    logits = run.model.predict_on_batch(small.numpy().astype(np.float32))
+    probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    np.testing.assert_allclose(given["probabilities"], probabilities, atol=1e-5)
+    lungs, all_components = (
+        given[name].numpy() for name in ("lung_probabilities", "probabilities")
+    )
+    assert ((lungs == all_components) | (lungs == 0)).all() and (lungs != all_components).any()
+    threshold = json.loads((runs[1] / "metrics.json").read_text())["threshold"]
+    for one, image, mask in zip(lungs, grey, run.predict(files).masks, strict=True):
+        resized = tf.image.resize(one, image.shape).numpy()[..., 0]
+        np.testing.assert_array_equal(resized >= np.float32(threshold), mask)
+
+
+def test_what_stands_beside_the_model_describes_it(exported, loaded, runs):
+    told = json.loads((exported / "metadata.json").read_text())
+    metrics = json.loads((runs[1] / "metrics.json").read_text())
+    assert told["task"] == "segmentation" and told["threshold"] == metrics["threshold"]
+    assert told["test_metrics"]["dice"] == metrics["test"]["dice"]
+    assert "not diagnosis" in told["intended_use"]
+    for name, described in told["signatures"].items():
+        given = loaded.signatures[name].structured_outputs
+        assert set(described["outputs"]) == set(given)
+        for output, tensor in described["outputs"].items():
+            assert tensor["type"] == given[output].dtype.name, output
+            assert len(tensor["shape"]) == len(given[output].shape), output
+
+
+def test_the_warm_up_requests_are_ones_that_it_answers(exported, loaded):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    path = exported / "assets.extra" / "tf_serving_warmup_requests"
+    sizes = []
+    for record in tf.data.TFRecordDataset(str(path)):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        request = log.predict_log.request
+        assert request.model_spec.name == "lungs"
+        batch = tf.constant(tf.make_ndarray(request.inputs["images"]))
+        given = loaded.signatures["serving_default"](images=batch)
+        sizes.append(len(given["mask_bytes"]))
+    assert sizes == [1, 8]
+
+
+def test_other_masks_than_the_runs_are_not_published(runs, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    for path in runs[1].iterdir():
+        (run / path.name).symlink_to(path)
+    (run / "metrics.json").unlink()
+    known = json.loads((runs[1] / "metrics.json").read_text())
+    changed = known | {"threshold": 0.95 if known["threshold"] < 0.5 else 0.05}
+    (run / "metrics.json").write_text(json.dumps(changed))
+    assert verbs.main(["export", str(run), "--to", str(tmp_path / "models")]) == 2
+    message = capsys.readouterr().err
+    assert "must reproduce the run's masks to 0.001" in message
+    assert message.rstrip().count("\n") == 0
+    assert not [path for path in (tmp_path / "models").iterdir() if path.suffix != ".lock"]
+
+
+def test_predict_gives_the_same_with_the_export_as_with_the_run(exported, runs, files, tmp_path):
+    folders = []
+    for model in (exported.parent, runs[1]):
+        to = tmp_path / model.name
+        command = ["predict", str(model), *map(str, files), "--to", str(to)]
+        assert verbs.main(command) == 0
+        folders.append(to)
+    tables = [(folder / "lungs.csv").read_text() for folder in folders]
+    assert tables[0] == tables[1]
+    for row in csv.DictReader(io.StringIO(tables[0])):
+        masks = [(folder / row["mask"]).read_bytes() for folder in folders]
+        assert masks[0] == masks[1]
+
+
+def test_a_classifiers_commands_refuse_it(exported, files, tmp_path, capsys):
+    from kerascxr.serving.predictors import load_predictor
+
+    with pytest.raises(ValueError, match="must be a classifier"):
+        load_predictor(exported)
+    command = ["predict", str(exported), str(files[0]), "--to", str(tmp_path / "table.csv")]
+    assert verbs.main(command) == 2
+    assert "--to must be a folder" in capsys.readouterr().err
+
+
+def test_the_example_client_writes_the_masks(loaded, files, tmp_path, monkeypatch, capsys):
+    sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "serving"))
+    try:
+        import lungs as client
+    finally:
+        sys.path.pop(0)
+    signature = loaded.signatures["serving_default"]
+
+    def serve(request, timeout):
+        assert request.full_url == "http://localhost:8501/v1/models/lungs:predict"
+        return io.BytesIO(answer_rest(signature, request.data))
+
+    monkeypatch.setattr(client.urllib.request, "urlopen", serve)
+    monkeypatch.setattr(sys, "argv", ["lungs.py", *map(str, files), "--to", str(tmp_path / "to")])
+    client.main()
+    given = signature(images=tf.constant([path.read_bytes() for path in files]))
+    lines = capsys.readouterr().out.splitlines()
+    for number, (path, png) in enumerate(zip(files, given["mask_bytes"].numpy(), strict=True)):
+        assert (tmp_path / f"to/{number}-{path.stem}.png").read_bytes() == png
+        assert lines[number].startswith(f"{path}: lung ")
+    assert "WARNING: nearly constant" in "".join(lines)
