@@ -36,8 +36,7 @@ class Format:
         packages: The modules that ``convert`` and ``load`` import.
         convert: Writes the file.
         load: Reads the file and returns a function that runs it.
-        tolerance: The largest accepted difference of a probability to Keras'; None for any. A
-            U-Net's, one for each pixel, may differ ten times as much.
+        tolerance: The largest accepted difference of a probability to Keras'; None for any.
         most_lost: The largest accepted loss of test accuracy or Dice; None for any.
     """
 

@@ -37,7 +37,7 @@ def test_a_unets_format_has_keras_probabilities_and_the_runs_dice(runs, tmp_path
     folder = tmp_path / "formats"
     first, row = json.loads((folder / "formats.json").read_text())
     assert first["name"] == "keras" and row["name"] == name
-    assert row["difference"] <= 10 * (form.tolerance or 0.1)
+    assert row["difference"] <= (form.tolerance or 0.2)
     known = json.loads((runs[1] / "metrics.json").read_text())
     assert first["scores"]["dice"] == pytest.approx(known["test"]["dice"], abs=1e-6)
     assert row["scores"]["dice"] == pytest.approx(known["test"]["dice"], abs=0.05)
