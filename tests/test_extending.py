@@ -68,7 +68,7 @@ def run(trained, tmp_path):
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
-def test_an_input_ablation(add, images, run, tmp_path, monkeypatch):
+def test_an_input_ablation(add, images, run, tmp_path, monkeypatch, any_lung_masks):
     add("An input ablation")
     for name in set(ROIS) - {"none", "upper_half"}:
         monkeypatch.delitem(ROIS, name)

@@ -24,7 +24,7 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_predictions, truth_and_probabilities
 from kerascxr.training import classification, segmentation
 from kerascxr.training.figures import draw_test
-from kerascxr.training.inputs import open_data, read_everything
+from kerascxr.training.inputs import describe_lungs, open_data, read_everything
 from kerascxr.training.learner import predict_probabilities
 from kerascxr.training.lungs import choose_lungs
 
@@ -88,6 +88,7 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
             "fingerprint": store.fingerprint["digest"],
             "images": {"test": len(images)},
             "left_out": len(every) - len(images),
+            **describe_lungs([images]),
         },
     }
     if isinstance(config, ClassificationConfig):

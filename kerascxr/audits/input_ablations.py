@@ -30,6 +30,7 @@ from kerascxr.evaluation.ablation_verdicts import (
 )
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.evaluation.comparison import difference
+from kerascxr.evaluation.lung_masks import LungMaskCheck, lung_mask_faults
 from kerascxr.evaluation.run_comparison import read_tested
 from kerascxr.evaluation.uncertainty import classification_metrics
 from kerascxr.models.classifier import build_classifier
@@ -42,15 +43,13 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.training import classification
 from kerascxr.training.inputs import open_run_store, read_splits
-from kerascxr.training.lungs import PACKAGED, choose_lungs, read_lungs
+from kerascxr.training.lungs import choose_lungs, lungs_title, read_lungs
 
 logger = logging.getLogger(__name__)
 
 FULL = "none"
 HISTOGRAM = "histogram"
 _HISTOGRAM = Ablation("grey histogram only", lungs_visible=False, without="any position")
-
-_NAMES = {None: "the source's masks", PACKAGED: "the lung model that comes with kerascxr"}
 
 DEPTH: Depth = 1
 EPOCHS = 10
@@ -85,7 +84,8 @@ def audit_run(
         intervals, verdict), ``verdict`` (see ``overall_verdict``) and how the audit was made.
 
     Raises:
-        ValueError: If the run is none, or its images have changed or are not to be had.
+        ValueError: If the run is none, its images have changed or are not to be had, or too many
+            lung masks are implausible.
     """
     started = time.perf_counter()
     run = read_run(path, "classification")
@@ -96,6 +96,7 @@ def audit_run(
     lungs = choose_lungs(lungs or config.lungs, store)
     folder = RunFolder(path)
     with folder.log_file():
+        found, lung_masks = _find_lungs(config, store, lungs)
         names = [name for name, roi in ROIS.items() if roi.ablation]
         base = dataclasses.replace(
             config,
@@ -124,8 +125,6 @@ def audit_run(
             truth, groups = tested.truth, [row["group"] for row in tested.rows.values()]
         images = read_splits(dataclasses.replace(base, roi="none", lungs=None), store)
         predicted[HISTOGRAM] = _from_histograms(images, config.runtime.seed)
-        folds = split_folds(config.split)["test"]
-        found = read_lungs(store, folds, lungs, config.image_size, config.data.features)
         ablations = _compare(predicted, truth, groups, classes)
         result: dict[str, Any] = {
             "title": run.name,
@@ -133,7 +132,8 @@ def audit_run(
             "epochs": epochs,
             "images": len(truth),
             "data": store.fingerprint["digest"],
-            "lungs": _NAMES.get(lungs, str(lungs)),
+            "lungs": lungs_title(lungs),
+            "lung_masks": lung_masks.to_dict(),
             "chance": float(np.bincount(truth).max() / len(truth)),
             "run": {measure: run.metrics["test"][measure] for measure in _MEASURES},
             "ablations": ablations,
@@ -145,6 +145,25 @@ def audit_run(
         result["seconds"] = time.perf_counter() - started
         folder.write_json("audit/audit.json", result)
         return result
+
+
+def _find_lungs(
+    config: ClassificationConfig, store: Store, run: Path | None
+) -> tuple[np.ndarray, LungMaskCheck]:
+    """Returns the lungs in the test images, and the check of those in all images.
+
+    Raises:
+        ValueError: If too many masks are implausible.
+    """
+    found = {
+        name: read_lungs(store, folds, run, config.image_size, config.data.features)
+        for name, folds in split_folds(config.split).items()
+    }
+    faults = [lung_mask_faults(mask[..., 0]) for masks in found.values() for mask in masks]
+    check = LungMaskCheck.of(faults)
+    check.require_plausible(lungs_title(run))
+    logger.info(check)
+    return found["test"], check
 
 
 def _origins(

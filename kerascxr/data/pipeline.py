@@ -13,6 +13,7 @@ from kerascxr.config import AugmentConfig
 from kerascxr.data.images import decode_png, resize_mask
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.roi import ROIS
+from kerascxr.evaluation.lung_masks import lung_mask_faults
 from kerascxr.progress import ProgressBar
 
 Batch = dict[str, tf.Tensor]
@@ -35,6 +36,8 @@ class Images:
         classes: Class names in label order.
         source: The name of the store that they are from, for lists of what is cached.
         spacings: Id -> distance of rows and of columns in mm at this size, where it is known.
+        lung_faults: Why each image's lung mask is implausible, see ``lung_mask_faults``; None where
+            no lung masks are used.
     """
 
     pixels: np.ndarray
@@ -45,6 +48,7 @@ class Images:
     classes: tuple[str, ...]
     source: str = ""
     spacings: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    lung_faults: tuple[tuple[str, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,6 +65,7 @@ class Images:
             classes=self.classes,
             source=self.source,
             spacings=self.spacings,
+            lung_faults=self.lung_faults and tuple(self.lung_faults[index] for index in chosen),
         )
 
 
@@ -158,6 +163,9 @@ def read_images(
         classes=store.classes,
         source=store.path.name,
         spacings=store.spacings(size),
+        lung_faults=None
+        if lungs is None or not look.needs_lungs
+        else tuple(lung_mask_faults(mask[..., 0]) for mask in lungs),
     )
 
 

@@ -105,12 +105,14 @@ def _percent(share: float | None) -> str | None:
 
 def explanation(result: Mapping[str, Any]) -> str:
     """Returns how the audit was made."""
+    check = result["lung_masks"]
     return (
         f"The same model, trained again for {result['epochs']} epochs at depth {result['depth']} "
         "from the same weights on each ablated input, and tested on the same "
         f"{result['images']:,} test images; the histograms by a random forest. The largest class "
         f"alone gives an accuracy of {result['chance']:.3f}; chance gives an AUC of 0.5."
-        f" Lungs: {result['lungs']}."
+        f" Lungs: {result['lungs']}; {check['implausible']:,} of {check['images']:,} masks are "
+        "implausible as lungs."
     )
 
 

@@ -13,6 +13,7 @@ from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.calibration import apply_temperature
+from kerascxr.evaluation.lung_masks import LungMaskCheck, lung_mask_faults
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import write_json
@@ -31,7 +32,7 @@ from kerascxr.serving.publishing import (
     write_warm_up,
 )
 from kerascxr.training.inputs import open_run_store, read_splits
-from kerascxr.training.lungs import choose_lungs, load_segmenter
+from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_title, read_lungs
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ def export_run(
 
     Raises:
         ValueError: If a run is not finished or of another task, its images are missing or have
-            changed (their split included), or the probabilities differ.
+            changed (their split included), too many lung masks are implausible, or the
+            probabilities differ.
     """
     run = read_run(run_path, "classification")
     config = load_config(ClassificationConfig, run_path / "config.yaml")
@@ -71,6 +73,7 @@ def export_run(
     if roi.needs_lungs:
         segmentation = choose_lungs(segmentation or config.lungs)
     segmenter = load_segmenter(segmentation) if segmentation else None
+    lung_masks = _check_lungs(segmentation, config, store) if segmentation else None
     height, width = config.image_size
     splits = read_splits(config, store)
     pool = tf.function(Classifier(model, classes).pool, reduce_retracing=True)
@@ -99,7 +102,8 @@ def export_run(
             },
         )
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
-        write_json(folder / "metadata.json", _describe(run, config, segmentation, checks))
+        description = _describe(run, config, segmentation, checks, lung_masks)
+        write_json(folder / "metadata.json", description)
         difference = _compare(folder, files_of_samples, expected, classes, run.temperature)
         logger.info(
             f"The reloaded export reproduces the run's probabilities of {len(samples)} test "
@@ -108,6 +112,16 @@ def export_run(
         write_warm_up(folder, to.name, files_of_samples)
 
     return publish(run, to, fill)
+
+
+def _check_lungs(run: Path, config: ClassificationConfig, store: Store) -> LungMaskCheck:
+    """Checks the lung masks that a U-Net gives for the classifier's test images."""
+    folds = split_folds(config.split)["test"]
+    masks = read_lungs(store, folds, run, config.image_size, config.data.features)
+    check = LungMaskCheck.of([lung_mask_faults(mask[..., 0]) for mask in masks])
+    check.require_plausible(lungs_title(run), "--segmentation")
+    logger.info(check)
+    return check
 
 
 def _same(one: Path | None, other: Path | None) -> bool:
@@ -155,6 +169,7 @@ def _describe(
     config: ClassificationConfig,
     segmentation: Path | None,
     checks: InputChecks,
+    lung_masks: LungMaskCheck | None,
 ) -> dict[str, Any]:
     classes = run.metrics["test"]["classes"]
     n = len(classes)
@@ -194,6 +209,7 @@ def _describe(
                 "fitted_on": run.metrics.get("calibration", {}).get("fitted_on"),
             },
             "segmentation": str(segmentation) if segmentation else None,
+            "lung_masks": lung_masks and lung_masks.to_dict(),
             "input_region": ROIS[config.roi].description,
         },
     )

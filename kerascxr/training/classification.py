@@ -33,7 +33,14 @@ from kerascxr.runs.reading import CALIBRATED, UNCALIBRATED
 from kerascxr.tables import csv_text
 from kerascxr.training.figures import draw_evidence, draw_test, draw_training
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
-from kerascxr.training.inputs import check_classes, open_data, read_splits, seen_images, with_source
+from kerascxr.training.inputs import (
+    check_classes,
+    describe_lungs,
+    open_data,
+    read_splits,
+    seen_images,
+    with_source,
+)
 from kerascxr.training.learner import Learner
 from kerascxr.training.lungs import choose_lungs, lungs_digest
 from kerascxr.training.runtime import Runtime, as_set, environment, regime_of, set_up
@@ -129,6 +136,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
             "source": store.path.name,
             "fingerprint": store.fingerprint["digest"],
             "images": {name: len(images) for name, images in splits.items()},
+            **describe_lungs(splits.values()),
         },
         "parameters": parameters,
         "best_epoch": progress.best_epoch + 1,

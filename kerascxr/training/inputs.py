@@ -1,8 +1,9 @@
 """The input of both trainers: a source, opened as a store and divided into splits."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from kerascxr.data.ingest.store import Store, open_store
 from kerascxr.data.pipeline import Images, read_images
 from kerascxr.data.roi import ROIS
 from kerascxr.data.sources.open import choose_source, open_source
+from kerascxr.evaluation.lung_masks import LungMaskCheck
 from kerascxr.runs.reading import Run
-from kerascxr.training.lungs import read_lungs
+from kerascxr.training.lungs import lungs_title, read_lungs
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +77,8 @@ def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> di
         {"train": ..., "validation": ..., "test": ...}.
 
     Raises:
-        ValueError: If the source fixes its split and the config asks for another.
+        ValueError: If the source fixes its split and the config asks for another, or if too many
+            lung masks are implausible.
     """
     if store.fixed_split and config.split != SplitConfig():
         raise ValueError(
@@ -85,11 +88,13 @@ def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> di
         )
     folds_of = split_folds(config.split)
     if config.split.groups == "kept":
-        return {name: read_folds(config, store, folds, masks) for name, folds in folds_of.items()}
+        splits = {name: read_folds(config, store, folds, masks) for name, folds in folds_of.items()}
+        require_lungs(config, splits.values())
+        return splits
     logger.warning(
         "Groups are ignored: test images leak into training. For measuring that, not to report."
     )
-    images = read_folds(config, store, range(N_FOLDS), masks)
+    images = read_everything(config, store, masks)
     fold = random_folds(images.labels, config.split.seed)
     return {
         name: images.only(np.flatnonzero(np.isin(fold, folds))) for name, folds in folds_of.items()
@@ -115,8 +120,14 @@ def seen_images(store: Store, splits: dict[str, Images]) -> list[dict[str, str]]
 
 
 def read_everything(config: TrainingConfig, store: Store, masks: bool = False) -> Images:
-    """Reads all folds of a store, for a test on a set that the model has not seen."""
-    return read_folds(config, store, range(N_FOLDS), masks)
+    """Reads all folds of a store.
+
+    Raises:
+        ValueError: If too many lung masks are implausible.
+    """
+    images = read_folds(config, store, range(N_FOLDS), masks)
+    require_lungs(config, [images])
+    return images
 
 
 def read_folds(
@@ -137,6 +148,31 @@ def read_folds(
         lungs=lungs,
         cache=config.data.cache,
     )
+
+
+def require_lungs(config: TrainingConfig, parts: Iterable[Images]) -> None:
+    """Logs how many of the lung masks are plausible, if there are any.
+
+    Raises:
+        ValueError: If too few are, see ``LungMaskCheck``.
+    """
+    check = lung_masks_of(parts)
+    if check is not None:
+        run = config.lungs if isinstance(config, ClassificationConfig) else None
+        check.require_plausible(lungs_title(run))
+        logger.info(check)
+
+
+def lung_masks_of(parts: Iterable[Images]) -> LungMaskCheck | None:
+    """Checks the lung masks of all the images together; None if there are none."""
+    faults = [one for images in parts for one in images.lung_faults or ()]
+    return LungMaskCheck.of(faults) if faults else None
+
+
+def describe_lungs(parts: Iterable[Images]) -> dict[str, Any]:
+    """Returns the entry ``lung_masks`` of metrics.json's ``data``; nothing without lung masks."""
+    check = lung_masks_of(parts)
+    return {"lung_masks": check.to_dict()} if check else {}
 
 
 def check_classes(splits: dict[str, Images]) -> None:

@@ -59,6 +59,13 @@ def choose_lungs(given: Path | None, store: Store | None = None) -> Path | None:
     return given
 
 
+def lungs_title(lungs: Path | None) -> str:
+    """Returns where lung masks come from, for people; see ``choose_lungs``."""
+    if lungs is None:
+        return "the source's masks"
+    return "the lung model that comes with kerascxr" if lungs == PACKAGED else str(lungs)
+
+
 def load_segmenter(run: Path) -> Segmenter:
     """Reads a finished segmentation run, or the package's lung model.
 

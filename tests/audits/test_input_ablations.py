@@ -132,7 +132,9 @@ def audited_by_itself(finished, folder, monkeypatch):
     return run, trained
 
 
-def test_without_lung_masks_the_packages_lung_model_finds_them(runs, tmp_path, monkeypatch, capsys):
+def test_without_lung_masks_the_packages_lung_model_finds_them(
+    runs, tmp_path, monkeypatch, capsys, any_lung_masks
+):
     write_tiny_lung_model(tmp_path / "lungs", (32, 32))
     monkeypatch.setattr(lung_model, "FOLDER", tmp_path / "lungs")
     run, trained = audited_by_itself(runs[0], tmp_path, monkeypatch)
@@ -146,7 +148,9 @@ def test_without_lung_masks_the_packages_lung_model_finds_them(runs, tmp_path, m
     assert result(run)["attention"] is not None
 
 
-def test_a_run_is_audited_with_the_lungs_that_it_was_trained_with(runs, tmp_path, monkeypatch):
+def test_a_run_is_audited_with_the_lungs_that_it_was_trained_with(
+    runs, tmp_path, monkeypatch, any_lung_masks
+):
     run = shutil.copytree(runs[0], tmp_path / "run")
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(config.replace("lungs: null", f"lungs: {runs[1]}"))

@@ -21,6 +21,7 @@ from tests.support.c_api import run_in_c
 from tests.support.recorded_server import answer_grpc, answer_rest
 from tests.support.small_runs import arguments
 
+pytestmark = pytest.mark.usefixtures("any_lung_masks")  # of U-Nets trained for a moment
 CLASSES = ["bright", "dark", "middle"]
 
 

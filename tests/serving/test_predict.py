@@ -25,6 +25,9 @@ def read(path):
         return list(csv.DictReader(file))
 
 
+pytestmark = pytest.mark.usefixtures("any_lung_masks")  # of U-Nets trained for a moment
+
+
 @pytest.fixture(scope="module")
 def known(served, runs, at_temperature):
     """File to the run's probabilities at its temperature, of the test images."""

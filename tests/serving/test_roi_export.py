@@ -15,6 +15,8 @@ from kerascxr.serving import export
 from tests.support.lung_models import write_tiny_lung_model
 from tests.support.small_runs import arguments, masked_classes
 
+pytestmark = pytest.mark.usefixtures("any_lung_masks")  # of U-Nets trained for a moment
+
 
 @pytest.fixture(scope="module")
 def seers(served, runs):

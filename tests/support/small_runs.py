@@ -54,15 +54,19 @@ def pairs(folder, n=60, seed=0, size=40):
 
 
 def masked_classes(folder, each=20, masks=True):
-    """Two classes in the radiography layout that differ by brightness outside of the lungs."""
+    """Two classes in the radiography layout that differ by brightness outside of the lungs.
+
+    The lungs are two ellipses, wider at their base, as the check of lung masks requires.
+    """
     random = np.random.default_rng(0)
     rows, columns = np.mgrid[:40, :40] / 40
     for name, around in (("COVID", 40), ("Normal", 200)):
         for part in ("images", "masks"):
             (folder / name / part).mkdir(parents=True)
         for index in range(each):
-            y, x = random.uniform(0.4, 0.6, 2)
-            inside = (rows - y) ** 2 / 0.06 + (columns - x) ** 2 / 0.04 < 1
+            y, x = random.uniform(0.4, (0.55, 0.6))
+            aside = np.abs(columns - x) - 0.2
+            inside = (rows - y) ** 2 / 0.06 + aside**2 / (0.08 + 0.1 * rows) ** 2 < 1
             pixels = np.where(inside, 110, around) + random.normal(0, 15, inside.shape)
             file = f"{name}-{index}.png"
             shown = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))

@@ -3,7 +3,10 @@
 import csv
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,8 +22,11 @@ from kerascxr.config import AugmentConfig, ClassificationConfig, DataConfig
 from kerascxr.data.corruptions import CORRUPTIONS
 from kerascxr.data.images import resize_mask
 from kerascxr.data.pipeline import Images, read_images, training_batches
+from kerascxr.evaluation import lung_masks
+from kerascxr.evaluation.lung_masks import MOST_IMPLAUSIBLE
 from kerascxr.evaluation.robustness import CLEAN, by_severity, read_robustness
 from kerascxr.models import lung_model
+from kerascxr.models.unet import build_unet
 from kerascxr.serving.predictors import load_predictor
 from kerascxr.training import lungs as lungs_module
 from kerascxr.training.inputs import open_data, read_folds
@@ -28,6 +34,7 @@ from kerascxr.training.lungs import PACKAGED, choose_lungs, load_segmenter, read
 from tests.support.lung_models import write_tiny_lung_model
 from tests.support.small_runs import arguments, masked_classes, pairs
 
+pytestmark = pytest.mark.usefixtures("any_lung_masks")  # of U-Nets trained for a moment
 FOLDS = (3, 1, 17)
 
 
@@ -247,3 +254,41 @@ def test_what_is_hidden_stays_so_when_images_are_made_worse(store):
     whole = read_folds(ClassificationConfig(image_size=(32, 32)), store, FOLDS)
     border = corrupt_images(whole, "brightness", 5, 0, "border_only").pixels
     assert not border[:, 8:24, 8:24].any() and border[:, 0].all()
+
+
+def test_a_poor_unet_stops_what_leans_on_its_masks_in_one_line(
+    folder, run, tmp_path, monkeypatch, capsys
+):
+    random = tmp_path / "random"
+    shutil.copytree(run, random)
+    keras.utils.set_random_seed(3)
+    build_unet((32, 32), base_filters=2).save(random / "model.keras")
+    monkeypatch.setattr(lung_masks, "MOST_IMPLAUSIBLE", MOST_IMPLAUSIBLE)
+    argv = arguments(folder, "--data.source", f"{folder}/set", "--depth", "0", "--epochs", "1")
+    assert train_cls.main([*argv, "--roi", "lung_crop", "--lungs", str(random)]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "of the lung masks may be implausible" in line and f"from {random}" in line
+    assert "of 40 (" in line and "--lungs RUN" in line  # of all images, not those of one split
+    assert train_cls.main([*argv, "--name", "whole"]) == 0
+    whole = str(folder / "runs/classification/whole")
+    assert main(["audit", whole, "--lungs", str(random)]) == 2
+    assert "of 40 (" in capsys.readouterr().err
+    assert not list(Path(whole, "audit").glob("*/DONE"))  # stopped before the first ablation
+    command = ["export", whole, "--segmentation", str(random), "--to", str(tmp_path / "models")]
+    assert main(command) == 2
+    assert "--segmentation RUN" in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_count_of_implausible_masks_is_recorded(folder, tmp_path, monkeypatch, messages):
+    source = masked_classes(tmp_path / "set")
+    one_lung = np.zeros((32, 32), np.uint8)
+    one_lung[8:24, 3:13] = 255
+    Image.fromarray(one_lung).save(f"{source}/COVID/masks/COVID-3.png")
+    argv = arguments(tmp_path, "--data.source", source, "--depth", "0", "--epochs", "1")
+    assert train_cls.main([*argv, "--roi", "lung_crop", "--name", "crop"]) == 0
+    metrics = json.loads((tmp_path / "runs/classification/crop/metrics.json").read_text())
+    found = metrics["data"]["lung_masks"]
+    assert (found["images"], found["implausible"]) == (40, 1)
+    assert found["reasons"]["does not have two lungs side by side"] == 1
+    assert any(line.startswith("1 of 40 lung masks are implausible") for line in messages())
