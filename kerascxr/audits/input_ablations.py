@@ -9,38 +9,38 @@ import dataclasses
 import io
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from sklearn.ensemble import RandomForestClassifier
 
+from kerascxr.audits.attention import measure_attention, read_test
 from kerascxr.audits.origins import check_sources, origins_of
 from kerascxr.config import ClassificationConfig, Depth
-from kerascxr.data.images import resize_mask, to_backbone_input
+from kerascxr.data.control_markers import CONTROL_MARKERS
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import Store
-from kerascxr.data.pipeline import Images, read_images
+from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS, Ablation
 from kerascxr.evaluation.ablation_verdicts import (
     overall_verdict,
     verdict_with_lungs,
     verdict_without_lungs,
+    with_control,
 )
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.evaluation.comparison import difference
 from kerascxr.evaluation.lung_masks import LungMaskCheck, lung_mask_faults
-from kerascxr.evaluation.run_comparison import read_tested
+from kerascxr.evaluation.run_comparison import Tested, read_tested
 from kerascxr.evaluation.uncertainty import classification_metrics
 from kerascxr.models.classifier import build_classifier
-from kerascxr.models.gradcam import GradCAM
-from kerascxr.models.saved import load_saved
 from kerascxr.models.weights import load_weights
 from kerascxr.parsing import load_config
 from kerascxr.plots import input_ablations, samples
 from kerascxr.runs.folder import RunFolder
-from kerascxr.runs.reading import Run, read_run
+from kerascxr.runs.reading import read_run
 from kerascxr.training import classification
 from kerascxr.training.inputs import open_run_store, read_splits
 from kerascxr.training.lungs import choose_lungs, lungs_title, read_lungs
@@ -56,7 +56,6 @@ EPOCHS = 10
 _MEASURES = ("accuracy", "f1", "auc")
 _BINS = 64
 _TREES = 500
-_BATCH = 32
 
 
 def audit_run(
@@ -81,7 +80,8 @@ def audit_run(
 
     Returns:
         What audit.json holds: ``ablations`` (name -> title, lungs_visible, without, measures with
-        intervals, verdict), ``verdict`` (see ``overall_verdict``) and how the audit was made.
+        intervals, verdict and positive control), ``verdict`` (see ``overall_verdict``) and how the
+        audit was made.
 
     Raises:
         ValueError: If the run is none, its images have changed or are not to be had, or too many
@@ -110,22 +110,39 @@ def audit_run(
         )
         predicted: dict[str, np.ndarray] = {}
         truth, groups, classes = np.empty(0), [], run.metrics["test"]["classes"]
-        for number, name in enumerate(names, 1):
-            logger.info(f"{number} of {len(names)}: {_ablation(name).title}")
+
+        def tested_on(name: str, control_marker: str | None = None) -> Tested:
             part = dataclasses.replace(
                 base,
                 roi=name,
                 lungs=lungs if ROIS[name].needs_lungs else None,
-                name=f"{path.name}-{name}",
+                control_marker=control_marker or config.control_marker,
                 runs=path / "audit",
             )
-            place = RunFolder.free_path(part, path / "audit" / name)
-            tested = read_tested(_train(part, place))
+            folder_name = f"{name}-control" if control_marker else name
+            part = dataclasses.replace(part, name=f"{path.name}-{folder_name}")
+            place = RunFolder.free_path(part, path / "audit" / folder_name)
+            return read_tested(_train(part, place))
+
+        for number, name in enumerate(names, 1):
+            logger.info(f"{number} of {len(names)}: {_ablation(name).title}")
+            tested = tested_on(name)
             predicted[name] = tested.probabilities
             truth, groups = tested.truth, [row["group"] for row in tested.rows.values()]
-        images = read_splits(dataclasses.replace(base, roi="none", lungs=None), store)
+        whole = dataclasses.replace(base, roi="none", lungs=None)
+        images = read_splits(whole, store)
         predicted[HISTOGRAM] = _from_histograms(images, config.runtime.seed)
         ablations = _compare(predicted, truth, groups, classes)
+
+        def marked(name: str, control_marker: str) -> np.ndarray:
+            if name != HISTOGRAM:
+                return tested_on(name, control_marker).probabilities
+            config_marked = dataclasses.replace(whole, control_marker=control_marker)
+            return _from_histograms(read_splits(config_marked, store), config.runtime.seed)
+
+        before_controls = time.perf_counter()
+        ablations = _add_controls(ablations, marked, truth, groups, classes)
+        control_seconds = time.perf_counter() - before_controls
         result: dict[str, Any] = {
             "title": run.name,
             "depth": depth,
@@ -139,9 +156,10 @@ def audit_run(
             "ablations": ablations,
             "verdict": overall_verdict(ablations),
             "origins": _origins(config, images, store, folder),
-            "attention": _attention(run, config, store, images["test"], found),
+            "attention": measure_attention(run, config, store, images["test"], found),
         }
         _draw(result, config, store, found, folder)
+        result["control_seconds"] = control_seconds
         result["seconds"] = time.perf_counter() - started
         folder.write_json("audit/audit.json", result)
         return result
@@ -229,77 +247,45 @@ def _compare(
     return ablations
 
 
-def _attention(
-    run: Run, config: ClassificationConfig, store: Store, test: Images, found: np.ndarray
+def _add_controls(
+    ablations: dict[str, Any],
+    marked: Callable[[str, str], np.ndarray],
+    truth: np.ndarray,
+    groups: list[str],
+    classes: list[str],
 ) -> dict[str, Any]:
-    """Returns, by true class, the share of Grad-CAM's mass in the lungs, and theirs of the area.
-
-    The share is None for a class on whose images Grad-CAM is 0 everywhere.
-
-    Grad-CAM is that of the run's own model, for the class that it predicts, on the input that the
-    model was trained on. The lungs get the run's region of interest too, so that both have the
-    coordinates of that input.
-    """
-    model = load_saved(run.path / "model.keras")
-    maps = tf.function(GradCAM(model).maps, reduce_retracing=True)
-    own, seen = found, test
-    if config.roi != "none":
-        if ROIS[config.roi].needs_lungs:
-            folds = split_folds(config.split)["test"]
-            own = read_lungs(store, folds, config.lungs, config.image_size, config.data.features)
-        seen = _test_images(config, store, config.roi, own)
-    visible = tf.function(lambda lungs, own: _visible_lungs(config, lungs, own))
-    logits = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
-    shares, areas = [], []
-    for begin in range(0, len(test), _BATCH):
-        x = to_backbone_input(seen.pixels[begin : begin + _BATCH])
-        heat = maps(x, tf.argmax(logits(x), axis=1, output_type=tf.int32)).numpy()
-        inside = np.stack(
-            [
-                visible(*pair).numpy()
-                for pair in zip(found[begin:][:_BATCH], own[begin:][:_BATCH], strict=True)
-            ]
-        )
-        total = heat.sum(axis=(1, 2))
-        with np.errstate(invalid="ignore"):  # no heat at all: left out of the means
-            shares.append((heat * inside).sum(axis=(1, 2)) / total)
-        areas.append(inside.mean(axis=(1, 2)))
-    share, area = np.concatenate(shares), np.concatenate(areas)
-    by_class: dict[str, Any] = {}
-    for index, name in enumerate(test.classes):
-        chosen = test.labels == index
-        defined = share[chosen & np.isfinite(share)]
-        by_class[name] = {
-            "images": int(chosen.sum()),
-            "inside": float(defined.mean()) if len(defined) else None,
-            "area": float(area[chosen].mean()),
-        }
-    return by_class
-
-
-def _visible_lungs(config: ClassificationConfig, lungs: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
-    """Returns where a classifier's input shows the lungs.
+    """Trains a positive control for each ablation without the lungs that shows no shortcut.
 
     Args:
-        config: The classifier's image size and region of interest.
-        lungs: uint8 (h, w, 1), 0 or 255, of the full image.
-        own: The lung mask that the region of interest is computed from, likewise.
+        ablations: From ``_compare``.
+        marked: Returns the test images' probabilities, float (n, k), by the model of an ablation
+            that is trained and tested on images with a control marker.
+        truth: int (n,).
+        groups: Each test image's group.
+        classes: The k classes.
 
     Returns:
-        bool (*image_size).
+        The ablations, see ``with_control``.
     """
-    if config.roi == "none":
-        return resize_mask(lungs, config.image_size)[..., 0] > 0
-    return ROIS[config.roi].apply(lungs, own, config.image_size)[..., 0] >= 128
-
-
-def _test_images(
-    config: ClassificationConfig, store: Store, roi: str, found: np.ndarray | None
-) -> Images:
-    folds = split_folds(config.split)["test"]
-    return read_images(
-        store, folds, config.image_size, roi=roi, lungs=found, cache=config.data.cache
-    )
+    full = ablations[FULL]["auc"]["value"]
+    checked = dict(ablations)
+    for name, of in ablations.items():
+        if of["lungs_visible"] or of["verdict"] == "shown":
+            continue
+        marker = of["control_marker"]
+        logger.info(f"{of['title']} shows no shortcut; positive control: {marker}")
+        probabilities = marked(name, marker)
+        resampled = classification_metrics(truth, probabilities, groups)[0]["auc"]
+        control = {
+            "marker": marker,
+            "description": CONTROL_MARKERS[marker].description,
+            "auc": {
+                "value": evaluate(truth, probabilities, classes)["auc"],
+                "interval": resampled.interval,
+            },
+        }
+        checked[name] = with_control(of, control, full, len(truth))
+    return checked
 
 
 def _draw(
@@ -315,7 +301,7 @@ def _draw(
     for name in result["ablations"]:
         if name == HISTOGRAM:
             continue
-        images = _test_images(config, store, name, found)
+        images = read_test(config, store, name, found)
         chosen = [int(np.flatnonzero(images.labels == k)[0]) for k in np.unique(images.labels)]
         rows[_ablation(name).title] = [images.pixels[index, ..., 0] for index in chosen]
     with folder.figure("input_ablation_samples") as path:

@@ -29,6 +29,8 @@ def run(argv: Sequence[str], prog: str) -> int:
     name = f"{config.backbone}-depth{config.depth}"
     if config.roi != "none":
         name += f"-{config.roi}"
+    if config.control_marker:
+        name += f"-{config.control_marker}"
 
     def load():
         from kerascxr.training.classification import train

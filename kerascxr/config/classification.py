@@ -33,6 +33,8 @@ class ClassificationConfig:
         lungs: A finished segmentation run that finds the lungs for the roi. By default the
             source's own masks are used, or the lung model that comes with kerascxr where an image
             has none. "package" is that model.
+        control_marker: Plants a marker that reveals the class into each image, to measure whether a
+            model can learn it: "corner_bar" or, into the lung mask, "mask_corner_bar".
         epochs: Largest number of epochs.
         batch_size: Images per step.
         dropout: Dropout rate after each hidden layer of the head.
@@ -70,6 +72,7 @@ class ClassificationConfig:
     image_size: tuple[int, int] = (224, 224)
     roi: str = "none"
     lungs: Path | None = None
+    control_marker: str | None = None
     epochs: int = 20
     batch_size: int = 32
     dropout: float = 0.3

@@ -10,9 +10,10 @@ import psutil
 import tensorflow as tf
 
 from kerascxr.config import AugmentConfig
+from kerascxr.data.control_markers import CONTROL_MARKERS
 from kerascxr.data.images import decode_png, resize_mask
 from kerascxr.data.ingest.store import Store
-from kerascxr.data.roi import ROIS
+from kerascxr.data.roi import ROIS, Region
 from kerascxr.evaluation.lung_masks import lung_mask_faults
 from kerascxr.progress import ProgressBar
 
@@ -96,8 +97,7 @@ def read_images(
     size: tuple[int, int],
     *,
     masks: bool = False,
-    roi: str = "none",
-    lungs: np.ndarray | None = None,
+    region: Region | None = None,
     cache: str = "auto",
 ) -> Images:
     """Decodes and resizes some folds of a store, once; all epochs read the result.
@@ -107,8 +107,7 @@ def read_images(
         folds: Which folds, each 0..19.
         size: Height and width wanted, in pixels.
         masks: Whether masks come along; then only images whose mask is usable are read.
-        roi: What of each image is kept, a key of ``ROIS``.
-        lungs: uint8 (n, h, w, 1), 0 or 255: each image's lungs, where the roi needs them.
+        region: What is read of each image; by default all of it.
         cache: "memory", "disk" (a temporary file beside the store) or "auto": memory while the
             images take less than a quarter of what is free.
 
@@ -127,7 +126,9 @@ def read_images(
         kind = "images with a usable mask" if masks else "images"
         raise ValueError(f"folds {sorted(folds)} of {store.path.name} must hold {kind}. Got n=0.")
 
-    look = ROIS[roi]
+    region = region or Region()
+    look, lungs = ROIS[region.roi], region.lungs
+    marker = CONTROL_MARKERS[region.control_marker] if region.control_marker else None
     nothing = tf.zeros((1, 1, 1), tf.uint8)
 
     def decode(place: tf.Tensor, example: Batch) -> tuple[tf.Tensor, ...]:
@@ -136,7 +137,10 @@ def read_images(
             assert lungs is not None
             inside = tf.numpy_function(lambda i: lungs[i], [place], tf.uint8, stateful=False)
             inside = tf.ensure_shape(inside, lungs.shape[1:])
-        image = look.apply(decode_png(example["image"]), inside, size)
+        image = decode_png(example["image"])
+        if marker is not None:
+            image, inside = marker.plant(image, inside, example["label"], len(store.classes))
+        image = look.apply(image, inside, size)
         return (image, resize_mask(decode_png(example["mask"]), size)) if masks else (image,)
 
     planes = 2 if masks else 1

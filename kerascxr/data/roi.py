@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from kerascxr.data.images import resize_image, resize_mask
@@ -32,11 +33,14 @@ class Ablation:
         lungs_visible: Whether the lung texture is left. Where it is not, a score above chance does
             not come from the disease.
         without: What the input lacks, to follow "without" in a sentence.
+        control_marker: What an audit plants into the images where a model without the lungs shows
+            no shortcut, a key of ``CONTROL_MARKERS``. It must be one that the input can show.
     """
 
     title: str
     lungs_visible: bool
     without: str = ""
+    control_marker: str = "corner_bar"
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,21 @@ class Roi:
     needs_lungs: bool = True
     channels: int = 1
     ablation: Ablation | None = None
+
+
+@dataclass(frozen=True)
+class Region:
+    """What is read of each image.
+
+    Attributes:
+        roi: A key of ``ROIS``.
+        lungs: uint8 (n, h, w, 1), 0 or 255: each image's lungs, where the roi needs them.
+        control_marker: What is planted first, a key of ``CONTROL_MARKERS``, or None.
+    """
+
+    roi: str = "none"
+    lungs: np.ndarray | None = None
+    control_marker: str | None = None
 
 
 def lung_box(lungs: tf.Tensor) -> tf.Tensor:
@@ -189,7 +208,12 @@ ROIS = {
     "lung_outline": Roi(
         _lung_outline,
         "the lung mask alone",
-        ablation=Ablation("lung outline only", lungs_visible=False, without="the lung texture"),
+        ablation=Ablation(
+            "lung outline only",
+            lungs_visible=False,
+            without="the lung texture",
+            control_marker="mask_corner_bar",
+        ),
     ),
 }
 

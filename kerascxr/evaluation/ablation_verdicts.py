@@ -3,7 +3,8 @@
 An ablation without the lungs has one of three verdicts. "shown": it predicts the class, "large" or
 "some" by its share of the full image's AUC above chance. "excluded": its interval lies below
 ``MARGIN`` of that share, so this model cannot use more. "not_decided": the test has too few images
-for either. A result applies to the tested model only.
+for either, or the positive control was missed: the same model did not learn a marker that was
+planted into the same images. A result applies to the tested model only.
 """
 
 import math
@@ -54,6 +55,27 @@ def verdict_without_lungs(auc: Mapping[str, Any], full: float, images: int) -> d
     return {"verdict": "not_decided", "share": share, "images_needed": needed}
 
 
+def with_control(
+    ablation: Mapping[str, Any], control: Mapping[str, Any], full: float, images: int
+) -> dict[str, Any]:
+    """Corrects an ablation's verdict by its positive control.
+
+    Args:
+        ablation: Has ``verdict``, from ``verdict_without_lungs``, "excluded" or "not_decided".
+        control: ``auc`` (``value`` and ``interval``) of the same model, trained and tested on
+            images with a planted marker, and what describes it.
+        full: Macro AUC of the model of the full image.
+        images: Number of test images.
+
+    Returns:
+        The ablation with ``control``, which has ``found`` in addition: whether the marker is shown
+        as a shortcut. If not, ``verdict`` is "not_decided" and ``images_needed`` None.
+    """
+    found = verdict_without_lungs(control["auc"], full, images)["verdict"] == "shown"
+    corrected = {} if found else {"verdict": "not_decided", "images_needed": None}
+    return {**ablation, **corrected, "control": {**control, "found": found}}
+
+
 def verdict_with_lungs(auc: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the verdict of an ablation that keeps the lungs visible.
 
@@ -79,11 +101,13 @@ def overall_verdict(ablations: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
     """Sums up the ablations that hide the lungs.
 
     Args:
-        ablations: Name -> ``lungs_visible`` and ``verdict``, see ``verdict_without_lungs``.
+        ablations: Name -> ``lungs_visible`` and ``verdict``, see ``verdict_without_lungs`` and
+            ``with_control``.
 
     Returns:
         ``verdict``: "shown" if one is shown, "excluded" if all are excluded, else "not_decided";
-        ``large``, ``some``, ``not_decided``: the names with that verdict.
+        ``large``, ``some``, ``not_decided``: the names with that verdict; ``control_missed``: those
+        of the last whose control marker was missed.
     """
     hidden = {name: of for name, of in ablations.items() if not of["lungs_visible"]}
 
@@ -96,8 +120,15 @@ def overall_verdict(ablations: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
 
     large, some = names("shown", "large"), names("shown", "some")
     undecided: Sequence[str] = names("not_decided")
+    missed = [name for name in undecided if not hidden[name].get("control", {}).get("found", True)]
     verdict = "shown" if large or some else "not_decided" if undecided else "excluded"
-    return {"verdict": verdict, "large": large, "some": some, "not_decided": list(undecided)}
+    return {
+        "verdict": verdict,
+        "large": large,
+        "some": some,
+        "not_decided": list(undecided),
+        "control_missed": missed,
+    }
 
 
 def _images_for(images: int, half_width: float, wanted: float) -> int | None:

@@ -31,9 +31,18 @@ def ablation_table(result: Mapping[str, Any]) -> Table:
         change = "" if "verdict" not in of or gap is None else f"{gap:+.3f}"
         if change and ends:
             change += f" [{ends[0]:+.3f}, {ends[1]:+.3f}]"
-        rows.append([of["title"], *cells, change, meaning(of)])
-    header = ["input", "accuracy", "macro AUC", "AUC, difference", "verdict"]
+        rows.append([of["title"], *cells, change, control_result(of), meaning(of)])
+    header = ["input", "accuracy", "macro AUC", "AUC, difference", "control marker", "verdict"]
     return Table("Input ablations", header, rows)
+
+
+def control_result(ablation: Mapping[str, Any]) -> str:
+    """Returns whether an ablation's positive control was found; "" where it has none."""
+    control = ablation.get("control")
+    if control is None:
+        return ""
+    auc = with_interval(control["auc"]["value"], control["auc"]["interval"])
+    return f"{'found' if control['found'] else 'missed'}, AUC {auc}"
 
 
 def meaning(ablation: Mapping[str, Any]) -> str:
@@ -53,6 +62,8 @@ def meaning(ablation: Mapping[str, Any]) -> str:
         return "no relevant difference to the full image"
     if verdict in ("lower", "higher"):
         return f"AUC {verdict} by {abs(gap):.3f} without {without}"
+    if not ablation.get("control", {}).get("found", True):
+        return "not decided: the control marker was missed"
     needed = ablation.get("images_needed")
     return "not decided" + (f"; about {needed:,} test images would decide" if needed else "")
 
@@ -64,11 +75,14 @@ def verdict(result: Mapping[str, Any]) -> str:
     def titles(names: list[str]) -> str:
         return ", ".join(ablations[name]["title"] for name in names)
 
-    undecided = (
-        f" Not decided, for lack of test images: {titles(found['not_decided'])}."
-        if found["not_decided"]
-        else ""
-    )
+    missed = found["control_missed"]
+    few = [name for name in found["not_decided"] if name not in missed]
+    undecided = f" Not decided, for lack of test images: {titles(few)}." if few else ""
+    if missed:
+        undecided += (
+            f" Not decided, because the control marker was missed: {titles(missed)}. This audit "
+            "could not have found such a marker there."
+        )
     if found["large"]:
         return (
             f"Large shortcuts are shown: {titles(found['large'])}. These inputs hold no disease "
@@ -85,7 +99,8 @@ def verdict(result: Mapping[str, Any]) -> str:
         return f"No shortcut is shown, and not all are excluded.{undecided}"
     return (
         "For this model and these test images the tested shortcuts are excluded, up to 15% of the "
-        "AUC above chance each. Other models may use them, and untested shortcuts remain possible."
+        "AUC above chance each; the same models find a control marker in these inputs. Other "
+        "models may use them, and untested shortcuts remain possible."
     )
 
 
@@ -112,7 +127,21 @@ def explanation(result: Mapping[str, Any]) -> str:
         f"{result['images']:,} test images; the histograms by a random forest. The largest class "
         f"alone gives an accuracy of {result['chance']:.3f}; chance gives an AUC of 0.5."
         f" Lungs: {result['lungs']}; {check['implausible']:,} of {check['images']:,} masks are "
-        "implausible as lungs."
+        f"implausible as lungs.{_controls(result)}"
+    )
+
+
+def _controls(result: Mapping[str, Any]) -> str:
+    """Returns what the positive controls are and how long they took; "" if there are none."""
+    controls = [of["control"] for of in result["ablations"].values() if "control" in of]
+    if not controls:
+        return ""
+    markers = dict.fromkeys(control["description"] for control in controls)
+    share = result["control_seconds"] / max(result["seconds"], 1e-9)
+    return (
+        " Positive control, where no shortcut is shown: the same model, trained and tested on the "
+        f"same images with a planted marker ({'; '.join(markers)}). The {len(controls)} controls "
+        f"took {share:.0%} of the audit's {result['seconds'] / 60:.1f} minutes."
     )
 
 

@@ -65,6 +65,11 @@ def export_run(
     """
     run = read_run(run_path, "classification")
     config = load_config(ClassificationConfig, run_path / "config.yaml")
+    if config.control_marker:
+        raise ValueError(
+            f"{run_path} was trained on images with a planted marker that reveals the class "
+            f"(control_marker={config.control_marker!r}); it cannot be exported."
+        )
     store = open_run_store(run, config.data)
     samples = _test_files(run, config, store)
     classes = run.metrics["test"]["classes"]

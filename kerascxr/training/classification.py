@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from kerascxr.config import ClassificationConfig
+from kerascxr.data.control_markers import check_control_marker
 from kerascxr.data.pipeline import (
     Images,
     steps_per_epoch,
@@ -69,6 +70,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
     config = folder.settings(config)
     backbone = look_up(BACKBONES, config.backbone, "backbone")
     check_roi(config.roi, config.lungs)
+    check_control_marker(config.control_marker)
     runtime = set_up(config.runtime)
     store = open_data(config.data)
     if ROIS[config.roi].needs_lungs:
@@ -91,6 +93,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
     parameters = parameter_summary(model)
     title = f"{backbone.study_name}, depth {config.depth}"
     title += "" if config.roi == "none" else f", roi {config.roi}"
+    title += f", with the control marker {config.control_marker}" if config.control_marker else ""
     logger.info(format_parameter_table({title: parameters}))
     learner = Learner.build(model, splits, config, folder)
     augmented = config.augment.enabled and learner.cached_copies != 1

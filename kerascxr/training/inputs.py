@@ -11,7 +11,7 @@ from kerascxr.config import ClassificationConfig, DataConfig, SplitConfig, Train
 from kerascxr.data.ingest.folds import N_FOLDS, SPLITS, random_folds, split_folds
 from kerascxr.data.ingest.store import Store, open_store
 from kerascxr.data.pipeline import Images, read_images
-from kerascxr.data.roi import ROIS
+from kerascxr.data.roi import ROIS, Region
 from kerascxr.data.sources.open import choose_source, open_source
 from kerascxr.evaluation.lung_masks import LungMaskCheck
 from kerascxr.runs.reading import Run
@@ -134,18 +134,18 @@ def read_folds(
     config: TrainingConfig, store: Store, folds: Sequence[int], masks: bool = False
 ) -> Images:
     """Reads some folds of a store, a classifier's as its input."""
-    roi, lungs = "none", None
+    region = Region()
     if isinstance(config, ClassificationConfig):
-        roi = config.roi
-        if ROIS[roi].needs_lungs:
+        lungs = None
+        if ROIS[config.roi].needs_lungs:
             lungs = read_lungs(store, folds, config.lungs, config.image_size, config.data.features)
+        region = Region(config.roi, lungs, config.control_marker)
     return read_images(
         store,
         folds,
         config.image_size,
         masks=masks,
-        roi=roi,
-        lungs=lungs,
+        region=region,
         cache=config.data.cache,
     )
 

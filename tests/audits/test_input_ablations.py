@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kerascxr import __main__ as verbs
+from kerascxr.audits import attention
 from kerascxr.audits import input_ablations as audit
 from kerascxr.audits.input_ablations import audit_run
 from kerascxr.config import ClassificationConfig
@@ -70,6 +71,14 @@ def test_the_planted_shortcut_is_shown_and_the_phantom_without_it_is_not_decided
     assert clean["ablations"]["border_only"]["verdict"] == "not_decided"
     assert clean["ablations"]["border_only"]["images_needed"] > 24
     assert "lack of test images: border only" in input_ablations.verdict(clean)
+    # The same model finds a marker in the same images: with more of them, the audit would decide.
+    control = clean["ablations"]["border_only"]["control"]
+    assert control["found"] and control["marker"] == "corner_bar"
+    assert control["auc"]["value"] > clean["ablations"]["border_only"]["auc"]["value"]
+    assert 0 < clean["control_seconds"] < clean["seconds"]
+    assert "control" not in marked["ablations"]["border_only"]  # a shown shortcut needs none
+    config = (audited["phantom"] / "audit/border_only-control/config.yaml").read_text()
+    assert "control_marker: corner_bar" in config
     # The marker is in the border, so the lungs alone lose it.
     assert marked["ablations"]["lungs_only"]["verdict"] == "lower"
 
@@ -90,7 +99,8 @@ def test_it_goes_on_where_it_was_cut_off_and_says_the_same(audited, monkeypatch)
     monkeypatch.setattr(audit.classification, "train", partial(pytest.fail, "trained again"))
     assert verbs.main(["audit", str(run), "--epochs", "20"]) == 0
     after = result(run)
-    assert before | {"seconds": 0} == after | {"seconds": 0}
+    times = {"seconds": 0, "control_seconds": 0}
+    assert before | times == after | times
 
 
 def test_the_report_shows_it_and_does_not_list_ablations_as_runs(audited, tmp_path):
@@ -116,6 +126,43 @@ def test_sentences_are_made_from_values():
     undecided = of | {"verdict": "not_decided", "images_needed": 1234}
     assert "about 1,234 test images would decide" in input_ablations.meaning(undecided)
     assert input_ablations.meaning(of) == "reference"
+
+
+def test_a_missed_control_marker_is_stated(monkeypatch):
+    rng = np.random.default_rng(0)
+    truth, groups, classes = np.arange(400) % 2, [str(i) for i in range(400)], ["a", "b"]
+
+    def scores(strength):
+        first = 1 / (1 + np.exp(strength * (2 * truth - 1) + rng.normal(size=400)))
+        return np.stack([first, 1 - first], axis=1)
+
+    predicted = {"none": scores(5), "border_only": scores(0), "thumbnail": scores(0)}
+    ablations = audit._compare(predicted, truth, groups, classes)
+    assert ablations["border_only"]["verdict"] == ablations["thumbnail"]["verdict"] == "excluded"
+    asked = []
+
+    def marked(name, marker):
+        asked.append((name, marker))
+        return scores(5 if name == "thumbnail" else 0)
+
+    checked = audit._add_controls(ablations, marked, truth, groups, classes)
+    assert asked == [("border_only", "corner_bar"), ("thumbnail", "corner_bar")]
+    assert checked["thumbnail"]["verdict"] == "excluded"
+    assert checked["border_only"]["verdict"] == "not_decided"
+    given = {
+        "ablations": checked,
+        "verdict": audit.overall_verdict(checked),
+        "seconds": 100,
+        "control_seconds": 25,
+    }
+    text = input_ablations.verdict(given)
+    assert "because the control marker was missed: border only. This audit could not" in text
+    rows = {row[0]: row for row in input_ablations.ablation_table(given).rows}
+    assert rows["border only"][-1] == "not decided: the control marker was missed"
+    assert rows["border only"][-2].startswith("missed, AUC 0.")
+    assert rows["8x8 thumbnail"][-2].startswith("found, AUC 1.0")
+    assert rows["full image"][-2] == ""
+    assert "The 2 controls took 25% of the audit's 1.7 minutes" in input_ablations._controls(given)
 
 
 def audited_by_itself(finished, folder, monkeypatch):
@@ -177,19 +224,19 @@ def test_the_share_in_the_lungs_is_that_of_the_models_own_input(roi, monkeypatch
     images = Images(pixels, None, ("a", "b"), ("a", "b"), np.array([0, 1]), ("dark", "bright"))
     # Grad-CAM that lies where the input is bright, which is in the lungs alone.
     monkeypatch.setattr(
-        audit, "GradCAM", lambda model: SimpleNamespace(maps=lambda x, of: x[..., 0])
+        attention, "GradCAM", lambda model: SimpleNamespace(maps=lambda x, of: x[..., 0])
     )
-    monkeypatch.setattr(audit, "load_saved", lambda path: lambda x, training: x[:, 0, 0])
-    monkeypatch.setattr(audit, "read_lungs", lambda *given: lungs)
-    monkeypatch.setattr(audit, "_test_images", lambda *given: images)
-    found = audit._attention(SimpleNamespace(path=Path()), config, None, images, lungs)
+    monkeypatch.setattr(attention, "load_saved", lambda path: lambda x, training: x[:, 0, 0])
+    monkeypatch.setattr(attention, "read_lungs", lambda *given: lungs)
+    monkeypatch.setattr(attention, "read_test", lambda *given: images)
+    found = attention.measure_attention(SimpleNamespace(path=Path()), config, None, images, lungs)
     for of in found.values():
         assert of["inside"] > 0.9
         assert of["area"] == pytest.approx((pixels >= 128).mean(), abs=0.01)
     monkeypatch.setattr(
         audit, "GradCAM", lambda model: SimpleNamespace(maps=lambda x, of: 0 * x[..., 0])
     )
-    found = audit._attention(SimpleNamespace(path=Path()), config, None, images, lungs)
+    found = attention.measure_attention(SimpleNamespace(path=Path()), config, None, images, lungs)
     assert [of["inside"] for of in found.values()] == [None, None]  # JSON has no NaN
 
 
@@ -201,6 +248,7 @@ def test_an_audit_with_other_options_trains_beside_the_first_one(runs, tmp_path,
         trained.append(f"{config.roi}, {config.epochs}")
         for name in ("metrics.json", "environment.json", "predictions.csv"):
             shutil.copy(run / name, folder.path / name)
+        folder.write_config(config)
         folder.finish()
 
     monkeypatch.setattr(audit.classification, "train", train)

@@ -6,6 +6,7 @@ from kerascxr.evaluation.ablation_verdicts import (
     overall_verdict,
     verdict_with_lungs,
     verdict_without_lungs,
+    with_control,
 )
 
 
@@ -85,4 +86,26 @@ def test_the_overall_verdict_excludes_only_what_every_ablation_excludes():
         "large": ["histogram"],
         "some": [],
         "not_decided": ["thumbnail"],
+        "control_missed": [],
     }
+
+
+def test_a_missed_control_marker_leaves_nothing_excluded():
+    excluded = {"lungs_visible": False} | verdict_without_lungs(auc(0.50, 0.47, 0.53), 0.98, 400)
+    assert excluded["verdict"] == "excluded"
+
+    def controlled(scores):
+        return with_control(excluded, {"marker": "bar", "auc": scores}, 0.98, 400)
+
+    found = controlled(auc(0.90, 0.85, 0.95))
+    assert found == excluded | {
+        "control": {"marker": "bar", "auc": auc(0.90, 0.85, 0.95), "found": True}
+    }
+    # Chance; above chance, but below the margin; an interval that touches chance.
+    for scores in (auc(0.50, 0.45, 0.55), auc(0.54, 0.51, 0.58), auc(0.80, 0.49, 0.95)):
+        missed = controlled(scores)
+        assert missed["verdict"] == "not_decided" and missed["images_needed"] is None
+        assert not missed["control"]["found"]
+        overall = overall_verdict({"border_only": missed, "thumbnail": found})
+        assert overall["verdict"] == "not_decided"
+        assert overall["not_decided"] == overall["control_missed"] == ["border_only"]

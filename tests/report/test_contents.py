@@ -100,7 +100,8 @@ def test_folds_share_a_section_with_a_row_a_split(tmp_path):
 def test_input_ablations_have_their_own_heading_and_contents_entry(tmp_path):
     path = classifier(tmp_path / "run", 0)
     auc = {"value": 0.9, "interval": [0.8, 0.95], "difference": None, "difference_interval": None}
-    found = {"large": [], "some": [], "not_decided": [], "verdict": "excluded"}
+    names = ("large", "some", "not_decided", "control_missed")
+    found = {"verdict": "excluded"} | {name: [] for name in names}
     result = {
         "title": "run",
         "ablations": {"full": {"title": "full image", "accuracy": auc, "auc": auc}},
@@ -108,6 +109,7 @@ def test_input_ablations_have_their_own_heading_and_contents_entry(tmp_path):
         "attention": {"COVID": {"images": 40, "inside": None, "area": 0.2}},
         "origins": {"skipped": "No origins."},
         "lungs": "the source's masks",
+        "lung_masks": {"images": 40, "implausible": 1, "reasons": {}},
         **{"epochs": 1, "depth": 0, "images": 40, "chance": 0.25},
     }
     (path / "audit").mkdir()
