@@ -234,7 +234,7 @@ def test_the_share_in_the_lungs_is_that_of_the_models_own_input(roi, monkeypatch
         assert of["inside"] > 0.9
         assert of["area"] == pytest.approx((pixels >= 128).mean(), abs=0.01)
     monkeypatch.setattr(
-        audit, "GradCAM", lambda model: SimpleNamespace(maps=lambda x, of: 0 * x[..., 0])
+        attention, "GradCAM", lambda model: SimpleNamespace(maps=lambda x, of: 0 * x[..., 0])
     )
     found = attention.measure_attention(SimpleNamespace(path=Path()), config, None, images, lungs)
     assert [of["inside"] for of in found.values()] == [None, None]  # JSON has no NaN
