@@ -88,6 +88,15 @@ def test_a_small_component_beside_one_lung_is_no_lung_of_its_own():
     assert_sides(ON_LEFT | near, ON_LEFT | near, np.zeros(SHAPE, bool))
 
 
+def test_a_small_component_far_away_does_not_move_the_middle():
+    lung, small = np.roll(ON_RIGHT, -30, axis=1), ellipse(100, 215, 3, 3)
+    assert_sides(lung | small, np.zeros(SHAPE, bool), lung | small)
+
+
+def test_pixels_that_touch_at_a_corner_are_one_component():
+    assert measure_lungs(np.eye(4, dtype=bool)).components == 1
+
+
 def test_a_shapeless_patch_in_the_middle_is_neither():
     patch = ellipse(100, 119.5, 60, 80)
     assert lung_sides(patch) is None
