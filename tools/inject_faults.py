@@ -119,7 +119,7 @@ def _all_trials(folder: Path, arguments: argparse.Namespace) -> Iterator[Trial]:
     run = warm_up()
     folder.mkdir(parents=True, exist_ok=True)
     images, other = draw_sets(folder)
-    bench = Bench(folder, run, {"images": images, "other": other})
+    bench = Bench(folder, run, {"images": images.resolve(), "other": other.resolve()})
     wanted = arguments.commands or [item.name for item in COMMANDS]
     by_name = {item.name: item for item in COMMANDS}
     needed = set(wanted)

@@ -55,6 +55,31 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Raises an error of TensorFlow's file system, however it is wrapped, as ``OSError``.
+
+    Args:
+        path: What the block writes, for the message.
+
+    Raises:
+        OSError: If the block raises an error that TensorFlow, or the operating system, caused.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not (isinstance(cause, OSError) or _of_tensorflow(cause)):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None or isinstance(error, OSError):
+            raise
+        raise OSError(f"{path} cannot be written: {cause}") from error
+
+
+def _of_tensorflow(error: BaseException) -> bool:
+    return getattr(error, "error_code", None) is not None  # of tf.errors.OpError, not imported here
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a UTF-8 text file whole or not at all."""
     with replacing(path) as partial:

@@ -1,8 +1,9 @@
 """What the exports of classifiers and of U-Nets share: versions, signatures, metadata, warm-up."""
 
+import contextlib
 import datetime
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import tensorflow as tf
 from kerascxr import __version__
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import encoded_examples
-from kerascxr.runs.atomic import replace_folder
+from kerascxr.runs.atomic import disk_errors, replace_folder
+from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import Run
 
 logger = logging.getLogger(__name__)
@@ -38,12 +40,26 @@ def publish(run: Run, to: Path, fill: Callable[[Path], None]) -> Path:
     Returns:
         The version's folder.
     """
-    versions = [int(path.name) for path in to.glob("*") if path.name.isdigit()]
-    place = to / str(max(versions, default=0) + 1)
-    logger.info(f"Exporting {run.name} to {place}.")
-    replace_folder(place, fill, "export")
+    with next_version(to) as place:
+        logger.info(f"Exporting {run.name} to {place}.")
+        replace_folder(place, fill, "export")
     logger.info(f"Written to {place}")
     return place
+
+
+@contextlib.contextmanager
+def next_version(to: Path) -> Iterator[Path]:
+    """Gives the folder of a model's next version; no other process gets one while the block runs.
+
+    Args:
+        to: The model's folder, with versions 1, 2, ...
+
+    Yields:
+        ``to/<version>``, which does not exist.
+    """
+    with locked(to / ".export.lock", f"Another process is exporting to {to}; waiting for it."):
+        versions = [int(path.name) for path in to.glob("*") if path.name.isdigit()]
+        yield to / str(max(versions, default=0) + 1)
 
 
 def write_model(
@@ -61,7 +77,8 @@ def write_model(
         archive.track(model)
     for name, (function, spec) in signatures.items():
         archive.add_endpoint(name, function, [spec])
-    archive.write_out(str(folder), verbose=False)
+    with disk_errors(folder):
+        archive.write_out(str(folder), verbose=False)
 
 
 def files_spec() -> tf.TensorSpec:
@@ -91,7 +108,8 @@ def write_warm_up(folder: Path, name: str, files: list[bytes]) -> None:
 
     place = folder / "assets.extra"
     place.mkdir()
-    with tf.io.TFRecordWriter(str(place / "tf_serving_warmup_requests")) as writer:
+    path = place / "tf_serving_warmup_requests"
+    with disk_errors(path), tf.io.TFRecordWriter(str(path)) as writer:
         for size in _WARM_UP:
             batch = [files[index % len(files)] for index in range(size)]
             request = predict_pb2.PredictRequest(

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from kerascxr.runs import atomic
-from kerascxr.runs.atomic import MARKER, replace_folder, replacing, write_text
+from kerascxr.runs.atomic import MARKER, disk_errors, replace_folder, replacing, write_text
 
 
 def write(text):
@@ -138,3 +138,26 @@ def test_an_error_while_writing_names_the_file(tmp_path, error, said):
         raise error
     assert path.read_text() == "old"
     assert names(tmp_path) == ["table.csv"]
+
+
+class OfTensorFlowError(Exception):
+    error_code = 8
+
+
+@pytest.mark.parametrize("kind", [OfTensorFlowError, OSError])
+def test_a_wrapped_error_of_the_disk_is_an_os_error(tmp_path, kind):
+    with (
+        pytest.raises(OSError, match="store cannot be written: no space"),
+        disk_errors(tmp_path / "store"),
+    ):
+        try:
+            raise kind("no space")
+        except kind as error:
+            raise RuntimeError("failed to finalize") from error
+
+
+def test_other_errors_are_not_the_disks(tmp_path):
+    with pytest.raises(RuntimeError, match="a bug"), disk_errors(tmp_path):
+        raise RuntimeError("a bug")
+    with pytest.raises(FileNotFoundError), disk_errors(tmp_path):
+        raise FileNotFoundError(2, "gone", "x")

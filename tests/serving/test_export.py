@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from tensorflow_serving.apis import predict_pb2
 
 import train_cls
 from kerascxr import __main__ as verbs
-from kerascxr.serving import export
+from kerascxr.serving import export, publishing
 from tests.support.c_api import run_in_c
 from tests.support.recorded_server import answer_grpc, answer_rest
 from tests.support.small_runs import arguments
@@ -272,3 +273,30 @@ def test_a_run_whose_source_changed_its_split_is_refused(served, tmp_path, capsy
     assert not (tmp_path / "model").exists()
     write(("train", "validation", "test"))
     assert verbs.main(["export", str(run), "--to", str(tmp_path / "model")]) == 0
+
+
+def test_two_exports_at_once_get_versions_of_their_own(tmp_path, messages):
+    given, begun, go_on = [], threading.Event(), threading.Event()
+
+    def first():
+        with publishing.next_version(tmp_path) as place:
+            begun.set()
+            assert go_on.wait(10)
+            place.mkdir()
+            given.append(place.name)
+
+    def second():
+        with publishing.next_version(tmp_path) as place:
+            given.append(place.name)
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    threads[0].start()
+    assert begun.wait(10)
+    threads[1].start()
+    threads[1].join(0.2)
+    assert not given
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert given == ["1", "2"]
+    assert messages() == [f"Another process is exporting to {tmp_path}; waiting for it."]

@@ -23,7 +23,7 @@ from kerascxr.data.ingest.folds import assign_fixed_folds, assign_folds
 from kerascxr.data.ingest.properties import PROPERTIES, measure
 from kerascxr.data.sources.open import Example, Rejected, Source
 from kerascxr.progress import ProgressBar
-from kerascxr.runs.atomic import write_json
+from kerascxr.runs.atomic import disk_errors, write_json
 
 FORMAT = 4  # raise it with every change of what a store holds: older ones are ingested again
 UNLABELLED = "unlabelled"
@@ -295,7 +295,7 @@ def _write_shards(
             raise NotImplementedError("each split brings its own generator")
 
     # TFDS announces a download on standard output, and there is none.
-    with bar, contextlib.redirect_stdout(io.StringIO()):
+    with bar, contextlib.redirect_stdout(io.StringIO()), disk_errors(folder):
         builder = ChestXray(data_dir=folder / "build")
         builder.download_and_prepare()
     shutil.move(builder.data_dir, folder / "1.0.0")

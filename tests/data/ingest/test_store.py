@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from kerascxr.audits.leakage import read_pixels
@@ -100,9 +102,22 @@ def test_an_interrupted_ingest_leaves_nothing_and_the_next_one_works(folder, tmp
     assert len(ingest(folder, tmp_path / "stores").rows) == 50
 
 
+def test_a_disk_that_becomes_full_is_one_error_and_leaves_nothing(folder, tmp_path, monkeypatch):
+    def full(self):
+        try:
+            raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+        except tf.errors.ResourceExhaustedError as error:
+            raise RuntimeError("Failed to finalize writing of split") from error
+
+    monkeypatch.setattr(tfds.core.GeneratorBasedBuilder, "download_and_prepare", full)
+    with pytest.raises(OSError, match="cannot be written: No space left on device"):
+        ingest(folder, tmp_path / "stores")
+    assert not [path for path in (tmp_path / "stores").iterdir() if path.suffix != ".lock"]
+
+
 def test_what_a_killed_ingest_left_is_cleared(folder, tmp_path):
     place = ingest(folder, tmp_path / "stores").path
-    stale = place.with_name(f".partial-{place.name}-killed")
+    stale = place.with_name(f".partial-{place.name}-abcd1234")
     shutil.copytree(place, stale)
     shutil.rmtree(place)
     ingest(folder, tmp_path / "stores")

@@ -241,7 +241,8 @@ def done_again(folder: Path, proofs: dict[str, object], replaced: str) -> list[s
     again = []
     for name, proof in proofs.items():
         path = folder / name
-        if (replaced and name.startswith(replaced)) or name.startswith("."):
+        hidden = any(part.startswith(".") for part in Path(name).parts)  # kept for a while only
+        if hidden or (replaced and name.startswith(replaced)):
             continue
         if not path.exists():
             again.append(f"{name} is gone")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,8 @@ def content(path: Path) -> Any:
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             return {name: arrays[name].tobytes() for name in arrays}
+    if ".tfrecord" in path.name:
+        return _records(path.read_bytes())
     return path.read_bytes()
 
 
@@ -96,6 +99,20 @@ def _without_durations(text: str) -> str:
     if lines and re.search(r"\| *seconds *\|$", lines[0]):  # of each epoch, in the last column
         lines = [line.rpartition("|")[0].rpartition("|")[0] for line in lines]
     return "\n".join(lines)
+
+
+def _records(data: bytes) -> list[dict[str, bytes]]:
+    """Reads TFRecords of examples, whose features have another order in each process."""
+    from tensorflow.core.example.example_pb2 import Example
+
+    records, position = [], 0
+    while position < len(data):
+        (size,) = struct.unpack_from("<Q", data, position)
+        example = Example.FromString(data[position + 12 : position + 12 + size])
+        features = example.features.feature.items()
+        records.append({name: item.SerializeToString() for name, item in features})
+        position += 16 + size
+    return records
 
 
 def _archive(path: Path) -> dict[str, Any]:
