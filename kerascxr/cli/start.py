@@ -1,5 +1,6 @@
 """How every command starts and ends: verbosity, TensorFlow, and errors as one line."""
 
+import errno
 import logging
 import os
 import sys
@@ -49,7 +50,9 @@ def print_error(prog: str, error: Exception, code: int) -> int:
     """Prints an error as one line, whole with KERASCXR_TRACEBACK=1; returns the exit code."""
     if os.environ.get("KERASCXR_TRACEBACK"):
         raise error
-    print(f"{prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    hint = ". Free some space, then give the same command again." if full else ""
+    print(f"{prog}: error: {' '.join(str(error).split())}{hint}", file=sys.stderr)
     return code
 
 

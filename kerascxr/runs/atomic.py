@@ -38,21 +38,33 @@ def replacing(path: Path) -> Iterator[Path]:
     os.close(handle)
     partial = Path(name)
     try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner may read
-        partial.replace(path)
+        with naming(path):
+            yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            partial.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner may read
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Adds a path to an ``OSError`` of the block that names no file, as that of a full disk.
+
+    Args:
+        path: What the block writes.
+    """
+    try:
+        yield
     except OSError as error:
         if error.filename is not None:
             raise
         if error.errno is None:  # of HDF5
             raise OSError(f"{path} cannot be written: {error}") from error
         raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -154,7 +166,8 @@ def _replace(path: Path, fill: Callable[[Path], None], kind: str) -> None:
     check_replaceable(path, kind)
     partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".partial-{path.name}-"))
     try:
-        fill(partial)
+        with naming(path):
+            fill(partial)
         mark(partial, kind)
         partial.chmod(0o755)
         partial.rename(new)

@@ -17,6 +17,7 @@ import yaml
 from kerascxr.parsing import identity, load_config, to_dict, to_yaml, with_own_places
 from kerascxr.runs.atomic import MARKER, is_ours, mark, replacing, write_json, write_text
 from kerascxr.runs.locks import only_writer
+from kerascxr.runs.log_files import LogFile
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +110,7 @@ class RunFolder:
             mark(path, _KIND)
             if folder._is_new or not _differences(config, path / _REQUEST):
                 write_text(path / _REQUEST, to_yaml(config))
-            for half_written in folder.path.rglob(".partial-*"):  # a killed process left them
-                half_written.unlink()
+            folder._clear()
         except BaseException:
             folder.close()
             raise
@@ -136,7 +136,9 @@ class RunFolder:
                 f"{path} holds a run with other settings ({', '.join(differing[:4])}). "
                 "Give this one another --name, or replace it with --overwrite true."
             )
-        if path.exists() and any(path.iterdir()):
+        # A killed start may have left the marker, or less.
+        names = {item.name for item in path.iterdir()} if path.exists() else set()
+        if any(name != MARKER and not name.startswith(".partial-") for name in names):
             raise ValueError(
                 f"{path} must be a run folder or not there. It has files but no "
                 f"{_REQUEST}; give the run another --name or move them."
@@ -192,6 +194,15 @@ class RunFolder:
             self._replaced.rename(self.path)
         return True
 
+    def _clear(self) -> None:
+        """Removes what a killed process left; other commands may be writing a finished run."""
+        if self.finished:
+            self._drop_what_unfinished_runs_need()
+            return
+        for half_written in self.path.rglob(".partial-*"):
+            if half_written.is_file():
+                half_written.unlink()
+
     @property
     def finished(self) -> bool:
         """Whether the run is complete."""
@@ -212,7 +223,7 @@ class RunFolder:
         package.setLevel(logging.DEBUG)
         paused = [item for item in package.handlers if isinstance(item, logging.FileHandler)]
         self.path.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        handler = LogFile(self.path / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
         for item in paused:
             package.removeHandler(item)
@@ -247,6 +258,9 @@ class RunFolder:
     def finish(self) -> None:
         """Marks the run as complete and drops what only an unfinished run needs."""
         self.write_text("DONE", time.strftime("%Y-%m-%d %H:%M:%S\n"))
+        self._drop_what_unfinished_runs_need()
+
+    def _drop_what_unfinished_runs_need(self) -> None:
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         shutil.rmtree(self._replaced, ignore_errors=True)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kerascxr.runs.atomic import replacing, write_text
+from kerascxr.runs.atomic import naming, replacing, write_text
 from kerascxr.runs.locks import locked
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class SavedRows:
 
     def add(self, rows: Sequence[Sequence[str]]) -> None:
         """Saves rows."""
-        with self._kept.open("a", encoding="utf-8", newline="") as file:
+        with naming(self._to), self._kept.open("a", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
 
     def write_table(self, wanted: set[str], texts: Sequence[str]) -> list[tuple[str, str]]:

@@ -127,7 +127,7 @@ def test_the_partial_folder_of_another_name_is_left_alone(tmp_path):
     [
         (OSError(errno.ENOSPC, "No space left on device"), r"\[Errno 28\] No space .*table.csv"),
         (OSError("Unable to write: errno = 28"), "table.csv cannot be written: Unable to write"),
-        (FileNotFoundError(errno.ENOENT, "No such file", "else.csv"), "else.csv"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "else.csv"), "else"),
     ],
 )
 def test_an_error_while_writing_names_the_file(tmp_path, error, said):
@@ -138,6 +138,12 @@ def test_an_error_while_writing_names_the_file(tmp_path, error, said):
         raise error
     assert path.read_text() == "old"
     assert names(tmp_path) == ["table.csv"]
+
+    def fill(folder):
+        raise error
+
+    with pytest.raises(type(error), match=said.replace("table.csv", "table")):
+        replace_folder(tmp_path / "table", fill, "table")
 
 
 class OfTensorFlowError(Exception):

@@ -1,5 +1,6 @@
 """Run folders: numbered default names, failed starts, replacement of finished runs."""
 
+import logging
 import os
 from dataclasses import replace
 
@@ -155,3 +156,39 @@ def test_overwrite_never_removes_a_strangers_folder(tmp_path):
     with pytest.raises(ValueError, match="replaces run folders only"):
         RunFolder.start(config, "classification", "run")
     assert (stranger / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("left", [".kerascxr", ".partial-request-abcd1234.yaml"])
+def test_a_start_that_was_killed_does_not_block_the_next_one(tmp_path, left):
+    config = ClassificationConfig(runs=tmp_path, name="mine")
+    path = tmp_path / "classification" / "mine"
+    path.mkdir(parents=True)
+    (path / left).write_text("run\n")
+    with RunFolder.start(config, "classification", "run") as folder:
+        assert folder.path == path and not list(path.glob(".partial-*"))
+
+
+def test_a_finish_that_was_killed_is_completed_and_other_writers_are_left_alone(tmp_path):
+    config = ClassificationConfig(runs=tmp_path, name="mine")
+    folder = finished(config)
+    old = folder.path.with_name(".old-mine")
+    for path in (folder.checkpoint, old, folder.path / "robustness"):
+        path.mkdir()
+    writing = folder.path / "robustness" / ".partial-robustness-abcd1234.json"
+    writing.touch()
+    with RunFolder.start(config, "classification", "run"):
+        assert writing.exists() and not folder.checkpoint.exists() and not old.exists()
+
+
+def test_a_log_file_on_a_full_disk_does_not_hide_the_error(tmp_path, capsys):
+    folder = RunFolder(tmp_path)
+    with pytest.raises(ValueError, match="the source is wrong"), folder.log_file():
+        (handler,) = [
+            item
+            for item in logging.getLogger("kerascxr").handlers
+            if isinstance(item, logging.FileHandler)
+        ]
+        handler.setStream(open("/dev/full", "w")).close()  # noqa: PTH123, SIM115
+        logging.getLogger("kerascxr.test").info("nobody can write this")
+        raise ValueError("the source is wrong")
+    assert "Logging error" not in capsys.readouterr().err

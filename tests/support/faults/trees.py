@@ -85,7 +85,7 @@ def content(path: Path) -> Any:
 
 
 def _is_lock(name: str) -> bool:
-    return name.endswith(".lock")
+    return name.endswith((".lock", ".pid"))
 
 
 def _without_times(value: Any) -> Any:

@@ -1,0 +1,28 @@
+"""Errors of commands: one line on standard error, and an exit code."""
+
+import errno
+
+import pytest
+
+from kerascxr.cli.start import run_command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ValueError("epochs must be\npositive"), 2, "epochs must be positive"),
+        (ArithmeticError("the loss must stay finite"), 1, "the loss must stay finite"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "runs/a/model.keras"),
+            2,
+            "[Errno 28] No space left on device: 'runs/a/model.keras'. Free some space, then give "
+            "the same command again.",
+        ),
+    ],
+)
+def test_an_error_is_one_line(capsys, error, code, said):
+    def fail(argv, prog):
+        raise error
+
+    assert run_command(fail, [], "kerascxr x") == code
+    assert capsys.readouterr().err == f"kerascxr x: error: {said}\n"
