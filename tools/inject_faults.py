@@ -124,8 +124,8 @@ def _all_trials(folder: Path, arguments: argparse.Namespace) -> Iterator[Trial]:
     by_name = {item.name: item for item in COMMANDS}
     needed = set(wanted)
     for item in reversed(COMMANDS):  # a command comes after the one whose result it begins with
-        if item.name in needed and item.after:
-            needed.add(item.after)
+        if item.name in needed:
+            needed |= {item.after, item.proof}
     for item in COMMANDS:
         if item.name in needed:
             known = bench.measure(item)

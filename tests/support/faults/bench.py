@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.faults.commands import Command
+from tests.support.faults.commands import COMMANDS, Command
 from tests.support.faults.processes import Changes, Child, Moment
 from tests.support.faults.trees import differences, files_in, leftovers, same
 
@@ -162,6 +162,11 @@ class Bench:
         known = self.undisturbed(command).folder
         trial.problems += differences(known, self.trial)
         trial.left += leftovers(known, self.trial)
+        if command.proof:
+            proof = next(item for item in COMMANDS if item.name == command.proof)
+            if self.run(proof.line) != proof.code:
+                trial.problems.append(f"{proof.name} does not run")
+            trial.problems += differences(self.undisturbed(proof).folder, self.trial)
 
     def _before(self, command: Command) -> Path:
         return self._undisturbed[command.after].folder if command.after else self._empty

@@ -33,6 +33,8 @@ class Command:
         code: The exit code that it ends with undisturbed.
         replaces: A folder that it replaces: the old one must stay until the new one is complete.
         weight: Its share of the kills.
+        proof: A command that begins with this one's result and must then find what it finds after
+            an undisturbed run.
         beside: A command that leaves what this one begins with, but that may run at the same time:
             both share caches.
     """
@@ -43,6 +45,7 @@ class Command:
     code: int = 0
     replaces: str = ""
     weight: float = 1.0
+    proof: str = ""
     beside: str = ""
 
 
