@@ -1,4 +1,4 @@
-"""The log file of a run, which must not end the run that it tells of."""
+"""The log file of a run, which must not end that run."""
 
 import contextlib
 import logging

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -138,6 +139,7 @@ class Bench:
         It must end well, or with an exit code of its own and one line of error.
         """
         lines = [line for line in text.split("\n") if ": error: " in line]
+        lines += [line for line in text.split("\n") if " failed: " in line][:1]  # of a study
         if code < 0:
             trial.problems.append(f"ended by signal {-code}")
         elif "Traceback" in text:
@@ -145,7 +147,7 @@ class Bench:
             trial.problems.append(f"a traceback: {last[:160]}")
         elif code and len(lines) != 1:
             trial.problems.append(f"exit code {code} and {len(lines)} lines of error")
-        trial.said += [line.partition(": error: ")[2][:160] for line in lines]
+        trial.said += [re.split(": error: | failed: ", line, maxsplit=1)[1][:160] for line in lines]
         return code != 0
 
     def finish(self, command: Command, trial: Trial) -> None:
