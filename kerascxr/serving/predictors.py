@@ -88,11 +88,14 @@ def find_model(path: Path) -> tuple[str, Path]:
         (item for item in path.glob("*") if item.name.isdigit()), key=lambda item: int(item.name)
     )
     place = versions[-1] if versions else path
-    if not (place / "saved_model.pb").exists() or not (place / "metadata.json").exists():
+    described, task = place / "metadata.json", None
+    if (place / "saved_model.pb").exists() and described.exists():
+        task = json.loads(described.read_text(encoding="utf-8")).get("task")
+    if task is None:
         raise ValueError(
             f"the model must be a finished run's folder or an export. Got {path}, which is neither."
         )
-    return json.loads((place / "metadata.json").read_text(encoding="utf-8"))["task"], place
+    return task, place
 
 
 def load_predictor(path: Path) -> Predictor:
