@@ -15,6 +15,7 @@ from kerascxr.data.dicom import DicomError
 from kerascxr.data.files import ImageFileError, is_dicom_file, read_grey, spacing_in
 from kerascxr.data.images import resize_image
 from kerascxr.evaluation.lung_areas import LungAreas, measure_lungs
+from kerascxr.evaluation.lung_masks import lung_mask_faults
 from kerascxr.plots.overlay import overlay
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing
@@ -154,7 +155,7 @@ def _write(item: _Item, mask: np.ndarray, folders: _Folders, model: str) -> dict
     _save(255 * mask.astype(np.uint8), folders.masks / name)
     if folders.overlays:
         _save(overlay(item.image, mask), folders.overlays / name)
-    warnings = [] if mask.any() else ["the mask is empty"]
+    warnings = [f"the mask {fault}" for fault in lung_mask_faults(mask)]
     spacing = spacing_in(path)
     row = {PATH: item.path, "mask": f"{MASKS}/{name}"}
     if is_dicom_file(path):
@@ -178,4 +179,4 @@ def _write(item: _Item, mask: np.ndarray, folders: _Folders, model: str) -> dict
 
 def _save(pixels: np.ndarray, path: Path) -> None:
     with replacing(path) as partial:
-        Image.fromarray(pixels).save(partial, compress_level=1)  # the default is six times as slow
+        Image.fromarray(pixels).save(partial)

@@ -10,6 +10,7 @@ from PIL import Image
 from kerascxr import __main__ as verbs
 from kerascxr.data.files import read_grey
 from kerascxr.evaluation.lung_areas import measure_lungs
+from kerascxr.evaluation.lung_masks import lung_mask_faults
 from kerascxr.plots.overlay import overlay
 from kerascxr.serving import predict_masks
 from kerascxr.serving.files import find_files
@@ -88,6 +89,8 @@ def test_the_table_has_areas_sides_and_the_pixels_size(folder, finished):
             value = getattr(areas, name)
             assert row[name] == ("" if value is None else repr(value))
         assert int(row["components_before_cleanup"]) >= areas.components
+        faults = [f"the mask {fault}" for fault in lung_mask_faults(mask)]
+        assert [item for item in row["warnings"].split("; ") if "the mask" in item] == faults
         assert [row["row_mm"], row["column_mm"]] == list(map(repr, known.get(path, ()))) or (
             path not in known and row["row_mm"] == row["column_mm"] == row["lung_mm2"] == ""
         )
