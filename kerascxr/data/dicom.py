@@ -147,7 +147,7 @@ def _two_positive(dataset: Any, attribute: str, path: Path) -> tuple[float, floa
         given = dataset.get(attribute)
     except Exception:  # pydicom converts on access, and its converters raise errors of any type
         given = "no number"
-    if given is None or given == "":
+    if given is None:
         return None
     try:
         row, column = (float(value) for value in given)

@@ -148,7 +148,18 @@ def test_the_spacing_of_pixels_is_the_patients_before_the_detectors(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["0\\0.1", "-0.1\\0.1", "0.1", "0.1\\0.1\\0.1", "0.1\\a", "nan\\nan"]
+    "text",
+    [
+        "0\\0.1",
+        "-0.1\\0.1",
+        "0.1",
+        "0.1\\0.1\\0.1",
+        "0.1\\a",
+        "nan\\nan",
+        "0.1\\0",
+        "inf\\1",
+        "1\\inf",
+    ],
 )
 def test_a_spacing_that_makes_no_sense_is_not_used(tmp_path, messages, text):
     path = write(tmp_path / "a.dcm", ImagerPixelSpacing=[0.2, 0.2])
