@@ -240,7 +240,9 @@ def test_the_share_in_the_lungs_is_that_of_the_models_own_input(roi, monkeypatch
     assert [of["inside"] for of in found.values()] == [None, None]  # JSON has no NaN
 
 
-def test_an_audit_with_other_options_trains_beside_the_first_one(runs, tmp_path, monkeypatch):
+def test_an_audit_with_other_options_trains_beside_the_first_one(
+    runs, tmp_path, monkeypatch, any_lung_masks
+):
     run = shutil.copytree(runs[0], tmp_path / "run")
     trained = []
 
@@ -252,6 +254,7 @@ def test_an_audit_with_other_options_trains_beside_the_first_one(runs, tmp_path,
         folder.finish()
 
     monkeypatch.setattr(audit.classification, "train", train)
+    monkeypatch.setattr(audit, "_TREES", 10)
     monkeypatch.setattr(audit, "ROIS", {name: ROIS[name] for name in ("none", "border_only")})
     for epochs in (1, 2, 1):
         assert verbs.main(["audit", str(run), "--epochs", str(epochs)]) == 0
