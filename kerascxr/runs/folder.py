@@ -181,13 +181,19 @@ class RunFolder:
         shutil.rmtree(self._replaced, ignore_errors=True)
         self.path.rename(self._replaced)
 
+    def drop_replaced(self) -> None:
+        """Removes the run that this one replaces, if it is still kept."""
+        shutil.rmtree(self._replaced, ignore_errors=True)
+
     def abandon(self) -> bool:
         """Removes the folder of a run that could not start, and brings back what it replaced.
 
         Returns:
             Whether it was removed: a folder with results, or one of an earlier call, is kept.
         """
-        if not self._is_new or not {item.name for item in self.path.iterdir()} <= _AT_START:
+        # Locks are of runs inside, which were abandoned too.
+        names = {item.name for item in self.path.iterdir() if item.suffix != ".lock"}
+        if not self._is_new or not names <= _AT_START:
             return False
         shutil.rmtree(self.path, ignore_errors=True)
         if self._replaced.exists():

@@ -103,14 +103,19 @@ def run_repeats(
         with RunFolder.start_at(alone, folder.path / part) as run:
             if not run.finished:
                 logger.info(f"\n=== {number} of {len(parts)}: {part} ===\n")
-                with run.log_file():
-                    load_trainer()(_like(resolved, alone) if resolved else alone, run)
+                try:
+                    with run.log_file():
+                        load_trainer()(_like(resolved, alone) if resolved else alone, run)
+                except (ValueError, OSError):
+                    run.abandon()
+                    raise
                 trained += 1
         resolved = resolved or load_config(type(config), run.path / "config.yaml")
     assert resolved is not None
     alike: Any = _like(resolved, replace(config, name=folder.path.name))
     folder.write_config(replace(alike, folds=config.folds, seeds=config.seeds))
     summary = summarise([folder.path / part for part in parts], folder)
+    folder.drop_replaced()
     if not trained:
         logger.info(
             "\nAll of it was there. To train again, give --overwrite true or another --name."

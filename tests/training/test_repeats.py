@@ -14,6 +14,7 @@ from sklearn import metrics
 import train_cls
 import train_seg
 from kerascxr import __main__ as verbs
+from kerascxr.cli import training
 from kerascxr.config import (
     ClassificationConfig,
     DataConfig,
@@ -164,32 +165,58 @@ def test_finished_folds_are_shown_and_not_trained(folds, monkeypatch, capsys):
     assert "folds: 2 -> 1" in capsys.readouterr().err
 
 
+def write_run(path, seed, table):
+    """Writes a finished run of two classes; the table lists (id, truth, p)."""
+    path.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {"id": name, "group": name, "truth": truth}
+        | {"uncalibrated probability a": p, "uncalibrated probability b": 1 - p}
+        for name, truth, p in table
+    ]
+    (path / "predictions.csv").write_text(csv_text(rows))
+    test = dict.fromkeys(("accuracy", "precision", "recall", "f1", "auc"), 0.5)
+    test |= {"classes": ["a", "b"], "n": len(table)}
+    found = {"task": "classification", "title": "Tiny", "test": test}
+    found["data"] = {"source": "set", "fingerprint": "f"}
+    found["regime"] = {"precision": "float32", "devices": [f"device {seed}"]}
+    config = f"{{split: {{offset: 0}}, runtime: {{seed: {seed}}}}}"
+    for name, text in (
+        ("metrics.json", json.dumps(found)),
+        *(("history.json", "[]"), ("environment.json", "{}"), ("config.yaml", config)),
+        ("DONE", ""),
+    ):
+        (path / name).write_text(text)
+
+
 def seeds_of(folder, tables):
-    """Finished runs of two classes that differ in their seeds; a table lists (id, truth, p)."""
-    paths = []
+    """Finished runs that differ in their seeds."""
     for seed, table in enumerate(tables):
-        path = folder / f"seed-{seed}"
-        path.mkdir(parents=True)
-        rows = [
-            {"id": name, "group": name, "truth": truth}
-            | {"uncalibrated probability a": p, "uncalibrated probability b": 1 - p}
-            for name, truth, p in table
-        ]
-        (path / "predictions.csv").write_text(csv_text(rows))
-        test = dict.fromkeys(("accuracy", "precision", "recall", "f1", "auc"), 0.5)
-        test |= {"classes": ["a", "b"], "n": len(table)}
-        found = {"task": "classification", "title": "Tiny", "test": test}
-        found["data"] = {"source": "set", "fingerprint": "f"}
-        found["regime"] = {"precision": "float32", "devices": [f"device {seed}"]}
-        config = f"{{split: {{offset: 0}}, runtime: {{seed: {seed}}}}}"
-        for name, text in (
-            ("metrics.json", json.dumps(found)),
-            *(("history.json", "[]"), ("environment.json", "{}"), ("config.yaml", config)),
-            ("DONE", ""),
-        ):
-            (path / name).write_text(text)
-        paths.append(path)
-    return paths
+        write_run(folder / f"seed-{seed}", seed, table)
+    return [folder / f"seed-{seed}" for seed in range(len(tables))]
+
+
+def test_a_failed_overwrite_keeps_the_last_finished_repeats(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "start_tensorflow", lambda: None)
+    config = ClassificationConfig(runs=tmp_path, name="mine", seeds=2, overwrite=True)
+
+    def repeat(probability):
+        def train(config, run):
+            if probability is None:
+                raise ValueError("the data source must exist.")
+            write_run(run.path, config.runtime.seed, [("x", "a", probability)])
+            run.write_config(config)
+
+        training.train_in_folder(config, "classification", "run", lambda: train)
+
+    repeat(0.9)
+    repeat(0.7)
+    folder = tmp_path / "classification" / "mine"
+    assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == ["mine"]
+    with pytest.raises(ValueError, match="must exist"):
+        repeat(None)
+    (row,) = read_rows(folder / "seed-1" / "predictions.csv")
+    assert row["uncalibrated probability a"] == "0.7"
+    assert (folder / "summary.json").exists()
 
 
 def test_an_ensemble_averages_by_image(tmp_path):
