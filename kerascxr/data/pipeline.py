@@ -156,8 +156,9 @@ def read_images(
                 target[plane, done : done + len(values)] = values
             done += len(batch[0])
             bar.update(len(batch[0]))
-    ids, labels = zip(*pairs, strict=True)
     group_of = {row["id"]: row["group"] for row in store.rows}
+    store.require_unchanged()
+    ids, labels = zip(*pairs, strict=True)
     return Images(
         pixels=target[0],
         masks=target[1] if masks else None,

@@ -110,6 +110,7 @@ def read_lungs(
         found = _read_kept(path, segmenter.size)
         if found is None:
             found = _from_unet(store, folds, segmenter)
+            store.require_unchanged()
             with replacing(path) as partial, partial.open("wb") as file:
                 np.savez(file, bits=np.packbits(found.reshape(len(found), -1) > 0, axis=1))
     return found
@@ -150,7 +151,9 @@ def _from_source(store: Store, folds: Sequence[int], size: tuple[int, int]) -> n
         lambda example: resize_mask(decode_png(example["mask"]), size),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    return np.concatenate(list(masks.batch(_BATCH).as_numpy_iterator()))
+    found = np.concatenate(list(masks.batch(_BATCH).as_numpy_iterator()))
+    store.require_unchanged()
+    return found
 
 
 def _from_unet(store: Store, folds: Sequence[int], segmenter: Segmenter) -> np.ndarray:

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -27,6 +28,7 @@ from kerascxr.evaluation.lung_masks import MOST_IMPLAUSIBLE
 from kerascxr.evaluation.robustness import CLEAN, by_severity, read_robustness
 from kerascxr.models import lung_model
 from kerascxr.models.unet import build_unet
+from kerascxr.models.segmenter import Segmenter
 from kerascxr.serving.predictors import load_predictor
 from kerascxr.training import lungs as lungs_module
 from kerascxr.training.inputs import open_data, read_folds
@@ -118,6 +120,20 @@ def test_a_unets_lungs_are_kept_for_the_same_run_threshold_and_folds(
     assert len(list(kept.glob("*.npz"))) == 2
     with pytest.raises(ValueError, match="no DONE"):
         read_lungs(store, FOLDS, tmp_path, size, kept)
+
+
+def test_lungs_of_a_store_that_changed_meanwhile_are_not_kept(tmp_path, monkeypatch):
+    def changed():
+        raise ValueError("the store must stay as it is.")
+
+    unet = Segmenter(SimpleNamespace(input_shape=(None, 8, 8, 1)), 0.5)
+    monkeypatch.setattr(lungs_module, "load_segmenter", lambda run: unet)
+    monkeypatch.setattr(lungs_module, "lungs_digest", str)
+    monkeypatch.setattr(lungs_module, "_from_unet", lambda *given: np.zeros((3, 8, 8, 1), np.uint8))
+    store = SimpleNamespace(fingerprint={"digest": "first"}, require_unchanged=changed)
+    with pytest.raises(ValueError, match="must stay"):
+        read_lungs(store, FOLDS, tmp_path / "run", (8, 8), tmp_path)
+    assert not list(tmp_path.glob("*.npz"))
 
 
 def test_images_without_masks_and_lungs_without_use_are_one_line(

@@ -63,6 +63,19 @@ class Store:
             if row["row_mm"]
         }
 
+    def require_unchanged(self) -> None:
+        """Checks that the folder still holds these images; call it after they were read.
+
+        Raises:
+            ValueError: If another process has ingested the changed source into it.
+        """
+        known = _read_description(self.path)
+        if known is None or known["fingerprint"] != self.fingerprint:
+            raise ValueError(
+                f"{self.path} must stay as it is while it is read. The source has changed, and "
+                "another process has ingested it again; give the command again."
+            )
+
     @cached_property
     def duplicates(self) -> list[dict[str, str]]:
         """One row a pair of copies, by the images' ids: first, second, similarity, exact (0 or 1).

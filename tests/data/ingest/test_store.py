@@ -18,6 +18,7 @@ from kerascxr.data.images import decode_png
 from kerascxr.data.ingest import ingest as ingest_module
 from kerascxr.data.ingest import store as store_module
 from kerascxr.data.ingest.store import open_store
+from kerascxr.data.pipeline import read_images
 from kerascxr.data.sources.open import open_source
 
 
@@ -85,6 +86,15 @@ def test_a_changed_source_is_noticed_and_named(folder, tmp_path, messages):
     assert "1 file removed, such as healthy/healthy-3.png" in messages()[0]
     assert second.fingerprint["digest"] != first.fingerprint["digest"]
     assert {row["id"] for row in second.rows} >= {"ill/ill-new"}
+
+
+def test_a_store_that_was_replaced_while_it_is_used_is_not_read(folder, tmp_path):
+    first = ingest(folder, tmp_path / "stores")
+    assert len(read_images(first, range(20), (8, 8))) == 50
+    Image.fromarray(draw(999)).save(folder / "ill" / "ill-3.png")
+    ingest(folder, tmp_path / "stores")
+    with pytest.raises(ValueError, match="another process has ingested it again"):
+        read_images(first, range(20), (8, 8))
 
 
 def test_an_interrupted_ingest_leaves_nothing_and_the_next_one_works(folder, tmp_path, monkeypatch):
