@@ -33,8 +33,8 @@ def write_dicom_seg(source: Path, mask: np.ndarray, path: Path, model: str) -> N
     """Writes the lung mask of a DICOM image as a binary DICOM segmentation object.
 
     It has the segments "Right lung" and "Left lung" (the patient's), or one "Lung" where they
-    cannot be distinguished or the source does not say that its rows run from the patient's right to
-    the left. The same source, mask and model give the same UIDs.
+    cannot be distinguished or ``is_frontal`` is false. The same source, mask and model give the
+    same UIDs.
 
     Args:
         source: The image's DICOM file.
@@ -71,10 +71,25 @@ def write_dicom_seg(source: Path, mask: np.ndarray, path: Path, model: str) -> N
         raise DicomError(f"holds values that a DICOM SEG cannot take over ({reason})") from error
 
 
+def is_frontal(header: Any) -> bool:
+    """Returns whether no element contradicts a frontal view with the right lung on the left.
+
+    PatientOrientation's first value is the direction of the rows: "L" where they run to the
+    patient's left.
+
+    Args:
+        header: A DICOM file's elements, from ``open_dicom``.
+    """
+    if str(header.get("ViewPosition", "") or "").strip() in _NOT_FRONTAL:
+        return False
+    orientation = header.get("PatientOrientation") or ["L"]
+    return str(orientation[0]).startswith("L")
+
+
 def _segmentation(header: Any, mask: np.ndarray, model: str) -> Any:
     import highdicom  # takes a second or two
 
-    sides = lung_sides(mask) if _is_frontal(header) else None
+    sides = lung_sides(mask) if is_frontal(header) else None
     segments = dict(_LUNGS) if sides is not None else {1: _LUNG}
     pixels = mask.astype(np.uint8) if sides is None else sides
     known = (_NAME, __version__, model, header.SOPInstanceUID, pixels.tobytes().hex())
@@ -123,18 +138,6 @@ def _description(number: int, code: str, name: str, model: str) -> Any:
             parameters={"model": model},
         ),
     )
-
-
-def _is_frontal(header: Any) -> bool:
-    """Says whether nothing in the file is against a frontal view with the right lung on the left.
-
-    PatientOrientation's first value is the direction of the rows: "L" where they run to the
-    patient's left.
-    """
-    if str(header.get("ViewPosition", "") or "").strip() in _NOT_FRONTAL:
-        return False
-    orientation = header.get("PatientOrientation") or ["L"]
-    return str(orientation[0]).startswith("L")
 
 
 def _uid(*parts: str) -> str:

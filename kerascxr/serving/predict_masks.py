@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from kerascxr.data.dicom import DicomError
+from kerascxr.data.dicom import DicomError, open_dicom
 from kerascxr.data.files import ImageFileError, is_dicom_file, read_grey, spacing_in
 from kerascxr.data.images import resize_image
 from kerascxr.evaluation.lung_areas import LungAreas, measure_lungs
@@ -19,7 +19,7 @@ from kerascxr.evaluation.lung_masks import lung_mask_faults
 from kerascxr.plots.overlay import overlay
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing
-from kerascxr.serving.dicom_seg import write_dicom_seg
+from kerascxr.serving.dicom_seg import is_frontal, write_dicom_seg
 from kerascxr.serving.files import derived_name, nameable
 from kerascxr.serving.input_checks import unfitted_warnings
 from kerascxr.serving.mask_predictors import MaskPredictor
@@ -29,6 +29,7 @@ TABLE, MASKS, OVERLAYS, SEGMENTATIONS = "lungs.csv", "masks", "overlays", "dicom
 
 _BATCH = 8  # images at their own size wait for their masks
 _AREAS = tuple(field.name for field in dataclasses.fields(LungAreas) if field.name != "components")
+_SIDES = tuple(name for name in _AREAS if name.startswith(("right", "left")))
 _COLUMNS = (
     *(PATH, ERROR, "mask", "dicom_seg"),
     *_AREAS,
@@ -62,7 +63,8 @@ def predict_masks(
     - ``path``; ``mask`` and ``dicom_seg``, those files.
     - ``lung_fraction``, the share of the image that is lung, 0..1; the area of both lungs, of the
       right and of the left one, in pixels and in square millimetres. Right and left are the
-      patient's: the right lung is on the image's left.
+      patient's: the right lung is taken to be on the image's left, unless a DICOM file says that
+      it is not; then these cells are empty.
     - ``components_before_cleanup``, the number of components before all but the two largest were
       removed.
     - ``row_mm`` and ``column_mm``, the distances of rows and columns, and ``spacing_from``, the
@@ -158,7 +160,9 @@ def _write(item: _Item, mask: np.ndarray, folders: _Folders, model: str) -> dict
     warnings = [f"the mask {fault}" for fault in lung_mask_faults(mask)]
     spacing = spacing_in(path)
     row = {PATH: item.path, "mask": f"{MASKS}/{name}"}
+    frontal = True
     if is_dicom_file(path):
+        frontal = is_frontal(open_dicom(path, pixels=False))
         target = folders.segmentations / derived_name(item.path, ".dcm")
         try:
             write_dicom_seg(path, mask, target, model)
@@ -173,6 +177,9 @@ def _write(item: _Item, mask: np.ndarray, folders: _Folders, model: str) -> dict
         }
     areas = measure_lungs(mask, spacing and (spacing.row_mm, spacing.column_mm))
     values = {name: getattr(areas, name) for name in _AREAS}
+    if not frontal:
+        values |= dict.fromkeys(_SIDES)
+        warnings.append("right and left are not distinguished: the view is mirrored or not frontal")
     row |= {name: "" if value is None else repr(value) for name, value in values.items()}
     return row | {"warnings": "; ".join(warnings)}
 

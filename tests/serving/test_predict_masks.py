@@ -1,6 +1,7 @@
 """Lung masks of folders: each image's own size and name, areas, and nothing lost to a kill."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
@@ -117,6 +118,29 @@ def test_a_dicom_file_has_a_dicom_seg_and_one_without_identity_a_warning(folder,
     assert [path.name for path in (finished / "dicom_seg").iterdir()] == [
         row["dicom_seg"].removeprefix("dicom_seg/")
     ]
+
+
+@pytest.mark.parametrize(
+    ("tags", "sides"),
+    [
+        ({"PatientOrientation": ["L", "F"], "ViewPosition": "PA"}, True),
+        ({"PatientOrientation": ["R", "F"]}, False),  # mirrored
+        ({"ViewPosition": "LL"}, False),
+    ],
+)
+def test_sides_are_left_out_where_the_file_says_that_right_is_not_left(tmp_path, tags, sides):
+    mask = np.zeros((60, 44), bool)
+    mask[20:40, 6:18] = mask[20:45, 26:38] = True
+    path = tmp_path / "x.dcm"
+    path.write_bytes(dicom(bytes(60 * 44), 60, 44, **UIDS, **tags))
+    item = SimpleNamespace(path=str(path), image=mask.astype(np.uint8))
+    folders = predict_masks._Folders(tmp_path / "masks", None, tmp_path / "dicom_seg")
+    row = predict_masks._write(item, mask, folders, "model")
+    assert row["lung_pixels"] == "540"
+    cells = (row["right_lung_pixels"], row["left_lung_pixels"])
+    assert cells == (("240", "300") if sides else ("", ""))
+    assert ("not distinguished" in row["warnings"]) is not sides
+    assert len(pydicom.dcmread(tmp_path / row["dicom_seg"]).SegmentSequence) == (2 if sides else 1)
 
 
 def test_what_cannot_be_read_is_listed(folder, runs, tmp_path, capsys):

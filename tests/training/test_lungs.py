@@ -27,8 +27,8 @@ from kerascxr.evaluation import lung_masks
 from kerascxr.evaluation.lung_masks import MOST_IMPLAUSIBLE
 from kerascxr.evaluation.robustness import CLEAN, by_severity, read_robustness
 from kerascxr.models import lung_model
-from kerascxr.models.unet import build_unet
 from kerascxr.models.segmenter import Segmenter
+from kerascxr.models.unet import build_unet
 from kerascxr.serving.predictors import load_predictor
 from kerascxr.training import lungs as lungs_module
 from kerascxr.training.inputs import open_data, read_folds
