@@ -355,7 +355,8 @@ def test_the_config_has_what_was_chosen_and_means_the_same_run(finished, capsys)
     assert (chosen.runtime.precision, chosen.runtime.xla) == ("float32", False)
     assert chosen.runtime.device_strategy == "single"
     left = [name for name, value in identity(chosen).items() if value in (None, "auto")]
-    assert left == ["weights_sha256", "lungs"]  # random weights, no lung masks
+    # Random weights, no lung masks, no positive control.
+    assert left == ["weights_sha256", "lungs", "control_marker"]
     asked_for = (run / "request.yaml").read_text()
     capsys.readouterr()
     assert train_cls.main(["--config", str(run / "config.yaml")]) == 0
