@@ -73,7 +73,7 @@ def load_lung_model(folder: Path | None = None) -> keras.Model:
         folder: Its folder; by default the one in the package.
 
     Returns:
-        A U-Net in float32, see ``build_unet``; not compiled.
+        A U-Net in float32 under any precision policy, see ``build_unet``; not compiled.
 
     Raises:
         ValueError: If a file is absent or is not the one that the card describes.
@@ -88,7 +88,7 @@ def load_lung_segmenter(folder: Path | None = None) -> Segmenter:
         folder: Its folder; by default the one in the package.
 
     Returns:
-        The model and its threshold.
+        The model, in float32 under any precision policy, and its threshold.
 
     Raises:
         ValueError: If a file is absent or is not the one that the card describes.
@@ -96,7 +96,13 @@ def load_lung_segmenter(folder: Path | None = None) -> Segmenter:
     folder = folder or FOLDER
     card = read_card(folder)
     config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-    model = build_unet(tuple(config["image_size"]), config["base_filters"], config["upsampling"])
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        size = tuple(config["image_size"])
+        model = build_unet(size, config["base_filters"], config["upsampling"])
+    finally:
+        keras.config.set_dtype_policy(policy)
     with np.load(folder / WEIGHTS, allow_pickle=False) as file:
         if set(file.files) != {weight.path for weight in model.weights}:
             raise ValueError(_wrong(folder, f"{CONFIG} describes another model than {WEIGHTS} has"))

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 PACKAGED = Path("package")
 """What ``lungs`` holds for the lung model that comes with the package."""
 
-_FORMAT = 2  # of what is kept
+_FORMAT = 3  # of what is kept
 _BATCH = 16
 
 

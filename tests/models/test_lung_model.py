@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 
+import keras
 import numpy as np
 import pytest
 import yaml
@@ -46,6 +47,17 @@ def test_the_loaded_model_is_the_packed_one_up_to_rounding(packed):
     assert 0 < np.abs(loaded.predict_on_batch(images) - expected).max() < 0.02
     segmenter = load_lung_segmenter(folder)
     assert segmenter.threshold == 0.35 and segmenter.size == (32, 48)
+
+
+def test_the_loaded_model_is_float32_under_any_precision_policy(packed):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = load_lung_segmenter(packed[0]).model
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
 def test_the_same_weights_give_the_same_file(packed, tmp_path):
