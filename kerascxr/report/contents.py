@@ -85,7 +85,7 @@ def _is_like_the_study(run: Run) -> bool:
 
 
 def _results(runs: Sequence[Run]) -> Section:
-    header = ["model", "images", "backbone weights", "accuracy", "F1", "precision", "recall", "AUC"]
+    header = ["model", "accuracy", "F1", "precision", "recall", "AUC", "images", "backbone weights"]
     rows: list[list[Any]] = []
     muted = set()
     for run in runs:
@@ -94,11 +94,11 @@ def _results(runs: Sequence[Run]) -> Section:
         figures = [
             with_interval(test[measure], intervals.get(measure)) for measure in reference.MEASURES
         ]
-        rows.append([run.name, describe_data(run), describe_weights(run), *figures])
+        rows.append([run.name, *figures, describe_data(run), describe_weights(run)])
         study = reference.METRICS.get((run.metrics["backbone"], run.metrics["depth"]))
         if study:
             muted.add(len(rows))
-            rows.append([_STUDY, f"{reference.N_IMAGES:,} images", "ImageNet", *study])
+            rows.append([_STUDY, *study, f"{reference.N_IMAGES:,} images", "ImageNet"])
     counts = sorted({run.metrics["test"]["n"] for run in runs})
     note = (
         f"On the test folds: {' or '.join(f'{count:,}' for count in counts)} images that no "

@@ -74,7 +74,9 @@ def _section(runs: Sequence[Run], number: int) -> Section:
         Tabulated(Table("Images by class", header, rows), f"data-{number}", note)
     ]
     if len(distinct) > 1:
-        blocks.append(Tabulated(_split_table(distinct), f"data-{number}-splits"))
+        treatments = {_groups_in_short(of[0]): _groups(of[0]) for of in distinct}
+        note = " ".join(f"Groups {short}: {text}." for short, text in treatments.items())
+        blocks.append(Tabulated(_split_table(distinct), f"data-{number}-splits", note))
     samples = runs[0].figure("data_samples")
     if samples:
         names = ", ".join(fingerprint["classes"])
@@ -94,13 +96,22 @@ def _split_table(splits: Sequence[Sequence[Run]]) -> Table:
     names = list(dict.fromkeys(name for of in splits for name in of[0].metrics["data"]["images"]))
     rows: list[list[Any]] = [
         [
-            ", ".join(run.name for run in of),
+            f"split {number}",
             *(of[0].metrics["data"]["images"].get(name) for name in names),
-            _groups(of[0]),
+            _groups_in_short(of[0]),
+            "; ".join(run.name for run in of),
         ]
-        for of in splits
+        for number, of in enumerate(splits, 1)
     ]
-    return Table("Splits", ["runs", *names, "groups"], rows)
+    return Table("Splits", ["split", *names, "groups", "runs"], rows)
+
+
+def _groups_in_short(run: Run) -> str:
+    """Returns the value of a table's cell that ``_groups`` explains."""
+    if run.config.get("split", {}).get("groups") == "ignored":
+        return "ignored"
+    cut = run.environment["data_fingerprint"].get("groups_cut_by_split", 0)
+    return f"divided: {cut:,}" if cut else "together"
 
 
 def _groups(run: Run) -> str:

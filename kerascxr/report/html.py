@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kerascxr import __version__
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
-from kerascxr.tables import table_cells
+from kerascxr.tables import NOTHING, table_cells
 
 _TEMPLATES = Environment(
     loader=PackageLoader("kerascxr.report"),
@@ -18,6 +19,12 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
+)
+
+_LONG = 24  # characters
+_NUMBER = re.compile(
+    r"(?P<value>[-+]?\d[\d,.]*(e[-+]\d+)?%?( ± [\d.,]+)?)"
+    r"( (?P<interval>\[[^]]*\]|\([-+\d.%]+ to [-+\d.%]+\)))?"
 )
 
 
@@ -60,19 +67,32 @@ def _figure(figure: Figure) -> dict[str, Any]:
 
 
 def _table(block: Tabulated) -> dict[str, Any]:
-    (header, *rows), right = table_cells(block.table)
+    (header, *rows), _ = table_cells(block.table)
+    columns = [*zip(*rows, strict=True)] or [()] * len(header)
     return {
         "title": block.table.title,
         "note": block.note,
         "header": header,
-        "numbers": right,
+        "kinds": ["", *map(_kind, columns[1:])],
         "rows": [
-            {"muted": index in block.muted, "name": row[0], "cells": [*map(_unbroken, row[1:])]}
+            {"muted": index in block.muted, "name": row[0], "cells": [*map(_cell, row[1:])]}
             for index, row in enumerate(rows)
         ],
     }
 
 
-def _unbroken(cell: str) -> str:
-    """Keeps an interval, "[0.944, 0.980]", on one line."""
-    return cell.replace(", ", ",\N{NO-BREAK SPACE}") if cell.endswith("]") else cell
+def _kind(column: Sequence[str]) -> str:
+    """Returns a column's class: "number" goes to the right, "text" gets room for sentences."""
+    filled = [cell for cell in column if cell != NOTHING]
+    if filled and all(map(_NUMBER.fullmatch, filled)):
+        return "number"
+    return "text" if any(len(cell) > _LONG for cell in column) else ""
+
+
+def _cell(cell: str) -> dict[str, str]:
+    """Divides a cell such as "0.9632 [0.944, 0.980]", so that the interval stands below."""
+    found = _NUMBER.fullmatch(cell)
+    if not found:
+        return {"text": cell, "interval": ""}
+    value = found["value"].replace("± ", "±\N{NO-BREAK SPACE}")
+    return {"text": value, "interval": found["interval"] or ""}

@@ -90,11 +90,14 @@ def test_folds_share_a_section_with_a_row_a_split(tmp_path):
     [part] = data.data_sections(read_runs(paths))
     tables = {b.table.title: b.table for b in part.blocks if isinstance(b, Tabulated)}
     assert list(tables) == ["Images by class", "Splits"]
-    assert [row[0].split()[-1] for row in tables["Splits"].rows] == [
+    assert tables["Splits"].header[-2:] == ["groups", "runs"]
+    assert [row[-2] for row in tables["Splits"].rows] == ["together"] * 3
+    assert [row[-1].split()[-1] for row in tables["Splits"].rows] == [
         "(fold0)",
         "(fold1)",
         "(fold2)",
     ]
+    assert notes([part]).count("are on one side") == 1
 
 
 def test_input_ablations_have_their_own_heading_and_contents_entry(tmp_path):
@@ -121,7 +124,7 @@ def test_input_ablations_have_their_own_heading_and_contents_entry(tmp_path):
     assert page.count(title) == 2  # the contents and the heading
 
 
-def test_images_and_weights_follow_the_models_name(tmp_path):
+def test_scores_come_before_images_and_weights(tmp_path):
     run = read_run(classifier(tmp_path / "run", 1))
     [table] = [
         block
@@ -129,8 +132,9 @@ def test_images_and_weights_follow_the_models_name(tmp_path):
         for block in part.blocks
         if isinstance(block, Tabulated) and block.label == "metrics"
     ]
-    assert table.table.header[:3] == ["model", "images", "backbone weights"]
-    assert [row[1:3] for row in table.table.rows] == [
+    assert table.table.header[:2] == ["model", "accuracy"]
+    assert table.table.header[-2:] == ["images", "backbone weights"]
+    assert [row[-2:] for row in table.table.rows] == [
         ["subset: 3,050 of 21,165 images", "file backbone.h5"],
         ["21,165 images", "ImageNet"],
     ]

@@ -33,6 +33,21 @@ def test_consecutive_figures_share_a_gallery(tmp_path):
     assert page.count("<img ") == 3
 
 
+def test_columns_of_numbers_are_told_from_text():
+    rows = [
+        ["a", 0.5, "0.9632 [0.944, 0.980]", "0.5 ± 0.1", "1.2 (1.0 to 1.4)", "256×256", "x " * 20],
+        ["b", None, 0.5, "–", "0.1", "7", "7"],
+    ]
+    header = ["run", "plain", "interval", "deviation", "range", "size", "sentence"]
+    page = html_page([Section("S", [Tabulated(Table("T", header, rows), "t")])], "T")
+    for name in header[1:5]:
+        assert f'<th scope="col" class="number">{name}</th>' in page
+    assert '<th scope="col">size</th>' in page
+    assert '<th scope="col" class="text">sentence</th>' in page
+    assert '0.9632 <span class="interval">[0.944, 0.980]</span></td>' in page
+    assert '1.2 <span class="interval">(1.0 to 1.4)</span></td>' in page
+
+
 def test_templates_are_found_in_the_package():
     folder = importlib.resources.files("kerascxr.report") / "templates"
     names = {path.name for path in folder.iterdir() if path.is_file()}

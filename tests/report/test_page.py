@@ -157,7 +157,7 @@ class Seen(HTMLParser):
             self.images.append(given)
         if tag == "a":
             self.links.append(given["href"])
-        self._heading = tag in ("h2", "h3", "caption")
+        self._heading = tag in ("h2", "h3") or given.get("class") == "caption"
         for name in ("src", "href", "srcset", "data", "action"):
             if name in given and not given[name].startswith(("data:", "#")):
                 self.outside.append(given[name])
@@ -316,14 +316,22 @@ addEventListener("load", () => {
   const loaded = performance.getEntriesByType("resource").map((entry) => entry.name)
     .filter((name) => !name.startsWith("data:"));
   const over = document.documentElement.scrollWidth - innerWidth;
-  document.title = JSON.stringify({broken, loaded, over, images: document.images.length});
+  const visible = (cell) => cell.getBoundingClientRect().right <= innerWidth - 20;
+  const scores = [...document.querySelector("tbody tr").children].filter(visible).length - 1;
+  const cut = [...document.querySelectorAll(".scroll")]
+    .filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.ariaLabel);
+  const left = [...document.querySelectorAll("td")]
+    .filter((cell) => /^\\d\\.\\d{4}/.test(cell.innerText))
+    .filter((cell) => getComputedStyle(cell).textAlign !== "right").length;
+  document.title = JSON.stringify(
+    {broken, loaded, over, images: document.images.length, scores, cut, left});
 });
 </script>"""
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="install Debian's chromium to run this")
-@pytest.mark.parametrize("width", [400, 800, 1280])
-def test_a_browser_shows_it_without_errors_or_requests(report, tmp_path, width):
+@pytest.mark.parametrize(("width", "scores"), [(400, 2), (800, 5), (1400, 7)])
+def test_a_browser_shows_it_without_errors_or_requests(report, tmp_path, width, scores):
     probed = tmp_path / "probed.html"
     text = (report / "index.html").read_text(encoding="utf-8")
     probed.write_text(text.replace("</body>", f"{PROBE}</body>"), encoding="utf-8")
@@ -341,7 +349,10 @@ def test_a_browser_shows_it_without_errors_or_requests(report, tmp_path, width):
     assert found, done.stderr[-2000:]
     shown = json.loads(found[1])
     assert shown.pop("over") <= 0, "the page scrolls sideways"
-    assert shown == {"broken": 0, "loaded": [], "images": 17}
+    assert shown.pop("scores") >= scores, "the first table's scores are off-screen"
+    cut = shown.pop("cut")
+    assert width < 1400 or not cut, "tables are cut off though the page has room"
+    assert shown == {"broken": 0, "loaded": [], "images": 17, "left": 0}
 
 
 def test_no_picture_is_put_in_twice(report):
