@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from kerascxr.models.segmenter import Segmenter, mask_at
 from kerascxr.runs.reading import read_run
-from kerascxr.serving.predictors import find_model
+from kerascxr.serving.predictors import digest_of, export_digest, find_model
 from kerascxr.training.lungs import PACKAGED, load_segmenter
 
 Find = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -77,9 +77,7 @@ def load_mask_predictor(path: Path) -> MaskPredictor:
         outputs = signature(images=images)
         return outputs["lung_probabilities"], outputs["components"]
 
-    files = sorted(file for file in place.rglob("*") if file.is_file())
-    identity = _digest(file.read_bytes() for file in files)
-    return MaskPredictor(str(place), identity, (height, width), threshold, find)
+    return MaskPredictor(str(place), export_digest(place), (height, width), threshold, find)
 
 
 def predictor_of(segmenter: Segmenter, name: str) -> MaskPredictor:
@@ -95,15 +93,9 @@ def predictor_of(segmenter: Segmenter, name: str) -> MaskPredictor:
     def find(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return segmenter.lungs_and_components(segmenter.probabilities(images))
 
-    weights = (np.ascontiguousarray(value).tobytes() for value in model.get_weights())
-    known = json.dumps([model.to_json(), segmenter.threshold]).encode()
-    return MaskPredictor(
-        name, _digest([known, *weights]), segmenter.size, segmenter.threshold, find
-    )
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(hashlib.sha256(part).digest())
-    return digest.hexdigest()
+    weights = [
+        hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        for value in model.get_weights()
+    ]
+    identity = digest_of([model.to_json(), segmenter.threshold, weights])
+    return MaskPredictor(name, identity, segmenter.size, segmenter.threshold, find)

@@ -1,7 +1,5 @@
 """Predictions for files and folders, written as a table; a killed call is resumed."""
 
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +18,7 @@ from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.reading import CALIBRATED
 from kerascxr.serving.files import derived_name, nameable
-from kerascxr.serving.predictors import Answer, LungFinder, Predictor
+from kerascxr.serving.predictors import Answer, LungFinder, Predictor, digest_of
 from kerascxr.serving.saved_rows import FORMATS, saved_rows
 
 logger = logging.getLogger(__name__)
@@ -48,7 +46,8 @@ def predict_files(
     if it has a U-Net, ``lung_fraction`` (0..1). ``lungs`` adds or replaces ``lung_fraction``. A run
     has no input checks, so its table has no ``warnings``.
 
-    Each finished batch is saved beside ``to``. A later call with the same model continues there.
+    Each finished batch is saved beside ``to``. A later call with the same model continues there;
+    it reads again what could not be read and what has changed.
 
     Args:
         predictor: The model.
@@ -96,15 +95,8 @@ def predict_files(
 
 
 def _identity(predictor: Predictor, lungs: LungFinder | None, overlays: Path | None) -> str:
-    names = [predictor.name, lungs and lungs.name, overlays and str(overlays)]
-    stamps = [
-        path.stat().st_mtime_ns
-        for name in (predictor.name, lungs and lungs.name)
-        if name
-        for path in (Path(name) / "model.keras", Path(name) / "saved_model.pb")
-        if path.exists()
-    ]
-    return hashlib.sha256(json.dumps([names, stamps]).encode()).hexdigest()
+    folder = overlays and str(overlays.absolute())
+    return digest_of([predictor.identity, lungs and lungs.identity, folder])
 
 
 def _batches(

@@ -1,7 +1,6 @@
 """Lung masks, overlays and a table of areas for files and folders; a killed call is resumed."""
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ from kerascxr.serving.dicom_seg import is_frontal, write_dicom_seg
 from kerascxr.serving.files import derived_name, nameable
 from kerascxr.serving.input_checks import unfitted_warnings
 from kerascxr.serving.mask_predictors import MaskPredictor
+from kerascxr.serving.predictors import digest_of
 from kerascxr.serving.saved_rows import ERROR, PATH, saved_rows
 
 TABLE, MASKS, OVERLAYS, SEGMENTATIONS = "lungs.csv", "masks", "overlays", "dicom_seg"
@@ -73,7 +73,8 @@ def predict_masks(
 
     A cell is empty where a value is not known.
 
-    Each finished batch is saved in ``to``. A later call with the same model continues there.
+    Each finished batch is saved in ``to``. A later call with the same model continues there; it
+    reads again what could not be read and what has changed.
 
     Args:
         predictor: The model.
@@ -91,8 +92,7 @@ def predict_masks(
         raise ValueError(f"--to must be a folder for a U-Net's masks. Got {str(to)!r}.")
     files, unnameable = nameable(files)
     folders = _Folders(to / MASKS, overlays, to / SEGMENTATIONS)
-    known = f"{predictor.identity} {overlays}"
-    identity = hashlib.sha256(known.encode()).hexdigest()
+    identity = digest_of([predictor.identity, overlays and str(overlays.absolute())])
     with saved_rows(to / TABLE, identity, _COLUMNS) as saved:
         left = saved.left_of(files)
         with (

@@ -1,5 +1,6 @@
 """Models for prediction, read from a run's folder or from an export."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ import tensorflow as tf
 
 from kerascxr.data.images import resize_image
 from kerascxr.data.roi import ROIS
+from kerascxr.models.download import file_digest
 from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.serving.graph import Classifier, from_bytes
-from kerascxr.training.lungs import choose_lungs, load_segmenter
+from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_digest
 
 Answer = Mapping[str, np.ndarray]
 """``probabilities`` float (n, n_classes), after the temperature, and what ``extras`` names."""
@@ -30,6 +32,8 @@ class Predictor:
 
     Attributes:
         name: The folder that it was read from.
+        identity: A digest of what decides its answers: the weights, the temperature, the lung
+            model and its threshold.
         classes: Its class names.
         size: The (height, width) of its input, in pixels.
         answer: Float32 (n, *size, 1), 0..255, to the answer.
@@ -40,6 +44,7 @@ class Predictor:
     """
 
     name: str
+    identity: str
     classes: tuple[str, ...]
     size: tuple[int, int]
     answer: Callable[[tf.Tensor], Answer]
@@ -64,11 +69,13 @@ class LungFinder:
 
     Attributes:
         name: The folder that it was read from.
+        identity: A digest of its weights and its threshold.
         size: The (height, width) of its input, in pixels.
         fractions: Float32 (n, *size, 1), 0..255, to float32 (n,), 0..1.
     """
 
     name: str
+    identity: str
     size: tuple[int, int]
     fractions: Callable[[tf.Tensor], np.ndarray]
 
@@ -112,9 +119,11 @@ def load_predictor(path: Path) -> Predictor:
 
 def _from_run(run: Run) -> Predictor:
     name = run.config.get("roi", "none")
-    roi, lungs = ROIS[name], run.config.get("lungs")
-    if roi.needs_lungs:
-        lungs = choose_lungs(Path(lungs) if lungs else None)
+    lungs = None
+    if ROIS[name].needs_lungs:
+        given = run.config.get("lungs")
+        lungs = choose_lungs(Path(given) if given else None)
+    segmenter = load_segmenter(lungs) if lungs else None
     model = load_saved(run.path / "model.keras")
     classes = tuple(run.metrics["test"]["classes"])
     classifier = Classifier(model, classes, temperature=run.temperature)
@@ -123,10 +132,12 @@ def _from_run(run: Run) -> Predictor:
     if whole:
         compute = tf.function(classifier.answer, reduce_retracing=True)
     else:
-        segmenter = load_segmenter(lungs) if lungs else None
         compute = tf.function(from_bytes(classifier, size, segmenter, name), reduce_retracing=True)
+    weights = file_digest(run.path / "model.keras")
+    threshold = segmenter and segmenter.threshold
     return Predictor(
         str(run.path),
+        digest_of([weights, classes, run.temperature, name, lungs_digest(lungs), threshold]),
         classes,
         size,
         lambda items: {"probabilities": compute(items)["probabilities"].numpy()},
@@ -148,7 +159,13 @@ def _from_export(place: Path) -> Predictor:
 
     classes = tuple(json.loads((place / "metadata.json").read_text(encoding="utf-8"))["classes"])
     return Predictor(
-        str(place), classes, (size[0], size[1]), answer, extras=extras, takes_files=True
+        str(place),
+        export_digest(place),
+        classes,
+        (size[0], size[1]),
+        answer,
+        extras=extras,
+        takes_files=True,
     )
 
 
@@ -164,4 +181,16 @@ def load_lung_finder(path: Path) -> LungFinder:
     def fractions(images: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(tf.cast(segmenter.masks(images) > 0, tf.float32), axis=(1, 2, 3))
 
-    return LungFinder(str(path), segmenter.size, lambda images: fractions(images).numpy())
+    identity = digest_of([lungs_digest(path), segmenter.threshold])
+    return LungFinder(str(path), identity, segmenter.size, lambda images: fractions(images).numpy())
+
+
+def export_digest(place: Path) -> str:
+    """Returns a digest of all files of one version of an export."""
+    files = sorted(path for path in place.rglob("*") if path.is_file())
+    return digest_of([[str(path.relative_to(place)), file_digest(path)] for path in files])
+
+
+def digest_of(known: Any) -> str:
+    """Returns the SHA-256 of what JSON can hold."""
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()

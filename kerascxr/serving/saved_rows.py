@@ -18,6 +18,8 @@ FORMATS = (".csv", ".parquet")
 PATH, ERROR = "path", "error"
 """The first two columns of saved rows; the table has no ``error``."""
 
+_STAMP = "file"  # the last column of saved rows; not in the table
+
 
 @contextlib.contextmanager
 def saved_rows(to: Path, identity: str, columns: Sequence[str]) -> Iterator["SavedRows"]:
@@ -34,19 +36,20 @@ class SavedRows:
         to: The table, .csv or .parquet.
         identity: What decides the rows. Rows of another identity are dropped.
         columns: ``PATH``, ``ERROR``, and the others.
-
-    Attributes:
-        done: The paths that have a row.
     """
 
     def __init__(self, to: Path, identity: str, columns: Sequence[str]):
         self._to = to
-        self._columns = list(columns)
+        self._columns = [*columns, _STAMP]
         self._kept = to.with_name(f".partial-{to.name}.csv")
-        self.done = self._take_up(identity)
+        self._earlier = self._take_up(identity)
+        self._stamps: dict[str, str] = {}
 
-    def _take_up(self, identity: str) -> set[str]:
-        """Returns the paths done by an earlier call; removes a half-written row."""
+    def _take_up(self, identity: str) -> dict[str, str]:
+        """Returns path to stamp of an earlier call's last rows; removes a half-written row.
+
+        The stamp of a file that could not be read is "".
+        """
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow(self._columns)
         heading = f"{identity}\n{text.getvalue()}"
@@ -56,21 +59,36 @@ class SavedRows:
                 whole = data[: data.rindex(b"\n") + 1]
                 os.truncate(self._kept, len(whole))  # in place: a kill here must not lose the rows
                 rows = io.StringIO(whole[len(heading.encode()) :].decode("utf-8"), newline="")
-                return {row[0] for row in csv.reader(rows) if len(row) == len(self._columns)}
+                width = len(self._columns)
+                whole_rows = (row for row in csv.reader(rows) if len(row) == width)
+                return {row[0]: "" if row[1] else row[-1] for row in whole_rows}
         write_text(self._kept, heading)
-        return set()
+        return {}
 
     def left_of(self, files: Sequence[Path]) -> list[Path]:
-        """Returns the files without a row; a line says how many have one."""
-        left = [path for path in files if str(path) not in self.done]
-        if self.done:
-            logger.info(f"Resuming after {len(self.done):,} of {len(files):,} files.")
-        return left
+        """Returns the files to be read; a line says how many have a row.
+
+        A row of an earlier call is kept if the file was read then, and has the same absolute path,
+        size and time of modification now.
+
+        Args:
+            files: The files to have a row. Rows can be added for these only.
+        """
+        self._stamps = {str(path): _stamp(path) for path in files}
+        kept = {
+            path
+            for path, stamp in self._stamps.items()
+            if stamp and stamp == self._earlier.get(path)
+        }
+        if kept:
+            logger.info(f"Resuming after {len(kept):,} of {len(files):,} files.")
+        return [path for path in files if str(path) not in kept]
 
     def add(self, rows: Sequence[Sequence[str]]) -> None:
         """Saves rows."""
         with naming(self._to), self._kept.open("a", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+            stamped = ([*row, self._stamps[row[0]]] for row in rows)
+            csv.writer(file, lineterminator="\n").writerows(stamped)
 
     def write_table(self, wanted: set[str], texts: Sequence[str]) -> list[tuple[str, str]]:
         """Writes the table, without the rows of unreadable files, and removes the saved rows.
@@ -85,19 +103,24 @@ class SavedRows:
         import pyarrow
         import pyarrow.parquet
 
-        shown = [name for name in self._columns if name != ERROR]
+        shown = [name for name in self._columns if name not in (ERROR, _STAMP)]
         unreadable = []
 
-        def rows() -> Iterator[dict[str, str]]:
+        def saved() -> Iterator[tuple[int, dict[str, str]]]:
             with self._kept.open(encoding="utf-8", newline="") as file:
                 next(file)
-                for row in csv.DictReader(file):
-                    if row[PATH] not in wanted:
-                        continue
-                    if row[ERROR]:
-                        unreadable.append((row[PATH], row[ERROR]))
-                    else:
-                        yield {name: row[name] for name in shown}
+                yield from enumerate(csv.DictReader(file))
+
+        last = {row[PATH]: place for place, row in saved() if row[PATH] in wanted}
+
+        def rows() -> Iterator[dict[str, str]]:
+            for place, row in saved():
+                if last.get(row[PATH]) != place:
+                    continue
+                if row[ERROR]:
+                    unreadable.append((row[PATH], row[ERROR]))
+                else:
+                    yield {name: row[name] for name in shown}
 
         with replacing(self._to) as partial:
             if self._to.suffix == ".csv":
@@ -113,3 +136,12 @@ class SavedRows:
                 pyarrow.parquet.write_table(pyarrow.table(table), partial)
         self._kept.unlink()
         return unreadable
+
+
+def _stamp(path: Path) -> str:
+    """Returns what changes when a path leads to another file; "" if it leads to none."""
+    try:
+        known = path.stat()
+    except OSError:
+        return ""
+    return f"{known.st_size} {known.st_mtime_ns} {path.absolute()}"

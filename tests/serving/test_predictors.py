@@ -1,0 +1,59 @@
+"""What decides a predictor's answers, as its identity says."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from kerascxr.runs.reading import Run
+from kerascxr.serving import predictors
+from kerascxr.serving.predict import _identity
+
+
+@pytest.fixture
+def identity(tmp_path, monkeypatch):
+    """Returns the identity of a run on the lungs' box, some of which is changed."""
+    lungs = SimpleNamespace(size=(8, 8), threshold=0.5)
+    monkeypatch.setattr(predictors, "load_segmenter", lambda run: lungs)
+    monkeypatch.setattr(
+        predictors, "load_saved", lambda path: SimpleNamespace(input_shape=(None, 8, 8, 3))
+    )
+    monkeypatch.setattr(predictors, "Classifier", lambda *given, **more: None)
+    monkeypatch.setattr(predictors, "from_bytes", lambda *given: lambda items: None)
+    for name in ("run", "lungs"):
+        (tmp_path / name).mkdir()
+
+    def of(weights=b"w", temperature=1.0, lung_weights=b"l", threshold=0.5):
+        (tmp_path / "run/model.keras").write_bytes(weights)
+        (tmp_path / "lungs/model.keras").write_bytes(lung_weights)
+        lungs.threshold = threshold
+        metrics = {"test": {"classes": ["a", "b"]}, "calibration": {"temperature": temperature}}
+        config = {"roi": "lung_crop", "lungs": str(tmp_path / "lungs")}
+        run = Run(tmp_path / "run", metrics, [], [], {}, config, 1.0, "run")
+        finder = predictors.load_lung_finder(tmp_path / "lungs")
+        return (
+            _identity(predictors._from_run(run), None, None),
+            _identity(SimpleNamespace(identity=""), finder, None),
+        )
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "changed", [{"weights": b"v"}, {"temperature": 2.0}, {"lung_weights": b"m"}, {"threshold": 0.4}]
+)
+def test_a_run_is_another_with_other_weights_temperature_lungs_or_threshold(identity, changed):
+    run, finder = identity()
+    assert identity() == (run, finder)
+    other_run, other_finder = identity(**changed)
+    assert other_run != run
+    assert (other_finder != finder) == bool({"lung_weights", "threshold"} & set(changed))
+
+
+def test_an_export_is_another_with_any_other_file(tmp_path):
+    (tmp_path / "variables").mkdir()
+    for name in ("metadata.json", "variables/data"):
+        (tmp_path / name).write_text("a")
+    first = predictors.export_digest(tmp_path)
+    assert predictors.export_digest(tmp_path) == first
+    (tmp_path / "variables/data").write_text("b")
+    assert predictors.export_digest(tmp_path) != first
