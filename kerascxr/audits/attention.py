@@ -14,6 +14,7 @@ from kerascxr.data.roi import ROIS, Region
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import Run
+from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.lungs import read_lungs
 
 _BATCH = 32
@@ -36,7 +37,9 @@ def measure_attention(
     if config.roi != "none":
         if ROIS[config.roi].needs_lungs:
             folds = split_folds(config.split)["test"]
-            own = read_lungs(store, folds, config.lungs, config.image_size, config.data.features)
+            own = read_lungs(
+                store, folds, config.lungs, config.image_size, FeatureFolder.of(config.data)
+            )
         seen = read_test(config, store, config.roi, own)
     visible = tf.function(lambda lungs, own: visible_lungs(config, lungs, own))
     logits = tf.function(lambda x: model(x, training=False), reduce_retracing=True)

@@ -42,6 +42,7 @@ from kerascxr.plots import input_ablations, samples
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_run
 from kerascxr.training import classification
+from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_run_store, read_splits
 from kerascxr.training.lungs import choose_lungs, lungs_title, read_lungs
 
@@ -174,7 +175,7 @@ def _find_lungs(
         ValueError: If too many masks are implausible.
     """
     found = {
-        name: read_lungs(store, folds, run, config.image_size, config.data.features)
+        name: read_lungs(store, folds, run, config.image_size, FeatureFolder.of(config.data))
         for name, folds in split_folds(config.split).items()
     }
     faults = [lung_mask_faults(mask[..., 0]) for masks in found.values() for mask in masks]

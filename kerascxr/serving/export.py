@@ -31,6 +31,7 @@ from kerascxr.serving.publishing import (
     write_model,
     write_warm_up,
 )
+from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_run_store, read_splits
 from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_title, read_lungs
 
@@ -122,7 +123,7 @@ def export_run(
 def _check_lungs(run: Path, config: ClassificationConfig, store: Store) -> LungMaskCheck:
     """Checks the lung masks that a U-Net gives for the classifier's test images."""
     folds = split_folds(config.split)["test"]
-    masks = read_lungs(store, folds, run, config.image_size, config.data.features)
+    masks = read_lungs(store, folds, run, config.image_size, FeatureFolder.of(config.data))
     check = LungMaskCheck.of([lung_mask_faults(mask[..., 0]) for mask in masks])
     check.require_plausible(lungs_title(run), "--segmentation")
     logger.info(check)

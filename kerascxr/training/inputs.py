@@ -15,6 +15,7 @@ from kerascxr.data.roi import ROIS, Region
 from kerascxr.data.sources.open import choose_source, open_source
 from kerascxr.evaluation.lung_masks import LungMaskCheck
 from kerascxr.runs.reading import Run
+from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.lungs import lungs_title, read_lungs
 
 logger = logging.getLogger(__name__)
@@ -138,7 +139,9 @@ def read_folds(
     if isinstance(config, ClassificationConfig):
         lungs = None
         if ROIS[config.roi].needs_lungs:
-            lungs = read_lungs(store, folds, config.lungs, config.image_size, config.data.features)
+            lungs = read_lungs(
+                store, folds, config.lungs, config.image_size, FeatureFolder.of(config.data)
+            )
         region = Region(config.roi, lungs, config.control_marker)
     return read_images(
         store,

@@ -22,6 +22,7 @@ from kerascxr.runs.atomic import replacing
 from kerascxr.runs.cache import use
 from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import read_run
+from kerascxr.training.feature_files import FeatureFolder
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def load_segmenter(run: Path) -> Segmenter:
 
 
 def read_lungs(
-    store: Store, folds: Sequence[int], run: Path | None, size: tuple[int, int], kept: Path
+    store: Store, folds: Sequence[int], run: Path | None, size: tuple[int, int], kept: FeatureFolder
 ) -> np.ndarray:
     """Returns the lungs in some folds' images, in the order in which images are read.
 
@@ -89,7 +90,7 @@ def read_lungs(
         run: A finished segmentation run that finds them, or ``PACKAGED``; None for the source's
             own masks.
         size: The (height, width) that the source's masks are wanted in; a U-Net's have its own.
-        kept: A folder where what a U-Net found is kept.
+        kept: Where what a U-Net found is kept; its limit is enforced after a new file.
 
     Returns:
         uint8 (n, h, w, 1), 0 or 255; all 0 where the U-Net finds no lung.
@@ -103,16 +104,19 @@ def read_lungs(
     digest = hashlib.sha256(lungs_digest(run).encode())
     known = (_FORMAT, store.fingerprint["digest"], sorted(folds), segmenter.threshold)
     digest.update(str(known).encode())
-    path = kept / f"lungs-{digest.hexdigest()[:32]}.npz"
+    path = kept.path / f"lungs-{digest.hexdigest()[:32]}.npz"
     use(path.with_suffix(""), segmenter)
     waiting = "Another process is finding the lungs in the same images; waiting for it."
-    with locked(kept / f".{path.stem}.lock", waiting):
+    with locked(kept.lock(path.stem), waiting):
         found = _read_kept(path, segmenter.size)
+        computed = found is None
         if found is None:
             found = _from_unet(store, folds, segmenter)
             store.require_unchanged()
             with replacing(path) as partial, partial.open("wb") as file:
                 np.savez(file, bits=np.packbits(found.reshape(len(found), -1) > 0, axis=1))
+    if computed:
+        kept.enforce_limit()  # its own file stays: it is in use as long as the segmenter exists
     return found
 
 

@@ -16,6 +16,7 @@ from kerascxr.evaluation.mean_intervals import LEAST_GROUPS
 from kerascxr.evaluation.segmentation import evaluate, score_image
 from kerascxr.parsing import identity, load_config
 from kerascxr.serving.loaded_run import load_run
+from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_data
 from kerascxr.training.lungs import read_lungs
 from tests.support.small_runs import pairs
@@ -208,7 +209,7 @@ def test_the_headline_is_of_the_masks_that_are_used_afterwards(finished, workpla
     for split, shown in (("test", "test"), ("validation", "validation")):
         folds = split_folds(SplitConfig())[split]
         images = read_images(store, folds, (32, 32), masks=True)
-        used = read_lungs(store, folds, run, (32, 32), tmp_path)
+        used = read_lungs(store, folds, run, (32, 32), FeatureFolder(tmp_path))
         all_ids = read_images(store, folds, (32, 32)).ids
         used = [used[all_ids.index(name)][..., 0] for name in images.ids]
         _, scores = evaluate(images.masks[..., 0], used)

@@ -31,6 +31,7 @@ from kerascxr.models.segmenter import Segmenter
 from kerascxr.models.unet import build_unet
 from kerascxr.serving.predictors import load_predictor
 from kerascxr.training import lungs as lungs_module
+from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_data, read_folds
 from kerascxr.training.lungs import PACKAGED, choose_lungs, load_segmenter, read_lungs
 from tests.support.lung_models import write_tiny_lung_model
@@ -72,7 +73,7 @@ def trained(folder, name, *more):
 
 
 def test_the_sources_masks_come_in_the_order_of_the_images(folder, store):
-    found = read_lungs(store, FOLDS, None, (24, 20), folder / "kept")
+    found = read_lungs(store, FOLDS, None, (24, 20), FeatureFolder(folder / "kept"))
     ids = read_images(store, FOLDS, (24, 20)).ids
     assert found.shape == (len(ids), 24, 20, 1) and found.dtype == np.uint8
     assert not (folder / "kept").exists()
@@ -87,7 +88,7 @@ def test_a_unets_lungs_are_kept_for_the_same_run_threshold_and_folds(
 ):
     size, kept = (24, 24), tmp_path / "kept"
     segmenter = load_segmenter(run)
-    first = read_lungs(store, FOLDS, run, size, kept)
+    first = read_lungs(store, FOLDS, run, size, FeatureFolder(kept))
     images = read_images(store, FOLDS, segmenter.size)
     np.testing.assert_array_equal(first, segmenter.masks(images.pixels))
     assert 0 < (first > 0).mean() < 1 and len(np.unique(first)) == 2
@@ -98,12 +99,12 @@ def test_a_unets_lungs_are_kept_for_the_same_run_threshold_and_folds(
 
     with monkeypatch.context() as patched:
         patched.setattr(lungs_module, "_from_unet", fail)
-        again = read_lungs(store, tuple(sorted(FOLDS)), run, size, kept)
+        again = read_lungs(store, tuple(sorted(FOLDS)), run, size, FeatureFolder(kept))
         np.testing.assert_array_equal(first, again)
         with pytest.raises(AssertionError):
-            read_lungs(store, (1, 3), run, size, kept)
+            read_lungs(store, (1, 3), run, size, FeatureFolder(kept))
     file.write_bytes(bytes(file.stat().st_size))
-    np.testing.assert_array_equal(read_lungs(store, FOLDS, run, size, kept), first)
+    np.testing.assert_array_equal(read_lungs(store, FOLDS, run, size, FeatureFolder(kept)), first)
     other = tmp_path / "other"
     other.mkdir()
     for path in run.iterdir():
@@ -114,12 +115,12 @@ def test_a_unets_lungs_are_kept_for_the_same_run_threshold_and_folds(
     middle = float(np.median(values))
     expected = dataclasses.replace(segmenter, threshold=middle).masks(images.pixels)
     (other / "metrics.json").write_text(json.dumps(known | {"threshold": middle}))
-    second = read_lungs(store, FOLDS, other, size, kept)
+    second = read_lungs(store, FOLDS, other, size, FeatureFolder(kept))
     np.testing.assert_array_equal(second, expected)
     assert (second != first).any()
     assert len(list(kept.glob("*.npz"))) == 2
     with pytest.raises(ValueError, match="no DONE"):
-        read_lungs(store, FOLDS, tmp_path, size, kept)
+        read_lungs(store, FOLDS, tmp_path, size, FeatureFolder(kept))
 
 
 def test_lungs_of_a_store_that_changed_meanwhile_are_not_kept(tmp_path, monkeypatch):
@@ -132,8 +133,22 @@ def test_lungs_of_a_store_that_changed_meanwhile_are_not_kept(tmp_path, monkeypa
     monkeypatch.setattr(lungs_module, "_from_unet", lambda *given: np.zeros((3, 8, 8, 1), np.uint8))
     store = SimpleNamespace(fingerprint={"digest": "first"}, require_unchanged=changed)
     with pytest.raises(ValueError, match="must stay"):
-        read_lungs(store, FOLDS, tmp_path / "run", (8, 8), tmp_path)
+        read_lungs(store, FOLDS, tmp_path / "run", (8, 8), FeatureFolder(tmp_path))
     assert not list(tmp_path.glob("*.npz"))
+
+
+@pytest.mark.parametrize("limit_gb", [1e-9, 1.0])
+def test_new_lungs_push_out_the_least_recently_used(tmp_path, monkeypatch, limit_gb):
+    unet = Segmenter(SimpleNamespace(input_shape=(None, 8, 8, 1)), 0.5)
+    monkeypatch.setattr(lungs_module, "load_segmenter", lambda run: unet)
+    monkeypatch.setattr(lungs_module, "lungs_digest", str)
+    monkeypatch.setattr(lungs_module, "_from_unet", lambda *given: np.zeros((3, 8, 8, 1), np.uint8))
+    store = SimpleNamespace(fingerprint={"digest": "first"}, require_unchanged=lambda: None)
+    old = tmp_path / "lungs-old.npz"
+    old.write_bytes(bytes(1000))
+    read_lungs(store, FOLDS, tmp_path / "run", (8, 8), FeatureFolder(tmp_path, limit_gb))
+    assert old.exists() == (limit_gb == 1.0)
+    assert len([path for path in tmp_path.glob("lungs-*.npz") if path != old]) == 1
 
 
 def test_images_without_masks_and_lungs_without_use_are_one_line(
@@ -148,7 +163,7 @@ def test_images_without_masks_and_lungs_without_use_are_one_line(
     assert "--lungs RUN" in line
     with pytest.raises(ValueError, match=r"must have a lung mask .* 40 of 40"):
         bare = open_data(DataConfig(f"{tmp_path}/bare", tmp_path / "stores"))
-        read_lungs(bare, FOLDS, None, (24, 24), tmp_path)
+        read_lungs(bare, FOLDS, None, (24, 24), FeatureFolder(tmp_path))
     assert train_cls.main([*argv, "--roi", "border_only", "--lungs", str(run)]) == 2
     assert "lungs must be left out" in capsys.readouterr().err.strip().splitlines()[-1]
     assert train_cls.main([*argv, "--roi", "lung_corp"]) == 2
@@ -179,10 +194,10 @@ def test_the_packages_model_finds_lungs_where_masks_are_missing_and_is_named(
     line = "Lung masks: by the lung model that comes with kerascxr (U-Net, 2 base filters)."
     assert messages() == [line, line]
     segmenter = load_segmenter(PACKAGED)
-    found = read_lungs(bare, FOLDS, PACKAGED, (24, 24), tmp_path / "kept")
+    found = read_lungs(bare, FOLDS, PACKAGED, (24, 24), FeatureFolder(tmp_path / "kept"))
     pixels = read_images(bare, FOLDS, segmenter.size).pixels
     np.testing.assert_array_equal(found, segmenter.masks(pixels))
-    again = read_lungs(bare, FOLDS, PACKAGED, (24, 24), tmp_path / "kept")
+    again = read_lungs(bare, FOLDS, PACKAGED, (24, 24), FeatureFolder(tmp_path / "kept"))
     np.testing.assert_array_equal(again, found)
     # A training by it says so, and is served by it.
     argv = arguments(tmp_path, "--data.source", f"{tmp_path}/bare", "--depth", "0")
