@@ -26,7 +26,7 @@ from kerascxr.training import classification, segmentation
 from kerascxr.training.figures import draw_test
 from kerascxr.training.inputs import describe_lungs, open_data, read_everything
 from kerascxr.training.learner import predict_probabilities
-from kerascxr.training.lungs import choose_lungs
+from kerascxr.training.lungs import choose_lungs, lungs_title
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +45,12 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
         run: A finished run folder.
         data: The other set.
         lungs: A finished segmentation run that predicts the lung masks for a classifier that needs
-            them; by default they come from where they came in training.
+            them. By default they come from where they came in training; where that was the
+            source's masks and this set has not one for each image, from the package's lung model.
 
     Returns:
-        What metrics.json holds.
+        What metrics.json holds. Its ``data`` says in ``lungs`` where a classifier's lung masks
+        came from, if it needs them.
 
     Raises:
         ValueError: If the run is not finished, the set does not fit it, or the model was trained
@@ -92,6 +94,8 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
         },
     }
     if isinstance(config, ClassificationConfig):
+        if ROIS[config.roi].needs_lungs:
+            metrics["data"]["lungs"] = lungs_title(config.lungs)
         classes = known["test"]["classes"]
         images = _relabelled(images, store, classes)
         probabilities = predict_probabilities(model, images, config.batch_size)

@@ -176,6 +176,13 @@ def test_images_without_masks_and_lungs_without_use_are_one_line(
     assert main(command) == 2
     assert "--lungs RUN" in capsys.readouterr().err
     assert main([*command, "--lungs", str(run)]) == 0
+    write_tiny_lung_model(tmp_path / "lungs", (32, 32))
+    monkeypatch.setattr(lung_model, "FOLDER", tmp_path / "lungs")
+    (tested,) = (folder / "runs/classification/by-masks/external").glob("*/metrics.json")
+    assert json.loads(tested.read_text())["data"]["lungs"] == str(run)
+    assert main(command) == 0
+    packaged = "the lung model that comes with kerascxr"
+    assert json.loads(tested.read_text())["data"]["lungs"] == packaged
     assert main(["evaluate", str(run), "--lungs", str(run)]) == 2
     assert "must be left out for a U-Net" in capsys.readouterr().err
 
