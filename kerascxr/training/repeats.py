@@ -144,7 +144,8 @@ def summarise(paths: Sequence[Path], folder: RunFolder) -> dict[str, Any]:
         probabilities, image by image).
 
     Raises:
-        ValueError: If the runs are not on the same images, or folds share some.
+        ValueError: If the runs are not on the same images or not trained in one way (regime,
+            package versions), or folds share some.
     """
     runs = [read_run(path) for path in paths]
     _check_alike(runs, folder.path)
@@ -254,13 +255,10 @@ def score(rows: Sequence[Mapping[str, str]], classes: Sequence[str] | None) -> d
 
 def _check_alike(runs: Sequence[Run], path: Path) -> None:
     first, *others = runs
+    one = _way_of_training(first)
     for run in others:
-        one, other = first.metrics["regime"], run.metrics["regime"]
-        changes = [
-            f"{key}: {one[key]} -> {other[key]}"
-            for key in one
-            if key != "devices" and one[key] != other[key]
-        ]
+        other = _way_of_training(run)
+        changes = [f"{key}: {one[key]} -> {other[key]}" for key in one if one[key] != other[key]]
         if changes:
             raise ValueError(
                 f"runs in {path} must be trained in one way. Got {', '.join(changes)} from "
@@ -273,6 +271,16 @@ def _check_alike(runs: Sequence[Run], path: Path) -> None:
             f"runs in {path} must be on the same images, and these changed between them. "
             f"Got data fingerprints {shown}; --overwrite true trains all again."
         )
+
+
+def _way_of_training(run: Run) -> dict[str, Any]:
+    """Returns a run's training regime, without its devices, and its package versions."""
+    packages = run.environment["packages"]
+    return {key: value for key, value in run.metrics["regime"].items() if key != "devices"} | {
+        "kerascxr": run.environment["kerascxr"],
+        "TensorFlow": packages["tensorflow"],
+        "Keras": packages["keras"],
+    }
 
 
 def _matched(tables: Sequence[list[dict[str, str]]]) -> list[list[dict[str, str]]] | None:

@@ -180,9 +180,12 @@ def write_run(path, seed, table):
     found["data"] = {"source": "set", "fingerprint": "f"}
     found["regime"] = {"precision": "float32", "devices": [f"device {seed}"]}
     config = f"{{split: {{offset: 0}}, runtime: {{seed: {seed}}}}}"
+    versions = {"kerascxr": "1.0", "packages": {"tensorflow": "2.21", "keras": "3.15"}}
     for name, text in (
         ("metrics.json", json.dumps(found)),
-        *(("history.json", "[]"), ("environment.json", "{}"), ("config.yaml", config)),
+        ("history.json", "[]"),
+        ("environment.json", json.dumps(versions)),
+        ("config.yaml", config),
         ("DONE", ""),
     ):
         (path / name).write_text(text)
@@ -262,6 +265,18 @@ def test_runs_that_were_trained_in_other_ways_are_not_summed_up(tmp_path):
     changed["regime"]["precision"] = "mixed_float16"
     (paths[1] / "metrics.json").write_text(json.dumps(changed))
     with pytest.raises(ValueError, match="precision: float32 -> mixed_float16 from seed-0 to"):
+        repeats.summarise(paths, repeats.RunFolder(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["kerascxr", "TensorFlow", "Keras"])
+def test_runs_of_other_package_versions_are_not_summed_up(tmp_path, name):
+    paths = seeds_of(tmp_path, [[("x", "a", 0.9)]] * 2)
+    file = paths[1] / "environment.json"
+    changed = read_json(file)
+    versions = changed if name == "kerascxr" else changed["packages"]
+    before, versions[name.lower()] = versions[name.lower()], "9.9"
+    file.write_text(json.dumps(changed))
+    with pytest.raises(ValueError, match=rf"one way\. Got {name}: {before} -> 9\.9 from seed-0 to"):
         repeats.summarise(paths, repeats.RunFolder(tmp_path))
 
 
