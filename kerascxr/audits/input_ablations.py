@@ -44,7 +44,7 @@ from kerascxr.runs.reading import read_run
 from kerascxr.training import classification
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_run_store, read_splits
-from kerascxr.training.lungs import choose_lungs, lungs_title, read_lungs
+from kerascxr.training.lungs import choose_lungs, lungs_title, read_lungs, require_plausible
 
 logger = logging.getLogger(__name__)
 
@@ -179,10 +179,7 @@ def _find_lungs(
         for name, folds in split_folds(config.split).items()
     }
     faults = [lung_mask_faults(mask[..., 0]) for masks in found.values() for mask in masks]
-    check = LungMaskCheck.of(faults)
-    check.require_plausible(lungs_title(run))
-    logger.info(check)
-    return found["test"], check
+    return found["test"], require_plausible(faults, run)
 
 
 def _origins(

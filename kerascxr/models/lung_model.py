@@ -4,7 +4,6 @@ A folder holds it: ``lungs.weights.npz``, the ``config.yaml`` of its training, a
 trained on, measured and meant for in ``card.json``, for people in ``card.md``.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 import yaml
 
+from kerascxr.models.download import file_digest
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.models.unet import build_unet
 from kerascxr.runs.atomic import replacing, write_json, write_text
@@ -61,24 +61,9 @@ def write_lung_model(
                 f"{partial.stat().st_size / 1e6:.1f} MB; use fewer base_filters."
             )
     write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
-    card = card | {"sha256": {name: _sha256(folder / name) for name in (WEIGHTS, CONFIG)}}
+    card = card | {"sha256": {name: file_digest(folder / name) for name in (WEIGHTS, CONFIG)}}
     write_text(folder / PAGE, card_markdown(card))
     write_json(folder / CARD, card)
-
-
-def load_lung_model(folder: Path | None = None) -> keras.Model:
-    """Reads a lung model.
-
-    Args:
-        folder: Its folder; by default the one in the package.
-
-    Returns:
-        A U-Net in float32 under any precision policy, see ``build_unet``; not compiled.
-
-    Raises:
-        ValueError: If a file is absent or is not the one that the card describes.
-    """
-    return load_lung_segmenter(folder).model
 
 
 def load_lung_segmenter(folder: Path | None = None) -> Segmenter:
@@ -132,7 +117,7 @@ def read_card(folder: Path | None = None) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         raise ValueError(_wrong(folder, f"{CARD} is damaged")) from None
     for name, digest in described.items():
-        if _sha256(folder / name) != digest:
+        if file_digest(folder / name) != digest:
             raise ValueError(_wrong(folder, f"{name} is not the file that {CARD} describes"))
     return card
 
@@ -175,10 +160,6 @@ def card_markdown(card: dict[str, Any]) -> str:
         "are of the stored weights unless stated otherwise.",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _wrong(folder: Path, problem: str) -> str:

@@ -178,7 +178,7 @@ class RunFolder:
         if self._replaced.exists() and not self.finished:
             shutil.rmtree(self.path)  # an unfinished replacement of the run kept there
             return
-        shutil.rmtree(self._replaced, ignore_errors=True)
+        self.drop_replaced()
         self.path.rename(self._replaced)
 
     def drop_replaced(self) -> None:
@@ -268,7 +268,7 @@ class RunFolder:
 
     def _drop_what_unfinished_runs_need(self) -> None:
         shutil.rmtree(self.checkpoint, ignore_errors=True)
-        shutil.rmtree(self._replaced, ignore_errors=True)
+        self.drop_replaced()
 
 
 def _differences(config: Any, stored: Path) -> list[str]:

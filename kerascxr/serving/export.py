@@ -33,7 +33,7 @@ from kerascxr.serving.publishing import (
 )
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_run_store, read_splits
-from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_title, read_lungs
+from kerascxr.training.lungs import choose_lungs, load_segmenter, read_lungs, require_plausible
 
 logger = logging.getLogger(__name__)
 
@@ -124,10 +124,8 @@ def _check_lungs(run: Path, config: ClassificationConfig, store: Store) -> LungM
     """Checks the lung masks that a U-Net gives for the classifier's test images."""
     folds = split_folds(config.split)["test"]
     masks = read_lungs(store, folds, run, config.image_size, FeatureFolder.of(config.data))
-    check = LungMaskCheck.of([lung_mask_faults(mask[..., 0]) for mask in masks])
-    check.require_plausible(lungs_title(run), "--segmentation")
-    logger.info(check)
-    return check
+    faults = [lung_mask_faults(mask[..., 0]) for mask in masks]
+    return require_plausible(faults, run, "--segmentation")
 
 
 def _same(one: Path | None, other: Path | None) -> bool:

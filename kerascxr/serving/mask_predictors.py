@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from kerascxr.models.segmenter import Segmenter, mask_at
-from kerascxr.runs.reading import read_run
 from kerascxr.serving.predictors import digest_of, export_digest, find_model
 from kerascxr.training.lungs import PACKAGED, load_segmenter
 
@@ -66,7 +65,7 @@ def load_mask_predictor(path: Path) -> MaskPredictor:
     if task != "segmentation":
         raise ValueError(f"{path} must be a U-Net's. Got a {task} model.")
     if (place / "DONE").exists():
-        return predictor_of(load_segmenter(place), str(read_run(place).path))
+        return predictor_of(load_segmenter(place), str(place))
     loaded = tf.saved_model.load(str(place))
     threshold = json.loads((place / "metadata.json").read_text(encoding="utf-8"))["threshold"]
     signature = loaded.signatures["pixels"]

@@ -16,7 +16,7 @@ from kerascxr.data.sources.open import choose_source, open_source
 from kerascxr.evaluation.lung_masks import LungMaskCheck
 from kerascxr.runs.reading import Run
 from kerascxr.training.feature_files import FeatureFolder
-from kerascxr.training.lungs import lungs_title, read_lungs
+from kerascxr.training.lungs import read_lungs, require_plausible
 
 logger = logging.getLogger(__name__)
 
@@ -159,23 +159,20 @@ def require_lungs(config: TrainingConfig, parts: Iterable[Images]) -> None:
     Raises:
         ValueError: If too few are, see ``LungMaskCheck``.
     """
-    check = lung_masks_of(parts)
-    if check is not None:
+    faults = _lung_faults(parts)
+    if faults:
         run = config.lungs if isinstance(config, ClassificationConfig) else None
-        check.require_plausible(lungs_title(run))
-        logger.info(check)
-
-
-def lung_masks_of(parts: Iterable[Images]) -> LungMaskCheck | None:
-    """Checks the lung masks of all the images together; None if there are none."""
-    faults = [one for images in parts for one in images.lung_faults or ()]
-    return LungMaskCheck.of(faults) if faults else None
+        require_plausible(faults, run)
 
 
 def describe_lungs(parts: Iterable[Images]) -> dict[str, Any]:
     """Returns the entry ``lung_masks`` of metrics.json's ``data``; nothing without lung masks."""
-    check = lung_masks_of(parts)
-    return {"lung_masks": check.to_dict()} if check else {}
+    faults = _lung_faults(parts)
+    return {"lung_masks": LungMaskCheck.of(faults).to_dict()} if faults else {}
+
+
+def _lung_faults(parts: Iterable[Images]) -> list[tuple[str, ...]]:
+    return [one for images in parts for one in images.lung_faults or ()]
 
 
 def check_classes(splits: dict[str, Images]) -> None:

@@ -13,7 +13,9 @@ import tensorflow as tf
 from kerascxr.data.images import decode_png, resize_image, resize_mask
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import encoded_examples
+from kerascxr.evaluation.lung_masks import LungMaskCheck
 from kerascxr.models import lung_model
+from kerascxr.models.download import file_digest
 from kerascxr.models.graphs import traced
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
@@ -65,6 +67,28 @@ def lungs_title(lungs: Path | None) -> str:
     if lungs is None:
         return "the source's masks"
     return "the lung model that comes with kerascxr" if lungs == PACKAGED else str(lungs)
+
+
+def require_plausible(
+    faults: Sequence[tuple[str, ...]], lungs: Path | None, option: str = "--lungs"
+) -> LungMaskCheck:
+    """Checks a set's lung masks and logs how many are plausible.
+
+    Args:
+        faults: What ``lung_mask_faults`` returned for each mask.
+        lungs: Where the masks come from, see ``choose_lungs``.
+        option: The option that takes a segmentation run, for the message.
+
+    Returns:
+        The check.
+
+    Raises:
+        ValueError: If too few masks are plausible.
+    """
+    check = LungMaskCheck.of(faults)
+    check.require_plausible(lungs_title(lungs), option)
+    logger.info(check)
+    return check
 
 
 def load_segmenter(run: Path) -> Segmenter:
@@ -136,7 +160,7 @@ def lungs_digest(run: Path | None) -> str:
         return ""
     if run == PACKAGED:
         return lung_model.read_card()["sha256"][lung_model.WEIGHTS]
-    return hashlib.sha256((run / "model.keras").read_bytes()).hexdigest()
+    return file_digest(run / "model.keras")
 
 
 def _without_mask(store: Store) -> list[str]:

@@ -150,16 +150,21 @@ def test_every_option_finishes(workplace):
     assert train_seg.main(argv) == 0
 
 
-def test_without_a_gpu_the_small_network_is_taken_and_said(workplace, capsys, monkeypatch):
-    from kerascxr.training import segmentation
+class Enough(Exception):  # noqa: N818
+    """Ends a training where a test has seen enough of it."""
 
-    class Enough(Exception):  # noqa: N818
-        pass
+
+def stop_at(monkeypatch, name):
+    from kerascxr.training import segmentation
 
     def stop(*arguments):
         raise Enough
 
-    monkeypatch.setattr(segmentation, "open_data", stop)
+    monkeypatch.setattr(segmentation, name, stop)
+
+
+def test_without_a_gpu_the_small_network_is_taken_and_said(workplace, capsys, monkeypatch):
+    stop_at(monkeypatch, "open_data")
     argv = ["--runs", str(workplace / "runs"), "--name", "default"]
     with pytest.raises(Enough):
         train_seg.main(argv)
@@ -167,15 +172,7 @@ def test_without_a_gpu_the_small_network_is_taken_and_said(workplace, capsys, mo
 
 
 def test_what_the_machine_decided_is_in_the_config(workplace, tmp_path, monkeypatch):
-    from kerascxr.training import segmentation
-
-    class Enough(Exception):  # noqa: N818
-        pass
-
-    def stop(*arguments):
-        raise Enough
-
-    monkeypatch.setattr(segmentation, "_train_coarse", stop)
+    stop_at(monkeypatch, "_train_coarse")
     argv = ["--data.source", f"{workplace}/set", "--data.stores", f"{workplace}/stores"]
     argv += ["--image_size", "[32,32]", "--runs", str(tmp_path)]
     with pytest.raises(Enough):

@@ -13,7 +13,6 @@ from kerascxr.config import SegmentationConfig
 from kerascxr.models import lung_model
 from kerascxr.models.lung_model import (
     card_markdown,
-    load_lung_model,
     load_lung_segmenter,
     read_card,
     write_lung_model,
@@ -37,7 +36,7 @@ def copied(packed, tmp_path):
 
 def test_the_loaded_model_is_the_packed_one_up_to_rounding(packed):
     folder, model = packed
-    loaded = load_lung_model(folder)
+    loaded = load_lung_segmenter(folder).model
     assert loaded.input_shape == (None, 32, 48, 1)
     for known, weight in zip(model.weights, loaded.weights, strict=True):
         assert weight.path == known.path and weight.dtype == "float32"
@@ -89,7 +88,7 @@ def test_the_card_names_the_files_and_says_what_people_need(packed):
 def test_an_absent_file_is_named_in_a_line(copied, name):
     (copied / name).unlink()
     with pytest.raises(ValueError, match=f"must hold a lung model: it has no {name}") as raised:
-        load_lung_model(copied)
+        load_lung_segmenter(copied)
     assert str(copied) in str(raised.value) and "\n" not in str(raised.value)
 
 
@@ -99,14 +98,14 @@ def test_an_altered_file_is_named_in_a_line(copied, name):
     data[len(data) // 2] ^= 1
     (copied / name).write_bytes(data)
     with pytest.raises(ValueError, match=f"{name} is not the file that card.json describes"):
-        load_lung_model(copied)
+        load_lung_segmenter(copied)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"sha256": {}}'])
 def test_a_damaged_card_is_named_in_a_line(copied, text):
     (copied / "card.json").write_text(text)
     with pytest.raises(ValueError, match=r"card\.json is damaged"):
-        load_lung_model(copied)
+        load_lung_segmenter(copied)
 
 
 def test_a_config_of_another_model_is_refused(copied):
@@ -116,16 +115,16 @@ def test_a_config_of_another_model_is_refused(copied):
     known["sha256"]["config.yaml"] = hashlib.sha256(changed.encode()).hexdigest()
     (copied / "card.json").write_text(json.dumps(known))
     with pytest.raises(ValueError, match="describes another model than"):
-        load_lung_model(copied)
+        load_lung_segmenter(copied)
 
 
 def test_the_packages_own_folder_is_the_default(copied, monkeypatch):
     monkeypatch.setattr(lung_model, "FOLDER", copied)
-    assert load_lung_model().input_shape == (None, 32, 48, 1)
+    assert load_lung_segmenter().model.input_shape == (None, 32, 48, 1)
     (copied / "lungs.weights.npz").unlink()
     words = r"the package's lung model cannot be used: it has no lungs.weights.npz .*--lungs RUN"
     with pytest.raises(ValueError, match=words):
-        load_lung_model()
+        load_lung_segmenter()
 
 
 def test_weights_that_float16_or_the_package_cannot_hold_are_refused(tmp_path, monkeypatch):
@@ -141,12 +140,9 @@ def test_weights_that_float16_or_the_package_cannot_hold_are_refused(tmp_path, m
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-@pytest.mark.skipif(
-    not lung_model.FOLDER.exists(), reason="kerascxr/models/lungs is made by tools/pack_lung_model"
-)
 def test_the_packages_lung_model_is_whole():
     known = read_card()
-    model = load_lung_model()
+    model = load_lung_segmenter().model
     assert (lung_model.FOLDER / "lungs.weights.npz").stat().st_size <= 8_000_000
     assert (lung_model.FOLDER / "card.md").read_text() == card_markdown(known)
     assert known["parameters"] == sum(int(np.prod(w.shape)) for w in model.trainable_weights)

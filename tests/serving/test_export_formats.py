@@ -11,12 +11,18 @@ from kerascxr import __main__ as verbs
 from kerascxr.serving.formats import FORMATS, Format
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_it_answers_as_keras_does(runs, tmp_path, name):
+def installed(name):
+    """The format, if its packages are here; else the test is skipped."""
     form = FORMATS[name]
     missing = [item for item in form.packages if importlib.util.find_spec(item) is None]
     if missing:
         pytest.skip(f"pip install {' '.join(missing)} to run this")
+    return form
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_it_answers_as_keras_does(runs, tmp_path, name):
+    form = installed(name)
     assert verbs.main(["export", str(runs[0]), "--to", str(tmp_path), "--format", f"[{name}]"]) == 0
     first, row = json.loads((tmp_path / "formats" / "formats.json").read_text())
     assert first["name"] == "keras" and row["name"] == name
@@ -29,10 +35,7 @@ def test_it_answers_as_keras_does(runs, tmp_path, name):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_unets_format_has_keras_probabilities_and_the_runs_dice(runs, tmp_path, name):
-    form = FORMATS[name]
-    missing = [item for item in form.packages if importlib.util.find_spec(item) is None]
-    if missing:
-        pytest.skip(f"pip install {' '.join(missing)} to run this")
+    form = installed(name)
     assert verbs.main(["export", str(runs[1]), "--to", str(tmp_path), "--format", name]) == 0
     folder = tmp_path / "formats"
     first, row = json.loads((folder / "formats.json").read_text())
