@@ -28,6 +28,8 @@ _PANELS = (
     ("val_loss", "validation loss"),
 )
 
+_LEGEND_LETTERS, _HANDLE_LETTERS = 150, 10  # the figure's width, and a line sample and its gaps
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -78,8 +80,9 @@ def all_curves(runs: Sequence[Trained], path: str | Path) -> Figure:
             for run, (colour, style), label in zip(runs, styles, labels, strict=True):
                 epochs = [int(row["epoch"]) for row in run.history]
                 values = [finite(row.get(key)) for row in run.history]
-                axes.plot(epochs, values, color=colour, linestyle=style)
                 seen = np.flatnonzero(np.isfinite(values))
+                marker = "o" if len(seen) == 1 else ""  # a line needs two points
+                axes.plot(epochs, values, color=colour, linestyle=style, marker=marker)
                 if len(seen):
                     ends.append((values[seen[-1]], colour, label))
             if key.endswith("loss"):
@@ -87,11 +90,11 @@ def all_curves(runs: Sequence[Trained], path: str | Path) -> Figure:
             _name_ends(axes, ends)
         figure.legend(
             handles=[
-                Line2D([], [], color=colour, linestyle=style, label=f"{label}: {run.name}")
-                for run, (colour, style), label in zip(runs, styles, labels, strict=True)
+                Line2D([], [], color=colour, linestyle=style, label=run.name)
+                for run, (colour, style) in zip(runs, styles, strict=True)
             ],
             loc="outside lower center",
-            ncols=min(3, len(runs)),
+            ncols=_legend_columns(runs),
             handlelength=3,
         )
         return save(figure, path)
@@ -103,8 +106,14 @@ def same_model_repeats(runs: Sequence[Trained]) -> bool:
 
 
 def short_names(runs: Sequence[Trained]) -> list[str]:
-    """Returns each curve's label, such as "E1" or "S2"; of repeated models, "E1 fold2"."""
-    names = [_short_name(run) for run in runs]
+    """Returns each curve's label, such as "depth 1", of repeated models "depth 1 fold2".
+
+    The backbone comes first where the runs have several: "efficientnetb0 depth 1".
+    """
+    several = len({run.backbone for run in runs}) > 1
+    names = [
+        f"{run.backbone} depth {run.depth}" if several else f"depth {run.depth}" for run in runs
+    ]
     often = Counter(names)
     names = [
         f"{name} {run.folder}" if often[name] > 1 else name
@@ -116,9 +125,10 @@ def short_names(runs: Sequence[Trained]) -> list[str]:
     ]
 
 
-def _short_name(run: Trained) -> str:
-    width = "½" if run.backbone.endswith("x0_5") else ""
-    return f"{run.backbone[:1].upper()}{width}{run.depth}"
+def _legend_columns(runs: Sequence[Trained]) -> int:
+    """Returns how many of the legend's columns fit side by side."""
+    longest = max(len(run.name) for run in runs)
+    return max(1, min(3, len(runs), _LEGEND_LETTERS // (longest + _HANDLE_LETTERS)))
 
 
 def _styles(runs: Sequence[Trained]) -> list[tuple]:

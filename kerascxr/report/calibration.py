@@ -24,7 +24,7 @@ def overview(runs: Sequence[Run]) -> list[Section]:
         One section or none.
     """
     rows: list[list[Any]] = []
-    at_bounds = []
+    at_bounds: dict[str, list[str]] = {}
     for run in runs:
         found = run.metrics.get("calibration")
         if found:
@@ -32,7 +32,7 @@ def overview(runs: Sequence[Run]) -> list[Section]:
             rows.append([run.name, found["temperature"], *scores])
             at_bound = bound_note(found)
             if at_bound:
-                at_bounds.append(f"{run.name}: {at_bound}")
+                at_bounds.setdefault(at_bound, []).append(run.name)
     if not rows:
         return []
     names = ("ECE", "Brier", "NLL")
@@ -50,7 +50,8 @@ def overview(runs: Sequence[Run]) -> list[Section]:
         "squared error of the probabilities, summed over classes. NLL: negative log likelihood."
     )
     table = Tabulated(Table("Calibration", header, rows), "calibration", note)
-    return [Section("Calibration", [text, table, *at_bounds])]
+    warnings = [f"{'; '.join(names)}: {at_bound}" for at_bound, names in at_bounds.items()]
+    return [Section("Calibration", [text, table, *warnings])]
 
 
 def blocks_of(run: Run, label: str) -> list[Block]:

@@ -28,20 +28,25 @@ _NUMBER = re.compile(
 )
 
 
-def html_page(parts: Sequence[Section], title: str, made: str = "from run folders") -> str:
+def html_page(
+    parts: Sequence[Section], title: str, made: str = "from run folders", notice: str = ""
+) -> str:
     """Returns sections as one HTML page that holds its pictures and its style.
 
     Args:
         parts: The sections, in order.
         title: The page's heading.
         made: What the page was made from, for the footer.
+        notice: What a reader must know first; it stands under the heading.
     """
     sections = [
         {"title": part.title, "level": part.level, "pieces": [*_pieces(part.blocks)]}
         for part in parts
     ]
     template = _TEMPLATES.get_template("page.html")
-    return template.render(title=title, made=made, version=__version__, sections=sections)
+    return template.render(
+        title=title, made=made, notice=notice, version=__version__, sections=sections
+    )
 
 
 def _pieces(blocks: Sequence[Block]) -> Iterator[dict[str, Any]]:

@@ -25,6 +25,20 @@ def limits(runs: Sequence[Run]) -> str:
     )
 
 
+def drawn_notice(runs: Sequence[Run]) -> str:
+    """Returns a sentence for the page's top where runs are of drawn images; else nothing."""
+    drawn = [run.name for run in runs if run.source.startswith("phantom")]
+    if not drawn:
+        return ""
+    whose = (
+        "All scores on this page" if len(drawn) == len(runs) else f"Scores of {'; '.join(drawn)}"
+    )
+    return (
+        f"{whose} are of drawn X-rays (phantom), not of patients. They show that the software "
+        "runs and mean nothing for patients."
+    )
+
+
 def _half_width(run: Run) -> float:
     """Returns half the accuracy's interval; for a run without one, by the normal approximation."""
     test = run.metrics["test"]

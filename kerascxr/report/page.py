@@ -8,6 +8,7 @@ from pathlib import Path
 from kerascxr.report.blocks import Figure, Section, Tabulated
 from kerascxr.report.contents import sections
 from kerascxr.report.html import html_page
+from kerascxr.report.limits import drawn_notice
 from kerascxr.runs.atomic import check_replaceable, replace_folder
 from kerascxr.runs.reading import read_runs
 from kerascxr.tables import latex_table, markdown_table
@@ -37,18 +38,19 @@ def write_report(paths: Sequence[Path], to: Path) -> Path:
             parts = sections(runs, Path(drawn))
             for figure in _figures(parts):
                 shutil.copyfile(figure.path, folder / "figures" / f"{figure.name}.png")
-            page = html_page(parts, _TITLE)
+            notice = drawn_notice(runs)
+            page = html_page(parts, _TITLE, notice=notice)
         (folder / "index.html").write_text(page, encoding="utf-8")
-        (folder / "report.md").write_text(markdown_page(parts), encoding="utf-8")
+        (folder / "report.md").write_text(markdown_page(parts, notice), encoding="utf-8")
         (folder / "tables.tex").write_text(latex_tables(parts), encoding="utf-8")
 
     replace_folder(to, fill, "report")
     return to / "index.html"
 
 
-def markdown_page(parts: Sequence[Section]) -> str:
+def markdown_page(parts: Sequence[Section], notice: str = "") -> str:
     """Returns the report as Markdown; pictures are in ``figures/`` beside it."""
-    lines = [f"# {_TITLE}"]
+    lines = [f"# {_TITLE}", *([f"**{notice}**"] if notice else [])]
     for part in parts:
         lines.append(f"{'#' * part.level} {part.title}")
         for block in part.blocks:

@@ -16,6 +16,8 @@ from kerascxr.evaluation import classification, segmentation, uncertainty
 from kerascxr.evaluation.calibration import calibrate
 from kerascxr.plots import calibration, curves
 from kerascxr.report import page, reference
+from kerascxr.report.calibration import overview
+from kerascxr.report.limits import drawn_notice
 from kerascxr.runs.reading import find_runs, read_runs
 
 CLASSES = list(reference.CLASSES)
@@ -234,6 +236,38 @@ def calibrated(path, depth):
     classifier(path, depth, calibration=found)
     calibration.reliability(found, path / "figures" / "reliability.png")
     return found
+
+
+def test_runs_with_one_temperature_warning_share_its_line(tmp_path):
+    bound = {"at_bound": True, "bounds": [0.1, 10.0], "temperature": 10.0}
+    for index in range(2):
+        calibrated(tmp_path / f"fold{index}", 1)
+        metrics = tmp_path / f"fold{index}/metrics.json"
+        values = json.loads(metrics.read_text())
+        values["calibration"] |= bound
+        metrics.write_text(json.dumps(values))
+    [section] = overview(read_runs([tmp_path / "fold0", tmp_path / "fold1"]))
+    [warning] = [block for block in section.blocks if "bound of its search" in str(block)]
+    name = "EfficientNet-B0, depth 1"
+    assert warning.startswith(f"{name} (fold0); {name} (fold1): The temperature 10.000 is")
+
+
+def test_scores_of_drawn_images_are_called_that_at_the_top(runs, tmp_path):
+    drawn = classifier(tmp_path / "drawn", 0)
+    metrics = drawn / "metrics.json"
+    values = json.loads(metrics.read_text())
+    values["data"]["source"] = "phantom-0123abcd"
+    metrics.write_text(json.dumps(values))
+    to = tmp_path / "report"
+    page.write_report([drawn], to)
+    notice = "All scores on this page are of drawn X-rays (phantom), not of patients."
+    for name in ("index.html", "report.md"):
+        text = (to / name).read_text(encoding="utf-8")
+        assert notice in text
+        assert text.index(notice) < text.index("Classification: results")
+    both = drawn_notice(read_runs([drawn, runs / "classification/depth1"]))
+    assert both.startswith("Scores of EfficientNet-B0, depth 0 are of drawn")
+    assert not drawn_notice(read_runs([runs / "classification/depth1"]))
 
 
 def test_calibration_stands_beside_runs_that_have_none(tmp_path):
