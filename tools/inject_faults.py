@@ -19,6 +19,7 @@ import dataclasses
 import json
 import os
 import random
+import select
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,8 @@ def main() -> int:
         arguments.faults = [
             item for item in arguments.faults if item not in ("full-disk", "read-only")
         ]
+    if _under_libfaketime():
+        time.sleep = _sleep
     trials = []
     try:
         for trial in _all_trials(folder, arguments):
@@ -158,11 +161,13 @@ def _kills(
 ) -> Iterator[Trial]:
     """Spreads the kills over the commands by their weights, in rounds."""
     struck = dict.fromkeys(commands, 0)
+    tried = dict.fromkeys(commands, 0)  # also those that had ended before the moment came
     while sum(struck.values()) < wanted:
-        command = min(commands, key=lambda item: struck[item] / item.weight)
+        command = min(commands, key=lambda item: tried[item] / item.weight)
         left = wanted - sum(struck.values())
         trial = faults.kill(bench, command, chance, min(left, chance.randint(1, _IN_A_ROW)))
-        struck[command] += max(1, trial.hits)
+        struck[command] += trial.hits
+        tried[command] += max(1, trial.hits)
         yield trial
 
 
@@ -172,6 +177,11 @@ def _clock_file(folder: Path) -> Path:
 
 def _under_libfaketime() -> bool:
     return _LIBRARY in os.environ.get("LD_PRELOAD", "")
+
+
+def _sleep(seconds: float) -> None:
+    """Stands for ``time.sleep``, whose system call libfaketime answers with an error."""
+    select.select([], [], [], seconds)
 
 
 def _find_library() -> Path | None:
@@ -186,7 +196,7 @@ def _restart(library: Path, folder: Path) -> int:
     environment = os.environ | {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(_clock_file(folder)),
-        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a machine's clock jumps; its uptime does not
         "NO_FAKE_STAT": "1",
     }

@@ -1,6 +1,7 @@
 """Writing files so that a crash leaves the old one or the new one, never half of one."""
 
 import contextlib
+import errno
 import glob
 import json
 import os
@@ -85,7 +86,15 @@ def disk_errors(path: Path) -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__
         if cause is None or isinstance(error, OSError):
             raise
-        raise OSError(f"{path} cannot be written: {cause}") from error
+        if isinstance(cause, OSError):
+            code = cause.errno or errno.EIO
+        else:
+            code = _CODES.get(cause.error_code, errno.EIO)  # type: ignore[attr-defined]
+        reason = str(cause) if code == errno.EIO else os.strerror(code)
+        raise OSError(code, reason, str(path)) from error
+
+
+_CODES = {8: errno.ENOSPC, 7: errno.EACCES}  # of tf.errors: RESOURCE_EXHAUSTED, PERMISSION_DENIED
 
 
 def _of_tensorflow(error: BaseException) -> bool:

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from kerascxr.runs import atomic
-from kerascxr.runs.atomic import MARKER, disk_errors, replace_folder, replacing, write_text
+from kerascxr.runs.atomic import MARKER, disk_errors, naming, replace_folder, replacing, write_text
 
 
 def write(text):
@@ -150,15 +150,20 @@ class OfTensorFlowError(Exception):
     error_code = 8
 
 
-@pytest.mark.parametrize("kind", [OfTensorFlowError, OSError])
-def test_a_wrapped_error_of_the_disk_is_an_os_error(tmp_path, kind):
-    with (
-        pytest.raises(OSError, match="store cannot be written: no space"),
-        disk_errors(tmp_path / "store"),
-    ):
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (OfTensorFlowError("{{node SaveV2}} ..."), r"^\[Errno 28\] No space .*: '.*store'$"),
+        (OSError(errno.EROFS, "read only"), r"^\[Errno 30\] Read-only file system: '.*store'$"),
+        (OSError("of HDF5"), r"^\[Errno 5\] of HDF5: '.*store'$"),
+    ],
+)
+def test_a_wrapped_error_of_the_disk_is_an_os_error_with_the_path(tmp_path, cause, said):
+    path = tmp_path / "store"
+    with pytest.raises(OSError, match=said), naming(tmp_path), disk_errors(path):
         try:
-            raise kind("no space")
-        except kind as error:
+            raise cause
+        except (OSError, OfTensorFlowError) as error:
             raise RuntimeError("failed to finalize") from error
 
 

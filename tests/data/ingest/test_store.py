@@ -120,7 +120,7 @@ def test_a_disk_that_becomes_full_is_one_error_and_leaves_nothing(folder, tmp_pa
             raise RuntimeError("Failed to finalize writing of split") from error
 
     monkeypatch.setattr(tfds.core.GeneratorBasedBuilder, "download_and_prepare", full)
-    with pytest.raises(OSError, match="cannot be written: No space left on device"):
+    with pytest.raises(OSError, match=r"No space left on device: .*/stores/"):
         ingest(folder, tmp_path / "stores")
     assert not [path for path in (tmp_path / "stores").iterdir() if path.suffix != ".lock"]
 

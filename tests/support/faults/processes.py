@@ -175,7 +175,7 @@ class Changes:
         return number
 
     def _watch(self, folder: Path) -> None:
-        for path in (folder, *(item for item in folder.rglob("*") if item.is_dir())):
+        for path, _, _ in os.walk(folder):  # which passes over what is removed meanwhile
             watch = self._libc.inotify_add_watch(self._descriptor, os.fsencode(path), _MASK)
-            if watch >= 0:  # else it is gone again
-                self._folders[watch] = path
+            if watch >= 0:
+                self._folders[watch] = Path(path)
