@@ -21,12 +21,12 @@ from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
 from kerascxr.runs.folder import RunFolder
-from kerascxr.runs.reading import read_predictions, truth_and_probabilities
+from kerascxr.runs.reading import read_predictions, read_run, truth_and_probabilities
 from kerascxr.training import classification, segmentation
 from kerascxr.training.figures import draw_test
 from kerascxr.training.inputs import describe_lungs, open_data, read_everything
 from kerascxr.training.learner import predict_probabilities
-from kerascxr.training.lungs import choose_lungs, lungs_title
+from kerascxr.training.lungs import choose_lungs, lungs_title, require_same_lungs
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,8 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
         config = load_config(ClassificationConfig, run / "config.yaml")
         config = dataclasses.replace(config, lungs=lungs or config.lungs)
         check_roi(config.roi, config.lungs)
+        if lungs is None:
+            require_same_lungs(read_run(run))
     elif lungs is not None:
         raise ValueError(f"lungs must be left out for a U-Net. Got lungs={str(lungs)!r}.")
     else:

@@ -17,7 +17,7 @@ from kerascxr.models.download import file_digest
 from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.serving.graph import Classifier, from_bytes
-from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_digest
+from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_digest, require_same_lungs
 
 Answer = Mapping[str, np.ndarray]
 """``probabilities`` float (n, n_classes), after the temperature, and what ``extras`` names."""
@@ -121,6 +121,7 @@ def _from_run(run: Run) -> Predictor:
     name = run.config.get("roi", "none")
     lungs = None
     if ROIS[name].needs_lungs:
+        require_same_lungs(run)
         given = run.config.get("lungs")
         lungs = choose_lungs(Path(given) if given else None)
     segmenter = load_segmenter(lungs) if lungs else None

@@ -75,6 +75,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
     store = open_data(config.data)
     if ROIS[config.roi].needs_lungs:
         config = dataclasses.replace(config, lungs=choose_lungs(config.lungs, store))
+    lungs_sha256 = lungs_digest(config.lungs) if ROIS[config.roi].needs_lungs else ""
     splits = read_splits(config, store)
     check_classes(splits)
     # Again, right before weights are drawn: an ingest on the way here may have drawn numbers too.
@@ -121,7 +122,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
             runtime,
             folder,
             identity_of(store.fingerprint["digest"], regime, weights.sha256)
-            | {"lung model": lungs_digest(config.lungs)},
+            | {"lung model": lungs_sha256},
         ),
     )
     with replacing(folder.path / "model.keras") as partial:
@@ -140,6 +141,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
             "fingerprint": store.fingerprint["digest"],
             "images": {name: len(images) for name, images in splits.items()},
             **describe_lungs(splits.values()),
+            **({"lungs_sha256": lungs_sha256} if lungs_sha256 else {}),
         },
         "parameters": parameters,
         "best_epoch": progress.best_epoch + 1,

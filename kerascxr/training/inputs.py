@@ -16,7 +16,7 @@ from kerascxr.data.sources.open import choose_source, open_source
 from kerascxr.evaluation.lung_masks import LungMaskCheck
 from kerascxr.runs.reading import Run
 from kerascxr.training.feature_files import FeatureFolder
-from kerascxr.training.lungs import read_lungs, require_plausible
+from kerascxr.training.lungs import read_lungs, require_plausible, require_same_lungs
 
 logger = logging.getLogger(__name__)
 
@@ -50,13 +50,14 @@ def open_run_store(run: Run, data: DataConfig) -> Store:
     """Opens the images that a run was trained and tested on.
 
     Raises:
-        ValueError: If they are not to be had or have changed.
+        ValueError: If they, or the lung model of the training, are not to be had or have changed.
     """
     if run.config.get("split", {}).get("groups") == "ignored":
         raise ValueError(
             f"{run.path} ignored groups in its split, to measure what that is worth: its test "
             "images leak into its training images. Train one that keeps them (split.groups kept)."
         )
+    require_same_lungs(run)
     store = open_data(data)
     if store.fingerprint["digest"] != run.metrics["data"]["fingerprint"]:
         raise ValueError(

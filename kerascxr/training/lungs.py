@@ -23,7 +23,7 @@ from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.cache import use
 from kerascxr.runs.locks import locked
-from kerascxr.runs.reading import read_run
+from kerascxr.runs.reading import Run, read_run
 from kerascxr.training.feature_files import FeatureFolder
 
 logger = logging.getLogger(__name__)
@@ -161,6 +161,30 @@ def lungs_digest(run: Path | None) -> str:
     if run == PACKAGED:
         return lung_model.read_card()["sha256"][lung_model.WEIGHTS]
     return file_digest(run / "model.keras")
+
+
+def require_same_lungs(run: Run) -> None:
+    """Checks that the lung model of a run's training is still the same.
+
+    Args:
+        run: A finished run; one that used no lung model passes.
+
+    Raises:
+        ValueError: If the lung model is missing or has changed.
+    """
+    known = run.metrics["data"].get("lungs_sha256")
+    if not known:
+        return
+    lungs = Path(run.config["lungs"])
+    try:
+        unchanged = lungs_digest(lungs) == known
+    except OSError:
+        unchanged = False
+    if not unchanged:
+        raise ValueError(
+            f"the lung model {lungs_title(lungs)} is missing or has changed since {run.path} was "
+            "trained with it; bring it back, or train again."
+        )
 
 
 def _without_mask(store: Store) -> list[str]:

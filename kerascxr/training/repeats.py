@@ -145,7 +145,7 @@ def summarise(paths: Sequence[Path], folder: RunFolder) -> dict[str, Any]:
 
     Raises:
         ValueError: If the runs are not on the same images or not trained in one way (regime,
-            package versions), or folds share some.
+            package versions, lung model), or folds share some.
     """
     runs = [read_run(path) for path in paths]
     _check_alike(runs, folder.path)
@@ -274,12 +274,13 @@ def _check_alike(runs: Sequence[Run], path: Path) -> None:
 
 
 def _way_of_training(run: Run) -> dict[str, Any]:
-    """Returns a run's training regime, without its devices, and its package versions."""
+    """Returns a run's regime without devices, its package versions and its lung model."""
     packages = run.environment["packages"]
     return {key: value for key, value in run.metrics["regime"].items() if key != "devices"} | {
         "kerascxr": run.environment["kerascxr"],
         "TensorFlow": packages["tensorflow"],
         "Keras": packages["keras"],
+        "lung model": run.metrics["data"].get("lungs_sha256"),
     }
 
 

@@ -26,7 +26,8 @@ def identity(tmp_path, monkeypatch):
         (tmp_path / "run/model.keras").write_bytes(weights)
         (tmp_path / "lungs/model.keras").write_bytes(lung_weights)
         lungs.threshold = threshold
-        metrics = {"test": {"classes": ["a", "b"]}, "calibration": {"temperature": temperature}}
+        metrics = {"test": {"classes": ["a", "b"]}, "data": {}}
+        metrics["calibration"] = {"temperature": temperature}
         config = {"roi": "lung_crop", "lungs": str(tmp_path / "lungs")}
         run = Run(tmp_path / "run", metrics, [], [], {}, config, 1.0, "run")
         finder = predictors.load_lung_finder(tmp_path / "lungs")

@@ -280,6 +280,16 @@ def test_runs_of_other_package_versions_are_not_summed_up(tmp_path, name):
         repeats.summarise(paths, repeats.RunFolder(tmp_path))
 
 
+def test_runs_of_other_lung_models_are_not_summed_up(tmp_path):
+    paths = seeds_of(tmp_path, [[("x", "a", 0.9)]] * 2)
+    for path, digest in zip(paths, ("one", "other"), strict=True):
+        known = read_json(path / "metrics.json")
+        known["data"]["lungs_sha256"] = digest
+        (path / "metrics.json").write_text(json.dumps(known))
+    with pytest.raises(ValueError, match=r"one way\. Got lung model: one -> other from seed-0 to"):
+        repeats.summarise(paths, repeats.RunFolder(tmp_path))
+
+
 @pytest.mark.parametrize("key", ["fingerprint", "offset"])
 def test_runs_on_other_images_are_not_summed_up(folds, tmp_path, key):
     folder, _ = folds
