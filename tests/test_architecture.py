@@ -36,6 +36,7 @@ WITHOUT_TENSORFLOW = (
     "plots",
 )
 WITHOUT_TENSORFLOW += ("report", "data.sources", "data.phantom", "cli.start", "serving.formats")
+WITHOUT_TENSORFLOW += ("models.backbones", "serving.files", "serving.model_folder")
 _FORBIDDEN = {"tensorflow", "keras", "keras_cv", "tensorflow_datasets"}
 
 

@@ -11,6 +11,7 @@ from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import Depth
 from kerascxr.report.input_ablations import audit_markdown, audit_text
 from kerascxr.runs.folder import RunFolder
+from kerascxr.runs.reading import read_run
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv)
+    read_run(values.run)
     start_tensorflow()
     from kerascxr.audits.input_ablations import audit_run
 

@@ -10,6 +10,7 @@ from kerascxr.cli import data_audit
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import DataConfig
+from kerascxr.data.sources.open import check_source
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def run(argv: Sequence[str], prog: str) -> None:
                 f"the data set must be given once. Got path={path!r}, source={data.source!r}."
             )
         data = dataclasses.replace(data, source=path)
+    check_source(data.source)
     start_tensorflow()
     from kerascxr.training.inputs import open_data
 

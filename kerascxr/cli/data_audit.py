@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import DataConfig
+from kerascxr.data.sources.open import check_source, open_source
 
 
 def parser(prog: str) -> ArgumentParser:
@@ -28,10 +29,10 @@ def run(argv: Sequence[str], prog: str) -> None:
     from kerascxr.runs.atomic import check_replaceable
 
     check_replaceable(to, KIND)
+    check_source(data.source)
     start_tensorflow()
     from kerascxr.audits.leakage import audit
     from kerascxr.data.ingest.store import open_store
-    from kerascxr.data.sources.open import open_source
 
     source = open_source(
         data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed

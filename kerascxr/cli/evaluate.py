@@ -8,6 +8,8 @@ from jsonargparse import ArgumentParser
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import DataConfig
+from kerascxr.data.sources.open import check_source
+from kerascxr.runs.reading import read_run
 
 GROUPS = {"What to test": ("run", "data.source", "lungs")}
 
@@ -28,6 +30,8 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv, GROUPS)
+    read_run(values.run)
+    check_source(values.data.source)
     start_tensorflow()
     from kerascxr.audits.external import evaluate_run
 

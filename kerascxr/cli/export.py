@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser
 
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
+from kerascxr.runs.reading import read_run
 from kerascxr.serving.formats import FORMATS, find_format
 
 SAVED_MODEL = "saved_model"
@@ -43,17 +44,16 @@ def run(argv: Sequence[str], prog: str) -> None:
     others = [name for name in dict.fromkeys(values.format) if name != SAVED_MODEL]
     for name in others:
         find_format(name)  # a missing package is known before anything is written
-    start_tensorflow()
-    from kerascxr.runs.reading import read_run
-    from kerascxr.serving.export import export_run
-    from kerascxr.serving.export_formats import export_formats
-    from kerascxr.serving.export_masks import export_masks
-
     is_unet = read_run(values.run).task == "segmentation"
     if is_unet and values.segmentation:
         raise ValueError(
             f"--segmentation must be left out for a U-Net. Got {str(values.segmentation)!r}."
         )
+    start_tensorflow()
+    from kerascxr.serving.export import export_run
+    from kerascxr.serving.export_formats import export_formats
+    from kerascxr.serving.export_masks import export_masks
+
     if SAVED_MODEL in values.format and is_unet:
         export_masks(values.run, values.to)
     elif SAVED_MODEL in values.format:

@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
+from kerascxr.serving.files import find_files
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +38,11 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> int:
     """Runs the command; returns 1 if a file could not be read."""
     values = read_options(parser(prog), argv)
+    files = find_files(values.paths)
     start_tensorflow()
-    from kerascxr.serving.files import find_files
     from kerascxr.serving.predict import report_unreadable
     from kerascxr.training.lungs import choose_lungs
 
-    files = find_files(values.paths)
     unreadable = write_masks(values, choose_lungs(values.lungs), files)
     report_unreadable(unreadable)
     logger.info(f"Written: {values.to}")

@@ -9,6 +9,8 @@ from jsonargparse import ArgumentParser, Namespace
 from kerascxr.cli.lungs import write_masks
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
+from kerascxr.serving.files import find_files
+from kerascxr.serving.model_folder import find_model
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +44,11 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> int:
     """Runs the command; returns 1 if a file could not be read."""
     values = read_options(parser(prog), argv)
-    start_tensorflow()
-    from kerascxr.serving.files import find_files
-    from kerascxr.serving.predict import report_unreadable
-    from kerascxr.serving.predictors import find_model
-
     task, _ = find_model(values.model)
     files = find_files(values.paths)
+    start_tensorflow()
+    from kerascxr.serving.predict import report_unreadable
+
     predict = _masks if task == "segmentation" else _classes
     unreadable = predict(values, files)
     report_unreadable(unreadable)

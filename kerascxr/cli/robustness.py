@@ -10,6 +10,7 @@ from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.report.robustness import robustness_markdown, robustness_text
 from kerascxr.runs.folder import RunFolder
+from kerascxr.runs.reading import read_run
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv)
+    read_run(values.run)
     start_tensorflow()
     from kerascxr.audits.robustness import measure_robustness
 

@@ -7,6 +7,9 @@ from jsonargparse import ArgumentParser
 from kerascxr.cli.options import read_config
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import StudyConfig
+from kerascxr.data.sources.open import check_source
+from kerascxr.models.backbones import BACKBONES
+from kerascxr.names import look_up
 from kerascxr.parsing import build_parser
 
 GROUPS = {
@@ -33,6 +36,11 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> int:
     """Runs the command; returns 1 if a run failed."""
     config = read_config(StudyConfig, argv, prog, GROUPS, HIDDEN)
+    for backbone in config.backbones:
+        look_up(BACKBONES, backbone, "backbone")
+    if not config.runs.exists():  # without new runs, a study needs no images
+        for data in (config.data, config.unet.data):
+            check_source(data.source)
     start_tensorflow()
     from kerascxr.cli.study_runs import run_study
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from kerascxr.config import ClassificationConfig, SegmentationConfig, StudyConfig, TrainingConfig
-from kerascxr.models.backbones import BACKBONES
-from kerascxr.names import look_up
 from kerascxr.report.page import write_report
 from kerascxr.runs.folder import RunFolder
 from kerascxr.tables import text_table
@@ -59,7 +57,7 @@ def run_study(config: StudyConfig) -> bool:
         Whether all runs are there.
 
     Raises:
-        ValueError: If a backbone is unknown, the source cannot be used, or no run was finished.
+        ValueError: If the source cannot be used, or no run was finished.
     """
     parts = _parts(config)
     for number, part in enumerate(parts, 1):
@@ -86,7 +84,6 @@ def _parts(config: StudyConfig) -> list[Part]:
     }
     parts = []
     for backbone in config.backbones:
-        look_up(BACKBONES, backbone, "backbone")
         for depth in config.depths:
             run: TrainingConfig = dataclasses.replace(
                 config.classifier,

@@ -7,6 +7,8 @@ from jsonargparse import ArgumentParser
 from kerascxr.cli.options import read_config
 from kerascxr.cli.training import train_in_folder
 from kerascxr.config import ClassificationConfig
+from kerascxr.models.backbones import BACKBONES
+from kerascxr.names import look_up
 from kerascxr.parsing import build_parser
 
 GROUPS = {
@@ -26,6 +28,7 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> int:
     """Runs the command; returns its exit code."""
     config = read_config(ClassificationConfig, argv, prog, GROUPS)
+    look_up(BACKBONES, config.backbone, "backbone")
     name = f"{config.backbone}-depth{config.depth}"
     if config.roi != "none":
         name += f"-{config.roi}"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kerascxr.cli.start import start_tensorflow
+from kerascxr.data.sources.open import check_source
 from kerascxr.evaluation.metric_tables import metrics_text
 from kerascxr.runs.folder import RunFolder
 
@@ -37,6 +38,8 @@ def train_in_folder(
 
     folder = None
     try:
+        if config.overwrite or not RunFolder.place(config, task, name).exists():
+            check_source(config.data.source)
         folder = RunFolder.start(config, task, name)
         if config.folds > 1 or config.seeds > 1:
             from kerascxr.training.repeats import run_repeats

@@ -1,13 +1,16 @@
-"""The registry of backbones: how to build each, what its depths train, its published weights."""
+"""The registry of backbones: how to build each, what its depths train, its published weights.
+
+Keras is imported when a backbone is built, so that a command can check a name before TensorFlow
+starts.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
-import keras
-
-from kerascxr.models.efficientnet import build_efficientnetb0
-from kerascxr.models.shufflenet_v2 import build_shufflenet_v2, torch_module_name
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Backbone:
 
     name: str
     study_name: str
-    build: Callable[[tuple[int, int]], keras.Model]
+    build: "Callable[[tuple[int, int]], keras.Model]"
     image_size: tuple[int, int]
     last_convolution: tuple[str, ...]
     last_stage: tuple[str, ...]
@@ -67,12 +70,30 @@ class Backbone:
     torch_module_name: Callable[[str], str] | None = None
 
 
+def _build_efficientnetb0(image_size: tuple[int, int]) -> "keras.Model":
+    from kerascxr.models.efficientnet import build_efficientnetb0
+
+    return build_efficientnetb0(image_size)
+
+
+def _build_shufflenet(width: float, image_size: tuple[int, int]) -> "keras.Model":
+    from kerascxr.models.shufflenet_v2 import build_shufflenet_v2
+
+    return build_shufflenet_v2(width, image_size)
+
+
+def _torch_module_name(layer_name: str) -> str:
+    from kerascxr.models.shufflenet_v2 import torch_module_name
+
+    return torch_module_name(layer_name)
+
+
 def _shufflenet(width: float, file_name: str, digest: str) -> Backbone:
     return Backbone(
         name=f"shufflenetv2_x{width:.1f}".replace(".", "_"),
         # The study's "x0.5" has the parameters of x1.0, which therefore has its name here.
         study_name="ShuffleNetV2" if width == 1.0 else f"ShuffleNetV2 x{width}",
-        build=partial(build_shufflenet_v2, width),
+        build=partial(_build_shufflenet, width),
         image_size=(224, 224),
         last_convolution=("conv5",),
         last_stage=("stage4",),
@@ -82,7 +103,7 @@ def _shufflenet(width: float, file_name: str, digest: str) -> Backbone:
             digest=digest,
             description="torchvision's ImageNet-1k weights",
         ),
-        torch_module_name=torch_module_name,
+        torch_module_name=_torch_module_name,
     )
 
 
@@ -93,7 +114,7 @@ BACKBONES: dict[str, Backbone] = {
     "efficientnetb0": Backbone(
         name="efficientnetb0",
         study_name="EfficientNet-B0",
-        build=build_efficientnetb0,
+        build=_build_efficientnetb0,
         image_size=(224, 224),
         last_convolution=("top_",),
         last_stage=("block7",),

@@ -70,13 +70,20 @@ class RunFolder:
             ValueError: If another process writes the folder, or the config's own name is that of a
                 run with other settings and ``overwrite`` is off.
         """
+        path = cls.place(config, task, name)
+        if path.name != (config.name or name):
+            logger.info(
+                f"{path.with_name(name)} holds a run with other settings; this one is {path}."
+            )
+        return cls.start_at(config, path)
+
+    @classmethod
+    def place(cls, config: Any, task: str, name: str) -> Path:
+        """Returns the folder that ``start`` makes or takes up; nothing is written."""
         parent = Path(config.runs) / task
         if config.name or config.overwrite:
-            return cls.start_at(config, parent / (config.name or name))
-        path = cls.free_path(config, parent / name)
-        if path.name != name:
-            logger.info(f"{parent / name} holds a run with other settings; this one is {path}.")
-        return cls.start_at(config, path)
+            return parent / (config.name or name)
+        return cls.free_path(config, parent / name)
 
     @classmethod
     def free_path(cls, config: Any, path: Path) -> Path:

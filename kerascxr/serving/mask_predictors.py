@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerascxr.models.segmenter import Segmenter, mask_at
-from kerascxr.serving.predictors import digest_of, export_digest, find_model
+from kerascxr.serving.model_folder import find_model
+from kerascxr.serving.predictors import digest_of, export_digest
 from kerascxr.training.lungs import PACKAGED, load_segmenter
 
 Find = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]

@@ -17,6 +17,7 @@ from kerascxr.models.download import file_digest
 from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.serving.graph import Classifier, from_bytes
+from kerascxr.serving.model_folder import find_model
 from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_digest, require_same_lungs
 
 Answer = Mapping[str, np.ndarray]
@@ -78,31 +79,6 @@ class LungFinder:
     identity: str
     size: tuple[int, int]
     fractions: Callable[[tf.Tensor], np.ndarray]
-
-
-def find_model(path: Path) -> tuple[str, Path]:
-    """Finds a model by its folder: a finished run, an export, or one version of an export.
-
-    Returns:
-        Its task, "classification" or "segmentation", and the folder of the run or the version.
-
-    Raises:
-        ValueError: If it is none of these.
-    """
-    if (path / "DONE").exists():
-        return read_run(path).task, path
-    versions = sorted(
-        (item for item in path.glob("*") if item.name.isdigit()), key=lambda item: int(item.name)
-    )
-    place = versions[-1] if versions else path
-    described, task = place / "metadata.json", None
-    if (place / "saved_model.pb").exists() and described.exists():
-        task = json.loads(described.read_text(encoding="utf-8")).get("task")
-    if task is None:
-        raise ValueError(
-            f"the model must be a finished run's folder or an export. Got {path}, which is neither."
-        )
-    return task, place
 
 
 def load_predictor(path: Path) -> Predictor:

@@ -60,13 +60,28 @@ def choose_source(source: str) -> str:
     return USUAL_PLACE.as_posix() if not place and USUAL_PLACE.is_dir() else "phantom"
 
 
+def check_source(source: str) -> None:
+    """Checks that a source exists, without listing its images.
+
+    Raises:
+        ValueError: As ``open_source``, if it is a path where nothing is.
+    """
+    place = choose_source(source)
+    if place in WORDS:
+        return
+    try:
+        _existing(place)
+    except ValueError as error:
+        raise ValueError(_by_variable(error) if source == "auto" else str(error)) from None
+
+
 def _choose(phantom_images: int, phantom_seed: int) -> Source:
     place = choose_source("auto")
     by_variable = bool(os.environ.get(VARIABLE, "").strip())
     try:
         chosen = open_source(place, phantom_images=phantom_images, phantom_seed=phantom_seed)
     except ValueError as error:
-        raise ValueError(f"{VARIABLE} is set: {error}" if by_variable else str(error)) from error
+        raise ValueError(_by_variable(error) if by_variable else str(error)) from error
     if by_variable:
         return replace(chosen, notice=f"Data: {place}, as {VARIABLE} says.")
     if place != "phantom":
@@ -79,12 +94,20 @@ def _choose(phantom_images: int, phantom_seed: int) -> Source:
     return replace(chosen, notice=notice)
 
 
+def _by_variable(error: ValueError) -> str:
+    return f"{VARIABLE} is set: {error}"
+
+
 def _open_path(source: str) -> Source:
+    return open_path(_existing(source))
+
+
+def _existing(source: str) -> Path:
     path = Path(source).expanduser()
     if not source.strip():
         raise bad_source(source, "be a folder, a CSV file or a word", _known_words())
     if path.exists():
-        return open_path(path)
+        return path
     raise bad_source(source, "exist", _near(path))
 
 

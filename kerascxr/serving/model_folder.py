@@ -1,0 +1,31 @@
+"""What a model's folder is: a finished run, or an export."""
+
+import json
+from pathlib import Path
+
+from kerascxr.runs.reading import read_run
+
+
+def find_model(path: Path) -> tuple[str, Path]:
+    """Finds a model by its folder: a finished run, an export, or one version of an export.
+
+    Returns:
+        Its task, "classification" or "segmentation", and the folder of the run or the version.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    if (path / "DONE").exists():
+        return read_run(path).task, path
+    versions = sorted(
+        (item for item in path.glob("*") if item.name.isdigit()), key=lambda item: int(item.name)
+    )
+    place = versions[-1] if versions else path
+    described, task = place / "metadata.json", None
+    if (place / "saved_model.pb").exists() and described.exists():
+        task = json.loads(described.read_text(encoding="utf-8")).get("task")
+    if task is None:
+        raise ValueError(
+            f"the model must be a finished run's folder or an export. Got {path}, which is neither."
+        )
+    return task, place

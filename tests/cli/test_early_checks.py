@@ -1,0 +1,48 @@
+"""Wrong names and paths are refused before TensorFlow starts, and before anything is written."""
+
+import pytest
+
+from kerascxr.cli.main import main
+
+NOWHERE = ("--data.source", "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("train-cls", "--backbone", "efficientnetb7"), "unknown backbone 'efficientnetb7'"),
+        (("train-cls", *NOWHERE), "source='nowhere'"),
+        (("train-seg", *NOWHERE), "source='nowhere'"),
+        (("study", "--backbones", "efficientnetb7"), "unknown backbone 'efficientnetb7'"),
+        (("study", *NOWHERE), "source='nowhere'"),
+        (("study", "--unet.data.source", "nowhere"), "source='nowhere'"),
+        (("data", "nowhere"), "source='nowhere'"),
+        (("evaluate", "nope"), "nope must be the folder of a finished run"),
+        (("evaluate", "{run}", *NOWHERE), "source='nowhere'"),
+        (("audit", "nope"), "nope must be the folder of a finished run"),
+        (("robustness", "nope"), "nope must be the folder of a finished run"),
+        (("export", "nope", "--to", "x"), "nope must be the folder of a finished run"),
+        (("predict", "{run}", "no.png", "--to", "x.csv"), "Got 'no.png'"),
+        (("predict", "nope", "no.png", "--to", "x.csv"), "Got nope, which is neither"),
+        (("lungs", "no.png", "--to", "x"), "Got 'no.png'"),
+    ],
+)
+def test_it_is_one_line_and_nothing_is_written(argv, said, runs, tmp_path, monkeypatch, capsys):
+    def start():
+        raise AssertionError("TensorFlow was started")
+
+    module = "training" if argv[0].startswith("train") else argv[0]
+    monkeypatch.setattr(f"kerascxr.cli.{module}.start_tensorflow", start)
+    monkeypatch.chdir(tmp_path)
+    assert main([item.format(run=runs[0]) for item in argv]) == 2
+    message = capsys.readouterr().err
+    assert said in message and message.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_variable_that_names_no_source_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERASCXR_DATA", "nowhere")
+    assert main(["train-cls"]) == 2
+    assert "KERASCXR_DATA is set: the data source must exist" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
