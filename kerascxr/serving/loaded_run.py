@@ -56,7 +56,8 @@ class MaskPredictions:
     Attributes:
         ids: The images' paths; "0", "1", ... for arrays.
         masks: One per image: bool (height, width) at the image's own size, true inside the lungs.
-            Only the two largest components are kept.
+            Only the two largest components are kept, found on cells of 4x4 pixels of the U-Net's
+            input, where diagonal neighbours touch.
         lung_fractions: float32 (n,), the share of each image that is lung, 0..1.
     """
 
@@ -153,7 +154,8 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
     Returns:
         The run: ``.metrics`` (dict), ``.config`` (dict), ``.model`` (a Keras model, read on first
         use) and ``.predict(paths or arrays)``, which returns calibrated probabilities (0..1) of a
-        classifier and masks of a U-Net.
+        classifier and masks of a U-Net: the two largest components, found on cells of 4x4 pixels
+        where diagonal neighbours touch.
 
     Raises:
         ValueError: If the folder is not a finished run, or one of its files is damaged.

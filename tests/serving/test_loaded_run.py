@@ -1,7 +1,9 @@
 """A run as a Python object gives what the command gives."""
 
 import csv
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -43,6 +45,20 @@ def test_it_has_the_runs_record(classifier, unet, runs):
     assert classifier.model.output.shape == (None, 3)
     assert unet.model.output.shape == (None, 32, 32, 1)
     assert classifier.model is classifier.model
+
+
+def test_the_readmes_lines_give_calibrated_probabilities_of_a_loaded_model(classifier, runs):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    after = readme.partition('/model.keras")\n')[2].partition("```")[0]
+    model = keras.models.load_model(runs[0] / "model.keras")
+    names = {"keras": keras, "run": classifier, "model": model}
+    exec(after, names)
+    assert names["batch"].shape == (2, 32, 32, 3)
+    grey = np.rint(names["batch"][..., :1])
+    logits = model(np.repeat(grey, 3, axis=-1)) / names["temperature"]
+    expected = classifier.predict(list(grey)).probabilities
+    np.testing.assert_allclose(keras.ops.softmax(logits), expected, atol=1e-5)
+    np.testing.assert_allclose(names["probabilities"].numpy().sum(axis=1), 1, atol=1e-5)
 
 
 def test_paths_give_the_commands_numbers(classifier, served, table):
