@@ -49,6 +49,12 @@ def _one_line(parser: ArgumentParser, error: Exception, argv: Sequence[str] = ()
         if _is_list(hints.get(name)):
             wanted, got = _list_rule(hints[name]), _given(argv, f"--{name}") or got
         text = f"--{name} must be {wanted}. Got {name}={got}."
+    required = re.match(r"(the following arguments are required: )(.+)", text)
+    if required:
+        flags = {
+            item.dest: item.option_strings[-1] for item in parser._actions if item.option_strings
+        }
+        text = required[1] + ", ".join(flags.get(name, name) for name in required[2].split(", "))
     encoding = re.match(r'Parser key "([\w.]+)".*codec can\'t encode character', text)
     if encoding:
         text = _NOT_UTF8.format(encoding[1])

@@ -98,7 +98,11 @@ def _table(entries: dict[str, list[CacheEntry]], limits: dict[str, float]) -> st
     ]
     totals = [
         f"{kind}: {_size(sum(entry.gigabytes for entry in entries[kind]))}"
-        + (f" of {limits[kind]:g} GB (--data.{kind}_gb)" if kind in limits else "")
+        + (
+            f" of {limits[kind]:g} GB (--{kind}_gb; --data.{kind}_gb of train-cls and others)"
+            if kind in limits
+            else ""
+        )
         for kind in KINDS
     ]
     return "\n".join([*([text_table(header, rows), ""] if rows else []), *totals])

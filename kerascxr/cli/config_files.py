@@ -1,6 +1,8 @@
 """The packaged configs: ``--config study`` means configs/study.yaml, wherever one is."""
 
+import re
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import kerascxr
@@ -33,9 +35,14 @@ def find_config(name: str) -> Path:
 
 
 def summary(path: Path) -> str:
-    """Returns a config's first line, which says what it is for."""
-    with path.open(encoding="utf-8") as file:
-        return file.readline().lstrip("# ").strip()
+    """Returns the first sentence of a config's header, which says what it is for."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    header = " ".join(line[1:].strip() for line in takewhile(_is_text, lines))
+    return re.split(r"(?<=\.)\s", header, maxsplit=1)[0]
+
+
+def _is_text(line: str) -> bool:
+    return line.startswith("# ") and not line.startswith("#  ")  # indented lines are commands
 
 
 def with_config_paths(argv: Sequence[str]) -> list[str]:

@@ -1,7 +1,8 @@
 """Options of a study: several classifiers and a U-Net."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 from kerascxr.config.checks import check
 from kerascxr.config.classification import ClassificationConfig, Depth
@@ -10,6 +11,7 @@ from kerascxr.config.segmentation import SegmentationConfig
 from kerascxr.config.training import RuntimeConfig
 
 _SET_BY_THE_STUDY = ("folds", "seeds", "name", "runs", "overwrite", "split", "runtime")
+_OPTIONS = {"backbone": "backbones", "depth": "depths"}
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,23 @@ class StudyConfig:
         ):
             default = type(given)()
             for name in (*names, *_SET_BY_THE_STUDY):
-                check(
-                    getattr(given, name) == getattr(default, name),
-                    f"{part}.{name} must be left out: the study sets it",
-                    **{name: getattr(given, name)},
-                )
+                _check_left_out(part, name, getattr(given, name), getattr(default, name))
+
+
+def _check_left_out(part: str, name: str, given: Any, default: Any) -> None:
+    """Checks that an option of a part has its default; the message names the study's own option.
+
+    Raises:
+        ValueError: If it has another value.
+    """
+    if is_dataclass(given):
+        for item in fields(given):
+            values = (getattr(given, item.name), getattr(default, item.name))
+            _check_left_out(part, f"{name}.{item.name}", *values)
+        return
+    own = _OPTIONS.get(name, name)
+    known = {item.name for item in fields(StudyConfig)}
+    by = f" by --{own}" if own.partition(".")[0] in known else ""
+    check(
+        given == default, f"{part}.{name} must be left out: the study sets it{by}", **{name: given}
+    )

@@ -46,9 +46,17 @@ def test_everything_is_listed_with_its_origin_and_size(cache, tmp_path, capsys):
     assert "tiny, set-one, 9 images, 32x32" in text and f"{tmp_path}/features/one" in text
     assert "lungs, class folders" in text and "3.0 MB" in text
     assert "efficientnetb0" in text and "2.0 MB" in text and "anothers" not in text
-    assert "of 20 GB (--data.features_gb)" in text and "of 100 GB (--data.stores_gb)" in text
+    assert "of 20 GB (--features_gb; --data.features_gb of train-cls and others)" in text
     assert time.strftime("%Y-%m-%d") in text
     assert found(tmp_path) == [2, 2]
+
+
+def test_a_store_whose_layout_has_its_name_is_named_once(cache, tmp_path, capsys):
+    known = {"format": FORMAT, "source": "phantom", "layout": "phantom"}
+    (tmp_path / "stores/set-12345678/store.json").write_text(json.dumps(known))
+    assert main(cache) == 0
+    text = capsys.readouterr().out
+    assert "  phantom  " in text and "phantom, phantom" not in text
 
 
 def test_prune_all_and_prune_one_kind(cache, tmp_path, capsys):

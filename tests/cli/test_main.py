@@ -109,7 +109,8 @@ def test_configs_are_listed_with_what_they_are_for(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(config_files.config_files())
     for line, path in zip(lines, config_files.config_files().values(), strict=True):
-        assert line.endswith(path.read_text(encoding="utf-8").splitlines()[0].lstrip("# "))
+        assert path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") in line
+        assert line.endswith(".") and line.count(". ") == 0
 
 
 @pytest.mark.parametrize(
@@ -184,3 +185,36 @@ def test_a_name_that_is_not_utf8_is_one_line(argv, name, capsys):
     assert caught.value.code == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.endswith(f"{name} must have UTF-8 characters only: rename the file or folder.")
+
+
+@pytest.mark.parametrize(
+    ("argv", "missing"),
+    [
+        (("export", "RUN"), "--to"),
+        (("predict", "RUN"), "paths, --to"),
+        (("lungs", "--to", "x"), "paths"),
+    ],
+)
+def test_a_missing_option_is_named_as_it_is_written(argv, missing, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"arguments are required: {missing}\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "own"),
+    [
+        ("classifier.data.phantom_images", "100", " by --data.phantom_images"),
+        ("unet.split.seed", "3", " by --split.seed"),
+        ("classifier.backbone", "other", " by --backbones"),
+        ("classifier.name", "mine", ""),
+    ],
+)
+def test_an_option_that_the_study_sets_names_the_studys_own(option, value, own, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["study", f"--{option}", value])
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert f"{option} must be left out: the study sets it{own}. Got " in message
+    assert "Config(" not in message and message.count("\n") == 1

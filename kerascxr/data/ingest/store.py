@@ -133,10 +133,11 @@ def open_store(source: Source, stores: Path, limit_gb: float = float("inf")) -> 
             logger.info(f"Using the ingested copy of {source.name} in {place}.")
         else:
             if known is not None:
-                logger.info(
-                    f"{source.name} has changed since it was ingested: "
-                    f"{_difference(source, known['signature'], signature)}. Ingesting it again."
-                )
+                what = "was ingested with other settings"
+                if source.root is not None:
+                    what = "has changed since it was ingested"
+                difference = _difference(source, known["signature"], signature)
+                logger.info(f"{source.name} {what}: {difference}. Ingesting it again.")
             if (place / "store.json").exists():  # also a store of an older format
                 mark(place, "store")
             replace_folder(place, lambda folder: ingest(source, signature, folder), "store")
@@ -168,7 +169,8 @@ def list_stores(stores: Path) -> list[CacheEntry]:
         place = path.parent
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
-            text, current = f"{known['source']}, {known['layout']}", known["format"] == FORMAT
+            names = dict.fromkeys([known["source"], known["layout"]])  # the phantom's are equal
+            text, current = ", ".join(names), known["format"] == FORMAT
         except (FileNotFoundError, ValueError, KeyError):
             text, current = "damaged", False
         about = text if current else f"{text}, of an older version"

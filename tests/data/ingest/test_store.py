@@ -301,8 +301,8 @@ def test_the_changed_settings_of_a_phantom_are_named(tmp_path, monkeypatch, mess
     for images, seed in ((100, 0), (120, 1)):
         source = open_source("phantom", phantom_images=images, phantom_seed=seed)
         open_store(source, tmp_path)
-    assert [line for line in messages() if "has changed" in line] == [
-        "phantom has changed since it was ingested: phantom_images 100 -> 120, phantom_seed 0 -> 1."
+    assert [line for line in messages() if "Ingesting" in line] == [
+        "phantom was ingested with other settings: phantom_images 100 -> 120, phantom_seed 0 -> 1."
         " Ingesting it again."
     ]
 
