@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import psutil
@@ -53,6 +54,11 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def cached_in(self) -> Literal["memory", "disk"]:
+        """Where the pixels are kept."""
+        return "disk" if isinstance(self.pixels, np.memmap) else "memory"
 
     def only(self, indices: Sequence[int] | np.ndarray) -> "Images":
         """Returns some of them, in the order given."""

@@ -35,12 +35,12 @@ from kerascxr.tables import csv_text
 from kerascxr.training.figures import draw_evidence, draw_test, draw_training
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
 from kerascxr.training.inputs import (
+    as_read,
     check_classes,
     describe_lungs,
     open_data,
     read_splits,
     seen_images,
-    with_source,
 )
 from kerascxr.training.learner import Learner
 from kerascxr.training.lungs import choose_lungs, lungs_digest
@@ -104,7 +104,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
         environment(regime, config.runtime.seed)
         | {"weights": dataclasses.asdict(weights), "data_fingerprint": store.fingerprint},
     )
-    folder.write_config(_resolved(config, runtime, learner, weights))
+    folder.write_config(_resolved(config, splits, runtime, learner, weights))
     progress = fit(
         Fitting(
             learner.model,
@@ -185,7 +185,11 @@ def _check_weights(config: ClassificationConfig, weights: WeightsUsed) -> None:
 
 
 def _resolved(
-    config: ClassificationConfig, runtime: Runtime, learner: Learner, weights: WeightsUsed
+    config: ClassificationConfig,
+    splits: dict[str, Images],
+    runtime: Runtime,
+    learner: Learner,
+    weights: WeightsUsed,
 ) -> ClassificationConfig:
     """Returns the config with what was chosen in place of "auto" and None."""
     return dataclasses.replace(
@@ -193,8 +197,8 @@ def _resolved(
         weights=config.weights if weights.kind == "file" else weights.kind,
         weights_sha256=weights.sha256 or None,
         features=learner.cached_copies > 0,
-        feature_engine=learner.engine or config.feature_engine,
-        data=with_source(config.data),
+        feature_engine=learner.engine or "keras",  # which alone trains on images
+        data=as_read(config.data, splits),
         runtime=as_set(config.runtime, runtime),
     )
 

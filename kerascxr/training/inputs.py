@@ -41,9 +41,15 @@ def open_data(data: DataConfig) -> Store:
     return open_store(source, data.stores, data.stores_gb)
 
 
-def with_source(data: DataConfig) -> DataConfig:
-    """Returns a config with the source that "auto" means on this machine."""
-    return replace(data, source=choose_source(data.source))
+def as_read(data: DataConfig, splits: dict[str, Images]) -> DataConfig:
+    """Returns a config with the source and the cache that "auto" meant on this machine.
+
+    Args:
+        data: The config that the images were read by.
+        splits: From ``read_splits``.
+    """
+    on_disk = any(images.cached_in == "disk" for images in splits.values())
+    return replace(data, source=choose_source(data.source), cache="disk" if on_disk else "memory")
 
 
 def open_run_store(run: Run, data: DataConfig) -> Store:

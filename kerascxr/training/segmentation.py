@@ -39,7 +39,7 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.tables import csv_text, text_table
 from kerascxr.training.callbacks import Progress
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
-from kerascxr.training.inputs import open_data, read_splits, seen_images, with_source
+from kerascxr.training.inputs import as_read, open_data, read_splits, seen_images
 from kerascxr.training.losses import LOSSES
 from kerascxr.training.metrics import Dice
 from kerascxr.training.runtime import Runtime, as_set, environment, regime_of, set_up
@@ -88,7 +88,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
     )
     folder.write_config(
         dataclasses.replace(
-            config, data=with_source(config.data), runtime=as_set(config.runtime, runtime)
+            config, data=as_read(config.data, splits), runtime=as_set(config.runtime, runtime)
         )
     )
     if config.coarse_epochs:

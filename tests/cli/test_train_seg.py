@@ -183,7 +183,7 @@ def test_what_the_machine_decided_is_in_the_config(workplace, tmp_path, monkeypa
     chosen = load_config(SegmentationConfig, run / "config.yaml")
     assert (chosen.base_filters, chosen.coarse_epochs, chosen.epochs) == (16, 10, 3)
     left = [name for name, value in identity(chosen).items() if value in (None, "auto")]
-    assert not left and chosen.name == "unet"
+    assert not left and (chosen.name, chosen.data.cache) == ("unet", "memory")
     with pytest.raises(Enough):
         train_seg.main(["--config", str(run / "config.yaml")])
     with pytest.raises(Enough):

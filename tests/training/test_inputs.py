@@ -8,7 +8,7 @@ from PIL import Image
 
 from kerascxr.config import DataConfig
 from kerascxr.data.sources.open import USUAL_PLACE
-from kerascxr.training.inputs import open_data, open_run_store, with_source
+from kerascxr.training.inputs import as_read, open_data, open_run_store
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,8 @@ def test_the_source_of_auto_is_resolved(tmp_path, monkeypatch, variable, folder,
     monkeypatch.setenv("KERASCXR_DATA", variable)
     if folder:
         USUAL_PLACE.mkdir(parents=True)
-    assert with_source(DataConfig()).source == source
-    assert with_source(DataConfig(source="mine")).source == "mine"
+    assert as_read(DataConfig(), {}).source == source
+    assert as_read(DataConfig(source="mine"), {}).source == "mine"
 
 
 def test_a_run_is_not_tested_on_a_swapped_split(tmp_path):

@@ -1,10 +1,14 @@
 """Each way of training the classifier runs from end to end."""
 
 import json
+from types import SimpleNamespace
 
+import psutil
 import pytest
+import yaml
 
 import train_cls
+from kerascxr.training import classification, runtime
 from tests.support.small_runs import arguments, bright_and_dark
 
 
@@ -13,6 +17,10 @@ def workplace(tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
     bright_and_dark(folder / "set")
     return folder
+
+
+class Enough(BaseException):
+    """Ends a training where the test has seen enough of it."""
 
 
 @pytest.mark.parametrize(
@@ -43,7 +51,9 @@ def workplace(tmp_path_factory):
     ],
     ids=["images", "views", "all"],
 )
-def test_it_finishes_and_records_its_regime(workplace, options, regime, request):
+def test_it_finishes_and_its_config_gives_the_same_regime_on_another_machine(
+    workplace, options, regime, request, monkeypatch
+):
     name = request.node.callspec.id
     argv = arguments(workplace, "--data.source", f"{workplace}/set", "--epochs", "1", *options)
     assert train_cls.main([*argv, "--name", name]) == 0
@@ -54,3 +64,17 @@ def test_it_finishes_and_records_its_regime(workplace, options, regime, request)
     assert recorded["device_strategy"] == "single" and recorded["xla"] is False
     assert "CPU" in recorded["devices"][0]
     assert json.loads((run / "environment.json").read_text())["regime"] == recorded
+    assert "auto" not in (run / "config.yaml").read_text().split()
+
+    def stop(*arguments):
+        raise Enough
+
+    monkeypatch.setattr(classification, "fit", stop)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
+    monkeypatch.setattr(runtime, "_best_precision", lambda capabilities: "mixed_float16")
+    with pytest.raises(Enough):
+        train_cls.main(["--config", f"{run}/config.yaml", "--name", f"{name}-again"])
+    again = run.with_name(f"{name}-again")
+    assert json.loads((again / "environment.json").read_text())["regime"] == recorded
+    one, other = (yaml.safe_load((at / "config.yaml").read_text()) for at in (run, again))
+    assert other == one | {"name": f"{name}-again"}
