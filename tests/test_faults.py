@@ -98,8 +98,17 @@ def test_what_was_there_before_and_is_damaged_is_reported(tmp_path):
 )
 def test_an_error_must_be_one_line(tmp_path, code, text, problems):
     trial = Trial("none", WRITE.name)
-    assert bench_of(careful, tmp_path).refused(trial, code, text)
+    assert bench_of(careful, tmp_path).refused(WRITE, trial, code, text)
     assert trial.problems == problems
+
+
+def test_the_usual_exit_code_of_a_command_is_no_error(tmp_path):
+    trial, unreadable = Trial("none", "predict"), Command("predict", "predict", "", code=1)
+    bench = bench_of(careful, tmp_path)
+    assert not bench.refused(unreadable, trial, 1, "1 file could not be read")
+    assert trial.problems == []
+    assert bench.refused(unreadable, trial, 0, "")
+    assert trial.problems == ["exit code 0 and 0 lines of error"]
 
 
 def test_changes_in_new_folders_are_seen(tmp_path):
@@ -113,6 +122,9 @@ def test_changes_in_new_folders_are_seen(tmp_path):
 
 def test_times_do_not_count_as_a_difference(tmp_path):
     for name, seconds in (("a", 1.0), ("b", 2.0)):
-        write_json(tmp_path / name / "metrics.json", {"accuracy": 0.5, "seconds": seconds})
+        times = {"seconds": seconds, "control_seconds": seconds / 3}
+        write_json(tmp_path / name / "audit.json", {"auc": 0.5} | times)
+        text = f"AUC 0.500. Controls took {seconds:.0f}% of the audit's {seconds:.1f} minutes."
+        (tmp_path / name / "audit.md").write_text(text, encoding="utf-8")
     assert differences(tmp_path / "a", tmp_path / "b") == []
     assert leftovers(tmp_path / "a", tmp_path / "b") == []

@@ -20,6 +20,7 @@ from kerascxr.evaluation.classification import evaluate
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
+from kerascxr.runs.atomic import replace_folder
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_predictions, read_run, truth_and_probabilities
 from kerascxr.training import classification, segmentation
@@ -34,7 +35,7 @@ _SEEN = "training_images.csv"
 
 
 def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict[str, Any]:
-    """Tests a run's model on a set; writes ``RUN/external/<set>/``.
+    """Tests a run's model on a set; writes ``RUN/external/<set>/`` whole or not at all.
 
     Images that the model was trained or validated on, by the digests of their pixels, are left out.
 
@@ -80,8 +81,29 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
             config = dataclasses.replace(config, lungs=choose_lungs(config.lungs, store))
     every = read_everything(config, store, masks=task == "segmentation")
     images = _unseen(every, store, run)
-    folder = RunFolder(run / "external" / store.path.name)
-    folder.path.mkdir(parents=True, exist_ok=True)
+    left_out = len(every) - len(images)
+    place = run / "external" / store.path.name
+    metrics: dict[str, Any] = {}
+
+    def fill(partial: Path) -> None:
+        metrics.update(_test(run, known, config, store, images, left_out, RunFolder(partial)))
+
+    replace_folder(place, fill, "external test")
+    logger.info(f"Written to {place}")
+    return metrics
+
+
+def _test(
+    run: Path,
+    known: dict[str, Any],
+    config: TrainingConfig,
+    store: Store,
+    images: Images,
+    left_out: int,
+    folder: RunFolder,
+) -> dict[str, Any]:
+    """Tests a model and writes what metrics.json holds, which it returns, and the rest."""
+    task = known["task"]
     model = load_saved(run / "model.keras")
     metrics: dict[str, Any] = {
         "task": task,
@@ -91,7 +113,7 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
             "source": store.path.name,
             "fingerprint": store.fingerprint["digest"],
             "images": {"test": len(images)},
-            "left_out": len(every) - len(images),
+            "left_out": left_out,
             **describe_lungs([images]),
         },
     }

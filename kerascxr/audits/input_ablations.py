@@ -40,7 +40,8 @@ from kerascxr.models.weights import load_weights
 from kerascxr.parsing import load_config
 from kerascxr.plots import input_ablations, samples
 from kerascxr.runs.folder import RunFolder
-from kerascxr.runs.reading import read_run
+from kerascxr.runs.locks import locked
+from kerascxr.runs.reading import Run, read_run
 from kerascxr.training import classification
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_run_store, read_splits
@@ -68,7 +69,7 @@ def audit_run(
     """Measures how well the class can be predicted without the disease.
 
     Writes ``RUN/audit/audit.json``, and the figures ``input_ablations`` and
-    ``input_ablation_samples`` of the run.
+    ``input_ablation_samples`` of the run. A second process waits, then finds all models trained.
 
     Args:
         path: A finished classification run.
@@ -88,8 +89,13 @@ def audit_run(
         ValueError: If the run is none, its images have changed or are not to be had, or too many
             lung masks are implausible.
     """
-    started = time.perf_counter()
     run = read_run(path, "classification")
+    with locked(path / ".audit.lock", f"Another process audits {path}; waiting for it."):
+        return _audit(run, lungs, depth, epochs)
+
+
+def _audit(run: Run, lungs: Path | None, depth: Depth | None, epochs: int) -> dict[str, Any]:
+    started, path = time.perf_counter(), run.path
     config = load_config(ClassificationConfig, path / "config.yaml")
     store = open_run_store(run, config.data)
     if depth is None:

@@ -25,7 +25,8 @@ from kerascxr.parsing import load_config
 from kerascxr.plots import robustness
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.folder import RunFolder
-from kerascxr.runs.reading import read_run
+from kerascxr.runs.locks import locked
+from kerascxr.runs.reading import Run, read_run
 from kerascxr.tables import csv_text
 from kerascxr.training.engines import likely_engine
 from kerascxr.training.feature_files import FeatureFolder
@@ -44,7 +45,7 @@ def measure_robustness(path: Path) -> dict[str, Any]:
     """Tests a run under each corruption at each severity; goes on where it was cut off.
 
     Writes ``RUN/robustness/robustness.json`` and ``.csv``, and the figures ``robustness``
-    and ``corruptions`` of the run.
+    and ``corruptions`` of the run. A second process waits, then finds all tests done.
 
     Args:
         path: A finished run folder.
@@ -56,6 +57,12 @@ def measure_robustness(path: Path) -> dict[str, Any]:
         ValueError: If the run is not finished, or its images have changed or are not to be had.
     """
     run = read_run(path)
+    with locked(path / ".robustness.lock", f"Another process tests {path}; waiting for it."):
+        return _measure(run)
+
+
+def _measure(run: Run) -> dict[str, Any]:
+    path = run.path
     config: TrainingConfig
     if run.task == "classification":
         config = load_config(ClassificationConfig, path / "config.yaml")

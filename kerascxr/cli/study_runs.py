@@ -10,6 +10,7 @@ from typing import Any
 from kerascxr.config import ClassificationConfig, SegmentationConfig, StudyConfig, TrainingConfig
 from kerascxr.report.page import write_report
 from kerascxr.runs.folder import RunFolder
+from kerascxr.runs.locks import locked
 from kerascxr.tables import text_table
 from kerascxr.training import classification, segmentation
 from kerascxr.training.inputs import open_data
@@ -49,6 +50,7 @@ def run_study(config: StudyConfig) -> bool:
     """Trains what is not finished yet, one run after another, and writes ``runs/report``.
 
     A run that fails is reported and the others go on; the same command takes up what was cut off.
+    A second process waits: two at once would each fail on the runs that the other one trains.
 
     Args:
         config: The study.
@@ -59,6 +61,12 @@ def run_study(config: StudyConfig) -> bool:
     Raises:
         ValueError: If the source cannot be used, or no run was finished.
     """
+    lock = config.runs.with_name(f".{config.runs.name}.study.lock")
+    with locked(lock, f"Another process trains a study in {config.runs}; waiting for it."):
+        return _run_study(config)
+
+
+def _run_study(config: StudyConfig) -> bool:
     parts = _parts(config)
     for number, part in enumerate(parts, 1):
         if part.state != "waiting":

@@ -26,7 +26,7 @@ def read_external(run: Path) -> dict[str, dict[str, Any]]:
     """Returns the metrics.json of each external test of a run, by the set's folder name."""
     return {
         path.parent.name: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(run.glob("external/*/metrics.json"))
+        for path in sorted(run.glob("external/[!.]*/metrics.json"))
     }
 
 

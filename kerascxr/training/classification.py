@@ -171,6 +171,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
         draw_test(folder, metrics, splits["test"], probabilities, store.classes)
     folder.write_json("timing.json", {"seconds": time.perf_counter() - started})
     folder.finish()
+    logger.info(f"Written to {folder.path}")
     return metrics
 
 
@@ -279,4 +280,3 @@ def write_test(
     at_bound = bound_note(metrics.get("calibration", {}))
     if at_bound:
         logger.warning(at_bound)
-    logger.info(f"Written to {folder.path}")

@@ -132,6 +132,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
     write_test(folder, metrics)
     folder.write_json("timing.json", {"seconds": time.perf_counter() - started})
     folder.finish()
+    logger.info(f"Written to {folder.path}")
     return metrics
 
 
@@ -353,4 +354,3 @@ def write_test(folder: RunFolder, metrics: dict[str, Any]) -> None:
     folder.write_json("metrics.json", metrics)
     folder.write_text("metrics.md", metrics_markdown(metrics["test"], metrics["title"]) + note)
     logger.info(f"\nTest, {metrics['title']}\n\n{metrics_text(metrics['test'])}\n{note}")
-    logger.info(f"Written to {folder.path}")

@@ -23,6 +23,7 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import find_runs
 from kerascxr.training import classification
 from kerascxr.training.lungs import PACKAGED
+from tests.support.at_once import Busy, call_twice_at_once
 from tests.support.lung_models import write_tiny_lung_model
 from tests.support.small_runs import SMALL
 
@@ -260,3 +261,11 @@ def test_an_audit_with_other_options_trains_beside_the_first_one(
         assert verbs.main(["audit", str(run), "--epochs", str(epochs)]) == 0
         assert result(run)["epochs"] == epochs
     assert trained == ["none, 1", "border_only, 1", "none, 2", "border_only, 2"]
+
+
+def test_of_two_audits_of_one_run_one_waits(tmp_path, monkeypatch):
+    busy = Busy()
+    monkeypatch.setattr(audit, "read_run", lambda *_: SimpleNamespace(path=tmp_path))
+    monkeypatch.setattr(audit, "load_config", busy)
+    call_twice_at_once(lambda: audit_run(tmp_path))
+    assert (busy.calls, busy.most) == (2, 1)

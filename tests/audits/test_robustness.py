@@ -3,16 +3,19 @@
 import csv
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 import train_cls
 from kerascxr.__main__ import main
+from kerascxr.audits import robustness
 from kerascxr.data.corruptions import CORRUPTIONS
 from kerascxr.evaluation.robustness import by_severity, read_robustness
 from kerascxr.report.robustness import robustness_blocks
 from kerascxr.runs.reading import read_run
+from tests.support.at_once import Busy, call_twice_at_once
 from tests.support.small_runs import arguments, bright_and_dark
 
 N_TESTS = 1 + 5 * len(CORRUPTIONS)
@@ -112,3 +115,11 @@ def test_a_unet_too_and_changed_images_are_one_line(runs, tmp_path, capsys):
     assert main(["robustness", str(run)]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]  # behind the bar of reading again
     assert "the images must be those that" in last and "changed since" in last
+
+
+def test_of_two_tests_of_one_run_one_waits(tmp_path, monkeypatch):
+    busy, run = Busy(), SimpleNamespace(path=tmp_path, task="classification")
+    monkeypatch.setattr(robustness, "read_run", lambda *_: run)
+    monkeypatch.setattr(robustness, "load_config", busy)
+    call_twice_at_once(lambda: robustness.measure_robustness(tmp_path))
+    assert (busy.calls, busy.most) == (2, 1)

@@ -3,8 +3,10 @@
 import pytest
 
 from kerascxr import __main__ as verbs
+from kerascxr.cli import study_runs
 from kerascxr.config import StudyConfig
 from kerascxr.training import classification
+from tests.support.at_once import Busy, call_twice_at_once
 from tests.support.small_runs import bright_and_dark
 
 
@@ -71,6 +73,13 @@ def test_a_failure_loses_nothing_and_the_same_command_mends_it(workplace, monkey
 def test_wrong_studies_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         StudyConfig(**options)
+
+
+def test_of_two_studies_in_one_folder_one_waits(tmp_path, monkeypatch):
+    busy, config = Busy(), StudyConfig(runs=tmp_path / "study")
+    monkeypatch.setattr(study_runs, "_parts", busy)
+    call_twice_at_once(lambda: study_runs.run_study(config))
+    assert (busy.calls, busy.most) == (2, 1)
 
 
 def test_what_the_study_sets_itself_is_refused(capsys):

@@ -19,6 +19,7 @@ from sklearn import metrics
 
 import train_cls
 from kerascxr import __main__ as verbs
+from kerascxr.audits import external as external_tests
 from kerascxr.config import ClassificationConfig
 from kerascxr.data.ingest import store as store_module
 from kerascxr.evaluation.calibration import apply_temperature, calibrate
@@ -207,7 +208,7 @@ def test_it_is_tested_on_a_set_with_fewer_classes(finished, workplace, tmp_path,
     # dark and middle are classes 0 and 1 there, 1 and 2 here.
     fewer = bright_and_dark(tmp_path / "fewer", names=("dark", "middle"))
     assert verbs.main(["evaluate", str(run), "--data.source", fewer, *places]) == 0
-    (external,) = (run / "external").iterdir()
+    (external,) = (run / "external").glob("[!.]*")
     metrics, own = (json.loads((at / "metrics.json").read_text()) for at in (external, run))
     test, calibration = metrics["test"], metrics["calibration"]
     assert test["accuracy"] > 0.9
@@ -229,6 +230,36 @@ def test_it_is_tested_on_a_set_with_fewer_classes(finished, workplace, tmp_path,
     shutil.rmtree(run / "external")
 
 
+def test_a_killed_test_on_another_set_leaves_the_earlier_one_whole(
+    finished, tmp_path, monkeypatch, capsys
+):
+    run, _ = finished
+    fewer = bright_and_dark(tmp_path / "fewer", each=21, names=("dark", "middle"))
+    command = ["evaluate", str(run), "--data.stores", f"{tmp_path}/stores", "--data.source", fewer]
+    assert verbs.main(command) == 0
+    (external,) = (run / "external").glob("[!.]*")
+    assert f"Written to {external}\n" in capsys.readouterr().out
+
+    def files():
+        return {path: path.read_bytes() for path in external.rglob("*") if path.is_file()}
+
+    before = files()
+    (tmp_path / "fewer" / "dark" / "0.png").unlink()
+    draw_test = external_tests.draw_test
+
+    def die(*arguments):
+        draw_test(*arguments)
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(external_tests, "draw_test", die)
+        verbs.main(command)
+    assert files() == before
+    assert verbs.main(command) == 0
+    assert json.loads((external / "metrics.json").read_text())["test"]["n"] == 41
+    shutil.rmtree(run / "external")
+
+
 def test_images_that_the_model_was_trained_on_are_left_out_of_another_set(
     finished, workplace, tmp_path, capsys
 ):
@@ -240,7 +271,7 @@ def test_images_that_the_model_was_trained_on_are_left_out_of_another_set(
     seen = own["data"]["images"]["train"] + own["data"]["images"]["validation"]
     assert verbs.main(command) == 0
     assert f"Left out: {seen} of 90 images" in capsys.readouterr().out
-    (external,) = (run / "external").iterdir()
+    (external,) = (run / "external").glob("[!.]*")
     metrics = json.loads((external / "metrics.json").read_text())
     assert metrics["data"]["left_out"] == seen
     tested = {row["id"] for row in read_predictions(run)}

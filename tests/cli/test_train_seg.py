@@ -230,7 +230,7 @@ def test_a_finished_run_is_tested_on_another_set(finished, tmp_path, capsys):
     argv = ["evaluate", str(run), "--data.source", str(source)]
     argv += ["--data.stores", str(tmp_path / "stores")]
     assert verbs.main(argv) == 0
-    (folder,) = (run / "external").iterdir()
+    (folder,) = (run / "external").glob("[!.]*")
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["test"]["n"] == 36 and metrics["data"]["left_out"] == 0
     assert len(rows_of(folder)) == 36

@@ -133,10 +133,10 @@ class Bench:
         """Returns what was printed in the trial."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def refused(self, trial: Trial, code: int, text: str) -> bool:
-        """Notes how a disturbed command ended; returns whether it ended with an error.
+    def refused(self, command: Command, trial: Trial, code: int, text: str) -> bool:
+        """Notes how a disturbed command ended; returns whether that was not as undisturbed.
 
-        It must end well, or with an exit code of its own and one line of error.
+        It must end with its usual exit code, or with another one and one line of error.
         """
         lines = [line for line in text.split("\n") if ": error: " in line]
         lines += [line for line in text.split("\n") if " failed: " in line][:1]  # of a study
@@ -145,10 +145,10 @@ class Bench:
         elif "Traceback" in text:
             last = [line for line in text.split("\n") if line.strip()][-1]
             trial.problems.append(f"a traceback: {last[:160]}")
-        elif code and len(lines) != 1:
+        elif code != command.code and len(lines) != 1:
             trial.problems.append(f"exit code {code} and {len(lines)} lines of error")
         trial.said += [re.split(": error: | failed: ", line, maxsplit=1)[1][:160] for line in lines]
-        return code != 0
+        return code != command.code
 
     def finish(self, command: Command, trial: Trial) -> None:
         """Runs the command undisturbed where a fault left it, and notes what is wrong then."""

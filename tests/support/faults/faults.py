@@ -57,7 +57,7 @@ def full_disk(bench: Bench, command: Command, chance: random.Random) -> Trial:
         size = (before + int(room)) // _PAGE * _PAGE + _PAGE
         _mount("-o", f"remount,size={size}", bench.trial)
         code = bench.run(command.line)
-        if bench.refused(trial, code, bench.printed()) and code != command.code:
+        if bench.refused(command, trial, code, bench.printed()):
             trial.hits += 1
         trial.problems += [f"lost: {name}" for name in bench.lost(command)]
         _mount("-o", "remount,size=64g", bench.trial)
@@ -77,7 +77,7 @@ def read_only(bench: Bench, command: Command, chance: random.Random) -> Trial:
         with _disk_as_it_is(folder):
             _mount("-o", "remount,bind,ro", folder)
             code = bench.run(command.line)
-        if bench.refused(trial, code, bench.printed()) and code != command.code:
+        if bench.refused(command, trial, code, bench.printed()):
             trial.hits += 1
         trial.problems += [f"lost: {name}" for name in bench.lost(command)]
         bench.log.write_text("", encoding="utf-8")
@@ -100,8 +100,8 @@ def together(bench: Bench, command: Command, chance: random.Random) -> Trial:
     codes = [child.wait(_SECONDS) for child in (first, second)]
     trial.hits += 1
     for code, log in zip(codes, logs, strict=True):
-        if code != command.code:
-            bench.refused(trial, code, log.read_text(encoding="utf-8", errors="replace"))
+        printed = log.read_text(encoding="utf-8", errors="replace")
+        bench.refused(command, trial, code, printed)
     if command.code not in codes:
         trial.problems.append(f"neither ended well: {codes}")
     bench.compare(command, trial)

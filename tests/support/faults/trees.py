@@ -12,11 +12,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-_VARYING = {"seconds", "made_at", "minutes", "shared_object_id"}
+_VARYING = {"seconds", "control_seconds", "made_at", "minutes", "shared_object_id"}
 _ONLY_PRESENT = ("log.txt", "timing.json", "DONE")
 _OPAQUE = re.compile(r"/(saved_model\.pb|fingerprint\.pb|variables/[^/]*)$")  # no two are alike
 _DURATION = re.compile(
     r"\b\d[\d,]*(\.\d+)?(e-?\d+)? ?(min|minutes|s|h)\b"
+    r"|\b\d+% of the audit's"  # minutes, that the positive controls took
     r"|(?<![\d.])\d+\.\d(?![\d%])"  # minutes in a report's table; scores have more decimals
 )
 UNFINISHED = re.compile(r"(^|/)\.(partial|new|old)-|\.part$|\.incomplete|(^|/)tmp")
