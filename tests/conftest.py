@@ -115,17 +115,15 @@ def served(tmp_path_factory):
     """A folder with images in set/, a classification and a segmentation run in runs/."""
     import train_cls
     import train_seg
-    from tests.support.small_runs import arguments, bright_and_dark, pairs
+    from tests.support.small_runs import SMALL_UNET, arguments, bright_and_dark, pairs
 
     folder = tmp_path_factory.mktemp("served")
     bright_and_dark(folder / "set")
     argv = arguments(folder, "--data.source", f"{folder}/set", "--depth", "0")
     assert train_cls.main([*argv, "--epochs", "2", "--name", "first"]) == 0
     places = ["--runs", f"{folder}/runs", "--data.stores", f"{folder}/stores"]
-    small = ["--base_filters", "2", "--image_size", "[32,32]", "--epochs", "1"]
-    small += ["--coarse_epochs", "0", "--runtime.tensorboard", "false", "--name", "lungs"]
-    lungs = ["--data.source", pairs(folder / "lungs")]
-    assert train_seg.main([*places, *small, *lungs]) == 0
+    lungs = ["--data.source", pairs(folder / "lungs"), "--name", "lungs"]
+    assert train_seg.main([*places, *SMALL_UNET, *lungs]) == 0
     return folder
 
 

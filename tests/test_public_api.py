@@ -75,7 +75,7 @@ def place(runs, served, tmp_path, monkeypatch):
 def test_every_public_name_is_documented_and_its_example_runs(module, name, place):
     value = get(module, name)
     text = inspect.getdoc(value)
-    assert "Example:" in text, f"{name} has no example"
+    assert "Examples:" in text, f"{name} has no example"
     if inspect.isfunction(value):
         assert "Returns:" in text or value.__annotations__["return"] is None
         assert "Args:" in text and "Raises:" in text and "Source:" in text

@@ -51,7 +51,7 @@ class Backbone:
         torch_module_name: Maps a layer's name to the torchvision module with its parameters; None
             if torchvision's network is not the same function.
 
-    Example:
+    Examples:
         >>> import kerascxr
         >>> backbone = kerascxr.models.BACKBONES["efficientnetb0"]
         >>> backbone.last_stage

@@ -68,7 +68,7 @@ def build_classifier(
     Source:
         The head is the reference study's; its standardisation is this project's.
 
-    Example:
+    Examples:
         >>> import kerascxr
         >>> model = kerascxr.models.build_classifier("shufflenetv2", n_classes=4, depth=1)
         >>> model.output.shape
@@ -120,7 +120,7 @@ def fine_tune(model: keras.Model, depth: Depth, update_statistics: bool = True) 
     Source:
         Yosinski et al., NeurIPS 2014, on which layers transfer.
 
-    Example:
+    Examples:
         >>> import kerascxr
         >>> model = kerascxr.models.build_classifier("shufflenetv2", n_classes=4)
         >>> kerascxr.models.fine_tune(model, 0)

@@ -24,7 +24,7 @@ class GradCAM:
     Source:
         Selvaraju et al., ICCV 2017, equations 1 and 2.
 
-    Example:
+    Examples:
         >>> import kerascxr, numpy
         >>> model = kerascxr.models.build_classifier("shufflenetv2", 4, image_size=(64, 64))
         >>> camera = kerascxr.models.GradCAM(model)

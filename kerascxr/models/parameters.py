@@ -91,7 +91,7 @@ def parameter_summary(model: keras.Model) -> dict[str, int | float]:
     Source:
         The tables of the reference study, made by torchinfo.
 
-    Example:
+    Examples:
         >>> import kerascxr
         >>> unet = kerascxr.models.build_unet((64, 64), base_filters=4)
         >>> summary = kerascxr.models.parameter_summary(unet)

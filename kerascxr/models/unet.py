@@ -73,7 +73,7 @@ def build_unet(
         Ronneberger, Fischer and Brox, MICCAI 2015, figure 1; with "same" padding and batch
         normalisation, which makes biases of the convolutions redundant.
 
-    Example:
+    Examples:
         >>> import kerascxr
         >>> unet = kerascxr.models.build_unet((256, 256), base_filters=16)
         >>> unet.output.shape

@@ -87,7 +87,7 @@ def load_weights(
         keras.applications (EfficientNet-B0) and torchvision (ShuffleNetV2); ``BACKBONES`` has the
         URLs and digests.
 
-    Example:
+    Examples:
         >>> import kerascxr
         >>> model = kerascxr.models.build_classifier("shufflenetv2_x0_5", n_classes=4)
         >>> kerascxr.models.load_weights(model, "shufflenetv2_x0_5", "none").description

@@ -163,7 +163,7 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
     Source:
         Guo et al., ICML 2017, on calibration by a temperature.
 
-    Example:
+    Examples:
         >>> import kerascxr
         >>> run = kerascxr.load_run("runs/classification/mine")
         >>> 0 <= run.metrics["test"]["accuracy"] <= 1

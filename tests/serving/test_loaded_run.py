@@ -47,9 +47,9 @@ def test_it_has_the_runs_record(classifier, unet, runs):
     assert classifier.model is classifier.model
 
 
-def test_the_readmes_lines_give_calibrated_probabilities_of_a_loaded_model(classifier, runs):
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    after = readme.partition('/model.keras")\n')[2].partition("```")[0]
+def test_documented_lines_give_calibrated_probabilities_of_a_loaded_model(classifier, runs):
+    page = Path(__file__).parents[2] / "docs/how-to/use-it-from-python.md"
+    after = page.read_text(encoding="utf-8").partition('/model.keras")\n')[2].partition("```")[0]
     model = keras.models.load_model(runs[0] / "model.keras")
     names = {"keras": keras, "run": classifier, "model": model}
     exec(after, names)

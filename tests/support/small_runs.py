@@ -7,6 +7,9 @@ SMALL = ["--backbone", "tiny", "--image_size", "[32,32]", "--weights", "none"]
 SMALL += ["--runtime.tensorboard", "false", "--batch_size", "16"]
 SMALL += ["--runtime.checkpoint_seconds", "0"]
 
+SMALL_UNET = ["--base_filters", "2", "--image_size", "[32,32]", "--epochs", "1"]
+SMALL_UNET += ["--coarse_epochs", "0", "--runtime.tensorboard", "false"]
+
 
 def arguments(folder, *more):
     places = ["--runs", f"{folder}/runs", "--data.stores", f"{folder}/stores"]
@@ -17,9 +20,9 @@ def arguments(folder, *more):
 LEVELS = {"bright": 220, "dark": 30, "middle": 120}
 
 
-def bright_and_dark(folder, each=30, names=tuple(LEVELS)):
+def bright_and_dark(folder, each=30, names=tuple(LEVELS), seed=0):
     """Three classes that differ by brightness; their alphabetic order is not that of brightness."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     for name in names:
         (folder / name).mkdir(parents=True)
         for index in range(each):

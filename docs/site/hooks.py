@@ -1,0 +1,98 @@
+"""What the site has beyond the files of docs/: command help, configs, pages from other folders.
+
+MkDocs calls the functions ``on_...`` while it builds the site (``hooks`` in mkdocs.yml).
+"""
+
+import os
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from kerascxr.cli.config_files import config_files, summary
+from kerascxr.cli.help import help_text
+from kerascxr.cli.main import COMMANDS, PROG, command_module
+
+ROOT = Path(__file__).parents[2]
+
+# Pages that stand outside of docs/, and their places in the site.
+PAGES = {
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "kerascxr/models/lungs/card.md": "reference/lung-model.md",
+}
+SUBCOMMANDS = {"data": "data_audit"}  # command -> module of its subcommand "audit"
+
+_COLUMNS = "88"  # of the help texts: as wide as a page
+_LINK = re.compile(r"(\[[^\]]+\])\(([^)\s]+)\)")
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Adds the pages that stand outside of docs/."""
+    from mkdocs.structure.files import File
+
+    for source, place in PAGES.items():
+        files.append(File.generated(config, place, abs_src_path=str(ROOT / source)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Fills in generated parts, and leads links of the repository to pages of the site."""
+    place = page.file.src_uri
+    source = {there: here for here, there in PAGES.items()}.get(place, f"docs/{place}")
+    markdown = markdown.replace("<!-- all commands -->", commands_page())
+    markdown = markdown.replace("<!-- all configs -->", configs_page())
+    return _LINK.sub(lambda found: _moved(*found.groups(), source, place), markdown)
+
+
+def commands_page() -> str:
+    """Returns a section for each command, with the text of its ``--help all``."""
+    parts = []
+    for title, names in COMMANDS.items():
+        parts.append(f"## {title}")
+        for name in names:
+            parts += _section(f"{PROG} {name}", command_module(name))
+            if name in SUBCOMMANDS:
+                import importlib
+
+                module = importlib.import_module(f"kerascxr.cli.{SUBCOMMANDS[name]}")
+                parts += _section(f"{PROG} {name} audit", module)
+    return "\n\n".join(parts)
+
+
+def configs_page() -> str:
+    """Returns a section for each packaged config, with its text."""
+    parts = []
+    for name, path in config_files().items():
+        text = path.read_text(encoding="utf-8").rstrip()
+        parts += [f"## {name}", summary(path), f"```yaml\n{text}\n```"]
+    return "\n\n".join(parts)
+
+
+def _section(prog: str, module: Any) -> list[str]:
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = _COLUMNS
+    try:
+        text = help_text(module.parser(prog), hidden=getattr(module, "HIDDEN", ()))
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
+    return [f"### {prog}", f"```text\n{text}\n```"]
+
+
+def _moved(text: str, target: str, source: str, place: str) -> str:
+    """Returns a link of a page as the site needs it; without a page there, its text alone."""
+    file, hash_, anchor = target.partition("#")
+    if re.match(r"\w+:", target) or not file:
+        return f"{text}({target})"
+    wanted = posixpath.normpath(posixpath.join(posixpath.dirname(source), file))
+    if wanted.startswith("docs/"):
+        found = wanted.removeprefix("docs/")
+    elif wanted in PAGES:
+        found = PAGES[wanted]
+    else:
+        return text[1:-1]
+    moved = posixpath.relpath(found, posixpath.dirname(place) or ".")
+    return f"{text}({moved}{hash_}{anchor})"
