@@ -113,7 +113,8 @@ def run_repeats(
         resolved = resolved or load_config(type(config), run.path / "config.yaml")
     assert resolved is not None
     alike: Any = _like(resolved, replace(config, name=folder.path.name))
-    folder.write_config(replace(alike, folds=config.folds, seeds=config.seeds))
+    data = replace(alike.data, cache=resolved.data.cache)
+    folder.write_config(replace(alike, folds=config.folds, seeds=config.seeds, data=data))
     summary = summarise([folder.path / part for part in parts], folder)
     folder.drop_replaced()
     if not trained:

@@ -147,6 +147,7 @@ def test_a_fold_is_a_run_that_can_be_repeated_alone(folds, workplace):
     assert (together.folds, together.name, together.split) == (2, "cv", SplitConfig())
     assert together.feature_engine == config.feature_engine == "keras"
     assert together.runtime == config.runtime
+    assert together.data.cache == config.data.cache == "memory"
 
 
 def test_finished_folds_are_shown_and_not_trained(folds, monkeypatch, capsys):
