@@ -57,6 +57,16 @@ def test_a_half_written_file_that_is_believed_is_reported(tmp_path, monkeypatch)
     assert (trial.hits, trial.problems) == (1, ["0.json differs"])
 
 
+def test_a_command_that_hangs_is_reported_and_no_kill(tmp_path, monkeypatch):
+    nap = {"seconds": 0.0}
+    bench = bench_of(lambda argv: time.sleep(nap["seconds"]) or 0, tmp_path)
+    nap["seconds"] = 1.0
+    monkeypatch.setattr(faults, "_SECONDS", 0.3)
+    monkeypatch.setattr(bench, "moment", lambda *_: Moment(change=1))
+    trial = faults.kill(bench, WRITE, random.Random(0), 1)
+    assert (trial.hits, trial.problems) == (0, ["the call ended with -9"])
+
+
 @pytest.mark.parametrize(
     ("harm", "problems", "left"),
     [

@@ -28,7 +28,7 @@ def kill(bench: Bench, command: Command, chance: random.Random, kills: int) -> T
             child = bench.start(command.line)
             if not child.kill_at(moment, changes, _SECONDS):
                 if child.code != command.code:
-                    trial.problems.append(f"the call after a kill ended with {child.code}")
+                    trial.problems.append(f"the call ended with {child.code}")
                 break
         trial.hits += 1
         trial.moments.append(str(moment))
@@ -158,6 +158,8 @@ def clock(bench: Bench, command: Command, chance: random.Random, clock_file: Pat
         killed = child.kill_at(bench.moment(command, chance), changes, _SECONDS)
     if killed:
         jump()
+    elif child.code != command.code:
+        trial.problems.append(f"the call ended with {child.code}")
     bench.finish(command, trial)
     clock_file.write_text("+0\n", encoding="utf-8")
     return trial

@@ -121,7 +121,7 @@ class Child:
             seconds: The longest that is waited.
 
         Returns:
-            Whether it was killed; False if it ended before.
+            Whether it was killed at that moment; False if it ended before, or hung and was killed.
         """
         until, seen = time.monotonic() + seconds, 0
         while not self.poll():
@@ -133,9 +133,10 @@ class Child:
             else:
                 time.sleep(0.003)
                 due = moment.cpu_seconds is not None and self.used() >= moment.cpu_seconds
-            if due or time.monotonic() > until:
+            hangs = time.monotonic() > until
+            if due or hangs:
                 self.kill()
-                return self.wait(10) == -signal.SIGKILL
+                return self.wait(10) == -signal.SIGKILL and not hangs
         return False
 
 
