@@ -3,14 +3,15 @@
 MkDocs calls the functions ``on_...`` while it builds the site (``hooks`` in mkdocs.yml).
 """
 
-import os
+import html
+import importlib
 import posixpath
 import re
 from pathlib import Path
 from typing import Any
 
 from kerascxr.cli.config_files import config_files, summary
-from kerascxr.cli.help import help_text
+from kerascxr.cli.help import described_options
 from kerascxr.cli.main import COMMANDS, PROG, command_module
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,6 @@ PAGES = {
 }
 SUBCOMMANDS = {"data": "data_audit"}  # command -> module of its subcommand "audit"
 
-_COLUMNS = "88"  # of the help texts: as wide as a page
 _LINK = re.compile(r"(\[[^\]]+\])\(([^)\s]+)\)")
 
 
@@ -46,15 +46,13 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
 
 def commands_page() -> str:
-    """Returns a section for each command, with the text of its ``--help all``."""
+    """Returns a section for each command, with what its ``--help all`` shows."""
     parts = []
     for title, names in COMMANDS.items():
         parts.append(f"## {title}")
         for name in names:
             parts += _section(f"{PROG} {name}", command_module(name))
             if name in SUBCOMMANDS:
-                import importlib
-
                 module = importlib.import_module(f"kerascxr.cli.{SUBCOMMANDS[name]}")
                 parts += _section(f"{PROG} {name} audit", module)
     return "\n\n".join(parts)
@@ -70,16 +68,17 @@ def configs_page() -> str:
 
 
 def _section(prog: str, module: Any) -> list[str]:
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = _COLUMNS
-    try:
-        text = help_text(module.parser(prog), hidden=getattr(module, "HIDDEN", ()))
-    finally:
-        if before is None:
-            del os.environ["COLUMNS"]
-        else:
-            os.environ["COLUMNS"] = before
-    return [f"### {prog}", f"```text\n{text}\n```"]
+    parts = [f"### {prog}", html.escape((module.__doc__ or "").partition("\n")[0])]
+    hidden = getattr(module, "HIDDEN", ())
+    for title, options in described_options(module.parser(prog), hidden).items():
+        parts.append(f"**{title}**")
+        # Text of the options is text: no character of it is Markdown.
+        parts += [f"`{flag}`\n:   {_plain(about)}" for flag, about in options]
+    return parts
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text) or "–"
 
 
 def _moved(text: str, target: str, source: str, place: str) -> str:

@@ -96,6 +96,22 @@ def help_text(
     return "\n".join(lines)
 
 
+def described_options(
+    parser: ArgumentParser, hidden: Sequence[str] = ()
+) -> dict[str, list[tuple[str, str]]]:
+    """Returns what ``--help all`` shows: title -> each option with its values, and its text.
+
+    Args:
+        parser: The parser.
+        hidden: As for ``answer_help``.
+    """
+    actions = {action.dest: action for action in shown_options(parser, hidden)}
+    return {
+        title: [(_flag(action), "".join(_about(action))) for action in members]
+        for title, members in _all_groups(parser, actions).items()
+    } | {"Always": list(_COMMON)}
+
+
 def values_of(hint: Any) -> list[str]:
     """Returns the values that an option of a type can have, or [] where they are not few.
 

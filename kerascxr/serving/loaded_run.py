@@ -152,10 +152,10 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
         path: The folder of a finished run, as in "runs/classification/NAME".
 
     Returns:
-        The run: ``.metrics`` (dict), ``.config`` (dict), ``.model`` (a Keras model, read on first
-        use) and ``.predict(paths or arrays)``, which returns calibrated probabilities (0..1) of a
-        classifier and masks of a U-Net: the two largest components, found on cells of 4x4 pixels
-        where diagonal neighbours touch.
+        The run, with ``.metrics`` (dict), ``.config`` (dict), ``.model`` (a Keras model, read on
+        first use) and ``.predict(paths or arrays)``, which returns calibrated probabilities (0..1)
+        of a classifier and masks of a U-Net: the two largest components, found on cells of 4x4
+        pixels where diagonal neighbours touch.
 
     Raises:
         ValueError: If the folder is not a finished run, or one of its files is damaged.
