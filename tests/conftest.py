@@ -1,14 +1,17 @@
 """Shared by all tests: no network, no TensorFlow chatter, small stores made once."""
 
+import gc
 import logging
 import os
 import socket
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 settings.register_profile("kerascxr", deadline=None, derandomize=True, print_blob=False)
@@ -35,6 +38,30 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def pytest_collection_modifyitems(items):
     """Puts the longest files first; pytest-xdist gives them out whole, in this order."""
     items.sort(key=lambda item: item.path.name not in _LONG)
+
+
+# A PNG of one grey pixel.
+_NO_FIGURE = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
+    "0000000a49444154789c636800000082008177cd72b60000000049454e44ae426082"
+)
+
+
+def _no_figure(figure, path, **options):
+    Path(path).write_bytes(_NO_FIGURE)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Lays out and draws figures only for tests marked ``figures``: that takes 30 % of a training.
+
+    The hook holds for the fixtures too that a test is the first to need.
+    """
+    if item.get_closest_marker("figures"):
+        return (yield)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("matplotlib.figure.Figure.savefig", _no_figure)
+        return (yield)
 
 
 @pytest.fixture(autouse=True)
@@ -82,13 +109,22 @@ def no_network(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def phantom_store(tmp_path_factory):
+def shared_folder(tmp_path_factory):
+    """A folder that all workers of pytest-xdist share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def phantom_store(shared_folder):
     """A store of 160 small drawings, shared by tests that only read it."""
     from kerascxr.data.ingest.store import open_store
     from kerascxr.data.sources.open import open_source
 
     source = open_source("phantom", phantom_images=160, phantom_seed=0)
-    return open_store(source, tmp_path_factory.mktemp("stores"))
+    return open_store(source, shared_folder / "stores")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -98,6 +134,21 @@ def tiny_backbone():
     from tests.support.tiny_backbone import TINY
 
     BACKBONES["tiny"] = TINY
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_preparations(tiny_backbone):
+    """Leaves out what pays only in long processes, of large models: a fifth of the suite's time.
+
+    TensorFlow does not rewrite each graph before its few calls, and Python's garbage collector
+    does not go through the imported modules again and again. Subprocesses are as users have them.
+    """
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="module")
@@ -111,20 +162,29 @@ def any_lung_masks():
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory):
-    """A folder with images in set/, a classification and a segmentation run in runs/."""
+def served(shared_folder):
+    """A folder with images in set/ and pairs in lungs/, and a run of each in runs/, all read-only.
+
+    The worker that needs it first makes it for all.
+    """
+    folder = shared_folder / "served"
+    with FileLock(shared_folder / "served.lock"):
+        if not (folder / "runs/segmentation/lungs/DONE").exists():
+            _train_both(folder)
+    return folder
+
+
+def _train_both(folder):
     import train_cls
     import train_seg
     from tests.support.small_runs import SMALL_UNET, arguments, bright_and_dark, pairs
 
-    folder = tmp_path_factory.mktemp("served")
     bright_and_dark(folder / "set")
     argv = arguments(folder, "--data.source", f"{folder}/set", "--depth", "0")
     assert train_cls.main([*argv, "--epochs", "2", "--name", "first"]) == 0
     places = ["--runs", f"{folder}/runs", "--data.stores", f"{folder}/stores"]
     lungs = ["--data.source", pairs(folder / "lungs"), "--name", "lungs"]
     assert train_seg.main([*places, *SMALL_UNET, *lungs]) == 0
-    return folder
 
 
 @pytest.fixture(scope="session")

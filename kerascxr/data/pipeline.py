@@ -124,11 +124,12 @@ def read_images(
         ValueError: If the folds hold no (usable) image.
     """
     encoded = encoded_examples(store, folds)
+    wanted = set(folds)
+    rows = [row for row in store.rows if int(row["fold"]) in wanted]
     if masks:
         encoded = encoded.filter(lambda example: tf.equal(example["mask_state"], "ok"))
-    light = encoded.map(lambda example: (example["id"], example["label"]))
-    pairs = [(name.decode(), label) for name, label in light.as_numpy_iterator()]
-    if not pairs:
+        rows = [row for row in rows if row["mask_state"] == "ok"]
+    if not rows:
         kind = "images with a usable mask" if masks else "images"
         raise ValueError(f"folds {sorted(folds)} of {store.path.name} must hold {kind}. Got n=0.")
 
@@ -146,29 +147,32 @@ def read_images(
         image = decode_png(example["image"])
         if marker is not None:
             image, inside = marker.plant(image, inside, example["label"], len(store.classes))
-        image = look.apply(image, inside, size)
-        return (image, resize_mask(decode_png(example["mask"]), size)) if masks else (image,)
+        planes = [look.apply(image, inside, size)]
+        if masks:
+            planes.append(resize_mask(decode_png(example["mask"]), size))
+        return example["id"], example["label"], *planes
 
-    planes = 2 if masks else 1
-    shape = (planes, len(pairs), *size, look.channels)
+    shape = (2 if masks else 1, len(rows), *size, look.channels)
     target = _new_array(shape, cache, store.path.parent)
     numbered = encoded.enumerate().map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     batches = numbered.batch(_READ_BATCH)
-    bar = ProgressBar(total=len(pairs), desc="Decoding", unit="image", leave=False)
-    done = 0
+    bar = ProgressBar(total=len(rows), desc="Decoding", unit="image", leave=False)
+    ids: list[str] = []
+    labels: list[int] = []
     with bar:
-        for batch in batches.prefetch(2).as_numpy_iterator():
-            for plane, values in enumerate(batch):
-                target[plane, done : done + len(values)] = values
-            done += len(batch[0])
-            bar.update(len(batch[0]))
+        for names, numbers, *planes in batches.prefetch(2).as_numpy_iterator():
+            place = slice(len(ids), len(ids) + len(names))
+            for plane, values in enumerate(planes):
+                target[plane, place] = values
+            ids.extend(name.decode() for name in names)
+            labels.extend(numbers)
+            bar.update(len(names))
     group_of = {row["id"]: row["group"] for row in store.rows}
     store.require_unchanged()
-    ids, labels = zip(*pairs, strict=True)
     return Images(
         pixels=target[0],
         masks=target[1] if masks else None,
-        ids=ids,
+        ids=tuple(ids),
         groups=tuple(group_of[name] for name in ids),
         labels=np.array(labels, np.int64),
         classes=store.classes,

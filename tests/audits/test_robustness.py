@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-import train_cls
 from kerascxr.__main__ import main
 from kerascxr.audits import robustness
 from kerascxr.data.corruptions import CORRUPTIONS
@@ -16,27 +15,19 @@ from kerascxr.evaluation.robustness import by_severity, read_robustness
 from kerascxr.report.robustness import robustness_blocks
 from kerascxr.runs.reading import read_run
 from tests.support.at_once import Busy, call_twice_at_once
-from tests.support.small_runs import arguments, bright_and_dark
 
 N_TESTS = 1 + 5 * len(CORRUPTIONS)
 FILES = ("robustness.json", "robustness.md", "robustness.csv")
 
 
+pytestmark = pytest.mark.figures
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Images that differ by brightness, and a classifier that tells them apart."""
+def tested(runs, tmp_path_factory):
+    """A classifier that tells images by their brightness, tested in one go; and a copy untested."""
     folder = tmp_path_factory.mktemp("robust")
-    source = bright_and_dark(folder / "set")
-    argv = arguments(folder, "--data.source", source, "--depth", "0", "--feature_engine", "keras")
-    assert train_cls.main([*argv, "--epochs", "4", "--name", "first"]) == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tested(folder):
-    """The classifier's run, tested in one go."""
-    run = folder / "runs/classification/first"
-    kept = shutil.copytree(run, folder / "runs/classification/untested")
+    run, kept = (shutil.copytree(runs[0], folder / name) for name in ("first", "untested"))
     assert main(["robustness", str(run)]) == 0
     return run, kept
 

@@ -52,6 +52,7 @@ def read_predictions(run, name="predictions.csv"):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.figures
 def test_the_run_folder_is_complete(finished):
     run, _ = finished
     names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}

@@ -5,6 +5,8 @@ import pytest
 from kerascxr.plots.external import Score, internal_and_external
 from kerascxr.plots.style import BLUE, VERMILLION
 
+pytestmark = pytest.mark.figures
+
 
 def test_each_set_has_its_interval_and_external_ones_another_look(tmp_path):
     scores = [Score("internal", 0.9, (0.8, 0.95), False), Score("other", 0.6, None, True)]

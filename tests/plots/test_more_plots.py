@@ -11,6 +11,8 @@ from kerascxr.plots.comparison import Trained, all_curves, short_names
 from kerascxr.plots.heat import evidence_grid, heat_overlay
 from kerascxr.plots.samples import class_samples
 
+pytestmark = pytest.mark.figures
+
 IMAGE = np.tile(np.arange(0, 240, 6, dtype=np.uint8), (40, 1))
 
 

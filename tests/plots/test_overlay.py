@@ -5,6 +5,8 @@ import pytest
 
 from kerascxr.plots.overlay import overlay
 
+pytestmark = pytest.mark.figures
+
 
 def square(side=60, begin=20, end=40):
     mask = np.zeros((side, side + 10), bool)

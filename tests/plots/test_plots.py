@@ -18,6 +18,8 @@ from kerascxr.plots.curves import training_curves
 from kerascxr.plots.segmentation import OVERLAY, overlay, overlay_grid
 from kerascxr.plots.style import GREEN, VERMILLION, wrapped
 
+pytestmark = pytest.mark.figures
+
 CLASSES = ["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"]
 LONG = [f"Pleural_thickening with effusion {index}" for index in range(15)]
 

@@ -19,32 +19,37 @@ pytestmark = pytest.mark.usefixtures("any_lung_masks")  # of U-Nets trained for 
 
 
 @pytest.fixture(scope="module")
-def seers(served, runs):
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("crops")
+
+
+@pytest.fixture(scope="module")
+def seers(folder, runs):
     """Runs that see the lungs' box: "found" by the U-Net, "given" by the source's masks."""
-    source = masked_classes(served / "masked")
-    argv = arguments(served, "--data.source", source, "--depth", "0", "--epochs", "1")
+    source = masked_classes(folder / "masked")
+    argv = arguments(folder, "--data.source", source, "--depth", "0", "--epochs", "1")
     argv += ["--feature_engine", "keras", "--roi", "lung_crop"]
     found = ["--lungs", str(runs[1]), "--name", "found"]
     assert train_cls.main([*argv, *found]) == 0
     assert train_cls.main([*argv, "--name", "given"]) == 0
-    return served / "runs/classification/found", served / "runs/classification/given"
+    return folder / "runs/classification/found", folder / "runs/classification/given"
 
 
 @pytest.fixture(scope="module")
-def known(served, seers, at_temperature):
+def known(folder, seers, at_temperature):
     """Test images' paths, and the probabilities of the run that finds the lungs."""
     with (seers[0] / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     names = [row["id"].split("/") for row in rows]
-    paths = [served / "masked" / kind / "images" / f"{name}.png" for kind, name in names]
+    paths = [folder / "masked" / kind / "images" / f"{name}.png" for kind, name in names]
     columns = ("uncalibrated probability COVID", "uncalibrated probability Normal")
     raw = [[float(row[column]) for column in columns] for row in rows]
     return paths, at_temperature(seers[0], raw)
 
 
 @pytest.fixture(scope="module")
-def exported(served, seers):
-    to = served / "models" / "crop"
+def exported(folder, seers):
+    to = folder / "models" / "crop"
     assert verbs.main(["export", str(seers[0]), "--to", str(to)]) == 0
     return to
 

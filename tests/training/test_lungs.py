@@ -16,7 +16,6 @@ import yaml
 from PIL import Image
 
 import train_cls
-import train_seg
 from kerascxr.__main__ import main
 from kerascxr.audits import robustness
 from kerascxr.audits.robustness import corrupt_images
@@ -36,7 +35,7 @@ from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_data, read_folds
 from kerascxr.training.lungs import PACKAGED, choose_lungs, load_segmenter, read_lungs
 from tests.support.lung_models import write_tiny_lung_model
-from tests.support.small_runs import arguments, masked_classes, pairs
+from tests.support.small_runs import arguments, masked_classes
 
 pytestmark = pytest.mark.usefixtures("any_lung_masks")  # of U-Nets trained for a moment
 FOLDS = (3, 1, 17)
@@ -44,19 +43,15 @@ FOLDS = (3, 1, 17)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Classes in set/, pairs of other images, and a segmentation run."""
+    """Classes in set/."""
     folder = tmp_path_factory.mktemp("rois")
     masked_classes(folder / "set")
-    argv = ["--runs", f"{folder}/runs", "--data.stores", f"{folder}/stores", "--name", "lungs"]
-    argv += ["--data.source", pairs(folder / "pairs"), "--runtime.tensorboard", "false"]
-    argv += ["--base_filters", "2", "--image_size", "[32,32]", "--coarse_epochs", "0"]
-    assert train_seg.main([*argv, "--epochs", "1"]) == 0
     return folder
 
 
 @pytest.fixture(scope="module")
-def run(folder):
-    return folder / "runs/segmentation/lungs"
+def run(runs):
+    return runs[1]
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +227,7 @@ def test_a_class_that_only_the_surroundings_tell_is_learnt_only_where_they_are_s
     assert metrics["title"].endswith("depth 0, roi lungs_only")
 
 
+@pytest.mark.figures
 def test_channel_trains_on_features_and_on_images_and_stands_corruptions(folder, monkeypatch):
     on_images = ["--features", "false", "--augment.enabled", "true", "--epochs", "1"]
     trained(folder, "channel-images", "--roi", "lung_channel", *on_images)
