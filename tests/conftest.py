@@ -1,6 +1,5 @@
 """Shared by all tests: no network, no TensorFlow chatter, small stores made once."""
 
-import gc
 import logging
 import os
 import socket
@@ -138,17 +137,11 @@ def tiny_backbone():
 
 @pytest.fixture(scope="session", autouse=True)
 def short_preparations(tiny_backbone):
-    """Leaves out what pays only in long processes, of large models: a fifth of the suite's time.
+    """Leaves out what pays only in long processes and with large models."""
+    from tests.support.short_preparations import leave_graphs_as_they_are, leave_modules_alone
 
-    TensorFlow does not rewrite each graph before its few calls, and Python's garbage collector
-    does not go through the imported modules again and again. Subprocesses are as users have them.
-    """
-    import tensorflow as tf
-
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    leave_graphs_as_they_are()
+    leave_modules_alone()
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,10 @@ from kerascxr.data.corruptions import CORRUPTIONS
 from kerascxr.data.roi import ROIS
 from kerascxr.data.sources.layouts import LAYOUTS
 from kerascxr.evaluation.metrics import METRICS
+from kerascxr.models import lung_model
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.serving.formats import FORMATS
+from tests.support.lung_models import write_tiny_lung_model
 from tests.support.small_runs import arguments, bright_and_dark
 
 PAGE = Path(__file__).parent.parent / "docs/extending.md"
@@ -70,6 +72,8 @@ def run(trained, tmp_path):
 
 def test_an_input_ablation(add, images, run, tmp_path, monkeypatch, any_lung_masks):
     add("An input ablation")
+    write_tiny_lung_model(tmp_path / "lungs", (32, 32))
+    monkeypatch.setattr(lung_model, "FOLDER", tmp_path / "lungs")
     for name in set(ROIS) - {"none", "upper_half"}:
         monkeypatch.delitem(ROIS, name)
     assert main(["audit", str(run), "--epochs", "1"]) == 0

@@ -326,7 +326,8 @@ def test_killed_anywhere_it_goes_on_and_ends_with_the_same_numbers(finished, wor
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     code = (
         "import sys; sys.path[:0] = ['.']; import train_cls\n"
-        "from tests.support import tiny_backbone\n"
+        "from tests.support import short_preparations, tiny_backbone\n"
+        "short_preparations.leave_graphs_as_they_are()\n"
         "from kerascxr.models.backbones import BACKBONES\n"
         "BACKBONES['tiny'] = tiny_backbone.TINY\n"
         "train_cls.main(sys.argv[1:])"

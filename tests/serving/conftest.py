@@ -4,8 +4,23 @@ import json
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
+from kerascxr import __main__ as verbs
+from kerascxr.evaluation import lung_masks
 from kerascxr.evaluation.calibration import apply_temperature
+
+
+@pytest.fixture(scope="session")
+def chest(shared_folder, runs):
+    """An export of the classifier with the U-Net, read-only; the first worker makes it for all."""
+    to = shared_folder / "models/chest"
+    command = ["export", str(runs[0]), "--segmentation", str(runs[1]), "--to", str(to)]
+    with FileLock(shared_folder / "chest.lock"), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lung_masks, "MOST_IMPLAUSIBLE", 1.0)
+        if not (to / "1").exists():
+            assert verbs.main(command) == 0
+    return to
 
 
 @pytest.fixture(scope="session")

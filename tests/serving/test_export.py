@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -27,12 +28,8 @@ CLASSES = ["bright", "dark", "middle"]
 
 
 @pytest.fixture(scope="module")
-def exported(served, runs):
-    classifier, lungs = runs
-    to = served / "models" / "chest"
-    command = ["export", str(classifier), "--segmentation", str(lungs), "--to", str(to)]
-    assert verbs.main(command) == 0
-    return to / "1"
+def exported(chest, tmp_path_factory):
+    return shutil.copytree(chest, tmp_path_factory.mktemp("models") / "chest") / "1"
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from tests.support.recorded_server import answer_rest
 
 
 @pytest.fixture(scope="module")
-def exported(served, runs):
-    to = served / "models" / "lungs"
+def exported(runs, tmp_path_factory):
+    to = tmp_path_factory.mktemp("models") / "lungs"
     assert verbs.main(["export", str(runs[1]), "--to", str(to)]) == 0
     return to / "1"
 

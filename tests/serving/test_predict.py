@@ -38,8 +38,8 @@ def known(served, runs, at_temperature):
 
 
 @pytest.fixture(scope="module")
-def model(served, runs):
-    to = served / "predicting"
+def model(runs, tmp_path_factory):
+    to = tmp_path_factory.mktemp("predicting") / "model"
     assert verbs.main(["export", str(runs[0]), "--to", str(to)]) == 0
     return to
 
@@ -161,11 +161,8 @@ def test_an_export_has_no_gradients(served, model, tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def with_lungs(served, runs):
-    to = served / "with_lungs"
-    command = ["export", str(runs[0]), "--segmentation", str(runs[1]), "--to", str(to)]
-    assert verbs.main(command) == 0
-    return to
+def with_lungs(chest):
+    return chest
 
 
 def test_an_exports_warnings_and_lung_fraction_are_in_the_table(with_lungs, tmp_path):

@@ -1,0 +1,20 @@
+"""Settings that save a fifth of the tests' time; users' processes have the usual ones."""
+
+import gc
+
+import tensorflow as tf
+
+
+def leave_graphs_as_they_are():
+    """TensorFlow does not optimise graphs, which are called a few times only.
+
+    Rounding differs with it, so processes whose numbers are compared call it alike.
+    """
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def leave_modules_alone():
+    """Garbage collection is rarer and does not go through what has been imported."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
