@@ -42,7 +42,7 @@ def workplace(tmp_path_factory):
 def finished(workplace):
     """A run that has learned to tell the three classes apart."""
     argv = arguments(workplace, "--data.source", f"{workplace}/set", "--depth", "0")
-    argv += ["--epochs", "8", "--name", "first"]
+    argv += ["--epochs", "6", "--name", "first"]
     assert train_cls.main(argv) == 0
     return workplace / "runs" / "classification" / "first", argv
 

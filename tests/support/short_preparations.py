@@ -17,4 +17,4 @@ def leave_modules_alone():
     """Garbage collection is rarer and does not go through what has been imported."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(5_000, 10, 10)
