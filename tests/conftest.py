@@ -16,18 +16,19 @@ from hypothesis import settings
 settings.register_profile("kerascxr", deadline=None, derandomize=True, print_blob=False)
 settings.load_profile("kerascxr")
 
-# Files that take longest, first: or one worker would end with them alone.
+# Files that take longest, in this order: or one worker would end with them alone.
 _LONG = (
-    "test_train_seg.py",
     "test_input_ablations.py",
-    "test_extending.py",
+    "test_train_seg.py",
     "test_lungs.py",
-    "test_export.py",
-    "test_roi_export.py",
     "test_train_cls.py",
+    "test_export.py",
+    "test_extending.py",
+    "test_roi_export.py",
     "test_repeats.py",
-    "test_ways_of_training.py",
+    "test_predict.py",
     "test_robustness.py",
+    "test_ways_of_training.py",
     "test_study.py",
 )
 
@@ -36,7 +37,8 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 def pytest_collection_modifyitems(items):
     """Puts the longest files first; pytest-xdist gives them out whole, in this order."""
-    items.sort(key=lambda item: item.path.name not in _LONG)
+    places = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 # A PNG of one grey pixel.

@@ -20,6 +20,7 @@ from kerascxr.report.calibration import overview
 from kerascxr.report.limits import drawn_notice
 from kerascxr.runs.reading import find_runs, read_runs
 
+pytestmark = pytest.mark.figures
 CLASSES = list(reference.CLASSES)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FIGURES = {
