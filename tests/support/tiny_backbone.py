@@ -1,19 +1,23 @@
-"""A backbone of three convolutions, for tests of what is built around a backbone."""
+"""A backbone of three convolutions, for tests of what is built around a backbone.
 
-import keras
-from keras import layers
+Keras is imported when it is built: tests of modules without TensorFlow start without it.
+"""
 
 from kerascxr.models.backbones import Backbone, PublishedWeights
-from kerascxr.models.layers import (
-    SwitchableBatchNormalization,
-    image_input,
-    imagenet_normalization,
-    unit_scaling,
-)
 
 
 def build(image_size):
     """Images (batch, H, W, 3) to features (batch, H/32, W/32, 128)."""
+    import keras
+    from keras import layers
+
+    from kerascxr.models.layers import (
+        SwitchableBatchNormalization,
+        image_input,
+        imagenet_normalization,
+        unit_scaling,
+    )
+
     images = image_input(image_size)
     x = imagenet_normalization()(unit_scaling()(images))
     for name, filters, strides in (("stem", 24, 4), ("stage4", 64, 4), ("conv5", 128, 2)):
