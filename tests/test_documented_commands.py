@@ -67,7 +67,7 @@ PARSED = (
     ("--format onnx", "needs packages that the tests do not install"),
     ("--to models/lungs", "as slow as the classifier's export: tests/serving"),
     ("--to examples/serving", "the export before it, at another place"),
-    (" --segmentation runs/segmentation/lungs", "with a U-Net an export is slow: tests/serving"),
+    (" --segmentation runs/segmentation/", "with a U-Net an export is slow: tests/serving"),
     ("--prune all", "would delete weights of other projects"),
 )
 NOT_OURS = ("pip", "pytest", "docker", "(printf", "curl", "python -m mkdocs")
