@@ -12,7 +12,13 @@ import tensorflow as tf
 from kerascxr.config import ClassificationConfig, OptimizerConfig, RuntimeConfig
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import NonFiniteLossError, Progress
-from kerascxr.training.fitting import Fitting, Session, build_optimizer, fit
+from kerascxr.training.fitting import (
+    Fitting,
+    Session,
+    WarmupCosineDecay,
+    build_optimizer,
+    fit,
+)
 from kerascxr.training.runtime import Runtime
 
 IDENTITY = {"data": "same", "starting weights": "w"}
@@ -232,6 +238,21 @@ def test_the_rate_rises_then_falls_to_zero():
     assert all(a < b for a, b in pairwise(rates[:11]))
     assert all(a > b for a, b in pairwise(rates[10:]))
     assert rates[50] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("warmup", [0, 10])
+def test_the_rate_is_keras_own_without_a_branch_in_the_graph(warmup):
+    own = WarmupCosineDecay(0.002, warmup, 40)
+    start, target = (0.0, 0.002) if warmup else (0.002, None)
+    keras_own = keras.optimizers.schedules.CosineDecay(
+        start, 40, warmup_target=target, warmup_steps=warmup
+    )
+    for step in range(warmup + 42):
+        assert float(own(step)) == float(keras_own(step)), step
+    graph = tf.function(own).get_concrete_function(tf.TensorSpec((), tf.int64)).graph
+    assert not [item.type for item in graph.get_operations() if "If" in item.type]
+    again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(own))
+    assert again.get_config() == own.get_config()
 
 
 def test_one_epoch_of_one_step_still_has_a_rate():
