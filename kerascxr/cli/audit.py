@@ -12,6 +12,7 @@ from kerascxr.config import Depth
 from kerascxr.report.input_ablations import audit_markdown, audit_text
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_run
+from kerascxr.serving.model_folder import check_lungs
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv)
     read_run(values.run)
+    check_lungs(values.lungs)
     start_tensorflow()
     from kerascxr.audits.input_ablations import audit_run
 

@@ -10,6 +10,7 @@ from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import DataConfig
 from kerascxr.data.sources.open import check_source
 from kerascxr.runs.reading import read_run
+from kerascxr.serving.model_folder import check_lungs
 
 GROUPS = {"What to test": ("run", "data.source", "lungs")}
 
@@ -31,6 +32,7 @@ def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv, GROUPS)
     read_run(values.run)
+    check_lungs(values.lungs)
     check_source(values.data.source)
     start_tensorflow()
     from kerascxr.audits.external import evaluate_run

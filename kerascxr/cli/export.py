@@ -9,6 +9,7 @@ from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.formats import FORMATS, find_format
+from kerascxr.serving.model_folder import check_lungs
 
 SAVED_MODEL = "saved_model"
 
@@ -49,6 +50,7 @@ def run(argv: Sequence[str], prog: str) -> None:
         raise ValueError(
             f"--segmentation must be left out for a U-Net. Got {str(values.segmentation)!r}."
         )
+    check_lungs(values.segmentation)
     start_tensorflow()
     from kerascxr.serving.export import export_run
     from kerascxr.serving.export_formats import export_formats

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.serving.files import find_files
+from kerascxr.serving.model_folder import find_model
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,10 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Runs the command; returns 1 if a file could not be read."""
     values = read_options(parser(prog), argv)
     files = find_files(values.paths)
+    if values.lungs not in (None, Path("package")):
+        task, _ = find_model(values.lungs)
+        if task != "segmentation":
+            raise ValueError(f"--lungs must be a U-Net's. Got {values.lungs}, a {task} model.")
     start_tensorflow()
     from kerascxr.serving.predict import report_unreadable
     from kerascxr.training.lungs import choose_lungs

@@ -10,7 +10,7 @@ from kerascxr.cli.lungs import write_masks
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.serving.files import find_files
-from kerascxr.serving.model_folder import find_model
+from kerascxr.serving.model_folder import check_lungs, find_model
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     values = read_options(parser(prog), argv)
     task, _ = find_model(values.model)
     files = find_files(values.paths)
+    check_lungs(values.segmentation)
     start_tensorflow()
     from kerascxr.serving.predict import report_unreadable
 

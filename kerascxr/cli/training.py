@@ -9,6 +9,7 @@ from kerascxr.cli.start import start_tensorflow
 from kerascxr.data.sources.open import check_source
 from kerascxr.evaluation.metric_tables import metrics_text
 from kerascxr.runs.folder import RunFolder
+from kerascxr.serving.model_folder import check_lungs
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ def train_in_folder(
     try:
         if config.overwrite or not RunFolder.place(config, task, name).exists():
             check_source(config.data.source)
+            check_lungs(getattr(config, "lungs", None))
         folder = RunFolder.start(config, task, name)
         if config.folds > 1 or config.seeds > 1:
             from kerascxr.training.repeats import run_repeats

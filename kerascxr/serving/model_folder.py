@@ -29,3 +29,16 @@ def find_model(path: Path) -> tuple[str, Path]:
             f"the model must be a finished run's folder or an export. Got {path}, which is neither."
         )
     return task, place
+
+
+def check_lungs(path: Path | None) -> None:
+    """Checks, without TensorFlow, what an option for lung masks names.
+
+    Args:
+        path: A finished segmentation run, or "package"; None for no choice.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if path not in (None, Path("package")):
+        read_run(path, "segmentation")

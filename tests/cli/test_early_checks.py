@@ -25,6 +25,19 @@ NOWHERE = ("--data.source", "nowhere")
         (("predict", "{run}", "no.png", "--to", "x.csv"), "Got 'no.png'"),
         (("predict", "nope", "no.png", "--to", "x.csv"), "Got nope, which is neither"),
         (("lungs", "no.png", "--to", "x"), "Got 'no.png'"),
+        (("lungs", "{run}", "--to", "x", "--lungs", "nope"), "Got nope, which is neither"),
+        (("lungs", "{run}", "--to", "x", "--lungs", "{run}"), "--lungs must be a U-Net's"),
+        (("train-cls", "--lungs", "nope"), "nope must be the folder of a finished run"),
+        (("audit", "{run}", "--lungs", "nope"), "nope must be the folder of a finished run"),
+        (("evaluate", "{run}", "--lungs", "nope"), "nope must be the folder of a finished run"),
+        (
+            ("export", "{run}", "--to", "x", "--segmentation", "nope"),
+            "nope must be the folder of a finished run",
+        ),
+        (
+            ("predict", "{run}", "{run}", "--to", "x.csv", "--segmentation", "nope"),
+            "nope must be the folder of a finished run",
+        ),
     ],
 )
 def test_it_is_one_line_and_nothing_is_written(argv, said, runs, tmp_path, monkeypatch, capsys):

@@ -77,6 +77,13 @@ def test_each_image_has_its_mask_and_overlay_at_its_own_size(folder, runs, finis
     assert any(mask.any() for mask in expected.masks)
 
 
+def test_pictures_are_compressed_at_the_fastest_level(finished):
+    for path in (*finished.glob("masks/*.png"), *finished.glob("overlays/*.png")):
+        data = path.read_bytes()
+        stream = data[data.index(b"IDAT") + 4 :]
+        assert stream[1] >> 6 == 0  # FLEVEL, RFC 1950
+
+
 def test_the_table_has_areas_sides_and_the_pixels_size(folder, finished):
     rows = {row["path"]: row for row in read(finished / "lungs.csv")}
     known = {str(folder / "c.dcm"): (0.2, 0.5), str(folder / "e.dcm"): (0.1, 0.1)}

@@ -9,6 +9,7 @@ from kerascxr.data.phantom.drawing import phantom_source
 from kerascxr.data.sources.examples import Example, Rejected, Source
 from kerascxr.data.sources.layouts import RADIOGRAPHY_NAME, open_path
 from kerascxr.data.sources.paths import bad_source
+from kerascxr.progress import ProgressBar
 
 __all__ = ["Example", "Rejected", "Source", "open_source"]
 
@@ -141,6 +142,9 @@ def _download() -> Source:
     try:
         import kagglehub
 
+        clients = getattr(kagglehub, "clients", None)
+        if hasattr(clients, "tqdm"):
+            clients.tqdm = ProgressBar  # its own bar is drawn with --quiet too
         folder = kagglehub.dataset_download(KAGGLE_HANDLE)
     except ImportError:
         raise ValueError("kagglehub must be installed. Run pip install kagglehub.") from None

@@ -19,6 +19,7 @@ from kerascxr.data.sources.class_folders import case_groups
 from kerascxr.data.sources.examples import Example, Source, natural_key, unique_ids
 from kerascxr.data.sources.layouts import LAYOUTS, Layout
 from kerascxr.data.sources.open import open_source
+from kerascxr.progress import ProgressBar
 
 CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 
@@ -439,6 +440,20 @@ def test_kaggle(tmp_path, hub):
     source = open_("kaggle")
     assert asked == ["tawsifurrahman/covid19-radiography-database"]
     assert (source.name, source.layout, len(source.examples)) == ("kaggle", "radiography", 8)
+
+
+def test_kaggles_bar_is_drawn_as_others_are(tmp_path, hub):
+    radiography(tmp_path / "COVID-19_Radiography_Dataset")
+    hub.clients = types.SimpleNamespace(tqdm=None)
+    hub.dataset_download = lambda handle: str(tmp_path)
+    open_("kaggle")
+    assert hub.clients.tqdm is ProgressBar
+
+
+def test_kagglehub_draws_its_bar_where_it_is_replaced():
+    from kagglehub import clients
+
+    assert hasattr(clients, "tqdm")
 
 
 def test_kaggle_without_a_connection(hub):
