@@ -143,7 +143,7 @@ def _download() -> Source:
         import kagglehub
 
         clients = getattr(kagglehub, "clients", None)
-        if hasattr(clients, "tqdm"):
+        if clients is not None and hasattr(clients, "tqdm"):
             clients.tqdm = ProgressBar  # its own bar is drawn with --quiet too
         folder = kagglehub.dataset_download(KAGGLE_HANDLE)
     except ImportError:
