@@ -236,6 +236,33 @@ def test_a_paired_difference_is_narrower_and_as_scipy_has_it():
     assert same.low < -0.005 and 0.005 < same.high < 0.02
 
 
+@pytest.mark.parametrize(("first_right", "second_right"), [(40, 40), (40, 30), (30, 45)])
+def test_the_correlation_of_a_paired_difference_has_newcombes_limit(first_right, second_right):
+    counts, shares = (first_right, second_right), (first_right / 50, second_right / 50)
+    limits = [stats.binomtest(right, 50).proportion_ci(method="wilson") for right in counts]
+    resamples = np.linspace(0.5, 0.9, 9)  # the same for both: their correlation is 1
+    runs = [
+        uncertainty.Resampled(share, tuple(interval), resamples, groups=50)
+        for share, interval in zip(shares, limits, strict=True)
+    ]
+    # Method 10 takes n / 2 from the numerator of phi, the root of these margins' product.
+    margins = np.prod([right * (50 - right) for right in counts]) ** 0.5
+    phi = (margins - 50 / 2) / margins
+    down, up = shares[0] - limits[0].low, limits[0].high - shares[0]
+    other_down, other_up = shares[1] - limits[1].low, limits[1].high - shares[1]
+    low = (up**2 - 2 * phi * up * other_down + other_down**2) ** 0.5
+    high = (down**2 - 2 * phi * down * other_up + other_up**2) ** 0.5
+    found = difference(*runs, paired=True)
+    value = shares[1] - shares[0]
+    assert found[:3] == pytest.approx((value, value - low, value + high))
+
+
+def test_values_without_an_error_are_equal_or_certainly_different():
+    two, three = (uncertainty.Resampled(v, (v, v), np.full(9, v)) for v in (2.0, 3.0))
+    assert difference(two, two, paired=True) == (0, 0, 0, 1)
+    assert difference(two, three, paired=True) == (1, 1, 1, 0)
+
+
 def test_mcnemar_is_the_mid_p_of_the_binomial_test():
     first = np.array([True] * 9 + [False] * 2 + [True] * 50)
     second = np.array([False] * 9 + [True] * 2 + [True] * 50)
