@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.special import log_softmax, softmax
 from sklearn import metrics
 
@@ -130,6 +131,23 @@ def test_a_curve_and_its_error_worked_out_by_hand():
     assert expected_calibration_error(curve) == pytest.approx(expected)
 
 
+def test_the_interval_of_a_bins_accuracy_is_wilsons_of_its_groups():
+    # One image under 0.5; of the 20 over it twelve are right.
+    confidence = np.array([0.4, *np.linspace(0.6, 0.9, 20)])
+    probabilities = np.stack([confidence, *[(1 - confidence) / 2] * 2], axis=1)
+    truth = np.array([0, *[0] * 12, *[1] * 8])
+    few, many = reliability_curve(truth, probabilities, bins=2)
+    assert few["images"] == 1 and few["interval"] is None
+    expected = stats.binomtest(12, 20).proportion_ci(method="wilson")
+    assert many["interval"] == pytest.approx([expected.low, expected.high])
+    # Two images of each patient, both right or both wrong: the interval is wider.
+    patients = [str(index // 2) for index in range(20)]
+    low, high = reliability_curve(truth[1:], probabilities[1:], 2, patients)[1]["interval"]
+    assert low < expected.low and expected.high < high
+    one = reliability_curve(truth, probabilities, 2, ["a patient"] * 21)
+    assert [part["interval"] for part in one] == [None, None]
+
+
 def test_every_image_is_in_one_bin_and_empty_bins_say_so():
     truth, probabilities = drawn(2, 500)
     probabilities[0] = [1.0000001, 0, 0]  # as float32's rounding gives
@@ -169,6 +187,7 @@ def test_operating_points_worked_out_by_hand():
     thresholds = operating_points(truth, probabilities, ["a", "b"], sensitivity=0.95)
     assert thresholds == {"a": pytest.approx(0.10), "b": None}
     assert operating_points(truth, probabilities, ["a", "b"], 0.5)["a"] == pytest.approx(0.55)
+    assert operating_points(truth, probabilities, ["a", "b"], 1)["a"] == pytest.approx(0.05)
     test = np.array([[0.05, 0.95], [0.2, 0.8], [0.3, 0.7], [0.02, 0.98], [0.4, 0.6]])
     truth = np.array([0, 0, 0, 1, 1])
     scored = score_operating_points({"a": 0.10, "b": None}, truth, test, list("vwxyz"))

@@ -105,6 +105,21 @@ def test_a_shapeless_patch_in_the_middle_is_neither():
     assert areas.lung_mm2 == patch.sum()
 
 
+def test_the_middle_column_of_an_odd_width_is_half_on_each_side():
+    column = np.zeros((9, 9), bool)
+    column[2:7, 4] = True
+    assert lung_sides(column) is None
+    column[2:7, 3] = True  # three quarters are on the image's left
+    assert_sides(column, column, np.zeros((9, 9), bool))
+
+
+def test_a_small_component_in_the_very_middle_is_of_the_left_lung():
+    shape = (200, 241)
+    lungs = [ellipse(100, place, 70, 32, shape) for place in (60, 180)]
+    small = ellipse(30, 120, 3, 3, shape)
+    assert_sides(lungs[0] | lungs[1] | small, lungs[0], lungs[1] | small)
+
+
 def test_an_empty_mask_has_no_area():
     areas = measure_lungs(np.zeros((5, 6), bool), (0.1, 0.1))
     assert areas.lung_pixels == areas.right_lung_pixels == areas.left_lung_pixels == 0

@@ -49,6 +49,35 @@ def test_what_cannot_be_lungs_has_its_reason(change, fault, drawn):
     assert any(reason.startswith(fault) and n >= 6 for reason, n in check.reasons.items()), check
 
 
+def two_lungs(top, first, second, height=10, width=5):
+    """Two equal rectangles in 40 x 50 pixels, by their upper row and their first columns."""
+    mask = np.zeros((40, 50), bool)
+    for column in (first, second):
+        mask[top : top + height, column : column + width] = True
+    return mask
+
+
+SHARE, PLACE = "does not cover 5% to 50% of the image", "does not lie in the middle of the image"
+
+
+@pytest.mark.parametrize(
+    ("limit", "beyond", "fault"),
+    [
+        ((11, 10, 30), {"height": 9}, SHARE),  # 100 of 2,000 pixels
+        ((5, 2, 27, 25, 20), {"height": 26}, SHARE),  # 1,000 of 2,000
+        ((11, 5, 25), {"first": 4, "second": 24}, PLACE),  # 17.5 of 50 columns
+        ((11, 20, 40), {"first": 21, "second": 41}, PLACE),  # 32.5 of 50
+        ((5, 10, 30), {"top": 4}, PLACE),  # 10 of 40 rows
+        ((19, 10, 30), {"top": 20}, PLACE),  # 24 of 40
+    ],
+)
+def test_a_limit_itself_is_plausible(limit, beyond, fault):
+    names = ("top", "first", "second", "height", "width")
+    assert lung_mask_faults(two_lungs(*limit)) == ()
+    outside = dict(zip(names, limit, strict=False)) | beyond
+    assert lung_mask_faults(two_lungs(**outside)) == (fault,)
+
+
 def test_a_set_stops_above_the_limit_with_one_line(drawn):
     limit = int(MOST_IMPLAUSIBLE * 12)
     few = checked([*drawn[limit:], *map(np.zeros_like, drawn[:limit])])

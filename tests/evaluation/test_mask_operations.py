@@ -72,6 +72,8 @@ def test_distances_in_mm_are_stretched_each_way_by_its_own_spacing():
 
 def test_a_resized_image_has_other_millimetres_a_pixel_each_way():
     assert resized((0.15, 0.15), (2500, 2000), (256, 256)) == pytest.approx((1.4648, 1.1719), 1e-4)
+    # An image of 375 x 400 mm, whose new size is not square either.
+    assert resized((0.15, 0.2), (2500, 2000), (250, 100)) == pytest.approx((1.5, 4.0))
 
 
 def test_hd95_takes_the_worse_direction():

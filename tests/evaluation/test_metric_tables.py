@@ -23,6 +23,8 @@ def test_classification_metrics_are_all_shown():
     assert lines["accuracy"] == f"{SCORES['accuracy']:.4f}"
     titles = [table.title for table in metric_tables(SCORES)]
     assert titles[:2] == ["Overall", "By class"]
+    header = ["class", "precision", "recall", "F1", "AUC", "specificity", "images"]
+    assert metric_tables(SCORES)[1].header == header
     assert metric_tables(SCORES)[2].rows == [
         ["COVID", 1, 1, 0],
         ["Lung_Opacity", 1, 2, 0],
