@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
+from kerascxr.config import PACKAGED
 from kerascxr.serving.files import find_files
 from kerascxr.serving.model_folder import find_model
 
@@ -40,7 +41,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Runs the command; returns 1 if a file could not be read."""
     values = read_options(parser(prog), argv)
     files = find_files(values.paths)
-    if values.lungs not in (None, Path("package")):
+    if values.lungs not in (None, PACKAGED):
         task, _ = find_model(values.lungs)
         if task != "segmentation":
             raise ValueError(f"--lungs must be a U-Net's. Got {values.lungs}, a {task} model.")

@@ -1,6 +1,6 @@
 """Options as frozen dataclasses: every value is checked, and the docstrings are the help texts."""
 
-from kerascxr.config.classification import ClassificationConfig, Depth
+from kerascxr.config.classification import PACKAGED, ClassificationConfig, Depth
 from kerascxr.config.data import DataConfig, SplitConfig
 from kerascxr.config.segmentation import SegmentationConfig
 from kerascxr.config.study import StudyConfig
@@ -9,6 +9,7 @@ from kerascxr.config.training import AugmentConfig, OptimizerConfig, RuntimeConf
 TrainingConfig = ClassificationConfig | SegmentationConfig
 
 __all__ = [
+    "PACKAGED",
     "AugmentConfig",
     "ClassificationConfig",
     "DataConfig",

@@ -10,6 +10,9 @@ from kerascxr.config.training import AugmentConfig, OptimizerConfig, RuntimeConf
 
 Depth = Literal[0, 1, 2, "all"]
 
+PACKAGED = Path("package")
+"""What ``lungs`` holds for the lung model that comes with the package."""
+
 
 @dataclass(frozen=True)
 class ClassificationConfig:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from kerascxr.config import PACKAGED
 from kerascxr.models.segmenter import Segmenter, mask_at
 from kerascxr.serving.model_folder import find_model
 from kerascxr.serving.predictors import digest_of, export_digest
-from kerascxr.training.lungs import PACKAGED, load_segmenter
+from kerascxr.training.lungs import load_segmenter
 
 Find = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """Images float32 (n, height, width, 1), 0..255, to the probabilities of the two largest components,

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from kerascxr.config import PACKAGED
 from kerascxr.runs.reading import read_run
 
 
@@ -35,10 +36,10 @@ def check_lungs(path: Path | None) -> None:
     """Checks, without TensorFlow, what an option for lung masks names.
 
     Args:
-        path: A finished segmentation run, or "package"; None for no choice.
+        path: A finished segmentation run, or ``PACKAGED``; None for no choice.
 
     Raises:
         ValueError: If it is neither.
     """
-    if path not in (None, Path("package")):
+    if path not in (None, PACKAGED):
         read_run(path, "segmentation")

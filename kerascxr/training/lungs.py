@@ -10,6 +10,7 @@ from typing import overload
 import numpy as np
 import tensorflow as tf
 
+from kerascxr.config import PACKAGED
 from kerascxr.data.images import decode_png, resize_image, resize_mask
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import encoded_examples
@@ -27,9 +28,6 @@ from kerascxr.runs.reading import Run, read_run
 from kerascxr.training.feature_files import FeatureFolder
 
 logger = logging.getLogger(__name__)
-
-PACKAGED = Path("package")
-"""What ``lungs`` holds for the lung model that comes with the package."""
 
 _FORMAT = 3  # of what is kept
 _BATCH = 16

@@ -13,7 +13,7 @@ from kerascxr import __main__ as verbs
 from kerascxr.audits import attention
 from kerascxr.audits import input_ablations as audit
 from kerascxr.audits.input_ablations import audit_run
-from kerascxr.config import ClassificationConfig
+from kerascxr.config import PACKAGED, ClassificationConfig
 from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.lung_masks import LungMaskCheck
@@ -23,7 +23,6 @@ from kerascxr.report import input_ablations, page
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import find_runs
 from kerascxr.training import classification
-from kerascxr.training.lungs import PACKAGED
 from tests.support.at_once import Busy, call_twice_at_once
 from tests.support.lung_models import write_tiny_lung_model
 from tests.support.small_runs import SMALL

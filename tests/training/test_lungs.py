@@ -19,7 +19,7 @@ import train_cls
 from kerascxr.__main__ import main
 from kerascxr.audits import robustness
 from kerascxr.audits.robustness import corrupt_images
-from kerascxr.config import AugmentConfig, ClassificationConfig, DataConfig
+from kerascxr.config import PACKAGED, AugmentConfig, ClassificationConfig, DataConfig
 from kerascxr.data.corruptions import CORRUPTIONS
 from kerascxr.data.images import resize_mask
 from kerascxr.data.pipeline import Images, read_images, training_batches
@@ -33,7 +33,7 @@ from kerascxr.serving.predictors import load_predictor
 from kerascxr.training import lungs as lungs_module
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_data, read_folds
-from kerascxr.training.lungs import PACKAGED, choose_lungs, load_segmenter, read_lungs
+from kerascxr.training.lungs import choose_lungs, load_segmenter, read_lungs
 from tests.support.lung_models import write_tiny_lung_model
 from tests.support.small_runs import arguments, masked_classes
 
