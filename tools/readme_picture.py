@@ -11,7 +11,6 @@ probability. The mask is that of the lung model that comes with kerascxr.
 """
 
 import argparse
-import csv
 import io
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from kerascxr.parsing import load_config
 from kerascxr.plots.heat import heat_overlay
 from kerascxr.plots.overlay import overlay
 from kerascxr.plots.style import BLUE, GREY, house_style, save
-from kerascxr.runs.reading import read_run
+from kerascxr.runs.reading import read_predictions, read_run
 
 
 def choose(rows: list[dict[str, str]], label: str) -> dict[str, str]:
@@ -97,9 +96,9 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path("docs/images/example.webp"))
     arguments = parser.parse_args()
     run = read_run(arguments.run, "classification")
-    with (run.path / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        row = choose(list(csv.DictReader(file)), arguments.label)
+    row = choose(read_predictions(run.path / "predictions.csv"), arguments.label)
     start_tensorflow()
+    from kerascxr.data.images import resize_image
     from kerascxr.models.gradcam import GradCAM
     from kerascxr.models.lung_model import load_lung_segmenter
     from kerascxr.models.saved import load_saved
@@ -109,16 +108,14 @@ def main() -> None:
     images = read_splits(config, open_run_store(run, config.data))["test"]
     pixels = images.pixels[images.ids.index(row["id"])][..., :1]
     segmenter = load_lung_segmenter()
-    size = pixels.shape[:2]
-    small = Image.fromarray(pixels[..., 0]).resize(segmenter.size[::-1], Image.Resampling.BILINEAR)
-    mask = Image.fromarray(segmenter.masks(np.array(small)[None, ..., None]).numpy()[0, ..., 0])
-    inside = np.array(mask.resize(size[::-1], Image.Resampling.NEAREST)) > 0
+    found = segmenter.probabilities(resize_image(pixels, segmenter.size)[None])
+    mask = segmenter.mask_at(segmenter.of_lungs(found)[0], pixels.shape[:2])
     batch = np.repeat(pixels[None].astype(np.float32), 3, axis=-1)
     label = images.classes.index(row["predicted"])
     heat = GradCAM(load_saved(run.path / "model.keras"))(batch, np.array([label]))[0]
     probabilities = {name: float(row[f"probability {name}"]) for name in images.classes}
     arguments.to.parent.mkdir(parents=True, exist_ok=True)
-    draw(pixels[..., 0], inside, heat, probabilities, arguments.to)
+    draw(pixels[..., 0], mask.numpy()[..., 0] > 0, heat, probabilities, arguments.to)
     print(f"{row['id']}: {arguments.to}, {arguments.to.stat().st_size / 1000:.0f} kB")
 
 
