@@ -2,10 +2,17 @@
 
 import importlib
 import inspect
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from kerascxr.config import OptimizerConfig, SegmentationConfig, SplitConfig
+from kerascxr.parsing import to_yaml
+from tools.pack_lung_model import cross_validation
 
 TOOLS = sorted(path.stem for path in (Path(__file__).parent.parent / "tools").glob("[!_]*.py"))
 
@@ -22,3 +29,32 @@ def test_a_tool_answers_help_with_all_its_options(name, monkeypatch, capsys):
     options = re.findall(r'add_argument\(\s*"([\w-]+)"(?!, help=argparse.SUPPRESS)', source)
     assert options and all(option in shown for option in options)
     assert f"python -m tools.{name}" in module.__doc__
+
+
+@pytest.fixture
+def folds(tmp_path):
+    """The folder of a cross-validation, as far as the lung model's card reads it."""
+    config = SegmentationConfig(folds=5, name="folds", patience=20)
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    summary = {"data": {"fingerprint": "same"}, "pooled": {"dice": 0.9}}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    return tmp_path
+
+
+def run_on(fingerprint):
+    return SimpleNamespace(metrics={"data": {"fingerprint": fingerprint}})
+
+
+def test_a_lung_models_card_takes_a_cross_validation_of_another_split(folds):
+    config = SegmentationConfig(split=SplitConfig(test_folds=1), name="run")
+    found = cross_validation(folds, config, run_on("same"))
+    assert found == {"cross-validation, 5 folds (float32)": {"dice": 0.9}}
+
+
+def test_a_lung_models_card_refuses_a_cross_validation_of_another_training(folds):
+    config = SegmentationConfig()
+    other = replace(config, optimizer=OptimizerConfig(ema=0.9), monitor="loss")
+    with pytest.raises(ValueError, match=r"Got another \['monitor', 'optimizer'\]"):
+        cross_validation(folds, other, run_on("same"))
+    with pytest.raises(ValueError, match=r"Got another \['data'\]"):
+        cross_validation(folds, config, run_on("another"))

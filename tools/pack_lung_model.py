@@ -26,19 +26,8 @@ from kerascxr.parsing import load_config
 from kerascxr.runs.reading import Run, read_run
 
 TOLERANCE = 0.0005
-TRAINING = (
-    "base_filters",
-    "upsampling",
-    "image_size",
-    "coarse_epochs",
-    "epochs",
-    "batch_size",
-    "loss",
-    "bce_weight",
-    "dice_weight",
-    "augment",
-    "optimizer",
-)
+NOT_TRAINING = ("data", "folds", "name", "overwrite", "patience", "runs", "save_masks", "seeds")
+NOT_TRAINING += ("split",)
 LIMITS = (
     "Not a medical device: not validated for diagnosis or treatment.",
     "Trained on frontal X-rays of adults from one hospital. Other views, children, other devices "
@@ -88,7 +77,8 @@ def cross_validation(path: Path, config: SegmentationConfig, run: Run) -> dict[s
     """
     summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
     other = load_config(SegmentationConfig, path / "config.yaml")
-    differing = [name for name in TRAINING if getattr(other, name) != getattr(config, name)]
+    trained = {item.name for item in dataclasses.fields(config)} - set(NOT_TRAINING)
+    differing = sorted(name for name in trained if getattr(other, name) != getattr(config, name))
     if summary["data"]["fingerprint"] != run.metrics["data"]["fingerprint"]:
         differing.append("data")
     if differing:
