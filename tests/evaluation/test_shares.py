@@ -40,5 +40,5 @@ def test_the_effective_number_is_that_of_korn_and_graubard(agree):
     totals = [(hits[groups == group] - share).sum() for group in range(8)]
     clustered = 8 / 7 * np.square(totals).sum() / n**2
     design_effect = max(clustered / (share * (1 - share) / (n - 1)), 1)
-    freedom = (stats.t.ppf(0.975, 23) / stats.t.ppf(0.975, 7)) ** 2
-    assert share_interval(hits, groups) == pytest.approx(wilson(share, n / design_effect * freedom))
+    t_ratio = (stats.t.ppf(0.975, 23) / stats.t.ppf(0.975, 7)) ** 2
+    assert share_interval(hits, groups) == pytest.approx(wilson(share, n / design_effect * t_ratio))
