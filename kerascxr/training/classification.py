@@ -126,7 +126,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
         ),
     )
     with replacing(folder.path / "model.keras") as partial:
-        model.save(partial)
+        keras.Model(model.input, model.output, name=model.name).save(partial)  # not compiled
     for_calibration = learner.probabilities(splits["validation"])
     probabilities = learner.probabilities(splits["test"])
     metrics: dict[str, Any] = {

@@ -1,6 +1,7 @@
 """Each way of training the classifier runs from end to end."""
 
 import json
+import zipfile
 from types import SimpleNamespace
 
 import psutil
@@ -64,6 +65,10 @@ def test_it_finishes_and_its_config_gives_the_same_regime_on_another_machine(
     assert recorded["device_strategy"] == "single" and recorded["xla"] is False
     assert "CPU" in recorded["devices"][0]
     assert json.loads((run / "environment.json").read_text())["regime"] == recorded
+    with zipfile.ZipFile(
+        run / "model.keras"
+    ) as archive:  # read by Keras without the trainer's code
+        assert not json.loads(archive.read("config.json")).get("compile_config")
     assert "auto" not in (run / "config.yaml").read_text().split()
 
     def stop(*arguments):
