@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -129,14 +129,17 @@ class Worker:
             text=True,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
         )
-        if self._process.stdout.readline().strip() != "ready":
+        # Both are pipes, as asked for above.
+        self._questions = cast(IO[str], self._process.stdin)
+        self._answers = cast(IO[str], self._process.stdout)
+        if self._answers.readline().strip() != "ready":
             raise RuntimeError(f"The worker for {settings} must start. Run it alone to see why.")
 
     def ask(self, what: str) -> Any:
         """Sends a line and returns the answer."""
-        self._process.stdin.write(what + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        self._questions.write(what + "\n")
+        self._questions.flush()
+        return json.loads(self._answers.readline())
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import SupportsFloat, SupportsIndex
 
 from kerascxr.tables import markdown_table
 from tests.support.faults import faults
@@ -34,8 +35,8 @@ from tests.support.faults.bench import Bench, Trial
 from tests.support.faults.commands import COMMANDS, Command, draw_sets, warm_up
 
 FAULTS = ("kill", "full-disk", "read-only", "together", "clock")
-_HEADER = ("fault", "command", "trials", "faults that struck", "ended with one line of error")
-_HEADER += ("files left over", "wrong")
+_HEADER = ["fault", "command", "trials", "faults that struck", "ended with one line of error"]
+_HEADER += ["files left over", "wrong"]
 _LIBRARY = "libfaketime.so.1"
 _IN_A_ROW = 3  # kills before a command may finish
 
@@ -179,9 +180,9 @@ def _under_libfaketime() -> bool:
     return _LIBRARY in os.environ.get("LD_PRELOAD", "")
 
 
-def _sleep(seconds: float) -> None:
+def _sleep(seconds: SupportsFloat | SupportsIndex, /) -> None:
     """Stands for ``time.sleep``, whose system call libfaketime answers with an error."""
-    select.select([], [], [], seconds)
+    select.select([], [], [], float(seconds))
 
 
 def _find_library() -> Path | None:

@@ -110,7 +110,7 @@ def save(path: Path, outputs: dict[str, np.ndarray]) -> None:
         arrays[f"{name}_stride"] = np.array(stride)
         arrays[f"{name}_largest"] = np.abs(values).max()
         arrays[f"{name}_shape"] = np.array(values.shape)
-    np.savez_compressed(path, **arrays)
+    np.savez_compressed(path, allow_pickle=False, **arrays)
     print(f"{path}: {path.stat().st_size:,} bytes")
 
 

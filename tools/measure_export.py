@@ -16,6 +16,7 @@ import argparse
 import io
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -128,12 +129,14 @@ def latency_table(
             images=tf.constant([files[index]])
         )["probabilities"].numpy(),
     }
+
+    def decoded(form: Callable[[np.ndarray], np.ndarray], index: int) -> np.ndarray:
+        return form(decode(tf.constant(files[index])).numpy())
+
     for known in FORMATS.values():
         if formats and (path := formats / known.file).exists():
             form = known.load(path)
-            ways[f"{path.name}, after decoding"] = lambda index, form=form: form(
-                decode(tf.constant(files[index])).numpy()
-            )
+            ways[f"{path.name}, after decoding"] = partial(decoded, form)
     times: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(repeats + 5):
         for name, way in ways.items():

@@ -26,8 +26,8 @@ from kerascxr.parsing import load_config
 from kerascxr.runs.reading import Run, read_run
 
 TOLERANCE = 0.0005
-NOT_TRAINING = ("data", "folds", "name", "overwrite", "patience", "runs", "save_masks", "seeds")
-NOT_TRAINING += ("split",)
+NOT_TRAINING = {"data", "folds", "name", "overwrite", "patience", "runs", "save_masks", "seeds"}
+NOT_TRAINING |= {"split"}
 LIMITS = (
     "Not a medical device: not validated for diagnosis or treatment.",
     "Trained on frontal X-rays of adults from one hospital. Other views, children, other devices "
@@ -77,7 +77,7 @@ def cross_validation(path: Path, config: SegmentationConfig, run: Run) -> dict[s
     """
     summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
     other = load_config(SegmentationConfig, path / "config.yaml")
-    trained = {item.name for item in dataclasses.fields(config)} - set(NOT_TRAINING)
+    trained = {item.name for item in dataclasses.fields(config)} - NOT_TRAINING
     differing = sorted(name for name in trained if getattr(other, name) != getattr(config, name))
     if summary["data"]["fingerprint"] != run.metrics["data"]["fingerprint"]:
         differing.append("data")

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -73,12 +73,12 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, path: str | Path) -> Figure:
+def save(figure: Figure, path: str | Path | BinaryIO) -> Figure:
     """Writes a figure as PNG, without date or software version in it, and returns it.
 
     Args:
         figure: What to draw; call it inside ``house_style``, since text is laid out here.
-        path: The file; its folder must exist.
+        path: The file, whose folder must exist, or one that is open for writing.
     """
     FigureCanvasAgg(figure)
     figure.savefig(path, format="png", facecolor="white", metadata={"Software": None})

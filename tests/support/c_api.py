@@ -82,6 +82,6 @@ def run_in_c(folder: Path, files: list[bytes]) -> np.ndarray:
         *(session, None, feeds, values, 1, fetches, results, 1, None, 0, None, status)
     )
     check()
-    result = pointer(results[0])
+    result = ctypes.c_void_p(results[0])
     raw = ctypes.string_at(library.TF_TensorData(result), library.TF_TensorByteSize(result))
     return np.frombuffer(raw, np.float32).reshape(len(files), -1)
