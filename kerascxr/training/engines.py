@@ -4,6 +4,7 @@ An engine takes batches of grey images and gives the frozen part's output for ea
 optional extra; what it gives is compared with what Keras gives before it is used.
 """
 
+import importlib.metadata
 import importlib.util
 import logging
 import tempfile
@@ -146,6 +147,11 @@ def likely_engine(wanted: EngineChoice) -> EngineName:
     if wanted == "auto":
         return "openvino" if installed and not tf.config.list_physical_devices("GPU") else "keras"
     return wanted
+
+
+def engine_version(name: EngineName) -> str:
+    """Returns the version of an engine's package where ``runtime.versions`` does not have it."""
+    return importlib.metadata.version("openvino") if name == "openvino" else ""
 
 
 def build_engine(frozen: keras.Model, name: EngineName, sample: np.ndarray) -> Engine:

@@ -10,7 +10,6 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kerascxr import __version__
 from kerascxr.config import OptimizerConfig, TrainingConfig
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import (
@@ -22,7 +21,7 @@ from kerascxr.training.callbacks import (
     StopOnNonFinite,
     Validate,
 )
-from kerascxr.training.runtime import Runtime
+from kerascxr.training.runtime import Runtime, versions
 
 logger = logging.getLogger(__name__)
 
@@ -147,9 +146,7 @@ def identity_of(data: str, regime: Mapping[str, Any], weights: str = "") -> dict
         "data": data,
         "starting weights": weights,
         **{key: str(value) for key, value in regime.items() if key != "devices"},
-        "TensorFlow": tf.__version__,
-        "Keras": keras.__version__,
-        "kerascxr": __version__,
+        **versions(),
     }
 
 

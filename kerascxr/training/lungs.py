@@ -26,6 +26,7 @@ from kerascxr.runs.cache import use
 from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.training.feature_files import FeatureFolder
+from kerascxr.training.runtime import versions
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ def read_lungs(
         return _from_source(store, folds, size)
     segmenter = load_segmenter(run)
     digest = hashlib.sha256(lungs_digest(run).encode())
-    known = (_FORMAT, store.fingerprint["digest"], sorted(folds), segmenter.threshold)
+    known = (_FORMAT, versions(), store.fingerprint["digest"], sorted(folds), segmenter.threshold)
     digest.update(str(known).encode())
     path = kept.path / f"lungs-{digest.hexdigest()[:32]}.npz"
     use(path.with_suffix(""), segmenter)

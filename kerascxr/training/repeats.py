@@ -281,6 +281,7 @@ def _way_of_training(run: Run) -> dict[str, Any]:
         "kerascxr": run.environment["kerascxr"],
         "TensorFlow": packages["tensorflow"],
         "Keras": packages["keras"],
+        "keras-cv": packages["keras-cv"],
         "lung model": run.metrics["data"].get("lungs_sha256"),
     }
 

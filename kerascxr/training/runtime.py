@@ -93,6 +93,16 @@ def as_set(config: RuntimeConfig, runtime: Runtime) -> RuntimeConfig:
     return dataclasses.replace(config, **chosen)
 
 
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that decide numbers, by their names for people."""
+    return {
+        "TensorFlow": tf.__version__,
+        "Keras": keras.__version__,
+        "keras-cv": importlib.metadata.version("keras-cv"),
+        "kerascxr": __version__,
+    }
+
+
 def regime_of(
     runtime: Runtime, augmented: bool, cached_copies: int = 0, engine: str | None = None
 ) -> dict[str, Any]:

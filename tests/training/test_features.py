@@ -13,6 +13,7 @@ from kerascxr.config import AugmentConfig
 from kerascxr.data.images import to_backbone_input
 from kerascxr.data.pipeline import Images, training_batches
 from kerascxr.models.classifier import build_classifier, fine_tune, split_at_depth
+from kerascxr.training import runtime
 from kerascxr.training.engines import KerasEngine
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.features import BackboneFeatures, feature_batches
@@ -87,6 +88,26 @@ def test_another_pixel_weight_or_view_is_another_file(model, images, tmp_path, m
     assert len(messages()) == 6
     np.testing.assert_array_equal(compute(), plain)
     assert len(messages()) == 6
+
+
+def test_another_number_type_or_version_is_another_file(
+    model, images, tmp_path, messages, monkeypatch
+):
+    def compute(of):
+        return np.array(BackboneFeatures(of, 2, FeatureFolder(tmp_path)).of(images), np.float32)
+
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        half = build_classifier("tiny", 3, image_size=(32, 32))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    half.set_weights(model.get_weights())
+    rounded = compute(half)
+    messages.clear()
+    assert (compute(model) != rounded).any()
+    monkeypatch.setattr(runtime.keras, "__version__", "99")
+    compute(model)
+    assert len(messages()) == 2
 
 
 def test_a_damaged_file_is_computed_again(model, images, tmp_path, messages):
