@@ -1,12 +1,21 @@
 """Folders are replaced whole, only where they are ours, and a killed swap is completed."""
 
 import errno
+import os
 import threading
 
 import pytest
 
 from kerascxr.runs import atomic
-from kerascxr.runs.atomic import MARKER, disk_errors, naming, replace_folder, replacing, write_text
+from kerascxr.runs.atomic import (
+    MARKER,
+    disk_errors,
+    naming,
+    replace_folder,
+    replacing,
+    write_json,
+    write_text,
+)
 
 
 def write(text):
@@ -45,6 +54,17 @@ def test_a_strangers_folder_is_never_replaced(tmp_path, name):
     (path / MARKER).write_text("store\n")  # another kind
     with pytest.raises(ValueError, match="of kind report"):
         replace_folder(path, write("ours"), "report")
+
+
+def test_an_empty_folder_is_filled_and_a_file_is_not_replaced(tmp_path):
+    path = tmp_path / "report"
+    path.mkdir()
+    replace_folder(path, write("ours"), "report")
+    assert content(path) == "ours"
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file must be empty, missing, or a folder of kind report"):
+        replace_folder(tmp_path / "file", write("ours"), "report")
+    assert (tmp_path / "file").is_file()
 
 
 def test_a_failure_while_filling_leaves_the_old_folder(tmp_path):
@@ -144,6 +164,20 @@ def test_an_error_while_writing_names_the_file(tmp_path, error, said):
 
     with pytest.raises(type(error), match=said.replace("table.csv", "table")):
         replace_folder(tmp_path / "table", fill, "table")
+
+
+def test_json_is_indented_utf_8_that_others_may_read(tmp_path):
+    path = tmp_path / "new" / "é.json"
+    umask = os.umask(0o022)
+    try:
+        write_json(path, {"a": ["é"]})
+    finally:
+        assert os.umask(umask) == 0o022
+    assert path.read_bytes() == '{\n  "a": [\n    "é"\n  ]\n}\n'.encode()
+    assert path.stat().st_mode & 0o7777 == 0o644
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, float("nan"))
+    assert path.exists()
 
 
 class OfTensorFlowError(Exception):

@@ -44,13 +44,15 @@ def left(folder):
 
 def test_the_least_recently_used_goes_first_until_the_limit_holds(tmp_path, messages):
     entries = [entry(tmp_path, *item) for item in (("b", 86400 * 2), ("c", 50), ("a", 86400 * 3))]
-    assert [item.bytes for item in entries] == [1000] * 3
+    assert [item.bytes for item in entries] == [1000] * 3 and entries[0].usable is True
     enforce_limit(entries, 3 * KB, "data.features_gb")
     assert left(tmp_path) == ["a", "b", "c"] and not messages()
     enforce_limit(entries, 1.5 * KB, "data.features_gb")
     assert left(tmp_path) == ["c"]
     first, second = messages()
-    assert f"{tmp_path}/a" in first and "3 days" in first and "--data.features_gb" in first
+    assert first == (
+        f"Removed {tmp_path}/a (1e-06 GB, unused for 3 days): --data.features_gb allows 1.5e-06 GB."
+    )
     assert f"{tmp_path}/b" in second
 
 

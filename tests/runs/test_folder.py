@@ -158,6 +158,15 @@ def test_overwrite_never_removes_a_strangers_folder(tmp_path):
     assert (stranger / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_strangers_folder_is_not_taken_for_a_run(tmp_path):
+    stranger = tmp_path / "classification" / "mine"
+    stranger.mkdir(parents=True)
+    (stranger / "thesis.txt").touch()
+    with pytest.raises(ValueError, match="mine must be a run folder or not there"):
+        RunFolder.start(ClassificationConfig(runs=tmp_path, name="mine"), "classification", "run")
+    assert [item.name for item in stranger.iterdir()] == ["thesis.txt"]
+
+
 @pytest.mark.parametrize("left", [".kerascxr", ".partial-request-abcd1234.yaml"])
 def test_a_start_that_was_killed_does_not_block_the_next_one(tmp_path, left):
     config = ClassificationConfig(runs=tmp_path, name="mine")
