@@ -45,7 +45,14 @@ from kerascxr.runs.reading import Run, read_run
 from kerascxr.training import classification
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_run_store, read_splits
-from kerascxr.training.lungs import choose_lungs, lungs_title, read_lungs, require_plausible
+from kerascxr.training.lungs import (
+    choose_lungs,
+    lungs_digest,
+    lungs_title,
+    read_lungs,
+    require_plausible,
+)
+from kerascxr.training.runtime import versions
 
 logger = logging.getLogger(__name__)
 
@@ -203,12 +210,27 @@ def _ablation(name: str) -> Ablation:
 
 
 def _train(config: ClassificationConfig, path: Path) -> Path:
-    """Trains an ablation's run, or resumes it; its messages go to its own log only."""
+    """Trains an ablation's run, or resumes it; its messages go to its own log only.
+
+    A finished one is trained again if its lung model or the package versions have changed since:
+    all ablations of an audit are compared with each other.
+    """
+    if (path / "DONE").exists() and _outdated(config, read_run(path)):
+        logger.info(f"{path}: the lung model or the packages have changed; training it again.")
+        config = dataclasses.replace(config, overwrite=True)
     with RunFolder.start_at(config, path) as folder:
         if not folder.finished:
             with folder.log_file(), contextlib.redirect_stdout(io.StringIO()):
                 classification.train(config, folder, draw=False)
     return path
+
+
+def _outdated(config: ClassificationConfig, run: Run) -> bool:
+    lungs = lungs_digest(config.lungs) if ROIS[config.roi].needs_lungs else ""
+    now = versions()
+    packages = run.environment["packages"] | {"kerascxr": run.environment["kerascxr"]}
+    known = {name: packages.get(name.lower()) for name in now}
+    return known != now or run.metrics["data"].get("lungs_sha256", "") != lungs
 
 
 def _from_histograms(images: dict[str, Images], seed: int) -> np.ndarray:

@@ -23,6 +23,7 @@ from kerascxr.report import input_ablations, page
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import find_runs
 from kerascxr.training import classification
+from kerascxr.training.lungs import lungs_digest
 from tests.support.at_once import Busy, call_twice_at_once
 from tests.support.lung_models import write_tiny_lung_model
 from tests.support.small_runs import SMALL
@@ -254,25 +255,54 @@ def test_the_share_in_the_lungs_is_that_of_the_models_own_input(roi, monkeypatch
     assert [of["inside"] for of in found.values()] == [None, None]  # JSON has no NaN
 
 
-def test_an_audit_with_other_options_trains_beside_the_first_one(runs, tmp_path, monkeypatch):
-    run = shutil.copytree(runs[0], tmp_path / "run")
+def ablations_only(run, names, monkeypatch):
+    """Lets each ablation repeat the run's predictions, and leaves out the rest of an audit.
+
+    Returns the list that the ablations trained are added to.
+    """
     trained = []
 
     def train(config, folder, draw):
         trained.append(f"{config.roi}, {config.epochs}")
-        for name in ("metrics.json", "environment.json", "predictions.csv"):
+        for name in ("history.json", "environment.json", "predictions.csv"):
             shutil.copy(run / name, folder.path / name)
+        metrics = json.loads((run / "metrics.json").read_text())
+        metrics["data"]["lungs_sha256"] = lungs_digest(config.lungs)
+        folder.write_json("metrics.json", metrics)
         folder.write_config(config)
         folder.finish()
 
     monkeypatch.setattr(audit.classification, "train", train)
-    # What else an audit does, other tests look at.
     monkeypatch.setattr(audit, "_TREES", 10)
     monkeypatch.setattr(audit, "_find_lungs", lambda *given: (None, LungMaskCheck.of([()])))
     monkeypatch.setattr(audit, "_origins", lambda *given: {"skipped": "not asked"})
     monkeypatch.setattr(audit, "measure_attention", lambda *given: None)
     monkeypatch.setattr(audit, "_draw", lambda *given: None)
-    monkeypatch.setattr(audit, "ROIS", {name: ROIS[name] for name in ("none", "border_only")})
+    monkeypatch.setattr(audit, "ROIS", {name: ROIS[name] for name in names})
+    return trained
+
+
+def test_ablations_of_another_lung_model_or_version_are_trained_again(runs, tmp_path, monkeypatch):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    lungs = shutil.copytree(runs[1], tmp_path / "lungs")
+    trained = ablations_only(run, ("none", "lungs_only"), monkeypatch)
+    for _ in range(2):
+        audit_run(run, lungs, epochs=1)
+    assert trained == ["none, 1", "lungs_only, 1"]
+    (lungs / "model.keras").write_bytes(b"trained again")
+    for _ in range(2):
+        audit_run(run, lungs, epochs=1)
+    assert trained[2:] == ["lungs_only, 1"]
+    assert not (run / "audit" / "lungs_only-2").exists()
+    file = run / "audit" / "none" / "environment.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"kerascxr": "0.0"}))
+    audit_run(run, lungs, epochs=1)
+    assert trained[3:] == ["none, 1"]
+
+
+def test_an_audit_with_other_options_trains_beside_the_first_one(runs, tmp_path, monkeypatch):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    trained = ablations_only(run, ("none", "border_only"), monkeypatch)
     for epochs in (1, 2, 1):
         assert verbs.main(["audit", str(run), "--epochs", str(epochs)]) == 0
         assert result(run)["epochs"] == epochs
