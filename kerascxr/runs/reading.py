@@ -67,6 +67,9 @@ class Run:
 def find_runs(paths: Sequence[Path]) -> list[Path]:
     """Returns the finished run folders among and below some folders, sorted, each once.
 
+    Left out are runs inside of runs, which are those of an audit, and hidden folders, such as that
+    of a run that is being replaced.
+
     Raises:
         ValueError: If a folder does not exist or holds no finished run.
     """
@@ -75,9 +78,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             raise ValueError(f"runs must be folders. Got {path}, which is none.")
         below = sorted(
-            done.parent
-            for done in path.rglob("DONE")
-            if not {"external", "audit"} & set(done.relative_to(path).parts)
+            done.parent for done in path.rglob("DONE") if not _inside_or_hidden(done.parent, path)
         )
         if not below:
             raise ValueError(
@@ -85,6 +86,15 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
             )
         found += [run for run in below if run not in found]
     return found
+
+
+def _inside_or_hidden(run: Path, folder: Path) -> bool:
+    """Returns whether a run below a folder is hidden there or inside of another one there."""
+    names = run.relative_to(folder).parts
+    above = [run.parents[place] for place in range(len(names))]
+    return any(name.startswith(".") for name in names) or any(
+        (parent / "DONE").exists() for parent in above
+    )
 
 
 def read_run(path: Path, task: str | None = None) -> Run:

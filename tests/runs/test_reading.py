@@ -109,3 +109,15 @@ def test_predictions_are_read_as_they_stand(tmp_path):
     assert truth.tolist() == [1, 0] and truth.dtype == np.int64
     assert probabilities.tolist() == [[0.25, 0.75], [1.0, 0.0]]
     assert probabilities.dtype == np.float64
+
+
+def test_runs_are_found_by_what_they_are_not_by_their_names(tmp_path):
+    runs = ("cls/audit", "cls/mine", "external/audit", "external/cv/fold-00")
+    others = ("cls/mine/audit/border_only", "cls/.old-mine", "cls/.partial-mine-abcd1234")
+    for name in (*runs, *others):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "DONE").touch()
+    assert find_runs([tmp_path]) == [tmp_path / name for name in sorted(runs)]
+    assert find_runs([tmp_path / "cls/mine"]) == [tmp_path / "cls/mine"]
+    ablation = tmp_path / "cls/mine/audit"
+    assert find_runs([ablation]) == [ablation / "border_only"]
