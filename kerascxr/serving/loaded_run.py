@@ -97,7 +97,8 @@ class LoadedRun:
         Args:
             images: One or several paths, of files (DICOM too), folders or globs; or arrays, one per
                 image: uint8, or float in 0..255, which is rounded; (height, width), (height, width,
-                1) or RGB (height, width, 3); of any sizes. An array of a batch will do.
+                1) or RGB (height, width, 3); of any sizes. An array of a batch will do; one
+                image is given as [image].
 
         Returns:
             ``ClassPredictions`` of a classifier, ``MaskPredictions`` of a U-Net, in the order of
@@ -188,6 +189,11 @@ def _read(images: Paths | Arrays) -> Iterable[tuple[str, np.ndarray]]:
         images = [images]
     if not len(images):
         raise ValueError("images must be at least one path or array. Got none.")
+    if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[-1] in (1, 3):
+        raise ValueError(
+            f"images must be one array per image. Got one array of shape {images.shape}, which is "
+            "one image: give [image]."
+        )
     paths = [str(item) for item in images if isinstance(item, str | os.PathLike)]
     if not paths:
         return ((str(place), _grey(item, place)) for place, item in enumerate(images))

@@ -110,6 +110,8 @@ def test_masks_have_the_images_own_size(unet, served, tmp_path):
         ([], "at least one path or array. Got none"),
         (np.zeros((3, 4), np.uint8), r"Got images\[0\] of shape \(4,\)"),
         ([np.zeros((4, 4, 4), np.uint8)], r"of shape \(4, 4, 4\)"),
+        (np.zeros((40, 30, 3), np.uint8), r"of shape \(40, 30, 3\), which is one image: give"),
+        (np.zeros((40, 30, 1), np.uint8), "which is one image: give"),
         ([np.full((4, 4), 256)], r"from 0 to 255. Got images\[0\] with 256"),
         ([np.zeros((4, 4)), np.full((4, 4), np.nan)], r"Got images\[1\] with nan"),
         ([np.full((4, 4), 0.5)], "multiply images of 0..1 by 255"),
