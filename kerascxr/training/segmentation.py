@@ -1,9 +1,11 @@
 """Segmentation: one run from config to run folder."""
 
 import dataclasses
+import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -306,6 +308,7 @@ def test(
     """
     compute = _compute_masks(segmenter)
     rows, all_components = [], []
+    names = _mask_names(images.ids)
     for item in _predictions(compute, images, config.batch_size):
         named: dict[str, Any] = {"id": item.id, "group": item.group}
         if images.classes[0] != UNLABELLED:
@@ -314,7 +317,7 @@ def test(
         rows.append(named | score_image(item.truth, item.mask, spacing))
         all_components.append(named | score_image(item.truth, item.all_components, spacing))
         if config.save_masks:
-            with replacing(folder.path / "masks" / f"{item.id.replace('/', '_')}.png") as path:
+            with replacing(folder.path / "masks" / names[item.id]) as path:
                 Image.fromarray(item.mask).save(path)
     folder.write_text("predictions.csv", csv_text(rows))
     chosen = best_median_worst(rows)
@@ -333,6 +336,18 @@ def test(
     return {
         name: summarise(of) | {"intervals": segmentation_intervals(of)}
         for name, of in (("test", rows), ("test_all_components", all_components))
+    }
+
+
+def _mask_names(ids: Sequence[str]) -> dict[str, str]:
+    """Returns a file name for each id: a/b_c and a_b/c also get a digest, or they would be one."""
+    flat = {image: image.replace("/", "_") for image in ids}
+    often = Counter(flat.values())
+    return {
+        image: name
+        + (f"-{hashlib.sha256(image.encode()).hexdigest()[:12]}" * (often[name] > 1))
+        + ".png"
+        for image, name in flat.items()
     }
 
 

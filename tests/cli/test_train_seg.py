@@ -11,11 +11,15 @@ import train_seg
 from kerascxr import __main__ as verbs
 from kerascxr.config import DataConfig, SegmentationConfig, SplitConfig
 from kerascxr.data.ingest.folds import split_folds
-from kerascxr.data.pipeline import read_images
+from kerascxr.data.pipeline import Images, read_images
 from kerascxr.evaluation.mean_intervals import LEAST_GROUPS
 from kerascxr.evaluation.segmentation import evaluate, score_image
+from kerascxr.models.segmenter import Segmenter
+from kerascxr.models.unet import build_unet
 from kerascxr.parsing import identity, load_config
+from kerascxr.runs.folder import RunFolder
 from kerascxr.serving.loaded_run import load_run
+from kerascxr.training import segmentation
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_data
 from kerascxr.training.lungs import read_lungs
@@ -86,6 +90,19 @@ def test_the_run_folder_is_complete(finished):
         "figures/loss.png",
         "figures/sample_predictions.png",
     }
+
+
+def test_images_that_differ_in_folders_alone_have_a_mask_each(tmp_path):
+    ids = ("a/b_c", "a_b/c", "d/e")
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1)).astype(np.uint8)
+    masks = np.where(pixels > 99, 255, 0).astype(np.uint8)
+    images = Images(pixels, masks, ids, ids, np.zeros(3, np.int64), ("unlabelled",))
+    segmenter = Segmenter(build_unet((32, 32), base_filters=1), 0.5)
+    config = SegmentationConfig(image_size=(32, 32), save_masks=True)
+    segmentation.test(segmenter, images, config, RunFolder(tmp_path))
+    written = sorted(path.name for path in (tmp_path / "masks").iterdir())
+    assert len(written) == 3 and "d_e.png" in written
+    assert all(name.startswith(("a_b_c-", "d_e.")) for name in written)
 
 
 def test_the_written_masks_have_the_dice_of_the_table(finished, workplace):
