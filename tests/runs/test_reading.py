@@ -78,8 +78,8 @@ def test_runs_are_found_once_in_order_and_without_their_audits(tmp_path):
     finished(paths[0] / "external" / "other-hospital")
     finished(paths[0] / "audit" / "whole")
     (tmp_path / "runs" / "unfinished").mkdir()
-    assert find_runs([tmp_path / "runs"]) == [paths[1], paths[0]]
-    assert find_runs([paths[0], tmp_path / "runs"]) == [paths[0], paths[1]]
+    assert find_runs([tmp_path / "runs"]) == [paths[1], paths[0], paths[2]]
+    assert find_runs([paths[0], tmp_path / "runs"]) == [paths[0], paths[1], paths[2]]
     assert find_runs([tmp_path / "runs" / "external"]) == [paths[2]]
     with pytest.raises(ValueError, match="unfinished must hold a finished run"):
         find_runs([tmp_path / "runs" / "unfinished"])
