@@ -2,18 +2,27 @@
 
 import contextlib
 import errno
+import functools
 import glob
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from kerascxr.runs.locks import locked
 
 _STEM = 40  # characters of a file's name in that of its partial file: names have a limit
+_SUFFIX = 16  # likewise, of its suffix; a longer one is no format
+
+_cleaned: set[Path] = set()  # folders in which this process has looked for partial files
 
 
 @contextlib.contextmanager
@@ -25,16 +34,20 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Yields:
         A path with the same suffix (libraries choose formats by it), in the same folder, so that
-        the final rename is atomic.
+        the final rename is atomic. Its name has this machine and process: what killed processes
+        left in the folder is removed when another one first writes there.
 
     Raises:
         OSError: Of the block, with the file's name where it had none (a full disk names no file).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_partials(path.parent)
+    suffixes = ("".join(path.suffixes[-2:]), path.suffix, "")
     handle, name = tempfile.mkstemp(
         dir=path.parent,
         prefix=f".partial-{path.stem[:_STEM]}-",
-        suffix="".join(path.suffixes[-2:]),
+        suffix=f".{_machine()}_{os.getpid()}"
+        + next(suffix for suffix in suffixes if len(suffix) <= _SUFFIX),
     )
     os.close(handle)
     partial = Path(name)
@@ -49,6 +62,24 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _remove_left_partials(folder: Path) -> None:
+    """Removes the partial files of this machine's dead processes, once in each folder."""
+    if folder in _cleaned:
+        return
+    _cleaned.add(folder)
+    of_this_machine = re.compile(rf"\.partial-.*-\w{{8}}\.{_machine()}_(\d+)(\..*)?")
+    for path in folder.glob(".partial-*"):
+        found = of_this_machine.fullmatch(path.name)
+        if found and path.is_file() and not psutil.pid_exists(int(found[1])):
+            with contextlib.suppress(OSError):  # such as a folder that may only be read
+                path.unlink()
+
+
+@functools.cache
+def _machine() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 @contextlib.contextmanager
@@ -144,7 +175,7 @@ def check_replaceable(path: Path, kind: str) -> None:
     if path.exists() and (not path.is_dir() or any(path.iterdir())) and not is_ours(path, kind):
         raise ValueError(
             f"{path} must be empty, missing, or a folder of kind {kind} written by kerascxr. It "
-            "holds other files; name another folder."
+            "holds other files; move or delete it, or name another folder."
         )
 
 

@@ -48,7 +48,7 @@ def test_a_strangers_folder_is_never_replaced(tmp_path, name):
     path = tmp_path / "report"
     path.mkdir()
     (path / name).write_text("mine")
-    with pytest.raises(ValueError, match="name another folder"):
+    with pytest.raises(ValueError, match="move or delete it, or name another folder"):
         replace_folder(path, write("ours"), "report")
     assert (path / name).read_text() == "mine"
     (path / MARKER).write_text("store\n")  # another kind
@@ -206,3 +206,37 @@ def test_other_errors_are_not_the_disks(tmp_path):
         raise RuntimeError("a bug")
     with pytest.raises(FileNotFoundError), disk_errors(tmp_path):
         raise FileNotFoundError(2, "gone", "x")
+
+
+DEAD = 2**22 + 1  # above the largest process id that Linux gives
+
+
+def test_partial_files_of_dead_processes_of_this_machine_are_removed(tmp_path, monkeypatch):
+    def leave(name, pid=None, machine=None):
+        with monkeypatch.context() as patched:
+            if pid:
+                patched.setattr(atomic.os, "getpid", lambda: pid)
+            if machine:
+                patched.setattr(atomic, "_machine", lambda: machine)
+            with replacing(tmp_path / name) as partial:
+                kept = partial.rename(tmp_path / "kept")
+                partial.touch()
+        (tmp_path / name).unlink()
+        return kept.rename(partial)
+
+    dead = leave("table.csv", DEAD)
+    others = [leave("table.csv"), leave("a.csv", DEAD, "0123abcd")]
+    monkeypatch.setattr(atomic, "_cleaned", set())
+    write_text(tmp_path / "other.json", "{}")
+    assert not dead.exists() and all(path.exists() for path in others)
+
+
+def test_a_long_name_with_a_dot_is_written(tmp_path):
+    path = tmp_path / ("a." + "b" * 230 + ".png")
+    with replacing(path) as partial:
+        partial.write_text("x")
+        assert partial.suffix == ".png"
+    assert path.read_text() == "x"
+    with replacing(tmp_path / "model.weights.h5") as partial:
+        assert partial.name.endswith(".weights.h5")
+        partial.write_text("x")
