@@ -10,7 +10,7 @@ from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import PACKAGED
 from kerascxr.serving.files import find_files
-from kerascxr.serving.model_folder import find_model
+from kerascxr.serving.model_folder import check_packaged, find_model
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,9 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Runs the command; returns 1 if a file could not be read."""
     values = read_options(parser(prog), argv)
     files = find_files(values.paths)
-    if values.lungs not in (None, PACKAGED):
+    if values.lungs == PACKAGED:
+        check_packaged()
+    elif values.lungs is not None:
         task, _ = find_model(values.lungs)
         if task != "segmentation":
             raise ValueError(f"--lungs must be a U-Net's. Got {values.lungs}, a {task} model.")

@@ -41,5 +41,24 @@ def check_lungs(path: Path | None) -> None:
     Raises:
         ValueError: If it is neither.
     """
-    if path not in (None, PACKAGED):
+    if path == PACKAGED:
+        check_packaged()
+    elif path is not None:
         read_run(path, "segmentation")
+
+
+def check_packaged() -> None:
+    """Checks that ``PACKAGED`` means the package's lung model alone.
+
+    Raises:
+        ValueError: If there is a model's folder of that name here, which may have been meant.
+    """
+    try:
+        find_model(PACKAGED)
+    except ValueError:
+        return
+    raise ValueError(
+        f"{str(PACKAGED)!r} must not be both the lung model that comes with kerascxr and a model's "
+        f"folder here. Give the folder as {PACKAGED.absolute()}; for the other, work elsewhere or "
+        "rename the folder."
+    )

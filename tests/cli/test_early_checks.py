@@ -59,3 +59,17 @@ def test_a_variable_that_names_no_source_is_named(tmp_path, monkeypatch, capsys)
     assert main(["train-cls"]) == 2
     assert "KERASCXR_DATA is set: the data source must exist" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_called_like_the_packages_lung_model_is_not_passed_over(
+    runs, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "package").symlink_to(runs[1])
+    monkeypatch.chdir(tmp_path)
+    for argv in (
+        ["audit", f"{runs[0]}", "--lungs", "package"],
+        ["lungs", f"{runs[0]}", "--to", "x", "--lungs", "package"],
+    ):
+        assert main(argv) == 2
+        message = capsys.readouterr().err
+        assert f"Give the folder as {tmp_path / 'package'}" in message
