@@ -104,12 +104,9 @@ def _parts(config: StudyConfig) -> list[Part]:
             parts.append(Part("classification", run))
     if config.segmentation:
         own = config.unet.data
-        data = dataclasses.replace(
-            config.data,
-            source=config.data.source if own.source == "auto" else own.source,
-            phantom_images=own.phantom_images,
-            phantom_seed=own.phantom_seed,
-        )
+        data = dataclasses.replace(config.data, phantom_images=own.phantom_images)
+        if own.source != "auto":
+            data = dataclasses.replace(data, source=own.source, phantom_seed=own.phantom_seed)
         unet = dataclasses.replace(config.unet, name="unet", **shared | {"data": data})
         part = Part("segmentation", unet)
         if not (part.folder / "DONE").exists() and not _has_masks(unet):

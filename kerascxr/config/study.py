@@ -28,7 +28,8 @@ class StudyConfig:
         overwrite: Whether runs with other options are replaced. Finished runs with the same
             options are always kept.
         classifier: Options that the classifiers share.
-        unet: Options of the U-Net; if its data.source is "auto", it uses the study's images.
+        unet: Options of the U-Net; if its data.source is "auto", it uses the study's images, of a
+            phantom unet.data.phantom_images of them.
         data: Images of the classifiers, and the folders of stores and features.
         split: Folds.
         runtime: Machine.

@@ -4,7 +4,7 @@ import pytest
 
 from kerascxr import __main__ as verbs
 from kerascxr.cli import study_runs
-from kerascxr.config import StudyConfig
+from kerascxr.config import DataConfig, SegmentationConfig, StudyConfig
 from kerascxr.training import classification
 from tests.support.at_once import Busy, call_twice_at_once
 from tests.support.small_runs import bright_and_dark
@@ -73,6 +73,16 @@ def test_a_failure_loses_nothing_and_the_same_command_mends_it(workplace, monkey
 def test_wrong_studies_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         StudyConfig(**options)
+
+
+def test_the_unet_uses_the_studys_phantom_unless_it_has_images_of_its_own(monkeypatch):
+    monkeypatch.setattr(study_runs, "_has_masks", lambda config: True)
+    data = DataConfig(source="phantom", phantom_seed=5)
+    own = DataConfig(source="phantom", phantom_seed=7)
+    for unet, seed in ((SegmentationConfig(), 5), (SegmentationConfig(data=own), 7)):
+        part = study_runs._parts(StudyConfig(data=data, unet=unet))[-1]
+        assert (part.task, part.config.data.source) == ("segmentation", "phantom")
+        assert part.config.data.phantom_seed == seed
 
 
 def test_of_two_studies_in_one_folder_one_waits(tmp_path, monkeypatch):
