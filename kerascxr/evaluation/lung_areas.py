@@ -86,7 +86,7 @@ def lung_sides(mask: np.ndarray) -> np.ndarray | None:
     are side by side (centres over a fifth of the image's width apart, the smaller over a tenth of
     the mask), the middle between them divides the lungs. Otherwise, as with a missing lung, the
     image's middle column does, and the largest part must have three quarters of its pixels on one
-    side of it.
+    side of it. A part whose centre is exactly on the dividing line counts as the left lung.
 
     Args:
         mask: The lungs after clean-up, bool ``(h, w)``.

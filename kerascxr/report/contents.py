@@ -193,12 +193,14 @@ def _classifier(run: Run, number: int) -> Section:
         + ".",
         "roc_and_precision_recall": "ROC and precision-recall curves by class. AUC: "
         + ", ".join(
-            f"{name} {row['auc']:.3f}" for name, row in test["per_class"].items() if row["auc"]
+            f"{name} {row['auc']:.3f}"
+            for name, row in test["per_class"].items()
+            if row["auc"] is not None
         )
         + ".",
         "sample_predictions": "Test images with predicted class and confidence.",
-        "grad_cam": "For each class, the most confident correct test image, and the same with a "
-        "map of where the evidence lies.",
+        "grad_cam": "For each class, its test image with the highest probability of that class, "
+        "and the same with a map of where the evidence lies.",
     }
     captions = {
         "accuracy": "Accuracy",

@@ -66,7 +66,8 @@ def predict_masks(
       patient's: the right lung is taken to be on the image's left, unless a DICOM file says that
       it is not; then these cells are empty.
     - ``components_before_cleanup``, the number of components before all but the two largest were
-      removed.
+      removed, found on cells of 4x4 pixels of the U-Net's input. The warning about a mask's parts
+      counts connected pixels of the finished mask: one component can consist of several parts.
     - ``row_mm`` and ``column_mm``, the distances of rows and columns, and ``spacing_from``, the
       DICOM attribute that they come from.
     - ``warnings``, joined by "; ".

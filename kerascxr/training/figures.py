@@ -51,7 +51,7 @@ def draw_evidence(
     probabilities: np.ndarray,
     classes: Sequence[str],
 ) -> None:
-    """Draws, for each class, Grad-CAM of its most confident correct test image."""
+    """Draws, for each class, Grad-CAM of the image of that class that is most probable."""
     chosen = []
     for label in range(len(classes)):
         of_class = np.flatnonzero(images.labels == label)
