@@ -111,6 +111,7 @@ def _test(
         "run": str(run),
         "data": {
             "source": store.path.name,
+            "layout": store.layout,
             "fingerprint": store.fingerprint["digest"],
             "images": {"test": len(images)},
             "left_out": left_out,

@@ -20,7 +20,7 @@ def describe_data(run: Run) -> str:
 def _images_of(run: Run) -> str:
     fingerprint = run.environment["data_fingerprint"]
     n = fingerprint["images"]
-    if run.source.startswith("phantom"):
+    if run.drawn:
         return f"{n:,} drawn images"
     if set(fingerprint["classes"]) == set(reference.CLASSES):
         whole = n == reference.N_IMAGES

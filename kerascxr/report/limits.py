@@ -27,7 +27,7 @@ def limits(runs: Sequence[Run]) -> str:
 
 def drawn_notice(runs: Sequence[Run]) -> str:
     """Returns a sentence for the page's top where runs are of drawn images; else nothing."""
-    drawn = [run.name for run in runs if run.source.startswith("phantom")]
+    drawn = [run.name for run in runs if run.drawn]
     if not drawn:
         return ""
     whose = (

@@ -54,6 +54,11 @@ class Run:
         return re.sub(r"-[0-9a-f]{8}$", "", self.metrics["data"]["source"])
 
     @property
+    def drawn(self) -> bool:
+        """Returns whether the run's images are drawn ones, of the phantom."""
+        return self.metrics["data"].get("layout") == "phantom"
+
+    @property
     def temperature(self) -> float:
         """Returns what a classifier's logits are divided by; 1 for runs without calibration."""
         return float(self.metrics.get("calibration", {}).get("temperature", 1.0))

@@ -138,6 +138,7 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
         "regime": regime,
         "data": {
             "source": store.path.name,
+            "layout": store.layout,
             "fingerprint": store.fingerprint["digest"],
             "images": {name: len(images) for name, images in splits.items()},
             **describe_lungs(splits.values()),

@@ -110,6 +110,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         "regime": regime,
         "data": {
             "source": store.path.name,
+            "layout": store.layout,
             "fingerprint": store.fingerprint["digest"],
             "images": {name: len(images) for name, images in splits.items()},
         },

@@ -257,7 +257,7 @@ def test_scores_of_drawn_images_are_called_that_at_the_top(runs, tmp_path):
     drawn = classifier(tmp_path / "drawn", 0)
     metrics = drawn / "metrics.json"
     values = json.loads(metrics.read_text())
-    values["data"]["source"] = "phantom-0123abcd"
+    values["data"]["layout"] = "phantom"
     metrics.write_text(json.dumps(values))
     to = tmp_path / "report"
     page.write_report([drawn], to)
@@ -269,6 +269,9 @@ def test_scores_of_drawn_images_are_called_that_at_the_top(runs, tmp_path):
     both = drawn_notice(read_runs([drawn, runs / "classification/depth1"]))
     assert both.startswith("Scores of EfficientNet-B0, depth 0 are of drawn")
     assert not drawn_notice(read_runs([runs / "classification/depth1"]))
+    values["data"] |= {"source": "phantom-limbs-0123abcd", "layout": "folders"}  # a user's folder
+    metrics.write_text(json.dumps(values))
+    assert not drawn_notice(read_runs([drawn]))
 
 
 def test_calibration_stands_beside_runs_that_have_none(tmp_path):

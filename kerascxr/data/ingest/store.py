@@ -31,12 +31,14 @@ class Store:
         classes: Class names in label order; ("unlabelled",) where the source has none.
         fingerprint: See ``records.fingerprint``.
         fixed_split: Whether the source itself says what trains and what tests.
+        layout: How the source was arranged, see ``Source``; "phantom" for drawn images.
     """
 
     path: Path
     classes: tuple[str, ...]
     fingerprint: dict[str, Any]
     fixed_split: bool
+    layout: str
 
     @cached_property
     def rows(self) -> list[dict[str, str]]:
@@ -144,7 +146,13 @@ def open_store(source: Source, stores: Path, limit_gb: float = float("inf")) -> 
             known = _read_description(place)
             assert known is not None
             ingested = True
-        store = Store(place, tuple(known["classes"]), known["fingerprint"], known["fixed_split"])
+        store = Store(
+            place,
+            tuple(known["classes"]),
+            known["fingerprint"],
+            known["fixed_split"],
+            known["layout"],
+        )
         use(place, store)
     if ingested:
         enforce_limit(list_stores(stores), limit_gb, "data.stores_gb")

@@ -294,7 +294,7 @@ def test_the_changed_settings_of_a_phantom_are_named(tmp_path, monkeypatch, mess
         described = {"images": 1, "digest": "d", "rejected": 0, "classes": {}}
         described["groups_cut_by_split"] = 0
         store = {"format": ingest_module.FORMAT, "signature": signature, "classes": ["a"]}
-        store |= {"fixed_split": False, "fingerprint": described}
+        store |= {"fixed_split": False, "fingerprint": described, "layout": "phantom"}
         (place / "store.json").write_text(json.dumps(store))
 
     monkeypatch.setattr(store_module, "ingest", pretend)
