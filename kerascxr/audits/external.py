@@ -17,6 +17,7 @@ from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS, check_roi
 from kerascxr.evaluation.calibration import calibrate
 from kerascxr.evaluation.classification import evaluate
+from kerascxr.evaluation.transfer import compare_with_internal
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
@@ -133,13 +134,23 @@ def _test(
                 known_images, (images.labels, probabilities), classes, images.groups
             )
         classification.write_test(folder, metrics, images, probabilities, classes)
+        _add_comparison(folder, metrics, known, ("accuracy", "f1", "auc"))
         draw_test(folder, metrics, images, probabilities, classes)
     else:
         metrics["threshold"] = known["threshold"]
         segmenter = Segmenter(model, known["threshold"])
         metrics |= segmentation.test(segmenter, images, config, folder)
         segmentation.write_test(folder, metrics)
+        _add_comparison(folder, metrics, known, ("dice", "iou"))
     return metrics
+
+
+def _add_comparison(
+    folder: RunFolder, metrics: dict[str, Any], known: dict[str, Any], measures: tuple[str, ...]
+) -> None:
+    """Adds ``against_internal`` to metrics.json, once the intervals are known."""
+    metrics["against_internal"] = compare_with_internal(known["test"], metrics["test"], measures)
+    folder.write_json("metrics.json", metrics)
 
 
 def _unseen(images: Images, store: Store, run: Path) -> Images:

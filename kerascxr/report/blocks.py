@@ -11,12 +11,13 @@ class Figure:
     """A picture.
 
     Attributes:
-        path: The PNG.
+        path: The file: PNG or WebP.
         name: A file name without suffix that no other figure of the report has.
         alt: What it shows, for who cannot see it.
         caption: What stands below it.
         wide: Whether it takes the page's whole width.
         small: Whether several of its kind stand in a row.
+        xray: Whether it shows X-rays, which keep their greys in the dark theme.
     """
 
     path: Path
@@ -25,6 +26,7 @@ class Figure:
     caption: str
     wide: bool = False
     small: bool = False
+    xray: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,21 @@ class Tabulated:
     muted: frozenset[int] = frozenset()
 
 
-Block = str | Tabulated | Figure
-"""A paragraph, a table or a figure."""
+@dataclass(frozen=True)
+class Statement:
+    """A paragraph that begins with what it is about.
+
+    Attributes:
+        about: One or two words, in bold.
+        text: The sentences.
+    """
+
+    about: str
+    text: str
+
+
+Block = str | Statement | Tabulated | Figure
+"""A paragraph, with or without a bold beginning, a table or a figure."""
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kerascxr.evaluation.metric_tables import class_table
-from kerascxr.plots.comparison import Trained, all_curves, same_model_repeats
 from kerascxr.report import calibration, reference
-from kerascxr.report.blocks import Block, Figure, Section, Tabulated
+from kerascxr.report.blocks import Block, Section, Tabulated
+from kerascxr.report.curves import curve_sections
 from kerascxr.report.data import data_sections, describe_data
 from kerascxr.report.external import external_sections
 from kerascxr.report.input_ablations import ablation_sections
-from kerascxr.report.limits import limits
-from kerascxr.report.repeats import repeat_sections
-from kerascxr.report.robustness import robustness_blocks
+from kerascxr.report.models import INTERVALS, classifier_section, segmenter_section
+from kerascxr.report.repeats import read_repeats, repeat_sections
+from kerascxr.report.summary import summary_section
 from kerascxr.runs.reading import Run
-from kerascxr.tables import Table, format_value, with_interval
+from kerascxr.tables import Table, with_interval
 
 _PARAMETER_HEADER = [
     "model",
@@ -31,15 +30,10 @@ _STUDY = "the reference study"
 _RUNS_NOTE = (
     "Minutes of the last start to the end. A run's config.yaml, given with --config, repeats it."
 )
-_INTERVALS = (
-    " In brackets: 95% intervals, for which near-duplicates or one patient's images count as one. "
-    "A score without brackets has too few images for an interval. Intervals say nothing of other "
-    "seeds, splits or hospitals."
-)
 
 
 def sections(runs: Sequence[Run], drawn: Path) -> list[Section]:
-    """Lays out the report.
+    """Lays out the report: the verdicts, then what they rest on, then each model.
 
     Args:
         runs: Finished runs.
@@ -50,24 +44,21 @@ def sections(runs: Sequence[Run], drawn: Path) -> list[Section]:
     """
     classifiers = [run for run in runs if run.task == "classification"]
     segmenters = [run for run in runs if run.task == "segmentation"]
-    parts = []
+    repeats = read_repeats(runs)
+    parts = [summary_section(runs, repeats, drawn)]
     if classifiers:
         parts.append(_results(classifiers))
-        parts += calibration.overview(classifiers)
-    parts += repeat_sections(runs)
+    parts += repeat_sections(repeats)
+    parts += external_sections(runs)
+    for number, run in enumerate(classifiers, 1):
+        parts += ablation_sections(run, f"classifier-{number}")
+    parts += calibration.overview(classifiers)
     parts += data_sections(runs)
+    parts += curve_sections(runs, drawn)
     if classifiers:
         parts.append(_parameters(classifiers))
-        curves = drawn / "curves.png"
-        all_curves([*map(_trained, classifiers)], curves)
-        parts.append(_curves(classifiers, curves))
-        for number, run in enumerate(classifiers, 1):
-            parts.append(_classifier(run, number))
-            parts += external_sections(run, f"classifier-{number}", drawn)
-            parts += ablation_sections(run, f"classifier-{number}")
-    for number, run in enumerate(segmenters, 1):
-        parts.append(_segmenter(run, number))
-        parts += external_sections(run, f"unet-{number}", drawn)
+    parts += [classifier_section(run, number) for number, run in enumerate(classifiers, 1)]
+    parts += [segmenter_section(run, number) for number, run in enumerate(segmenters, 1)]
     parts.append(_provenance(runs))
     return parts
 
@@ -106,7 +97,7 @@ def _results(runs: Sequence[Run]) -> Section:
         "classes."
     )
     if any("intervals" in run.metrics["test"] for run in runs):
-        note += _INTERVALS
+        note += INTERVALS
     blocks: list[Block] = []
     if muted and not all(map(_is_like_the_study, runs)):
         blocks.append(
@@ -116,7 +107,7 @@ def _results(runs: Sequence[Run]) -> Section:
         )
     table = Table("Test metrics", header, rows)
     blocks.append(Tabulated(table, "metrics", note, frozenset(muted)))
-    return Section("Classification: results", blocks)
+    return Section("Classifiers: test metrics", blocks)
 
 
 def _parameter_cells(run: Run) -> list[Any]:
@@ -147,138 +138,7 @@ def _parameters(runs: Sequence[Run]) -> Section:
     table = Table(
         "Parameters, and memory for one image", _PARAMETER_HEADER, [*map(_parameter_cells, runs)]
     )
-    return Section("Models", [Tabulated(table, "parameters", note)])
-
-
-def _trained(run: Run) -> Trained:
-    """Returns what the figure of all curves needs of a classifier's run."""
-    metrics = run.metrics
-    folder = run.path.name
-    return Trained(run.name, str(metrics["backbone"]), metrics["depth"], folder, run.history)
-
-
-def _curves(runs: Sequence[Run], path: Path) -> Section:
-    ends = "; ".join(
-        f"{run.name}: validation accuracy {run.history[-1]['val_accuracy']:.3f} and loss "
-        f"{run.history[-1]['val_loss']:.3f} after epoch {len(run.history)}"
-        for run in runs
-    )
-    look = (
-        "Each run has its own colour and line style; a label ends in the run's folder."
-        if same_model_repeats([*map(_trained, runs)])
-        else "The colour is the depth, the line style the backbone."
-    )
-    figure = Figure(
-        path,
-        "curves",
-        f"Four panels over epochs: training and validation accuracy and loss. {ends}.",
-        f"All models together. {look}",
-        wide=True,
-    )
-    return Section("Learning curves", [figure])
-
-
-def _classifier(run: Run, number: int) -> Section:
-    test, best = run.metrics["test"], run.metrics["best_epoch"]
-    alts = {
-        "accuracy": f"Accuracy over epochs in training and validation; best epoch {best}.",
-        "loss": f"Loss over epochs in training and validation; best epoch {best}.",
-        "confusion_matrix": "Confusion matrix. "
-        + "; ".join(
-            f"of {sum(row)} {name}, {row[index]} recognised"
-            for index, (name, row) in enumerate(
-                zip(test["classes"], test["confusion_matrix"], strict=True)
-            )
-        )
-        + ".",
-        "roc_and_precision_recall": "ROC and precision-recall curves by class. AUC: "
-        + ", ".join(
-            f"{name} {row['auc']:.3f}"
-            for name, row in test["per_class"].items()
-            if row["auc"] is not None
-        )
-        + ".",
-        "sample_predictions": "Test images with predicted class and confidence.",
-        "grad_cam": "For each class, its test image with the highest probability of that class, "
-        "and the same with a map of where the evidence lies.",
-    }
-    captions = {
-        "accuracy": "Accuracy",
-        "loss": "Loss",
-        "confusion_matrix": "Confusion matrix of the test",
-        "roc_and_precision_recall": "ROC and precision-recall curves of the test",
-        "sample_predictions": "Sample predictions of the test",
-        "grad_cam": "Grad-CAM: where the evidence for a class lies, in its most confident image",
-    }
-    figures = _figures(run, f"classifier-{number}", alts, captions)
-    table = Tabulated(class_table(test), f"classes-{number}")
-    calibrated = calibration.blocks_of(run, f"classifier-{number}")
-    robustness = robustness_blocks(run, f"classifier-{number}")
-    blocks = [table, *figures, *calibrated, *robustness]
-    return Section(run.name, blocks, level=3)
-
-
-def _segmenter(run: Run, number: int) -> Section:
-    test, before = run.metrics["test"], run.metrics["test_all_components"]
-    rows = [
-        [
-            name,
-            *(_mean(of, key) for key in ("dice", "iou", "hd95", "assd")),
-            with_interval(of["pooled_dice"], of.get("intervals", {}).get("pooled_dice")),
-        ]
-        for name, of in (("as used", test), ("before removing small components", before))
-    ]
-    header = ["mask", "Dice", "IoU", "HD95 (pixels)", "ASSD (pixels)", "pooled Dice"]
-    note = (
-        f"{test['n']:,} test images; mean ± standard deviation over images. Threshold "
-        f"{run.metrics['threshold']}, chosen on validation. Two empty masks count as Dice 1: "
-        f"{test['empty_pairs']} such pairs. {describe_data(run)}."
-    )
-    if "intervals" in test:
-        note += _INTERVALS
-    blocks: list[Block] = [Tabulated(Table("Test metrics", header, rows), f"unet-{number}", note)]
-    cells = run.metrics.get("stages")
-    if cells:
-        headings = ["stage", "channels", "output size", "operation", "parameters"]
-        total = f"{run.metrics['parameters']['total']:,} parameters, moving statistics aside."
-        blocks.append(Tabulated(Table("Stages", headings, cells), f"unet-{number}-stages", total))
-    alts = {
-        "loss": f"Loss over epochs at full size; best epoch {run.metrics['best_epoch']}.",
-        "dice": f"Dice over epochs at full size; best epoch {run.metrics['best_epoch']}.",
-        "sample_predictions": "Best, median and worst test image: image, true mask, predicted "
-        "mask, and where the two disagree.",
-    }
-    captions = {"loss": "Loss", "dice": "Dice"}
-    captions["sample_predictions"] = "Best, median and worst prediction of the test"
-    if run.coarse_history:
-        end = run.coarse_history[-1]
-        blocks.append(
-            f"Trained for {len(run.coarse_history)} epochs at half the size first, to a "
-            f"validation Dice of {end['val_dice']:.4f}; the curves show what followed."
-        )
-    figures = _figures(run, f"unet-{number}", alts, captions)
-    robustness = robustness_blocks(run, f"unet-{number}")
-    return Section(f"Segmentation: {run.name}", [*blocks, *figures, *robustness])
-
-
-def _mean(of: dict[str, Any], key: str) -> str:
-    mean = f"{format_value(of[key])} ± {format_value(of[f'{key}_std'])}"
-    return with_interval(mean, of.get("intervals", {}).get(key))
-
-
-def _figures(run: Run, prefix: str, alts: dict[str, str], captions: dict[str, str]) -> list[Figure]:
-    found = {name: run.figure(name) for name in alts}
-    return [
-        Figure(
-            path,
-            f"{prefix}-{name}",
-            f"{run.name}. {alts[name]}",
-            captions[name],
-            wide=name in ("sample_predictions", "grad_cam"),
-        )
-        for name, path in found.items()
-        if path
-    ]
+    return Section("Model sizes", [Tabulated(table, "parameters", note)])
 
 
 def _regime(run: Run) -> str:
@@ -310,4 +170,4 @@ def _provenance(runs: Sequence[Run]) -> Section:
     header = ["run", "seed", "epochs", "minutes", "device", "precision"]
     header += ["trained on", "TensorFlow", "Keras"]
     table = Tabulated(Table("Runs", header, rows), "runs", _RUNS_NOTE)
-    return Section("How it was made", [table, limits(runs)])
+    return Section("How it was made", [table])

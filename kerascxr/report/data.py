@@ -87,6 +87,7 @@ def _section(runs: Sequence[Run], number: int) -> Section:
                 f"Sample training images, a row for each class: {names}.",
                 "Training images as the model gets them, before augmentation.",
                 wide=True,
+                xray=True,
             )
         )
     return Section(f"Data: {runs[0].source}", blocks)

@@ -1,13 +1,13 @@
 """Tests of a run on other sets, beside its own test, as blocks of the report."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kerascxr.evaluation.metrics import metric_title
-from kerascxr.plots.external import Score, internal_and_external
-from kerascxr.report.blocks import Figure, Section, Tabulated
+from kerascxr.report.blocks import Section, Tabulated
 from kerascxr.runs.reading import Run
 from kerascxr.tables import Table, with_interval
 
@@ -30,46 +30,39 @@ def read_external(run: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def external_sections(run: Run, prefix: str, drawn: Path) -> list[Section]:
-    """Returns a section with a table and a figure; none without an external test.
+def external_name(folder: str) -> str:
+    """Returns a set's name, without the digest of where it lay."""
+    return re.sub(r"-[0-9a-f]{8}$", "", folder)
+
+
+def external_sections(runs: Sequence[Run]) -> list[Section]:
+    """Returns a section with a table for each run; none without an external test.
 
     Args:
-        run: A finished run.
-        prefix: What names of the figure and the table begin with.
-        drawn: The folder to draw the figure in.
+        runs: Finished runs.
     """
+    tables = [_table(run, number) for number, run in enumerate(runs, 1) if read_external(run.path)]
+    return [Section("External tests", [*tables])] if tables else []
+
+
+def _table(run: Run, number: int) -> Tabulated:
     found = read_external(run.path)
-    if not found:
-        return []
     measures = _MEASURES[run.task]
-    tests = {f"internal: {run.source}": run.metrics["test"]}
-    tests |= {f"external: {name}": of["test"] for name, of in found.items()}
-    left_out = {f"external: {name}": of["data"]["left_out"] for name, of in found.items()}
+    tests = [
+        (f"internal: {run.source}", None, run.metrics["test"]),
+        *(
+            (f"external: {external_name(name)}", of["data"]["left_out"], of["test"])
+            for name, of in found.items()
+        ),
+    ]
     header = [
         "set",
         "images",
         "left out",
         *(metric_title(run.task, measure) for measure in measures),
     ]
-    rows = [
-        [name, test["n"], left_out.get(name), *_cells(test, measures)]
-        for name, test in tests.items()
-    ]
-    table = Tabulated(
-        Table("Internal and external tests", header, rows), f"{prefix}-external", _NOTE
-    )
-    measure = measures[0]
-    scores = [
-        Score(name, test[measure], test.get("intervals", {}).get(measure), index > 0)
-        for index, (name, test) in enumerate(tests.items())
-    ]
-    path = drawn / f"{prefix}-external.png"
-    label = metric_title(run.task, measure)
-    internal_and_external(scores, label, path)
-    values = ", ".join(f"{score.name} {score.value:.3f}" for score in scores)
-    alt = f"{run.name}. {label} on each set, with its 95% interval: {values}."
-    figure = Figure(path, f"{prefix}-external", alt, f"{label} on each set.")
-    return [Section(f"External tests: {run.name}", [table, figure], level=3)]
+    rows = [[name, test["n"], left_out, *_cells(test, measures)] for name, left_out, test in tests]
+    return Tabulated(Table(f"{run.name} on each set", header, rows), f"external-{number}", _NOTE)
 
 
 def _cells(test: Mapping[str, Any], measures: tuple[str, ...]) -> list[Any]:

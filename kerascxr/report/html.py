@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kerascxr import __version__
-from kerascxr.report.blocks import Block, Figure, Section, Tabulated
+from kerascxr.report.blocks import Block, Figure, Section, Statement, Tabulated
 from kerascxr.tables import NOTHING, table_cells
 
 _TEMPLATES = Environment(
@@ -40,13 +40,26 @@ def html_page(
         notice: What a reader must know first; it stands under the heading.
     """
     sections = [
-        {"title": part.title, "level": part.level, "pieces": [*_pieces(part.blocks)]}
-        for part in parts
+        {
+            "title": part.title,
+            "level": part.level,
+            "number": number,
+            "pieces": [*_pieces(part.blocks)],
+        }
+        for part, number in zip(parts, _numbers(parts), strict=True)
     ]
     template = _TEMPLATES.get_template("page.html")
     return template.render(
         title=title, made=made, notice=notice, version=__version__, sections=sections
     )
+
+
+def _numbers(parts: Sequence[Section]) -> Iterator[str]:
+    """Yields "1", "2", "2.1", "2.2", "3": a printed page has no links to follow."""
+    section = inner = 0
+    for part in parts:
+        section, inner = (section, inner + 1) if part.level > 2 else (section + 1, 0)
+        yield f"{section}.{inner}" if inner else f"{section}"
 
 
 def _pieces(blocks: Sequence[Block]) -> Iterator[dict[str, Any]]:
@@ -58,6 +71,8 @@ def _pieces(blocks: Sequence[Block]) -> Iterator[dict[str, Any]]:
         for block in group:
             if isinstance(block, Tabulated):
                 yield {"kind": "table"} | _table(block)
+            elif isinstance(block, Statement):
+                yield {"kind": "statement", "about": block.about, "text": block.text}
             else:
                 yield {"kind": "paragraph", "text": block}
 
@@ -67,7 +82,9 @@ def _figure(figure: Figure) -> dict[str, Any]:
         "alt": figure.alt,
         "caption": figure.caption,
         "size": "wide" if figure.wide else "small" if figure.small else "",
-        "png": base64.b64encode(figure.path.read_bytes()).decode("ascii"),
+        "xray": figure.xray,
+        "format": figure.path.suffix.removeprefix("."),
+        "bytes": base64.b64encode(figure.path.read_bytes()).decode("ascii"),
     }
 
 

@@ -182,7 +182,6 @@ def ablation_sections(run: Run, prefix: str) -> list[Section]:
     if result is None:
         return []
     blocks: list[Block] = [
-        verdict(result),
         Tabulated(ablation_table(result), f"{prefix}-input-ablations", explanation(result)),
     ]
     if result["attention"]:
@@ -208,7 +207,13 @@ def ablation_sections(run: Run, prefix: str) -> list[Section]:
     for name, (alt, caption) in captions.items():
         path = run.figure(name)
         if path:
-            wide = name == "input_ablation_samples"
-            blocks.append(Figure(path, f"{prefix}-{name}", f"{run.name}. {alt}", caption, wide))
+            xray = name == "input_ablation_samples"
+            blocks.append(
+                Figure(
+                    *(path, f"{prefix}-{name}", f"{run.name}. {alt}", caption),
+                    wide=xray,
+                    xray=xray,
+                )
+            )
     blocks += source_blocks(result["origins"], f"{prefix}-sources")
-    return [Section(f"Input ablations: {run.name}", blocks, level=3)]
+    return [Section(f"Input ablations: {run.name}", blocks)]

@@ -12,6 +12,7 @@ from PIL import Image
 from kerascxr.audits.leakage import Audit, read_pixels
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.html import html_page
+from kerascxr.report.pictures import packed
 from kerascxr.runs.atomic import replace_folder, write_json
 from kerascxr.tables import Table
 
@@ -43,7 +44,8 @@ def write_audit(audit: Audit, to: Path) -> Path:
 
     def fill(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as drawn:
-            parts = audit_sections(audit.summary, audit.pairs, _pictures(audit, Path(drawn)))
+            pictures = _pictures(audit, Path(drawn))
+            parts = packed(audit_sections(audit.summary, audit.pairs, pictures), Path(drawn))
             title = f"Leakage audit: {audit.summary['source']}"
             page = html_page(parts, title, "from the images")
         (folder / "index.html").write_text(page, encoding="utf-8")
@@ -217,7 +219,7 @@ def _pictures(audit: Audit, folder: Path) -> list[Figure]:
             if row[key]
         ]
         caption = f"{', '.join([kind, *across])}: {' | '.join(ends)}"
-        figures.append(Figure(path, f"pair-{number}", caption, caption, small=True))
+        figures.append(Figure(path, f"pair-{number}", caption, caption, small=True, xray=True))
     return figures
 
 

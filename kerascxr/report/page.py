@@ -1,14 +1,14 @@
 """The report: one self-contained HTML page, Markdown and LaTeX, written whole or not at all."""
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from kerascxr.report.blocks import Figure, Section, Tabulated
+from kerascxr.report.blocks import Figure, Section, Statement, Tabulated
 from kerascxr.report.contents import sections
 from kerascxr.report.html import html_page
 from kerascxr.report.limits import drawn_notice
+from kerascxr.report.pictures import packed
 from kerascxr.runs.atomic import check_replaceable, replace_folder
 from kerascxr.runs.reading import read_runs
 from kerascxr.tables import latex_table, markdown_table
@@ -35,9 +35,7 @@ def write_report(paths: Sequence[Path], to: Path) -> Path:
     def fill(folder: Path) -> None:
         (folder / "figures").mkdir()
         with tempfile.TemporaryDirectory() as drawn:
-            parts = sections(runs, Path(drawn))
-            for figure in _figures(parts):
-                shutil.copyfile(figure.path, folder / "figures" / f"{figure.name}.png")
+            parts = packed(sections(runs, Path(drawn)), folder / "figures")
             notice = drawn_notice(runs)
             page = html_page(parts, _TITLE, notice=notice)
         (folder / "index.html").write_text(page, encoding="utf-8")
@@ -56,8 +54,10 @@ def markdown_page(parts: Sequence[Section], notice: str = "") -> str:
         for block in part.blocks:
             if isinstance(block, str):
                 lines.append(block)
+            elif isinstance(block, Statement):
+                lines.append(f"**{block.about}** {block.text}")
             elif isinstance(block, Figure):
-                lines.append(f"![{block.alt}](figures/{block.name}.png)\n\n*{block.caption}*")
+                lines.append(f"![{block.alt}](figures/{block.path.name})\n\n*{block.caption}*")
             else:
                 table = markdown_table(block.table.header, block.table.rows)
                 lines += [f"**{block.table.title}**", table, *([block.note] if block.note else [])]
@@ -73,7 +73,3 @@ def latex_tables(parts: Sequence[Section]) -> str:
         if isinstance(block, Tabulated)
     ]
     return "% Needs \\usepackage{booktabs}.\n\n" + "\n\n".join(tables) + "\n"
-
-
-def _figures(parts: Sequence[Section]) -> list[Figure]:
-    return [block for part in parts for block in part.blocks if isinstance(block, Figure)]

@@ -2,27 +2,53 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from kerascxr.evaluation.summary_table import summary_table
 from kerascxr.report.blocks import Section, Tabulated
 from kerascxr.runs.reading import Run
 
 
-def repeat_sections(runs: Sequence[Run]) -> list[Section]:
-    """Returns a section for each folder of folds or seeds that the runs lie in.
+@dataclass(frozen=True)
+class Repeats:
+    """A folder of folds or seeds, all of which are in the report.
+
+    Attributes:
+        name: The folder's name.
+        summary: Its summary.json.
+        runs: The run folders in it.
+    """
+
+    name: str
+    summary: dict[str, Any]
+    runs: tuple[Path, ...]
+
+
+def read_repeats(runs: Sequence[Run]) -> list[Repeats]:
+    """Returns the folders of folds or seeds of which the runs are all parts.
 
     Args:
-        runs: Finished runs, of which some may be parts of such a folder.
+        runs: Finished runs.
     """
-    parts = []
+    found = []
     for folder in dict.fromkeys(run.path.parent for run in runs):
         path = folder / "summary.json"
         if not path.exists():
             continue
         summary = json.loads(path.read_text(encoding="utf-8"))
-        shown = {run.path.name for run in runs if run.path.parent == folder}
-        if shown == {part["run"] for part in summary["runs"]}:
-            table = summary_table(summary)
-            note = " ".join(summary["notes"])
-            parts.append(Section(table.title, [Tabulated(table, f"repeats-{folder.name}", note)]))
+        inside = tuple(run.path for run in runs if run.path.parent == folder)
+        if {path.name for path in inside} == {part["run"] for part in summary["runs"]}:
+            found.append(Repeats(folder.name, summary, inside))
+    return found
+
+
+def repeat_sections(repeats: Sequence[Repeats]) -> list[Section]:
+    """Returns a section for each folder of folds or seeds."""
+    parts = []
+    for of in repeats:
+        table = summary_table(of.summary)
+        note = " ".join(of.summary["notes"])
+        parts.append(Section(table.title, [Tabulated(table, f"repeats-{of.name}", note)]))
     return parts

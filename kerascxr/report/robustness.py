@@ -89,6 +89,7 @@ def robustness_blocks(run: Run, prefix: str) -> list[Block]:
                 "3 and 5.",
                 f"What that looks like, at severities 1, 3 and 5. {strengths}.",
                 wide=True,
+                xray=True,
             )
         )
     return blocks

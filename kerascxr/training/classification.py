@@ -20,6 +20,7 @@ from kerascxr.evaluation.calibration import apply_temperature, calibrate
 from kerascxr.evaluation.classification import (
     evaluate,
 )
+from kerascxr.evaluation.leaks import measure_leak
 from kerascxr.evaluation.metric_tables import metrics_markdown, metrics_text
 from kerascxr.evaluation.uncertainty import classification_intervals
 from kerascxr.models.backbones import BACKBONES
@@ -156,6 +157,11 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
             splits["test"].groups,
         ),
     }
+    metrics["leak"] = measure_leak(
+        probabilities.argmax(axis=1) == splits["test"].labels,
+        splits["test"].groups,
+        splits["train"].groups,
+    )
     folder.write_text("training_images.csv", csv_text(seen_images(store, splits)))
     write_predictions(
         folder,

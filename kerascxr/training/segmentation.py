@@ -22,6 +22,7 @@ from kerascxr.data.pipeline import (
     steps_per_epoch,
     training_batches,
 )
+from kerascxr.evaluation.leaks import count_leaks
 from kerascxr.evaluation.metric_tables import metrics_markdown, metrics_text
 from kerascxr.evaluation.segmentation import (
     THRESHOLDS,
@@ -122,6 +123,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         "validation": {"dice": choice.dice},
     }
     metrics |= test(Segmenter(model, choice.threshold), splits["test"], config, folder)
+    metrics["leak"] = count_leaks(splits["test"].groups, splits["train"].groups)
     for what in ("loss", "dice"):
         with folder.figure(what) as path:
             curves.training_curves(

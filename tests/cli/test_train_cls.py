@@ -222,6 +222,11 @@ def test_it_is_tested_on_a_set_with_fewer_classes(finished, workplace, tmp_path,
     assert calibration["operating_points"]["bright"]["positives"] == 0
     assert sum(group["images"] for group in calibration["after"]["bins"]) == 60
     assert "## Calibration" in (external / "metrics.md").read_text()
+    assert metrics["against_internal"]["accuracy"]["difference"] == pytest.approx(
+        test["accuracy"] - own["test"]["accuracy"]
+    )
+    assert own["leak"]["test_images"] == own["test"]["n"]
+    assert own["leak"]["verdict"] == "none"
     assert test["intervals"]["f1"][0] < test["f1"]
     assert test["intervals"]["per_class"]["bright"]["recall"] is None
     assert len(read_predictions(external)) == 60

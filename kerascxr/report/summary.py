@@ -1,0 +1,273 @@
+"""The first section: the scores as a picture, and what follows from the verdicts in a few lines."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kerascxr.evaluation.leaks import NONE, SHOWN
+from kerascxr.evaluation.metrics import metric_title
+from kerascxr.evaluation.transfer import HIGHER, LOWER
+from kerascxr.plots.forest import EXTERNAL, Row, forest
+from kerascxr.report import input_ablations
+from kerascxr.report.blocks import Block, Figure, Section, Statement, Tabulated
+from kerascxr.report.external import external_name, read_external
+from kerascxr.report.limits import limits
+from kerascxr.report.repeats import Repeats
+from kerascxr.runs.reading import Run
+from kerascxr.tables import Table, capitalised
+
+_MEASURES = {"classification": ("accuracy", "auc"), "segmentation": ("dice",)}
+_KINDS = {"classification": "classifiers", "segmentation": "U-Nets"}
+_FEW = 3
+"""Up to how many runs of a task have a sentence each."""
+
+
+def summary_section(runs: Sequence[Run], repeats: Sequence[Repeats], drawn: Path) -> Section:
+    """Lays out the first section.
+
+    Args:
+        runs: Finished runs.
+        repeats: The folders of folds or seeds among them.
+        drawn: The folder to draw the figures in.
+    """
+    figures: list[Block] = []
+    scores = []
+    for task in _MEASURES:
+        of_task = [run for run in runs if run.task == task]
+        if of_task:
+            own = [part for part in repeats if part.summary["task"] == task]
+            figures.append(_forest(of_task, own, task, drawn))
+            scores.append(_scores(of_task, own, task))
+    audits = {run.name: input_ablations.read_audit(run.path) for run in runs}
+    found = {name: result for name, result in audits.items() if result}
+    blocks = [
+        *figures,
+        Statement("Scores.", " ".join(scores)),
+        Statement("Other hospitals.", _other_sets(runs)),
+        Statement("Leaked test images.", _leaks(runs)),
+    ]
+    if any(run.task == "classification" for run in runs):
+        unaudited = [
+            run.name for run in runs if run.task == "classification" and run.name not in found
+        ]
+        blocks.append(Statement("Shortcuts.", _shortcuts(found, unaudited)))
+        if found:
+            blocks.append(_verdict_table(found))
+    return Section("In short", [*blocks, Statement("Limits.", limits(runs))])
+
+
+def _forest(runs: Sequence[Run], repeats: Sequence[Repeats], task: str, drawn: Path) -> Figure:
+    """Draws the runs' own tests and the external ones; folds are one row, pooled."""
+    measures = _MEASURES[task]
+    pooled = {run: part for part in repeats if "pooled" in part.summary for run in part.runs}
+    groups: dict[str, list[Row]] = {}
+    for run in runs:
+        part = pooled.get(run.path)
+        if part is None:
+            groups[run.name] = [_row("own test images", run.metrics["test"], measures)]
+        else:
+            name = part.summary["title"]
+            label = f"{len(part.runs)} folds, pooled"
+            groups.setdefault(name, [_row(label, part.summary["pooled"], measures)])
+        for folder, of in read_external(run.path).items():
+            label = (
+                external_name(folder) if part is None else f"{external_name(folder)}, {run.name}"
+            )
+            name = run.name if part is None else part.summary["title"]
+            groups[name].append(_row(label, of["test"], measures, EXTERNAL))
+    if all(len(rows) == 1 for rows in groups.values()) and not pooled:
+        alone = [
+            Row(name, rows[0].scores, rows[0].kind, rows[0].chance) for name, rows in groups.items()
+        ]
+        groups = {"": alone}
+    path = drawn / f"summary-{task}.png"
+    titles = {measure: capitalised(metric_title(task, measure)) for measure in measures}
+    forest(groups, titles, path)
+    shown = "; ".join(
+        f"{', '.join(filter(None, (name, row.label)))}: {_values(row, titles)}"
+        for name, rows in groups.items()
+        for row in rows
+    )
+    caption = "Test scores with 95% intervals."
+    if any(row.kind == EXTERNAL for rows in groups.values() for row in rows):
+        caption += " Blue: test images of the set of the training. Orange diamonds: other sets."
+    if task == "classification":
+        caption += " Dotted: the score without skill (for the accuracy, always the largest class)."
+    return Figure(path, f"summary-{task}", f"{caption} {shown}.", caption, wide=len(measures) > 1)
+
+
+def _values(row: Row, titles: Mapping[str, str]) -> str:
+    return ", ".join(
+        f"{titles[measure]} {value:.3f}"
+        for measure, (value, _) in row.scores.items()
+        if value is not None
+    )
+
+
+def _row(
+    label: str, test: Mapping[str, Any], measures: Sequence[str], kind: str = "internal"
+) -> Row:
+    ends = test.get("intervals", {})
+    chance = {}
+    if "auc" in measures:
+        largest = max(of["support"] for of in test["per_class"].values())
+        chance = {"accuracy": largest / test["n"], "auc": 0.5}
+    scores = {measure: (test.get(measure), ends.get(measure)) for measure in measures}
+    return Row(f"{label}, {test['n']:,} images" * bool(label), scores, kind, chance)
+
+
+def _scores(runs: Sequence[Run], repeats: Sequence[Repeats], task: str) -> str:
+    measures = _MEASURES[task]
+    whole = [part.summary for part in repeats if "pooled" in part.summary]
+    inside = {path for part in repeats if "pooled" in part.summary for path in part.runs}
+    tests = [(run.name, run.metrics["test"]) for run in runs if run.path not in inside]
+    tests += [(f"{of['title']}, {len(of['runs'])} folds together", of["pooled"]) for of in whole]
+    if len(tests) <= _FEW:
+        return " ".join(
+            f"{name}: {_with_ends(test, measures, task)} on {test['n']:,} test images."
+            for name, test in tests
+        )
+    ranges = []
+    for measure in measures:
+        values = [test[measure] for _, test in tests if test[measure] is not None]
+        if values:
+            ends = f"{min(values):.3f} to {max(values):.3f}"
+            ranges.append(f"{metric_title(task, measure)} is from {ends}")
+    return (
+        f"Over the {len(tests)} {_KINDS[task]}, {' and '.join(ranges)} on the test images. "
+        "Overlapping intervals do not decide which model is better; the command compare tests the "
+        "differences on the same images."
+    )
+
+
+def _with_ends(test: Mapping[str, Any], measures: Sequence[str], task: str) -> str:
+    parts = []
+    for measure in measures:
+        if test.get(measure) is None:
+            continue
+        ends = test.get("intervals", {}).get(measure)
+        shown = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else " (too few images for an interval)"
+        parts.append(f"{metric_title(task, measure)} {test[measure]:.3f}{shown}")
+    return ", ".join(parts)
+
+
+def _other_sets(runs: Sequence[Run]) -> str:
+    said = []
+    for run in runs:
+        measure = _MEASURES[run.task][0]
+        for folder, of in read_external(run.path).items():
+            scores = _with_ends(of["test"], _MEASURES[run.task], run.task)
+            absent = of["test"].get("absent_classes")
+            without = f", none of {' or '.join(absent)}" if absent else ""
+            line = (
+                f"{run.name} on {external_name(folder)} ({of['test']['n']:,} images{without}): "
+                f"{scores}."
+            )
+            said.append(f"{line} {_change(of.get('against_internal', {}).get(measure), run, of)}")
+    if not said:
+        return (
+            "No model was tested on the images of another hospital. How far the scores hold there "
+            "is unknown; the command evaluate tests it."
+        )
+    return " ".join(said)
+
+
+def _change(compared: Mapping[str, Any] | None, run: Run, of: Mapping[str, Any]) -> str:
+    """Returns the sentence for the verdict of ``evaluation.transfer``."""
+    if compared is None:
+        return ""
+    label = metric_title(run.task, _MEASURES[run.task][0])
+    if compared["verdict"] in (LOWER, HIGHER):
+        low, high = sorted(abs(end) for end in compared["interval"])
+        size = f"{abs(compared['difference']):.3f} [{low:.3f}, {high:.3f}]"
+        where = "than on the run's own test images"
+        said = f"The {label} is {size} {compared['verdict']} {where}."
+    else:
+        said = f"Whether the {label} differs from that on the run's own test images is not decided."
+    if of["test"].get("absent_classes"):
+        said += " The sets have different classes, so part of a difference may be the case mix."
+    return said
+
+
+def _leaks(runs: Sequence[Run]) -> str:
+    free, said, unknown = [], [], []
+    for run in runs:
+        leak = run.metrics.get("leak")
+        if leak is None:
+            unknown.append(run.name)
+        elif leak["leaked_test_images"] == 0:
+            free.append(run)
+        else:
+            said.append(_leak(run.name, leak))
+    if free:
+        whose = "" if len(free) == len(runs) else f" of {'; '.join(run.name for run in free)}"
+        said.append(
+            f"None of the test images{whose} has a near-duplicate, or a recorded image of the same "
+            "patient, among the training images. Pairs that were not recognised as such cannot be "
+            "excluded."
+        )
+    if unknown:
+        said.append(f"Not counted for {'; '.join(unknown)}.")
+    return " ".join(said)
+
+
+def _leak(name: str, leak: Mapping[str, Any]) -> str:
+    """Returns the sentence for the verdict of ``evaluation.leaks``."""
+    count, n = leak["leaked_test_images"], leak["test_images"]
+    said = (
+        f"{name}: {count:,} of {n:,} test images ({count / n:.0%}) have a near-duplicate, or an "
+        "image of the same patient, among the training images."
+    )
+    first, second = (leak.get(f"accuracy_of_{part}") for part in ("leaked", "others"))
+    if not first or not second or None in (first["value"], second["value"]):
+        return said
+    change = leak["difference"]
+    ends = change["interval"]
+    size = f"{change['value']:+.3f}" + (f" [{ends[0]:+.3f}, {ends[1]:+.3f}]" if ends else "")
+    said += (
+        f" The accuracy is {first['value']:.3f} on these and {second['value']:.3f} on the others "
+        f"({size}). "
+    )
+    if leak["verdict"] == SHOWN:
+        return said + "The leak raises the score: report the accuracy on the others."
+    assert leak["verdict"] != NONE
+    return said + "Whether the leak raises the score is not decided."
+
+
+def _shortcuts(audits: Mapping[str, Mapping[str, Any]], unaudited: Sequence[str]) -> str:
+    said = [f"{name}: {input_ablations.verdict(result)}" for name, result in audits.items()]
+    if unaudited:
+        whose = "; ".join(unaudited) if audits else "The classifiers"
+        said.append(
+            f"{whose} {'was' if len(unaudited) == 1 and audits else 'were'} not audited, so "
+            "whether the score comes from the lungs is unknown; the command audit tests it."
+        )
+    return " ".join(said)
+
+
+def _verdict_table(audits: Mapping[str, Mapping[str, Any]]) -> Tabulated:
+    """Lays out each ablation without the lungs, a column an audited run."""
+    names = {
+        name: of["title"]
+        for result in audits.values()
+        for name, of in result["ablations"].items()
+        if not of["lungs_visible"]
+    }
+    rows = [
+        [title, *(_cell(result["ablations"].get(name)) for result in audits.values())]
+        for name, title in names.items()
+    ]
+    table = Table("Is the class predicted without the lungs?", ["input", *audits], rows)
+    note = (
+        "Share: how much of the full image's macro AUC above chance a model reaches that is "
+        "trained on this input alone. Not decided means that neither a shortcut nor its absence is "
+        "shown."
+    )
+    return Tabulated(table, "verdicts", note)
+
+
+def _cell(ablation: Mapping[str, Any] | None) -> str | None:
+    if ablation is None:
+        return None
+    words = {"shown": "shown", "excluded": "excluded", "not_decided": "not decided"}
+    return f"{words[ablation['verdict']]}, share {max(0.0, ablation['share']):.0%}"
