@@ -16,6 +16,7 @@ class Figure:
         alt: What it shows, for who cannot see it.
         caption: What stands below it.
         wide: Whether it takes the page's whole width.
+        beside: Whether it takes half the width in print, where it is wide otherwise.
         small: Whether several of its kind stand in a row.
         xray: Whether it shows X-rays, which keep their greys in the dark theme.
     """
@@ -27,6 +28,7 @@ class Figure:
     wide: bool = False
     small: bool = False
     xray: bool = False
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,14 @@ class Tabulated:
         label: A short name that no other table of the report has.
         note: What stands below it.
         muted: Indices of rows that are not ours.
+        beside: Whether it stands beside a figure in print.
     """
 
     table: Table
     label: str
     note: str = ""
     muted: frozenset[int] = frozenset()
+    beside: bool = False
 
 
 @dataclass(frozen=True)

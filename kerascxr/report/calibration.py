@@ -67,18 +67,16 @@ def blocks_of(run: Run, label: str) -> list[Block]:
     blocks: list[Block] = []
     path = run.figure("reliability")
     if path:
-        blocks.append(Figure(path, f"{label}-reliability", _alt(run.name, found), _CAPTION, True))
+        blocks.append(Figure(path, f"{label}-reliability", _alt(run.name, found), _CAPTION))
     points = operating_points_table(found)
     note = operating_points_note(found)
-    return [*blocks, Tabulated(points, f"{label}-operating-points", note)]
+    return [*blocks, Tabulated(points, f"{label}-operating-points", note, beside=True)]
 
 
 _SIDES = ("before", "after")
 _CAPTION = (
-    "Reliability. Each dot is one bin of confidence: its height is the share of the bin's test "
-    "images that the model classified correctly. Below the dashed line the model is overconfident, "
-    "above it underconfident. The bars are 95% intervals; a dot of few images (counted below) is "
-    "imprecise."
+    "Reliability: the share of correctly classified test images by confidence, with 95% "
+    "intervals. Below the dashed line the model is overconfident. Bars: images in each bin."
 )
 
 

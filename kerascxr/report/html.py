@@ -82,6 +82,7 @@ def _figure(figure: Figure) -> dict[str, Any]:
         "alt": figure.alt,
         "caption": figure.caption,
         "size": "wide" if figure.wide else "small" if figure.small else "",
+        "beside": figure.beside,
         "xray": figure.xray,
         "format": figure.path.suffix.removeprefix("."),
         "bytes": base64.b64encode(figure.path.read_bytes()).decode("ascii"),
@@ -94,6 +95,7 @@ def _table(block: Tabulated) -> dict[str, Any]:
     return {
         "title": block.table.title,
         "note": block.note,
+        "beside": block.beside,
         "header": header,
         "kinds": ["", *map(_kind, columns[1:])],
         "rows": [

@@ -213,6 +213,7 @@ def ablation_sections(run: Run, prefix: str) -> list[Section]:
                     *(path, f"{prefix}-{name}", f"{run.name}. {alt}", caption),
                     wide=xray,
                     xray=xray,
+                    beside=True,
                 )
             )
     blocks += source_blocks(result["origins"], f"{prefix}-sources")

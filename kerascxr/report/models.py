@@ -123,6 +123,7 @@ def _figures(run: Run, prefix: str, alts: dict[str, str], captions: dict[str, st
             captions[name],
             wide=name in _XRAYS,
             xray=name in _XRAYS,
+            beside=run.task == "classification",
         )
         for name, path in found.items()
         if path

@@ -154,7 +154,6 @@ def _with_ends(test: Mapping[str, Any], measures: Sequence[str], task: str) -> s
 def _other_sets(runs: Sequence[Run]) -> str:
     said = []
     for run in runs:
-        measure = _MEASURES[run.task][0]
         for folder, of in read_external(run.path).items():
             scores = _with_ends(of["test"], _MEASURES[run.task], run.task)
             absent = of["test"].get("absent_classes")
@@ -163,7 +162,7 @@ def _other_sets(runs: Sequence[Run]) -> str:
                 f"{run.name} on {external_name(folder)} ({of['test']['n']:,} images{without}): "
                 f"{scores}."
             )
-            said.append(f"{line} {_change(of.get('against_internal', {}).get(measure), run, of)}")
+            said.append(f"{line} {_changes(of, run.task)}")
     if not said:
         return (
             "No model was tested on the images of another hospital. How far the scores hold there "
@@ -172,21 +171,29 @@ def _other_sets(runs: Sequence[Run]) -> str:
     return " ".join(said)
 
 
-def _change(compared: Mapping[str, Any] | None, run: Run, of: Mapping[str, Any]) -> str:
-    """Returns the sentence for the verdict of ``evaluation.transfer``."""
-    if compared is None:
-        return ""
-    label = metric_title(run.task, _MEASURES[run.task][0])
-    if compared["verdict"] in (LOWER, HIGHER):
-        low, high = sorted(abs(end) for end in compared["interval"])
-        size = f"{abs(compared['difference']):.3f} [{low:.3f}, {high:.3f}]"
-        where = "than on the run's own test images"
-        said = f"The {label} is {size} {compared['verdict']} {where}."
-    else:
-        said = f"Whether the {label} differs from that on the run's own test images is not decided."
-    if of["test"].get("absent_classes"):
-        said += " The sets have different classes, so part of a difference may be the case mix."
-    return said
+def _changes(of: Mapping[str, Any], task: str) -> str:
+    """Returns the sentences for the verdicts of ``evaluation.transfer``."""
+    said, undecided = [], []
+    for measure in _MEASURES[task]:
+        compared = of.get("against_internal", {}).get(measure)
+        label = metric_title(task, measure)
+        if compared is None:
+            continue
+        if compared["verdict"] in (LOWER, HIGHER):
+            low, high = sorted(abs(end) for end in compared["interval"])
+            size = f"{abs(compared['difference']):.3f} [{low:.3f}, {high:.3f}]"
+            where = "than on the run's own test images"
+            said.append(f"The {label} is {size} {compared['verdict']} {where}.")
+        else:
+            undecided.append(label)
+    if undecided:
+        said.append(
+            f"Whether the {' and the '.join(undecided)} differ"
+            f"{'s' if len(undecided) == 1 else ''} from the run's own test is not decided."
+        )
+    if said and of["test"].get("absent_classes"):
+        said.append("The sets have different classes, so part of a difference may be case mix.")
+    return " ".join(said)
 
 
 def _leaks(runs: Sequence[Run]) -> str:
