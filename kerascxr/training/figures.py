@@ -9,6 +9,7 @@ import numpy as np
 from kerascxr.data.images import to_backbone_input
 from kerascxr.data.pipeline import Images
 from kerascxr.evaluation.classification import precision_recall_curves, roc_curves
+from kerascxr.evaluation.examples import confident_errors, typical_images
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.plots import classification, curves, heat, samples
 from kerascxr.plots.calibration import reliability
@@ -51,19 +52,34 @@ def draw_evidence(
     probabilities: np.ndarray,
     classes: Sequence[str],
 ) -> None:
-    """Draws, for each class, Grad-CAM of the image of that class that is most probable."""
-    chosen = []
-    for label in range(len(classes)):
-        of_class = np.flatnonzero(images.labels == label)
-        chosen.append(int(of_class[probabilities[of_class, label].argmax()]))
-    pixels = images.pixels[chosen]
-    heats = GradCAM(model)(to_backbone_input(pixels).numpy(), np.arange(len(classes)))
-    titles = [
-        f"{name} {probabilities[index, label]:.0%}"
-        for label, (name, index) in enumerate(zip(classes, chosen, strict=True))
-    ]
+    """Draws Grad-CAM for the predicted class: of each class a typical image, and its worst error.
+
+    Args:
+        folder: Where to.
+        model: The classifier.
+        images: The test images.
+        probabilities: float (n, k).
+        classes: The k class names.
+    """
+    predicted = probabilities.argmax(axis=1)
+    camera = GradCAM(model)
+
+    def example(index: int | None) -> heat.Evidence | None:
+        if index is None:
+            return None
+        pixels, label = images.pixels[[index]], predicted[[index]]
+        [found] = camera(to_backbone_input(pixels).numpy(), label)
+        truth, named = classes[images.labels[index]], classes[label[0]]
+        title = f"truth: {truth}\npredicted: {named} {probabilities[index].max():.0%}"
+        return heat.Evidence(pixels[0, ..., 0], found, title)
+
+    chosen = {
+        "correct": typical_images(images.labels, probabilities),
+        "wrong": confident_errors(images.labels, probabilities),
+    }
+    rows = {name: [example(index) for index in of] for name, of in chosen.items()}
     with folder.figure("grad_cam") as path:
-        heat.evidence_grid(list(pixels[..., 0]), list(heats), titles, path)
+        heat.evidence_grid(rows, path)
 
 
 def draw_test(

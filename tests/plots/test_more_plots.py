@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerascxr.plots.heat import evidence_grid, heat_overlay
+from kerascxr.plots.heat import Evidence, evidence_grid, heat_overlay
 from kerascxr.plots.samples import class_samples
 
 pytestmark = pytest.mark.figures
@@ -43,10 +43,22 @@ def test_heat_colours_where_it_is_and_nowhere_else():
         heat_overlay(IMAGE, heat[:-1])
 
 
-def test_evidence_stands_below_its_image(tmp_path):
-    heats = [np.full(IMAGE.shape, value) for value in (0.1, 0.9)]
-    figure = evidence_grid([IMAGE, IMAGE], heats, ["COVID 98%", "Normal 50%"], tmp_path / "a.png")
-    titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert sorted(titles) == ["", "", "COVID 98%", "Normal 50%"]
-    with pytest.raises(ValueError, match="equally many"):
-        evidence_grid([IMAGE], heats, ["a"], tmp_path / "a.png")
+def test_evidence_stands_below_its_image_beside_a_bar_of_colours(tmp_path):
+    heats = [np.full(IMAGE.shape, value) for value in (0.1, 0.0)]
+    titles = ["truth: COVID\npredicted: COVID 98%", "truth: Normal\npredicted: COVID 50%"]
+    correct, wrong = (
+        Evidence(IMAGE, found, title) for found, title in zip(heats, titles, strict=True)
+    )
+    rows = {"correct": [correct, None], "wrong": [None, wrong]}
+    figure = evidence_grid(rows, tmp_path / "a.png")
+    *panels, bar = figure.axes
+    assert [len(axes.images) for axes in panels] == [1, 0, 1, 0, 0, 1, 0, 1]
+    shown = [axes.get_title(loc="left") for axes in panels]
+    assert [title for title in shown if title] == [*titles, "no evidence for this class"]
+    assert [text.get_text() for axes in panels for text in axes.texts] == [
+        "correct: none",
+        "wrong: none",
+    ]
+    assert bar.get_ylim() == (0, 1) and "maximum" in bar.get_ylabel()
+    with pytest.raises(ValueError, match="equally long"):
+        evidence_grid({"correct": [correct], "wrong": []}, tmp_path / "a.png")
