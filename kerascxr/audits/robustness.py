@@ -18,11 +18,20 @@ from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS
 from kerascxr.evaluation import classification, segmentation
 from kerascxr.evaluation.metrics import metric_title
-from kerascxr.evaluation.robustness import CLEAN, MEASURES, RESULT, by_severity
+from kerascxr.evaluation.robustness import (
+    CLEAN,
+    MEASURES,
+    RESULT,
+    by_severity,
+    intervals_by_severity,
+)
+from kerascxr.evaluation.shares import LEVEL
+from kerascxr.evaluation.uncertainty import classification_intervals, segmentation_intervals
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
 from kerascxr.plots import robustness
+from kerascxr.plots.robustness import Point
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.locks import locked
@@ -86,6 +95,7 @@ def _measure(run: Run) -> dict[str, Any]:
                 "title": run.name,
                 "images": len(images),
                 "seed": config.runtime.seed,
+                "level": LEVEL,
                 "model": hashlib.sha256((path / "model.keras").read_bytes()).hexdigest(),
                 "data": store.fingerprint["digest"],
                 "strengths": {
@@ -168,7 +178,9 @@ def _fill(
         for name, severity in plan[done:]:
             scores = score(corrupt_images(images, name, severity, seed, roi))
             cell = {"corruption": name, "severity": severity}
-            result["cells"].append(cell | {measure: scores[measure] for measure in measures})
+            ends = {measure: scores["intervals"][measure] for measure in measures}
+            values = {measure: scores[measure] for measure in measures}
+            result["cells"].append(cell | values | {"intervals": ends})
             folder.write_json(RESULT, result)
             bar.update()
 
@@ -177,7 +189,13 @@ def _classifier_score(model: Any, config: ClassificationConfig, folder: RunFolde
     engine = likely_engine(config.feature_engine)
     features = BackboneFeatures(model, 2, FeatureFolder.of(config.data), engine=engine)
     predict = by_features(model, features)
-    return lambda images: classification.evaluate(images.labels, predict(images), images.classes)
+
+    def score(images: Images) -> dict[str, Any]:
+        tested = (images.labels, predict(images), images.classes)
+        ends = classification_intervals(*tested, images.groups)
+        return classification.evaluate(*tested) | {"intervals": _as_json(ends)}
+
+    return score
 
 
 def _segmenter_score(segmenter: Segmenter, batch_size: int) -> Score:
@@ -190,18 +208,43 @@ def _segmenter_score(segmenter: Segmenter, batch_size: int) -> Score:
             for begin in range(0, len(images), batch_size)
             for mask in find(tf.constant(images.pixels[begin : begin + batch_size])).numpy()
         )
-        return segmentation.evaluate(images.masks[..., 0], (mask[..., 0] for mask in masks))[1]
+        rows, scores = segmentation.evaluate(images.masks[..., 0], (mask[..., 0] for mask in masks))
+        rows = [row | {"group": group} for row, group in zip(rows, images.groups, strict=True)]
+        return scores | {"intervals": _as_json(segmentation_intervals(rows))}
 
     return score
 
 
+def _as_json(ends: dict[str, Any]) -> dict[str, Any]:
+    """Returns intervals as they are read back from JSON, so that a resumed test has the same."""
+    return {key: list(of) if isinstance(of, tuple) else of for key, of in ends.items()}
+
+
+def _flat(cell: dict[str, Any]) -> dict[str, Any]:
+    """Returns a test as a row of robustness.csv: each measure with its interval's ends."""
+    row = {key: cell[key] for key in ("corruption", "severity")}
+    for measure, ends in cell["intervals"].items():
+        low, high = ends or (None, None)
+        row |= {measure: cell[measure], f"{measure}_low": low, f"{measure}_high": high}
+    return row
+
+
+def _points(result: dict[str, Any], measure: str) -> tuple[Point, dict[str, list[Point]]]:
+    clean, scores = by_severity(result, measure)
+    clean_ends, ends = intervals_by_severity(result, measure)
+    return Point(clean, clean_ends), {
+        name: [Point(*pair) for pair in zip(values, ends[name], strict=True)]
+        for name, values in scores.items()
+    }
+
+
 def _write(result: dict[str, Any], images: Images, roi: str, folder: RunFolder) -> None:
-    folder.write_text("robustness/robustness.csv", csv_text(result["cells"]))
+    folder.write_text("robustness/robustness.csv", csv_text([*map(_flat, result["cells"])]))
     measure = MEASURES[result["task"]][0]
     label = metric_title(result["task"], measure)
     with folder.figure("robustness") as path:
         robustness.severity_curves(
-            *by_severity(result, measure),
+            *_points(result, measure),
             path,
             what=label,
             title=f"{result['title']}: {label} on corrupted images",

@@ -19,9 +19,10 @@ def read_robustness(run: Path) -> dict[str, Any] | None:
         run: The run folder.
 
     Returns:
-        ``task``, ``title``, ``images`` (how many), ``seed``, ``strengths`` (corruption -> unit and
-        values), ``cells`` (one dict a test: corruption, severity, measures) and what the test was
-        made on; None where the run has no such test, or an unfinished one.
+        ``task``, ``title``, ``images`` (how many), ``seed``, ``level`` (of the intervals),
+        ``strengths`` (corruption -> unit and values), ``cells`` (one dict a test: corruption,
+        severity, measures, ``intervals``) and what the test was made on; None where the run has no
+        such test, or an unfinished one.
     """
     path = run / RESULT
     if not path.exists():
@@ -34,6 +35,20 @@ def read_robustness(run: Path) -> dict[str, Any] | None:
 def by_severity(result: dict[str, Any], measure: str) -> tuple[float, dict[str, list[float]]]:
     """Returns a measure of the clean images, and of each corruption by rising severity."""
     cells = {(cell["corruption"], cell["severity"]): cell[measure] for cell in result["cells"]}
+    return cells[CLEAN, 0], {
+        name: [cells[name, place] for place in range(1, len(strength["values"]) + 1)]
+        for name, strength in result["strengths"].items()
+    }
+
+
+def intervals_by_severity(
+    result: dict[str, Any], measure: str
+) -> tuple[list[float] | None, dict[str, list[list[float] | None]]]:
+    """Returns the 95 % intervals of what ``by_severity`` returns; None where there is none."""
+    cells = {
+        (cell["corruption"], cell["severity"]): cell.get("intervals", {}).get(measure)
+        for cell in result["cells"]
+    }
     return cells[CLEAN, 0], {
         name: [cells[name, place] for place in range(1, len(strength["values"]) + 1)]
         for name, strength in result["strengths"].items()

@@ -2,29 +2,42 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from kerascxr.plots.style import (
+    BLUE,
     GREY,
-    LINE_COLOURS,
     LINE_STYLES,
     WIDTH_INCHES,
     house_style,
     save,
 )
 
-_MARKERS = "osD^vPX"
+_COLUMNS = 4
+
+
+class Point(NamedTuple):
+    """A measure of one test.
+
+    Attributes:
+        value: The measure.
+        interval: Its ends; None where the images are too few for one.
+    """
+
+    value: float
+    interval: Sequence[float] | None = None
 
 
 def severity_curves(
-    clean: float, scores: Mapping[str, Sequence[float]], path: str | Path, *, what: str, title: str
+    clean: Point, scores: Mapping[str, Sequence[Point]], path: str | Path, *, what: str, title: str
 ) -> Figure:
-    """Draws a measure over severity, one line per corruption, with its own marker and colour.
+    """Draws a measure over severity with its intervals, a panel a corruption, all on one scale.
 
     Args:
-        clean: The measure on the images as they are; a dashed line, and where all lines begin.
+        clean: The measure on the images as they are: a dashed line with its interval.
         scores: Corruption -> the measure at severity 1, 2, ...
         path: The PNG to write.
         what: What is measured.
@@ -38,37 +51,32 @@ def severity_curves(
     """
     if not scores:
         raise ValueError("scores must hold at least one corruption. Got scores={}.")
+    columns = min(_COLUMNS, len(scores))
+    rows = -(-len(scores) // columns)
     with house_style():
-        figure = Figure(figsize=(WIDTH_INCHES, 3.6), layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_title(title)
-        axes.axhline(clean, color=GREY, linestyle=LINE_STYLES[1], linewidth=1.0)
-        axes.annotate(
-            f"clean {clean:.3f}",
-            (1, clean),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            color=GREY,
-        )
-        places = {name: index for index, name in enumerate(scores)}
-        # The legend in the order of the lines' ends, so that the eye finds the one in the other.
-        for name, values in sorted(scores.items(), key=lambda item: -item[1][-1]):
-            place = places[name]
-            axes.plot(
-                range(len(values) + 1),
-                [clean, *values],
-                color=LINE_COLOURS[place % len(LINE_COLOURS)],
-                marker=_MARKERS[place % len(_MARKERS)],
-                markersize=4,
-                label=name,
-            )
-        axes.set_xticks(range(1 + max(map(len, scores.values()))))
-        axes.set_xlabel("severity")
-        axes.set_ylabel(what)
-        axes.margins(y=0.08)
-        figure.legend(loc="outside right center", title="best at the end first")
+        figure = Figure(figsize=(WIDTH_INCHES * 1.5, 0.5 + 1.7 * rows), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", size=9, weight="bold")
+        panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for axes in panels.flat[len(scores) :]:
+            axes.set_axis_off()
+        for place, (axes, (name, points)) in enumerate(
+            zip(panels.flat, scores.items(), strict=False)
+        ):
+            axes.set_title(name)
+            axes.axhline(clean.value, color=GREY, linestyle=LINE_STYLES[1], linewidth=1.0)
+            if clean.interval:
+                axes.axhspan(*clean.interval, color=GREY, alpha=0.15, linewidth=0)
+            severities = range(1, len(points) + 1)
+            axes.plot(severities, [point.value for point in points], "o-", color=BLUE, markersize=4)
+            for severity, point in zip(severities, points, strict=True):
+                if point.interval:
+                    axes.plot([severity] * 2, list(point.interval), color=BLUE, linewidth=1.0)
+            axes.set_xticks(severities)
+            axes.tick_params(labelbottom=True)
+            if place + columns >= len(scores):
+                axes.set_xlabel("severity")
+            if place % columns == 0:
+                axes.set_ylabel(what)
         return save(figure, path)
 
 

@@ -5,19 +5,44 @@ from typing import Any
 import numpy as np
 
 from kerascxr.evaluation.metrics import metric_title
-from kerascxr.evaluation.robustness import MEASURES, by_severity, read_robustness
+from kerascxr.evaluation.robustness import (
+    MEASURES,
+    by_severity,
+    intervals_by_severity,
+    read_robustness,
+)
 from kerascxr.report.blocks import Block, Figure, Tabulated
 from kerascxr.runs.reading import Run
-from kerascxr.tables import Table, capitalised, format_value, markdown_table, text_table
+from kerascxr.tables import (
+    Table,
+    capitalised,
+    format_value,
+    markdown_table,
+    text_table,
+    with_interval,
+)
 
 
-def score_table(result: dict[str, Any], measure: str) -> Table:
-    """Lays a measure out: a row a corruption, a column a severity, and their mean."""
+def score_table(result: dict[str, Any], measure: str, intervals: bool = True) -> Table:
+    """Lays a measure out: a row a corruption, a column a severity, and their mean.
+
+    Args:
+        result: From ``read_robustness``.
+        measure: One of the task's.
+        intervals: Whether each score has its interval; the mean has none.
+    """
     clean, scores = by_severity(result, measure)
-    rows = [[name, *values, float(np.mean(values))] for name, values in scores.items()]
+    clean_ends, ends = intervals_by_severity(result, measure)
+    rows = []
+    for name, values in scores.items():
+        cells: list[Any] = [*values]
+        if intervals:
+            cells = [with_interval(*pair) for pair in zip(values, ends[name], strict=True)]
+        rows.append([name, *cells, float(np.mean(values))])
     severities = [str(place) for place in range(1, len(rows[0]) - 1)]
     label = capitalised(metric_title(result["task"], measure))
-    title = f"{label} by severity; clean {format_value(clean)}"
+    whole = with_interval(clean, clean_ends if intervals else None)
+    title = f"{label} by severity; clean {format_value(whole)}"
     return Table(title, ["corruption", *severities, "mean"], rows)
 
 
@@ -32,8 +57,8 @@ def strength_table(result: dict[str, Any]) -> Table:
 
 
 def robustness_text(result: dict[str, Any]) -> str:
-    """Formats all measures for the terminal."""
-    tables = [score_table(result, measure) for measure in MEASURES[result["task"]]]
+    """Formats all measures for the terminal, where intervals would not fit a line."""
+    tables = [score_table(result, measure, False) for measure in MEASURES[result["task"]]]
     return "\n\n".join(f"{table.title}\n{text_table(table.header, table.rows)}" for table in tables)
 
 
@@ -69,10 +94,12 @@ def robustness_blocks(run: Run, prefix: str) -> list[Block]:
             Figure(
                 curves,
                 f"{prefix}-robustness",
-                f"{run.name}. {label} over severity, a line for each corruption. Clean "
+                f"{run.name}. {label} over severity, a panel for each corruption. Clean "
                 f"{format_value(clean)}; at severity 5: {ends}.",
-                f"{label} on corrupted test images; dashed: clean images. "
-                "A line that falls early shows what the model cannot do without.",
+                f"{label} on corrupted test images with 95% intervals. Dashed line and grey band: "
+                "clean images. The same images are tested each time, so a difference between two "
+                "points is more certain than their intervals suggest.",
+                wide=True,
             )
         )
     if samples:

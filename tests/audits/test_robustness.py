@@ -11,7 +11,7 @@ import yaml
 from kerascxr.__main__ import main
 from kerascxr.audits import robustness
 from kerascxr.data.corruptions import CORRUPTIONS
-from kerascxr.evaluation.robustness import by_severity, read_robustness
+from kerascxr.evaluation.robustness import by_severity, intervals_by_severity, read_robustness
 from kerascxr.report.robustness import robustness_blocks
 from kerascxr.runs.reading import read_run
 from tests.support.at_once import Busy, call_twice_at_once
@@ -47,7 +47,20 @@ def test_everything_is_written_and_reported(tested, tmp_path, capsys):
     with (run / "robustness/robustness.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == N_TESTS
-    assert set(rows[0]) == {"corruption", "severity", "accuracy", "f1", "auc"}
+    measures = {
+        f"{name}{end}" for name in ("accuracy", "f1", "auc") for end in ("", "_low", "_high")
+    }
+    assert set(rows[0]) == {"corruption", "severity"} | measures
+    # Clean, these are the intervals of the run's own test.
+    low, high = read_run(run).metrics["test"]["intervals"]["accuracy"]
+    assert float(rows[0]["accuracy_low"]) == pytest.approx(low)
+    assert float(rows[0]["accuracy_high"]) == pytest.approx(high)
+    table = robustness_blocks(read_run(run), "a")[0].table
+    assert table.title.endswith(f"[{low:.3f}, {high:.3f}]")
+    _, ends = intervals_by_severity(read_robustness(run), "accuracy")
+    low, high = ends["brightness"][-1]
+    [row] = [row for row in table.rows if row[0] == "brightness"]
+    assert row[5].endswith(f"[{low:.3f}, {high:.3f}]")
     text = (run / "robustness/robustness.md").read_text(encoding="utf-8")
     assert "## Accuracy by severity; clean" in text and "grey levels of 255" in text
     assert robustness_blocks(read_run(untested), "a") == []
