@@ -23,7 +23,7 @@ INTERNAL, EXTERNAL, REFERENCE = "internal", "external", "reference"
 _LOOKS = {INTERNAL: (BLUE, "o"), EXTERNAL: (VERMILLION, "D"), REFERENCE: (GREY, "x")}
 _ROW_INCHES, _HEADING_INCHES = 0.27, 0.3
 _LABEL_INCHES = 2.3
-_LETTERS = 34  # of a label
+_LETTERS = 30  # of a label
 
 Score = tuple[float | None, Sequence[float] | None]
 
@@ -51,7 +51,8 @@ def forest(
     """Draws scores with their intervals, beside each its figures; a short grey line is chance.
 
     Args:
-        groups: Heading, such as a model's name, to its tests; at least one in all.
+        groups: Heading, such as a model's name, to its tests; at least one in all. A test that is
+            alone below its heading has the heading for its label.
         measures: Measure -> its name above the panel.
         path: The PNG to write.
 
@@ -72,14 +73,12 @@ def forest(
     with house_style():
         figure = Figure(figsize=(width, whole))
         for heading, place in headings:
-            figure.text(
-                *(0.05 / width, 1 - (top + place) / whole, heading),
-                weight="bold",
-                va="center",
-            )
-        for row, place in zip(rows, places, strict=True):
             y = 1 - (top + place) / whole
-            figure.text(0.15 / width, y, _short(row.label), va="center", size=7.5)
+            figure.text(0.05 / width, y, _short(heading), weight="bold", va="center", size=7.5)
+        labels = [row.label if len(of) > 1 else "" for of in groups.values() for row in of]
+        for label, place in zip(labels, places, strict=True):
+            y = 1 - (top + place) / whole
+            figure.text(0.15 / width, y, _short(label), va="center", size=7.5)
         for number, (measure, name) in enumerate(measures.items()):
             left = _LABEL_INCHES + number * panel
             axes = figure.add_axes(
@@ -109,9 +108,9 @@ def _places(
     """Returns each row's and each heading's distance from the top, and the height, in inches."""
     places, headings, height = [], [], 0.0
     for heading, group in groups.items():
-        if heading:
-            headings.append((heading, height + _HEADING_INCHES / 2))
-            height += _HEADING_INCHES
+        inches = _HEADING_INCHES if len(group) > 1 else _ROW_INCHES
+        headings.append((heading, height + inches / 2))
+        height += inches if len(group) > 1 else 0
         for _ in group:
             places.append(height + _ROW_INCHES / 2)
             height += _ROW_INCHES

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from kerascxr.plots.style import (
+    DPI,
     SKY_BLUE,
     VERMILLION,
-    WIDTH_INCHES,
     YELLOW,
     house_style,
     save,
@@ -25,6 +25,7 @@ OVERLAY = {
     "missed (truth only)": (YELLOW, 0.9),
     "extra (prediction only)": (VERMILLION, 0.9),
 }
+_PICTURE_PIXELS, _MOST_PIXELS = 256, 512
 COLUMNS = ("image", "truth", "prediction", "overlay")
 
 
@@ -57,18 +58,19 @@ def overlay_grid(
             f"Got {n}, {len(truths)}, {len(predictions)}, {len(titles)}."
         )
     gap, header, footer = 0.06, 0.19, 0.3  # inches
-    picture = (WIDTH_INCHES - gap * (len(COLUMNS) + 1)) / len(COLUMNS)
+    picture = _picture_inches(max(np.shape(image)[1] for image in images))
+    width = picture * len(COLUMNS) + gap * (len(COLUMNS) + 1)
     tall = picture * min(2.0, max(np.shape(image)[0] / np.shape(image)[1] for image in images))
-    titles = [wrapped(title, 80) for title in titles]
+    titles = [wrapped(title, int(13 * width)) for title in titles]
     headings = [0.1 + 0.14 * (title.count("\n") + 1) for title in titles]
     height = header + sum(headings) + n * tall + footer
     with house_style():
-        figure = Figure(figsize=(WIDTH_INCHES, height))
+        figure = Figure(figsize=(width, height))
         for row in range(n):
             panels = _panels(images[row], truths[row], predictions[row], titles[row])
             top = header + row * tall + sum(headings[: row + 1])
             figure.text(
-                gap / WIDTH_INCHES,
+                gap / width,
                 1 - (top - 0.06) / height,
                 titles[row],
                 va="bottom",
@@ -78,9 +80,9 @@ def overlay_grid(
                 left = gap + column * (picture + gap)
                 axes = figure.add_axes(
                     (
-                        left / WIDTH_INCHES,
+                        left / width,
                         1 - (top + tall) / height,
-                        picture / WIDTH_INCHES,
+                        picture / width,
                         tall / height,
                     )
                 )
@@ -88,7 +90,7 @@ def overlay_grid(
                 axes.set_axis_off()
                 if row == 0:
                     figure.text(
-                        (left + picture / 2) / WIDTH_INCHES,
+                        (left + picture / 2) / width,
                         1 - 0.05 / height,
                         name,
                         ha="center",
@@ -104,6 +106,11 @@ def overlay_grid(
             borderaxespad=0.3,
         )
         return save(figure, path)
+
+
+def _picture_inches(pixels: int) -> float:
+    """Returns how wide an image is drawn: each of its pixels is a whole number of the figure's."""
+    return max(1, round(_PICTURE_PIXELS / pixels)) * min(pixels, _MOST_PIXELS) / DPI
 
 
 def overlay(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:

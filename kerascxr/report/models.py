@@ -87,11 +87,6 @@ def segmenter_section(run: Run, number: int) -> Section:
     if "intervals" in test:
         note += INTERVALS
     blocks: list[Block] = [Tabulated(Table("Test metrics", header, rows), f"unet-{number}", note)]
-    cells = run.metrics.get("stages")
-    if cells:
-        headings = ["stage", "channels", "output size", "operation", "parameters"]
-        total = f"{run.metrics['parameters']['total']:,} parameters, moving statistics aside."
-        blocks.append(Tabulated(Table("Stages", headings, cells), f"unet-{number}-stages", total))
     alts = {
         "sample_predictions": "Best, median and worst test image: image, true mask, predicted "
         "mask, and where the two disagree.",
@@ -102,6 +97,13 @@ def segmenter_section(run: Run, number: int) -> Section:
         blocks.append(
             f"Trained for {len(run.coarse_history)} epochs at half the size first, to a "
             f"validation Dice of {end['val_dice']:.4f}; the learning curves show what followed."
+        )
+    cells = run.metrics.get("stages")
+    if cells:
+        headings = ["stage", "channels", "output size", "operation", "parameters"]
+        total = f"{run.metrics['parameters']['total']:,} parameters, moving statistics aside."
+        blocks.append(
+            Tabulated(Table("Stages", headings, cells), f"unet-{number}-stages", total, beside=True)
         )
     figures = _figures(run, f"unet-{number}", alts, captions)
     robustness = robustness_blocks(run, f"unet-{number}")
@@ -123,7 +125,7 @@ def _figures(run: Run, prefix: str, alts: dict[str, str], captions: dict[str, st
             captions[name],
             wide=name in _XRAYS,
             xray=name in _XRAYS,
-            beside=run.task == "classification",
+            beside=True,
         )
         for name, path in found.items()
         if path

@@ -63,23 +63,14 @@ def _forest(runs: Sequence[Run], repeats: Sequence[Repeats], task: str, drawn: P
     groups: dict[str, list[Row]] = {}
     for run in runs:
         part = pooled.get(run.path)
+        name = f"{part.summary['title']}, {len(part.runs)} folds" if part else run.name
         if part is None:
-            groups[run.name] = [_row("own test images", run.metrics["test"], measures)]
-        else:
-            name = part.summary["title"]
-            label = f"{len(part.runs)} folds, pooled"
-            groups.setdefault(name, [_row(label, part.summary["pooled"], measures)])
+            groups[name] = [_row("own test images", run.metrics["test"], measures)]
+        elif name not in groups:
+            groups[name] = [_row("pooled", part.summary["pooled"], measures)]
         for folder, of in read_external(run.path).items():
-            label = (
-                external_name(folder) if part is None else f"{external_name(folder)}, {run.name}"
-            )
-            name = run.name if part is None else part.summary["title"]
+            label = external_name(folder) + (f", {run.path.name}" if part else "")
             groups[name].append(_row(label, of["test"], measures, EXTERNAL))
-    if all(len(rows) == 1 for rows in groups.values()) and not pooled:
-        alone = [
-            Row(name, rows[0].scores, rows[0].kind, rows[0].chance) for name, rows in groups.items()
-        ]
-        groups = {"": alone}
     path = drawn / f"summary-{task}.png"
     titles = {measure: capitalised(metric_title(task, measure)) for measure in measures}
     forest(groups, titles, path)

@@ -33,7 +33,8 @@ def test_each_test_has_its_interval_and_external_ones_another_look(tmp_path):
 
 def test_a_long_label_does_not_reach_the_panel(tmp_path):
     figure = forest(
-        {"": [Row("unknown " * 12, {"dice": (0.9, None)})]}, {"dice": "Dice"}, tmp_path / "a.png"
+        {"unknown " * 12: [Row("own", {"dice": (0.9, None)})]}, {"dice": "Dice"}, tmp_path / "a.png"
     )
-    [label] = figure.texts
+    label, alone = figure.texts
+    assert alone.get_text() == ""
     assert label.get_window_extent().x1 < figure.axes[0].get_window_extent().x0

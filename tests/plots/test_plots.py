@@ -291,7 +291,7 @@ def test_overlay_grid(tmp_path, n):
     predictions = 255 * (images > 120).astype(np.uint8)
     names = ["best: a, Dice 0.990", "median: " + "long name " * 12, "worst: $c_1$"][:n]
     figure = overlay_grid(images, truths, predictions, names, tmp_path / "grid.png")
-    check_png(tmp_path / "grid.png", style.WIDTH_INCHES)
+    check_png(tmp_path / "grid.png", (4 * 240 + 5 * 9) / style.DPI)
     written = texts(figure)
     assert {"image", "truth", "prediction", "overlay", *OVERLAY} <= written
     assert {name.strip() for name in names} <= written
@@ -302,6 +302,16 @@ def test_overlay_grid(tmp_path, n):
     assert np.array_equal(panels[1], 255 * truths[-1])
     assert np.array_equal(panels[2], predictions[-1])
     assert np.array_equal(panels[3], overlay(images[-1], truths[-1], predictions[-1] != 0))
+
+
+@pytest.mark.parametrize(("side", "times"), [(64, 4), (256, 1), (100, 3), (400, 1)])
+def test_overlays_have_whole_pixels_of_their_images(tmp_path, side, times):
+    image = np.random.default_rng(0).integers(0, 256, (side, side), np.uint8)
+    mask = np.zeros((side, side), bool)
+    figure = overlay_grid([image], [mask], [mask], ["best"], tmp_path / "grid.png")
+    for axes in figure.axes:
+        box = axes.get_window_extent()
+        assert (box.width, box.height) == pytest.approx((times * side, times * side))
 
 
 def test_overlay_grid_refuses_what_does_not_match(tmp_path):
