@@ -22,8 +22,8 @@ from kerascxr.tables import NOTHING
 INTERNAL, EXTERNAL, REFERENCE = "internal", "external", "reference"
 _LOOKS = {INTERNAL: (BLUE, "o"), EXTERNAL: (VERMILLION, "D"), REFERENCE: (GREY, "x")}
 _ROW_INCHES, _HEADING_INCHES = 0.27, 0.3
-_LABEL_INCHES = 2.3
-_LETTERS = 30  # of a label
+_LABEL_INCHES = 2.85
+_LETTERS = 38  # of a label
 
 Score = tuple[float | None, Sequence[float] | None]
 
