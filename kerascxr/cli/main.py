@@ -13,7 +13,7 @@ PROG = "kerascxr"
 
 # What a user does first comes first. A command's module has its name, with "_" for "-".
 COMMANDS = {
-    "Train": ("train-cls", "train-seg", "study"),
+    "Train": ("train-cls", "train-seg", "study", "pretrain"),
     "Images": ("lungs", "data"),
     "Test a run": ("audit", "robustness", "evaluate", "compare"),
     "Use a run": ("report", "predict", "export"),

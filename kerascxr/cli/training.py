@@ -40,7 +40,8 @@ def train_in_folder(
     folder = None
     try:
         if config.overwrite or not RunFolder.place(config, task, name).exists():
-            check_source(config.data.source)
+            if hasattr(config, "data"):
+                check_source(config.data.source)
             check_lungs(getattr(config, "lungs", None))
         folder = RunFolder.start(config, task, name)
         if config.folds > 1 or config.seeds > 1:
@@ -53,7 +54,7 @@ def train_in_folder(
             metrics = folder.read_json("metrics.json")
             logger.info(
                 f"{folder.path} holds this run, finished {when}. Its results:\n\n"
-                f"{metrics_text(metrics['test'])}\n\n"
+                f"{metrics_text(metrics.get('test', metrics['validation']))}\n\n"
                 "To train again, give --overwrite true or another --name."
             )
             return 0

@@ -2,6 +2,7 @@
 
 from kerascxr.config.classification import PACKAGED, ClassificationConfig, Depth
 from kerascxr.config.data import DataConfig, SplitConfig
+from kerascxr.config.pretraining import PretrainingConfig
 from kerascxr.config.segmentation import SegmentationConfig
 from kerascxr.config.study import StudyConfig
 from kerascxr.config.training import AugmentConfig, OptimizerConfig, RuntimeConfig
@@ -15,6 +16,7 @@ __all__ = [
     "DataConfig",
     "Depth",
     "OptimizerConfig",
+    "PretrainingConfig",
     "RuntimeConfig",
     "SegmentationConfig",
     "SplitConfig",

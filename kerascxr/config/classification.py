@@ -22,9 +22,10 @@ class ClassificationConfig:
         backbone: efficientnetb0, shufflenetv2 (x1.0) or shufflenetv2_x0_5.
         depth: How much is trained: 0 the head, 1 and 2 more, "all" everything. 1 is also the last
             convolution, 2 also the last stage.
-        weights: Starting weights of the backbone: "imagenet", "none", a file, or "auto". "none" is
-            random; a file is a .weights.h5, .keras or .pth; "auto" is imagenet if it can be
-            downloaded, otherwise random.
+        weights: Starting weights of the backbone: "imagenet", "drawn", "none", a file, or "auto".
+            "drawn" comes with the package, pretrained on drawn X-rays; "none" is random; a file is
+            a .weights.h5, .keras or .pth; "auto" is imagenet if it can be downloaded, otherwise
+            drawn.
         weights_sha256: SHA-256 that the file of starting weights must have. A run's config.yaml has
             it, so that a run is repeated with the same weights or not at all.
         image_size: Height and width of the model's input, in pixels, as 224,224.

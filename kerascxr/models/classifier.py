@@ -47,7 +47,7 @@ def build_classifier(
         backbone: A key of ``BACKBONES``, or one of its values.
         n_classes: Number of classes, at least 2.
         image_size: (height, width) in pixels, each at least 32; the backbone's own if None.
-        weights: None: random weights. "imagenet", "auto" or the path of a file: see
+        weights: None: random weights. "imagenet", "drawn", "auto" or the path of a file: see
             ``load_weights``.
         depth: How much is trainable: 0, 1, 2 or "all"; see ``fine_tune``.
         dropout: Share of the head's activations dropped in training, 0 <= dropout < 1.
@@ -94,7 +94,8 @@ def build_classifier(
     model = keras.Model(features.input, logits, name=backbone.name)
     if weights is not None:
         used = load_weights(model, backbone, weights)
-        level = logging.WARNING if weights == "auto" and used.kind == "none" else logging.INFO
+        instead = weights == "auto" and used.kind != "imagenet"
+        level = logging.WARNING if instead else logging.INFO
         logger.log(level, f"Weights: {used.description}")
     fine_tune(model, depth, update_statistics)
     return model

@@ -4,18 +4,18 @@ A folder holds it: ``lungs.weights.npz``, the ``config.yaml`` of its training, a
 trained on, measured and meant for in ``card.json``, for people in ``card.md``.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import yaml
 
+from kerascxr.models import packed_weights
 from kerascxr.models.download import file_digest
+from kerascxr.models.packed_weights import read_weights, write_weights
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.models.unet import build_unet
-from kerascxr.runs.atomic import replacing, write_json, write_text
+from kerascxr.runs.atomic import write_json, write_text
 from kerascxr.tables import markdown_table, with_interval
 
 FOLDER = Path(__file__).parent / "lungs"
@@ -42,24 +42,9 @@ def write_lung_model(
     Raises:
         ValueError: If a weight is outside of float16's range, or the file would be too large.
     """
-    weights = {weight.path: keras.ops.convert_to_numpy(weight.value) for weight in model.weights}
-    with np.errstate(over="ignore"):  # reported below
-        rounded = {name: value.astype(np.float16) for name, value in weights.items()}
-    for name, value in rounded.items():
-        if not np.isfinite(value).all():
-            raise ValueError(
-                f"weights must be in the range of float16. Got {name} up to "
-                f"{np.abs(weights[name]).max():.3g}."
-            )
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / WEIGHTS) as partial:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **rounded)
-        if partial.stat().st_size > MAX_BYTES:
-            raise ValueError(
-                f"the weights must take at most {MAX_BYTES / 1e6:.0f} MB. Got "
-                f"{partial.stat().st_size / 1e6:.1f} MB; use fewer base_filters."
-            )
+    weights = {weight.path: keras.ops.convert_to_numpy(weight.value) for weight in model.weights}
+    write_weights(folder / WEIGHTS, weights, MAX_BYTES)
     write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
     card = card | {"sha256": {name: file_digest(folder / name) for name in (WEIGHTS, CONFIG)}}
     write_text(folder / PAGE, card_markdown(card))
@@ -88,10 +73,10 @@ def load_lung_segmenter(folder: Path | None = None) -> Segmenter:
         model = build_unet(size, config["base_filters"], config["upsampling"])
     finally:
         keras.config.set_dtype_policy(policy)
-    with np.load(folder / WEIGHTS, allow_pickle=False) as file:
-        if set(file.files) != {weight.path for weight in model.weights}:
-            raise ValueError(_wrong(folder, f"{CONFIG} describes another model than {WEIGHTS} has"))
-        model.set_weights([file[weight.path].astype(np.float32) for weight in model.weights])
+    weights = read_weights(folder / WEIGHTS)
+    if set(weights) != {weight.path for weight in model.weights}:
+        raise ValueError(_wrong(folder, f"{CONFIG} describes another model than {WEIGHTS} has"))
+    model.set_weights([weights[weight.path] for weight in model.weights])
     return Segmenter(model, float(card["threshold"]))
 
 
@@ -108,18 +93,10 @@ def read_card(folder: Path | None = None) -> dict[str, Any]:
         ValueError: If a file is absent or is not the one that the card describes.
     """
     folder = folder or FOLDER
-    for name in (CARD, WEIGHTS, CONFIG):
-        if not (folder / name).is_file():
-            raise ValueError(_wrong(folder, f"it has no {name}"))
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        described = {name: card["sha256"][name] for name in (WEIGHTS, CONFIG)}
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(_wrong(folder, f"{CARD} is damaged")) from None
-    for name, digest in described.items():
-        if file_digest(folder / name) != digest:
-            raise ValueError(_wrong(folder, f"{name} is not the file that {CARD} describes"))
-    return card
+        return packed_weights.read_card(folder, CARD, (WEIGHTS, CONFIG))
+    except ValueError as error:
+        raise ValueError(_wrong(folder, str(error))) from None
 
 
 def card_markdown(card: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from kerascxr.models.backbones import BACKBONES, Backbone
 from kerascxr.models.download import fetch, file_digest, is_cached, is_reachable
 from kerascxr.models.layers import HEAD_PREFIX, IMAGENET_MEAN, IMAGENET_STD
+from kerascxr.models.packed_weights import read_card, read_weights
 from kerascxr.models.torch_checkpoint import read_torch_checkpoint
 from kerascxr.names import look_up
 
@@ -25,6 +26,11 @@ Shapes = Mapping[str, Any]
 
 Arrays = dict[str, list[np.ndarray]]
 """Layer names to arrays in the order of ``layer.weights``."""
+
+DRAWN = Path(__file__).parent / "drawn"
+"""Backbones pretrained on drawn X-rays: NAME.weights.npz, with a card in NAME.json and NAME.md."""
+
+_INSTEAD = "drawn chest X-rays, not {} ({}). Natural-image weights are better on real X-rays."
 
 _LOUD = (
     "RANDOM WEIGHTS, not {} ({}). Results will be far below those of a pretrained network, and at "
@@ -43,13 +49,13 @@ class WeightsUsed:
     """The starting weights of a model, as a run records them.
 
     Attributes:
-        kind: "imagenet", "file" or "none".
+        kind: "imagenet", "drawn", "file" or "none".
         source: The path or URL; "" for random weights.
         sha256: The file's digest; "" for random weights.
         description: A short text for tables and reports.
     """
 
-    kind: Literal["imagenet", "file", "none"]
+    kind: Literal["imagenet", "drawn", "file", "none"]
     source: str
     sha256: str
     description: str
@@ -67,8 +73,9 @@ def load_weights(
     Args:
         model: A backbone, or a classifier from ``build_classifier``.
         backbone: A key of ``BACKBONES``, or one of its values.
-        weights: "imagenet": the published file, from the cache or the internet. "none": random.
-            "auto": "imagenet" if it is cached or reachable, else "none". Otherwise the path of a
+        weights: "imagenet": the published file, from the cache or the internet. "drawn": those
+            that come with the package, pretrained on drawn X-rays. "none": random. "auto":
+            "imagenet" if it is cached or reachable, else "drawn". Otherwise the path of a
             ``.weights.h5``, ``.h5`` or ``.keras`` file of this backbone or of a classifier with it,
             or, for ShuffleNetV2, of a torchvision checkpoint (``.pth``, ``.pt``).
         mirror: A URL that serves the published files by name, instead of their publisher's.
@@ -99,11 +106,13 @@ def load_weights(
         return WeightsUsed("none", "", "", "random weights")
     if weights in ("auto", "imagenet"):
         return _load_published(model, backbone, mirror, required=weights == "imagenet")
+    if weights == "drawn":
+        return _load_drawn(model, backbone)
     path = Path(weights)
     if not path.is_file():
         raise FileNotFoundError(
-            f"weights must be auto, imagenet, none or the path of a file. Got weights={weights}, "
-            "which does not exist."
+            "weights must be auto, imagenet, drawn, none or the path of a file. Got "
+            f"weights={weights}, which does not exist."
         )
     return WeightsUsed("file", str(path), file_digest(path), _load_file(model, backbone, path))
 
@@ -111,13 +120,13 @@ def load_weights(
 def _load_published(
     model: keras.Model, backbone: Backbone, mirror: str | None, required: bool
 ) -> WeightsUsed:
-    """Loads the published weights; without them the model stays random, or it is an error."""
+    """Loads the published weights; without them the package's own, or it is an error."""
     published = backbone.imagenet
     if published is None:
         reason = f"{backbone.name} has no published weights"
         if required:
             raise ValueError(f"weights must not be imagenet: {reason}. Got weights=imagenet.")
-        return WeightsUsed("none", "", "", _LOUD.format("pretrained ones", reason))
+        return _load_instead(model, backbone, "pretrained ones", reason)
     if mirror is not None:
         url = f"{mirror.rstrip('/')}/{published.file_name}"
         published = dataclasses.replace(published, url=url)
@@ -128,10 +137,46 @@ def _load_published(
     except (ConnectionError, ValueError) as error:
         if required:
             raise
-        return WeightsUsed("none", "", "", _LOUD.format(published.description, error))
+        return _load_instead(model, backbone, published.description, str(error))
     _load_file(model, backbone, path)
     description = f"{published.description} ({published.file_name})"
     return WeightsUsed("imagenet", published.url, file_digest(path), description)
+
+
+def _load_instead(model: keras.Model, backbone: Backbone, wanted: str, reason: str) -> WeightsUsed:
+    """Loads the package's weights where published ones cannot be had; random ones as a last way."""
+    if not _drawn_path(backbone).is_file():
+        return WeightsUsed("none", "", "", _LOUD.format(wanted, reason))
+    used = _load_drawn(model, backbone)
+    return dataclasses.replace(used, description=_INSTEAD.format(wanted, reason))
+
+
+def _drawn_path(backbone: Backbone) -> Path:
+    return DRAWN / f"{backbone.name}.weights.npz"
+
+
+def _load_drawn(model: keras.Model, backbone: Backbone) -> WeightsUsed:
+    """Loads the weights that come with the package."""
+    path = _drawn_path(backbone)
+    having = sorted(item.name.partition(".")[0] for item in DRAWN.glob("*.weights.npz"))
+    if backbone.name not in having:
+        raise ValueError(
+            f"weights must not be drawn for {backbone.name}: the package has them for "
+            f"{', '.join(having)}. Got weights=drawn."
+        )
+    card = f"{backbone.name}.json"
+    try:
+        read_card(DRAWN, card, (path.name,))
+    except ValueError as error:
+        raise ValueError(f"{DRAWN} cannot be used: {error}. Install kerascxr again.") from None
+    arrays: Arrays = {}
+    for name, array in read_weights(path).items():  # layer/0, layer/1 and so on
+        arrays.setdefault(name.rpartition("/")[0], []).append(array)
+    body = [layer for layer in model.layers if not layer.name.startswith(HEAD_PREFIX)]
+    _check(path, backbone, "layers", _shapes_of_layers(body), _shapes_of_arrays(arrays))
+    for name, values in arrays.items():
+        model.get_layer(name).set_weights(values)
+    return WeightsUsed("drawn", path.name, file_digest(path), "drawn chest X-rays")
 
 
 def _load_file(model: keras.Model, backbone: Backbone, path: Path) -> str:

@@ -67,7 +67,8 @@ def describe_weights(run: Run) -> str:
     """Says in a few words where a run's backbone weights came from."""
     weights = run.environment["weights"]
     kind = weights["kind"]
-    return {"imagenet": "ImageNet", "none": "random"}.get(kind, f"file {weights['description']}")
+    named = {"imagenet": "ImageNet", "drawn": "drawn X-rays", "none": "random"}
+    return named.get(kind, f"file {weights['description']}")
 
 
 def _is_like_the_study(run: Run) -> bool:

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kerascxr.config import OptimizerConfig, TrainingConfig
+from kerascxr.config import OptimizerConfig, PretrainingConfig, TrainingConfig
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import (
     AveragedWeights,
@@ -109,7 +109,7 @@ class Fitting:
     batches: Callable[[int], tf.data.Dataset]
     steps: int
     validate: Callable[[], dict[str, float]]
-    loss: keras.losses.Loss
+    loss: keras.losses.Loss | list[keras.losses.Loss]
     metrics: list[keras.metrics.Metric]
     shown: tuple[str, ...]
 
@@ -127,7 +127,7 @@ class Session:
         stage: Name of a training before the main one; its checkpoints and tables bear it.
     """
 
-    config: TrainingConfig
+    config: TrainingConfig | PretrainingConfig
     runtime: Runtime
     folder: RunFolder
     identity: Mapping[str, str]

@@ -16,6 +16,8 @@ from kerascxr.data.phantom.shapes import (
     RIGHT_LUNG,
     TORSO,
     blur,
+    enlarge_heart,
+    largest_part,
     resize,
     ribbons,
     spline,
@@ -34,6 +36,8 @@ class Chest:
         sides: The right and the left lung field.
         across: float32 ``(height, width)``: -1..1 between the outer walls, negative on the right.
         down: float32 ``(height, width)``: 0 at the apices, 1 at the outer bases.
+        bones: float32 ``(height, width)``: their attenuation, once exposed.
+        heart: float32 ``(height, width)``, 0..1: its area, once exposed.
     """
 
     def __init__(self, size: tuple[int, int], rng: np.random.Generator) -> None:
@@ -42,21 +46,23 @@ class Chest:
         height, width = size
         uniform = rng.uniform
         # ---- pose and build: chest frame -> pixels of the large canvas
-        self.unit = 0.5 * width * SCALE * uniform(0.64, 0.82)  # half of the chest's width
-        self.tall = height * SCALE * uniform(0.54, 0.72)
-        turn = np.deg2rad(rng.normal(0, 2.2))
+        self.unit = 0.5 * width * SCALE * uniform(0.64, 0.93)  # half of the chest's width
+        self.tall = height * SCALE * uniform(0.54, 0.78)
+        turn = np.deg2rad(rng.normal(0, 3))
         self.turn = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         self.middle = SCALE * np.array(
-            [width * (0.5 + rng.normal(0, 0.022)), height * (0.49 + rng.normal(0, 0.03))]
+            [width * (0.5 + rng.normal(0, 0.025)), height * (0.49 + rng.normal(0, 0.035))]
         )
         # ---- lungs
-        bases = rng.normal(0, 0.03, 2)  # the height of each half of the diaphragm varies
+        bases = rng.normal(0, 0.035, 2)  # the height of each half of the diaphragm varies
+        apex = rng.normal(0, 0.06)
+        self.heart_growth = uniform(-0.03, 0.13)
         self.outlines = [
-            self.place(spline(vary(outline, rng, base)))
+            self.place(spline(enlarge_heart(vary(outline, rng, base, apex), self.heart_growth)))
             for outline, base in zip((RIGHT_LUNG, LEFT_LUNG), bases, strict=True)
         ]
         # Right, left: float32 (height, width), 0..1.
-        self.sides = [self.fill(outline) for outline in self.outlines]
+        self.sides = [largest_part(self.fill(outline)) for outline in self.outlines]
         self.lungs = np.maximum(*self.sides)
         self.soft_lungs = blur(self.lungs, 1.2)
         self.across, self.down = self._places(height, width)
@@ -114,9 +120,15 @@ class Chest:
         Returns:
             uint8 ``(height, width)``, 0..255.
         """
-        dense = self._body() + findings
-        dense += self._bones() + self._vessels()
-        return self._film(dense)
+        body = self._body()
+        self.bones = self._bones()
+        dense = body + self.bones + self._vessels() + self._devices()
+        # Scattered radiation lowers contrast over distances, a film's processing raises it. Both
+        # are computed without the findings, which therefore leave no trace outside of the lungs.
+        wide = 1.5 * blur(np.clip(dense / 1.5, 0, 1), self.pixel(0.25))
+        dense += self.rng.uniform(-0.35, 0.5) * (dense - wide)
+        reach = blur(self.lungs, 2) > 0.05
+        return self._film(dense + np.where(reach, findings, 0))
 
     def _body(self) -> np.ndarray:
         """Soft tissue and air: float32 ``(height, width)``, attenuation from 0 to about 1."""
@@ -160,12 +172,13 @@ class Chest:
         air *= 1 + 0.085 * self.haze(5, rng, air.shape) + 0.05 * self.haze(11, rng, air.shape)
         heart = HEART.copy()
         heart[:, 0] = np.where(heart[:, 0] > 0, heart[:, 0] * uniform(0.95, 1.06), heart[:, 0])
-        heart_soft = blur(self.fill(self.place(spline(heart))), self.pixel(0.025))
+        heart = enlarge_heart(heart, self.heart_growth)
+        self.heart = blur(self.fill(self.place(spline(heart))), self.pixel(0.025))
         dense = torso_soft * resize(tissue, self.size)
         dense = np.maximum(dense, arms_soft * 0.42)
         dense -= self.soft_lungs * resize(air, self.size)
         # The part of the heart behind lung is fainter.
-        dense += 0.09 * heart_soft * (1 - 0.3 * self.soft_lungs)
+        dense += 0.09 * self.heart * (1 - 0.3 * self.soft_lungs)
         return dense
 
     def _bones(self) -> np.ndarray:
@@ -196,7 +209,7 @@ class Chest:
         between = self.fill(self.place(np.array([(-0.4, 0), (0.4, 0), (0.5, 0.9), (-0.3, 0.9)])))
         # Ribs are clear over the lungs, faint over the heart, invisible below the diaphragm.
         cage = blur(np.maximum(self.lungs, 0.22 * between), self.pixel(0.04))
-        strength = uniform(0.05, 0.115)
+        strength = uniform(0.05, 0.15)
         ribs = self.finish(back) + uniform(0.2, 0.55) * self.finish(front)
         bones += strength * ribs * np.minimum(1, 1.5 * cage)
         # ---- clavicles and shoulder blades
@@ -234,6 +247,27 @@ class Chest:
         vessels = self.finish(canvas) + 0.7 * hila
         return strength * vessels * self.soft_lungs
 
+    def _devices(self) -> np.ndarray:
+        """Leads, tubes and electrodes of monitored patients: float32 ``(height, width)``."""
+        rng = self.rng
+        if rng.uniform() < 0.7:
+            return np.zeros(self.size, np.float32)
+        canvas = self.canvas()
+        draw = ImageDraw.Draw(canvas)
+        for _ in range(rng.integers(1, 4)):
+            begin = np.array([rng.uniform(-0.9, 0.9), -0.5])
+            end = np.array([rng.uniform(-0.9, 0.9), rng.uniform(0.1, 0.95)])
+            share = np.linspace(0, 1, 5)[:, None]
+            line = begin + (end - begin) * share + rng.normal(0, 0.12, (5, 2)) * share
+            points = self.place(spline(line, closed=False))
+            fill = int(rng.uniform(90, 255))
+            wide = max(1, round(rng.uniform(0.012, 0.03) * self.unit))
+            draw.line([tuple(point) for point in points], fill=fill, width=wide)
+            if rng.uniform() < 0.6:
+                radius = rng.uniform(0.03, 0.06) * self.unit
+                draw.ellipse([*(points[-1] - radius), *(points[-1] + radius)], fill=fill)
+        return rng.uniform(0.1, 0.35) * self.finish(canvas)
+
     def _tree(self, draw: ImageDraw.ImageDraw, side: int, hilum: tuple[float, float]) -> None:
         """Draws the vessels of one lung: from the hilum, forking at each level."""
         rng, main = self.rng, 10
@@ -260,15 +294,16 @@ class Chest:
         """Exposure, noise, frame and markers: uint8 ``(height, width)``."""
         rng, (height, width) = self.rng, self.size
         uniform = rng.uniform
-        low, high = uniform(0.0, 0.12), uniform(0.72, 0.95)
+        low, high = uniform(0.0, 0.14), uniform(0.66, 0.98)
         film = np.maximum((dense - low) / (high - low), 0)
-        film = np.tanh(film ** uniform(0.85, 1.4))  # compresses dense parts near white
-        film = film * uniform(0.95, 1.12) + uniform(0.0, 0.07)
+        film = np.tanh(film ** uniform(0.8, 1.5))  # compresses dense parts near white
+        black = uniform(0, 0.2)
+        film = black + film * uniform(0.8 - black, 1.12 - black)
         tilt = rng.normal(0, 0.035, 2)  # uneven beam intensity
         film += float(tilt[0]) * 0.5 * self.across + float(tilt[1]) * (self.down - 0.5)
-        film += uniform(0.01, 0.04) * rng.standard_normal(self.size, np.float32)
+        film += uniform(0.004, 0.04) * rng.standard_normal(self.size, np.float32)
         # Focal spot and detector blur drawing and noise slightly.
-        film = ndimage.gaussian_filter(film, uniform(0.5, 0.75), truncate=3)
+        film = ndimage.gaussian_filter(film, uniform(0.5, 0.9), truncate=3)
         self._mark(film)
         # The cassette's edge or the collimator: black, on some sides.
         for axis, length in ((0, height), (1, width)):
@@ -278,7 +313,11 @@ class Chest:
                     edge = [slice(None), slice(None)]
                     edge[axis] = slice(length - cut, None) if end else slice(0, cut)
                     film[tuple(edge)] = uniform(0, 0.02)
-        return np.rint(np.clip(film, 0, 1) * 255).astype(np.uint8)
+        film = np.clip(film, 0, 1)
+        if uniform() < 0.3:  # a film stored with fewer grey levels
+            levels = round(2 ** uniform(5.5, 8))
+            film = np.rint(film * levels) / levels
+        return np.rint(film * 255).astype(np.uint8)
 
     def _mark(self, film: np.ndarray) -> None:
         """Puts letters near a corner, into ``film`` itself."""

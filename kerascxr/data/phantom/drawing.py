@@ -25,10 +25,13 @@ from kerascxr.data.phantom.shapes import blur, step
 from kerascxr.data.sources.examples import Example, Source
 from kerascxr.names import look_up
 
-VERSION = 1  # part of the source's signature: raise it with every change of the drawings
+VERSION = 2  # part of the source's signature: raise it with every change of the drawings
 
 # The radiography database's class names and, roughly, its proportions.
 SHARES = {"COVID": 0.2, "Lung_Opacity": 0.3, "Normal": 0.35, "Viral Pneumonia": 0.15}
+
+STRUCTURES = ("lungs", "heart", "bones", "COVID", "Lung_Opacity", "Viral Pneumonia")
+"""What ``draw_with_structures`` marks: anatomy, then each class's findings."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,33 @@ class Drawing:
             uint8 ``(height, width)`` image, 0..255, and uint8 ``(height, width)`` mask, 0 or 255,
             of the lung fields (without the parts behind the heart and below the diaphragm).
         """
-        chest = Chest(self.size, np.random.default_rng([self.seed, self.index]))
-        draw_findings = look_up(FINDINGS, self.label, "phantom class")
-        findings = draw_findings(chest, np.random.default_rng([self.seed, self.index, 1]))
+        chest, findings = self._chest_and_findings()
         mask = np.where(chest.lungs > 0.5, 255, 0).astype(np.uint8)
         image = chest.expose(findings)
         return (_mark(image, self.label) if self.marked else image), mask
+
+    def draw_with_structures(self) -> tuple[np.ndarray, np.ndarray]:
+        """Draws the image, and where each structure and finding lies: targets of a pretraining.
+
+        Returns:
+            uint8 ``(height, width)`` image, 0..255, as ``draw`` gives it, and uint8 ``(height,
+            width, len(STRUCTURES))``, 0..255: how much of each structure a pixel has.
+        """
+        chest, findings = self._chest_and_findings()
+        image = chest.expose(findings)
+        maps: dict[str, np.ndarray] = dict.fromkeys(STRUCTURES, np.zeros(self.size, np.float32))
+        maps |= {"lungs": chest.lungs, "heart": chest.heart, "bones": chest.bones / 0.2}
+        if findings.any():
+            strength = ndimage.gaussian_filter(np.abs(findings), chest.pixel(0.03))
+            maps[self.label] = step(strength / strength.max(), 0.3, 0.1)
+        planes = np.stack([maps[name] for name in STRUCTURES], axis=-1)
+        return image, np.rint(np.clip(planes, 0, 1) * 255).astype(np.uint8)
+
+    def _chest_and_findings(self) -> tuple[Chest, np.ndarray]:
+        """The chest, and the attenuation of the class's findings, float32 ``(height, width)``."""
+        chest = Chest(self.size, np.random.default_rng([self.seed, self.index]))
+        draw_findings = look_up(FINDINGS, self.label, "phantom class")
+        return chest, draw_findings(chest, np.random.default_rng([self.seed, self.index, 1]))
 
 
 def _mark(image: np.ndarray, label: str) -> np.ndarray:
@@ -151,7 +175,7 @@ def _patches(chest: Chest, rng: np.random.Generator) -> np.ndarray:
                 draw.ellipse([*(centre - radius), *(centre + radius)], fill=fill)
     patches = blur(chest.finish(canvas), chest.pixel(0.035))
     mottle = 1 + 0.3 * chest.haze(40, rng)
-    return rng.uniform(0.10, 0.28) * patches * mottle * chest.soft_lungs
+    return rng.uniform(0.12, 0.30) * patches * mottle * chest.soft_lungs
 
 
 def _lobe(chest: Chest, rng: np.random.Generator) -> np.ndarray:
@@ -180,7 +204,7 @@ def _lobe(chest: Chest, rng: np.random.Generator) -> np.ndarray:
         line = [tuple(point) for point in chest.place(np.array([hilum, end]))]
         ImageDraw.Draw(canvas).line(line, fill=255, width=round(0.03 * chest.unit))
     bronchi = chest.finish(canvas)
-    strength = rng.uniform(0.12, 0.3)
+    strength = rng.uniform(0.14, 0.32)
     return strength * shape * (1 - 0.45 * bronchi) * blur(chest.sides[side], 1.2)
 
 
@@ -204,7 +228,7 @@ def _network(chest: Chest, rng: np.random.Generator) -> np.ndarray:
     # Minus its mean, so that brightness does not reveal the class.
     texture = ridges - ridges.mean() + 0.8 * (streaks - 0.12)
     texture *= np.clip(1 + 0.35 * chest.haze(5, rng), 0.2, None)
-    return rng.uniform(0.05, 0.13) * texture * blur(chest.lungs, 2.0)
+    return rng.uniform(0.06, 0.15) * texture * blur(chest.lungs, 2.0)
 
 
 FINDINGS = {

@@ -2,6 +2,7 @@
 
 import numpy as np
 from PIL import Image, ImageFilter
+from scipy import ndimage
 
 # Outlines in the chest's own frame: across -1..1 between the lungs' outer walls (the patient's
 # right lung at negative values, as on film), down 0..1 from the apex to the outer lung base.
@@ -78,11 +79,30 @@ def step(values: np.ndarray, edge: float, softness: float) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def vary(outline: np.ndarray, rng: np.random.Generator, base: float) -> np.ndarray:
-    """Varies a lung's outline ``(n, 2)`` at random; ``base`` lowers the diaphragm."""
+def vary(outline: np.ndarray, rng: np.random.Generator, base: float, apex: float) -> np.ndarray:
+    """Varies a lung's outline ``(n, 2)`` at random; ``base`` lowers it, ``apex`` widens its top."""
     outline = outline + rng.normal(0, 0.009, outline.shape)
+    outline[:, 0] *= 1 + apex * np.clip(1 - outline[:, 1] / 0.6, 0, 1)
     outline[:, 1] += base * np.clip((outline[:, 1] - 0.4) / 0.5, 0, 1)
     return outline
+
+
+def largest_part(area: np.ndarray) -> np.ndarray:
+    """Keeps the largest connected part above 0.5 of float32 ``(height, width)`` in 0..1."""
+    parts, count = ndimage.label(area > 0.5)
+    if count < 2:
+        return area
+    largest = 1 + np.bincount(parts.ravel())[1:].argmax()
+    return np.where((parts == 0) | (parts == largest), area, 0)
+
+
+def enlarge_heart(outline: np.ndarray, growth: float) -> np.ndarray:
+    """Moves the points of an outline ``(n, 2)`` that lie at the heart's border away from it."""
+    x, y = outline[:, 0], outline[:, 1]
+    at_border = np.sin(np.pi * np.clip((y - 0.3) / 0.6, 0, 1)) * (x > -0.35) * (x < 0.6)
+    moved = outline.copy()
+    moved[:, 0] += growth * at_border * np.where(x > 0, 1, -0.5)
+    return moved
 
 
 def spline(points: np.ndarray, closed: bool = True, steps: int = 8) -> np.ndarray:
