@@ -37,7 +37,7 @@ def result(path: Path) -> dict[str, Any]:
         "images": run.metrics["data"]["source"].rpartition("-")[0] or run.metrics["data"]["source"],
         "weights": run.environment["weights"]["kind"],
         "depth": run.metrics["depth"],
-        "n": len(run.predictions),
+        "n": test["images"],
         **{name: test[name] for name in MEASURES},
         "intervals": {name: test["intervals"].get(name) for name in MEASURES},
     }
