@@ -11,10 +11,12 @@ from kerascxr.config.training import OptimizerConfig, RuntimeConfig, check_train
 
 @dataclass(frozen=True)
 class PretrainingConfig:
-    """Pretrain a backbone on drawn chest X-rays, from random weights.
+    """Pretrain a backbone on drawn chest X-rays.
 
     Attributes:
         backbone: Backbone; see ``kerascxr.models.BACKBONES``.
+        weights: Starting weights: "none" (random), or the backbone.weights.h5 of an earlier
+            pretraining, to train it further.
         image_size: Height and width of whole images, in pixels; multiples of 32.
         crop_size: Height and width of the crops that the first stage trains on, in pixels;
             multiples of 32. A crop shows part of an image at the image's own scale.
@@ -38,6 +40,7 @@ class PretrainingConfig:
     split: ClassVar[SplitConfig] = SplitConfig()
 
     backbone: str = "efficientnetb0"
+    weights: str = "none"
     image_size: tuple[int, int] = (224, 224)
     crop_size: tuple[int, int] = (128, 128)
     crop_epochs: int = 40

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from kerascxr.config import PretrainingConfig
 from kerascxr.data.phantom.drawing import STRUCTURES, VERSION
 from kerascxr.models.backbones import BACKBONES
+from kerascxr.models.weights import load_weights
 from kerascxr.names import look_up
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.folder import RunFolder
@@ -38,7 +39,8 @@ def pretrain(config: PretrainingConfig, folder: RunFolder) -> dict[str, Any]:
         What metrics.json holds. The backbone's weights are in ``backbone.weights.h5``.
 
     Raises:
-        ValueError: If the backbone is unknown.
+        FileNotFoundError: If the file of starting weights does not exist.
+        ValueError: If the backbone is unknown, or the starting weights do not fit it.
         NonFiniteLossError: If the loss becomes NaN or infinite.
     """
     config = folder.settings(config)
@@ -104,7 +106,9 @@ def _fit(
 ) -> tuple[keras.Model, list[dict[str, Any]]]:
     keras.utils.set_random_seed(config.runtime.seed)
     with runtime.scope():
-        model = build_pretraining_model(BACKBONES[config.backbone].build(size))
+        features = BACKBONES[config.backbone].build(size)
+        start = load_weights(features, config.backbone, config.weights)
+        model = build_pretraining_model(features)
     if weights is not None:
         model.set_weights(weights)
     batches = DrawnBatches(
@@ -134,7 +138,7 @@ def _fit(
             config,
             runtime,
             folder,
-            identity_of(f"drawings, version {VERSION}", regime_of(runtime, True)),
+            identity_of(f"drawings, version {VERSION}", regime_of(runtime, True), start.sha256),
             stage,
         ),
     )
