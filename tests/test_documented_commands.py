@@ -52,6 +52,7 @@ SMALL = {
 # Commands that are parsed only, by what they have in common, and why.
 PARSED = (
     ("study --", "seven runs: tests/cli/test_study.py"),
+    ("pretrain --", "up to an hour: tests/training/test_pretraining.py"),
     ("--config ", "packaged settings, which make a run slow"),
     ("--print_config", "ends with the config"),
     ("--roi lung_crop", "needs images of lungs"),

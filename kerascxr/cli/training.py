@@ -52,9 +52,10 @@ def train_in_folder(
         if folder.finished:
             when = (folder.path / "DONE").read_text(encoding="utf-8").strip()
             metrics = folder.read_json("metrics.json")
+            results = metrics["validation" if task == "pretraining" else "test"]
             logger.info(
                 f"{folder.path} holds this run, finished {when}. Its results:\n\n"
-                f"{metrics_text(metrics.get('test', metrics['validation']))}\n\n"
+                f"{metrics_text(results)}\n\n"
                 "To train again, give --overwrite true or another --name."
             )
             return 0

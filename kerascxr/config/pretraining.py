@@ -18,8 +18,8 @@ class PretrainingConfig:
         weights: Starting weights: "none" (random), or the backbone.weights.h5 of an earlier
             pretraining, to train it further.
         image_size: Height and width of whole images, in pixels; multiples of 32.
-        crop_size: Height and width of the crops that the first stage trains on, in pixels;
-            multiples of 32. A crop shows part of an image at the image's own scale.
+        crop_size: Height and width of the first stage's crops, in pixels; multiples of 32. A crop
+            shows part of an image at the image's own scale.
         crop_epochs: Number of epochs on crops; 0 trains on whole images only.
         epochs: Number of epochs on whole images, after those on crops.
         drawings: Number of new drawings per epoch, a multiple of batch_size.

@@ -20,7 +20,7 @@ DISTINCT = 60
 
 @pytest.fixture(scope="module")
 def drawings():
-    source = open_source("phantom", phantom_images=DISTINCT, phantom_seed=3)
+    source = open_source("phantom", phantom_images=DISTINCT, phantom_seed=4)
     return [read_pixels(example) for example in source.examples]
 
 
@@ -182,7 +182,7 @@ def test_conflicts_and_leaks_of_a_source_are_counted(audited):
 def test_the_page_says_it_and_shows_the_pairs_without_loading_anything(audited):
     page = html.unescape((audited / "index.html").read_text())
     assert "<h1>Leakage audit: list</h1>" in page
-    assert page.count('src="data:image/png;base64,') == 4
+    assert page.count('src="data:image/') == 4
     assert "http" not in page
     for words in (
         "2 pairs lie across two classes",

@@ -223,9 +223,7 @@ def test_hostile_checkpoints_are_refused(model, tmp_path):
 
 
 def test_paths_that_cannot_be_are_refused(model, tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match="must be auto, imagenet, drawn, none or the path"
-    ):
+    with pytest.raises(FileNotFoundError, match="must be auto, imagenet, drawn, none or the path"):
         load_weights(model, X0_5, "imagnet")
     (tmp_path / "weights.npz").touch()
     refused(model, X0_5, tmp_path / "weights.npz", r"must end in .weights.h5, .h5, .keras, .pth")

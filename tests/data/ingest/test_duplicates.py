@@ -22,7 +22,7 @@ COPIES = 12
 
 @pytest.fixture(scope="module")
 def drawings():
-    source = open_source("phantom", phantom_images=DISTINCT, phantom_seed=3)
+    source = open_source("phantom", phantom_images=DISTINCT, phantom_seed=4)
     return [read_pixels(example) for example in source.examples]
 
 
