@@ -30,7 +30,7 @@ Arrays = dict[str, list[np.ndarray]]
 DRAWN = Path(__file__).parent / "drawn"
 """Backbones pretrained on drawn X-rays: NAME.weights.npz, with a card in NAME.json and NAME.md."""
 
-_INSTEAD = "drawn chest X-rays, not {} ({}). Natural-image weights are better on real X-rays."
+_INSTEAD = "drawn chest X-rays, not {} ({}). Use natural-image weights for real X-rays."
 
 _LOUD = (
     "RANDOM WEIGHTS, not {} ({}). Results will be far below those of a pretrained network, and at "
