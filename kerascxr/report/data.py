@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from kerascxr.names import counted
 from kerascxr.report import reference
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.runs.reading import Run
@@ -63,7 +64,7 @@ def _section(runs: Sequence[Run], number: int) -> Section:
         splits.setdefault(json.dumps(key, default=str), []).append(run)
     distinct = [*splits.values()]
     note = (
-        f"{fingerprint['rejected']:,} files were rejected. "
+        f"Rejected: {counted(fingerprint['rejected'], 'file')}. "
         f"Fingerprint {fingerprint['digest'][:12]}."
     )
     if len(distinct) == 1:
@@ -122,8 +123,8 @@ def _groups(run: Run) -> str:
     cut = run.environment["data_fingerprint"].get("groups_cut_by_split", 0)
     if cut:
         return (
-            f"the source's own split, which divides {cut:,} groups (near-duplicates, or one "
-            "patient's images), so test images may leak into training"
+            f"the source's own split, which divides {counted(cut, 'group')} (near-duplicates, or "
+            "one patient's images), so test images may leak into training"
         )
     return (
         "images of one group (near-duplicates, or one patient where the source says so) are on "

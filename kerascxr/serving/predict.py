@@ -13,6 +13,7 @@ from PIL import Image
 from kerascxr.data.files import ImageFileError, read_grey
 from kerascxr.data.images import resize_image, to_backbone_input
 from kerascxr.models.gradcam import GradCAM
+from kerascxr.names import counted
 from kerascxr.plots.heat import heat_overlay
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing
@@ -165,7 +166,7 @@ def _draw(
 def report_unreadable(unreadable: Sequence[tuple[str, str]]) -> None:
     """Logs which files could not be read, the first of them by name."""
     if unreadable:
-        logger.info(f"{len(unreadable):,} files could not be read:")
+        logger.info(f"{counted(len(unreadable), 'file')} could not be read:")
         for path, reason in unreadable[:_SHOWN]:
             logger.info(f"  {path}: {reason}")
         if len(unreadable) > _SHOWN:

@@ -36,6 +36,7 @@ from kerascxr.evaluation.uncertainty import segmentation_intervals
 from kerascxr.models.parameters import format_parameter_table, parameter_summary
 from kerascxr.models.segmenter import Segmenter, lung_probabilities, masks_by_threshold
 from kerascxr.models.unet import STAGE_HEADER, build_unet, stage_cells
+from kerascxr.names import counted
 from kerascxr.plots import curves, segmentation
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.folder import RunFolder
@@ -216,7 +217,7 @@ def _report_pairs(store: Store, folder: RunFolder) -> None:
         ids = [row["id"] for row in store.rows if row["mask_state"] == state]
         if ids:
             shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
-            logger.info(f"Left out, {reason}: {len(ids)} images ({shown}).")
+            logger.info(f"Left out, {reason}: {counted(len(ids), 'image')} ({shown}).")
 
 
 def _pair(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -125,7 +125,7 @@ def test_odd_pairs_are_left_out_by_name(finished):
         ("a mask that is all lung", "2"),
         ("a mask of another shape", "3"),
     ):
-        assert f"Left out, {reason}: 1 images ({name})." in log
+        assert f"Left out, {reason}: 1 image ({name})." in log
     images = json.loads((run / "metrics.json").read_text())["data"]["images"]
     assert sum(images.values()) == 56
 

@@ -15,6 +15,7 @@ from kerascxr.data.ingest import records
 from kerascxr.data.ingest.ingest import FORMAT, ingest
 from kerascxr.data.sources.open import Source
 from kerascxr.evaluation.masks import resized
+from kerascxr.names import counted
 from kerascxr.runs.atomic import mark, replace_folder
 from kerascxr.runs.cache import CacheEntry, enforce_limit, leftovers, use
 from kerascxr.runs.locks import locked
@@ -162,7 +163,7 @@ def open_store(source: Source, stores: Path, limit_gb: float = float("inf")) -> 
             first = list(islice(csv.DictReader(file), 3))
         shown = "; ".join(f"{row['path']}: {row['reason']}" for row in first)
         logger.info(
-            f"{_files(store.fingerprint['rejected'])} rejected, listed in "
+            f"{counted(store.fingerprint['rejected'], 'file')} rejected, listed in "
             f"{place / 'rejected.csv'}: {shown}"
         )
     if store.fingerprint["groups_cut_by_split"]:
@@ -190,20 +191,17 @@ def _warn_of_cut_groups(store: Store) -> None:
     groups, splits = zip(*((row["group"], row["split"]) for row in store.rows), strict=True)
     cut = records.groups_cut_by_split(groups, splits)
     logger.warning(
-        f"{len(cut)} groups of near-duplicates, or of one patient's images, have images in more "
-        f"than one of the source's own splits, such as the groups of {', '.join(cut[:3])}: "
-        "test results will be too good."
+        f"The source's own splits divide {counted(len(cut), 'group')} of near-duplicates, or of "
+        f"one patient's images (first: {', '.join(cut[:3])}): test results will be too good."
     )
-
-
-def _files(count: int) -> str:
-    return f"{count:,} file" if count == 1 else f"{count:,} files"
 
 
 def _store_name(source: Source) -> str:
     name = re.sub(r"[^\w.-]+", "_", source.name)
-    where = str(source.root.resolve()) if source.root else source.name
-    return f"{name}-{hashlib.sha256(f'{source.layout} {where}'.encode()).hexdigest()[:8]}"
+    known = f"{source.layout} {source.root.resolve() if source.root else source.name}"
+    if name != source.name:  # or "a b.csv" and "a_b.csv" of one folder would share a store
+        known += f" {source.name}"
+    return f"{name}-{hashlib.sha256(known.encode()).hexdigest()[:8]}"
 
 
 def _read_description(place: Path) -> dict[str, Any] | None:
@@ -224,7 +222,7 @@ def _difference(source: Source, old: dict[str, Any], new: dict[str, Any]) -> str
     added, removed = new.keys() - old.keys(), old.keys() - new.keys()
     changed = {name for name in new.keys() & old.keys() if new[name] != old[name]}
     parts = [
-        f"{_files(len(names))} {what}, such as {min(names)}"
+        f"{counted(len(names), 'file')} {what}, such as {min(names)}"
         for what, names in (("added", added), ("removed", removed), ("changed", changed))
         if names
     ]

@@ -15,6 +15,7 @@ from kerascxr.data.sources.paths import (
     visible,
     walk,
 )
+from kerascxr.names import counted
 
 RADIOGRAPHY_CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 
@@ -92,8 +93,9 @@ def _require_two_classes(root: Path, found: dict, loose: list[Path]) -> None:
             "images/ and masks/)",
         )
     if loose:
+        images = counted(len(loose), "image")
         raise bad_source(
-            root, rule, f"It holds {len(loose)} images but no sub-folders: sort them into classes"
+            root, rule, f"It holds {images} but no sub-folders: sort them into classes"
         )
     files = list(walk(root))
     if not files:

@@ -71,7 +71,9 @@ def open_csv(path: Path) -> Source:
         )
         for id_, row in zip(unique_ids(names), rows, strict=True)
     )
-    return Source(path.stem, "csv", path.parent, classes, examples, companions=(path,))
+    # Another spelling of the suffix is another file.
+    name = path.name.removesuffix(".csv")
+    return Source(name, "csv", path.parent, classes, examples, companions=(path,))
 
 
 def _read_rows(path: Path) -> Iterator[_Row]:

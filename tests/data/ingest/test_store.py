@@ -266,8 +266,8 @@ def test_swapping_a_fixed_split_changes_the_fingerprint_and_groups_it_cuts_are_n
     first = ingest(path, tmp_path / "stores")
     assert first.fingerprint["groups_cut_by_split"] == 1
     (warning,) = [line for line in messages() if "source's own splits" in line]
-    assert warning.startswith("1 groups of near-duplicates")
-    assert "such as the groups of 0:" in warning
+    assert "divide 1 group of near-duplicates" in warning
+    assert "(first: 0)" in warning
     _list_with_split(tmp_path / "set", ("test", "train"))
     second = ingest(path, tmp_path / "stores")
     assert second.fingerprint["digest"] != first.fingerprint["digest"]
@@ -356,3 +356,15 @@ def test_encoded_images_decode_to_themselves():
     pixels = draw(3)
     decoded = decode_png(ingest_module._encode(pixels)).numpy()
     np.testing.assert_array_equal(decoded[..., 0], pixels)
+
+
+def test_lists_of_other_names_in_one_folder_have_stores_of_their_own(tmp_path):
+    for index in range(2):
+        Image.fromarray(draw(index)).save(tmp_path / f"{index}.png")
+    names = ("a b.csv", "a_b.csv", "a  b.csv", "a-b.csv", "a_b.CSV")
+    places = set()
+    for name in names:
+        (tmp_path / name).write_text("path,label\n0.png,x\n1.png,y\n")
+        source = open_source(str(tmp_path / name), phantom_images=1, phantom_seed=0)
+        places.add(store_module._store_name(source).casefold())
+    assert len(places) == len(names)
