@@ -96,3 +96,88 @@ def test_blind_folds_spread_classes_evenly_and_split_groups():
     assert (folds != random_folds(labels, seed=1)).any()
     pairs = folds.reshape(-1, 2)  # neighbours as a group of two
     assert (pairs[:, 0] != pairs[:, 1]).mean() > 0.8
+
+
+def mixed_groups():
+    """200 images, one in five of a rare class, in groups of several sizes that mix both classes."""
+    random = np.random.default_rng(2)
+    groups = random.integers(0, 66, 200)
+    return np.where(random.random(200) < 0.2, "rare", "common"), groups.astype(str)
+
+
+def test_groups_of_both_classes_spread_each_class_evenly():
+    labels, groups = mixed_groups()
+    folds = assign_folds(labels, groups)
+    for name, most in (("rare", 1), ("common", 2)):
+        counts = np.bincount(folds[labels == name], minlength=20)
+        assert counts.max() - counts.min() <= most
+
+
+def test_large_groups_come_first_so_that_small_ones_fill_the_gaps():
+    sizes = [9] * 10 + [5] * 10 + [1] * 40
+    groups = np.repeat(np.arange(60), sizes).astype(str)
+    folds = assign_folds(["a"] * 180, groups)
+    assert np.bincount(folds).tolist() == [9] * 20
+
+
+def test_the_folds_of_a_seed_are_the_same_in_every_version():
+    """Runs of other versions, and published ones, are compared fold by fold."""
+    labels, groups = mixed_groups()
+    for found, letters in (
+        (assign_folds(labels, groups), ASSIGNED),
+        (assign_folds(labels, groups, 0), ASSIGNED),
+        (assign_fixed_folds(labels, groups, FIXED), ASSIGNED_FIXED),
+        (assign_fixed_folds(labels, groups, FIXED, 0), ASSIGNED_FIXED),
+        (random_folds(np.repeat([0, 1, 2], [5, 4, 6]), 0), "cedabadcbfcedba"),
+    ):
+        assert found.dtype == np.int64
+        assert "".join(chr(ord("a") + fold) for fold in found) == letters
+
+
+FIXED = ["train"] * 140 + ["validation"] * 20 + ["test"] * 40
+ASSIGNED = (
+    "dtemqoacjgoecrijtfkcpltsfqhhnqmsospfkkirbjhdfipbqpgkmolfjeocskailhnegtarglbgoemq"
+    "niahmpancfsjgljmtcdiljhltgbdakfqbgegbrnrqnnnbgkectepkcfalnhhsdaopfjlihrdtstmefqt"
+    "cibmoodbmrimorhpdepjdqnadbijekcablsrpssk"
+)
+ASSIGNED_FIXED = (
+    "nhjmhkabickclgimcikbfahamcmmlhkhndfdllegbilldiffmfhaknadbjnbdkaigmejcdajcgfcnjkc"
+    "eianfdaebdhiggmkhblegblihhbnaldmfcjgfjegmeeefckjbnjdlbiagennqpqpqqpqopopopooqopo"
+    "rssttrssrrsttrrtrttrrsstsrsrtsrtstsrtrst"
+)
+
+
+def test_a_class_with_one_group_a_fold_is_enough():
+    folds = assign_folds(["a"] * 20, [str(index) for index in range(20)])
+    assert sorted(folds) == list(range(20))
+
+
+def test_a_fixed_split_uses_all_of_its_folds():
+    def used(counts):
+        splits = [name for name, count in counts.items() for _ in range(count)]
+        groups = [str(index) for index in range(len(splits))]
+        folds = assign_fixed_folds(["a"] * len(splits), groups, splits)
+        return {name: sorted({*folds[np.array(splits) == name].tolist()}) for name in counts}
+
+    whole = {"train": 14, "validation": 3, "test": 3}
+    assert used(whole) == {
+        "train": [*range(14)],
+        "validation": [14, 15, 16],
+        "test": [17, 18, 19],
+    }
+    assert used({"train": 17, "test": 3}) == {"train": [*range(17)], "test": [17, 18, 19]}
+    few = {"train": 2, "validation": 1, "test": 2}
+    assert used(few) == {"train": [0, 1], "validation": [14], "test": [17, 18]}
+
+
+def test_a_random_split_spreads_three_classes_evenly():
+    labels = np.repeat([0, 1, 2], [40, 60, 100])
+    folds = random_folds(labels, seed=3)
+    for label, each in ((0, 2), (1, 3), (2, 5)):
+        assert (np.bincount(folds[labels == label], minlength=N_FOLDS) == each).all()
+
+
+def test_an_offset_moves_the_test_folds_forwards():
+    assert split_folds(SplitConfig(offset=1))["test"] == (18, 19, 0)
+    assert split_folds(SplitConfig(offset=1))["validation"] == (15, 16, 17)
+    assert split_folds(SplitConfig(offset=1))["train"] == tuple(range(1, 15))

@@ -1,6 +1,7 @@
 """Near-duplicates, conflicts and the fingerprint."""
 
 import dataclasses
+import json
 
 import numpy as np
 from hypothesis import given
@@ -10,7 +11,7 @@ from kerascxr.data.ingest.ingest import records
 
 
 def checked(name, label="a", digest=None, group="", **more):
-    return records.ImageRecord(
+    record = records.ImageRecord(
         id=name,
         label=label,
         group=group,
@@ -24,8 +25,8 @@ def checked(name, label="a", digest=None, group="", **more):
         mask_state="none",
         mask_digest="",
         mask_fraction=float("nan"),
-        **more,
     )
+    return dataclasses.replace(record, **more)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=20))
@@ -124,3 +125,74 @@ def test_the_table_counts_duplicates_by_class():
     table = records.format_fingerprint(summary).splitlines()
     assert table[2].split()[:3] == ["a", "2", "1"]
     assert "3 images" in table[-1]
+
+
+def test_a_mask_may_be_two_percent_off_in_either_direction_and_of_another_size():
+    mask = np.eye(100, dtype=np.uint8) * 255
+    assert [records.mask_state(mask, size) for size in ((98, 100), (100, 98), (500, 510))] == [
+        *("aspect", "aspect", "ok")
+    ]
+    assert [records.mask_state(mask, size) for size in ((99, 100), (100, 99), (990, 1000))] == [
+        *("ok", "ok", "ok")
+    ]
+    tall = np.eye(120, 80, dtype=np.uint8) * 255
+    assert records.mask_state(tall, (300, 200)) == "ok"
+    assert records.mask_state(tall, (200, 300)) == "aspect"
+
+
+def test_copies_in_three_classes_are_named_in_order_and_the_first_five_of_them():
+    items = [checked(f"{'cab'[n % 3]}/{n}", "cab"[n % 3], "same") for n in range(7)]
+    reasons = records.conflicting(items)
+    assert len(reasons) == 7
+    assert reasons["a/1"] == "the same image is in a and b and c (c/0, a/1, b/2, c/3, a/4)"
+
+
+def test_cut_groups_are_sorted_by_name():
+    groups = ["d", "b", "a", "c"] * 2
+    assert records.groups_cut_by_split(groups, ["train"] * 4 + ["test"] * 4) == list("abcd")
+
+
+def summary_of_three():
+    items = [checked(f"a/{n}", origin="") for n in range(3)]
+    more = [
+        {"size": (10, 300), "mean": 10.0, "deviation": 1.0, "mask_state": "ok", "origin": "x"},
+        {"size": (40, 100), "mean": 20.0, "deviation": 2.0, "mask_state": "empty", "origin": "y"},
+        {"size": (20, 200), "mean": 60.0, "deviation": 6.0},
+    ]
+    items = [dataclasses.replace(item, **new) for item, new in zip(items, more, strict=True)]
+    folds = np.array([3, 4, 5], np.int32)
+    return records.fingerprint(items, ["a/0", "a/1", "a/2"], folds, np.arange(3), 0)
+
+
+def test_the_summary_of_a_class_has_its_sizes_greys_masks_and_origins():
+    summary = summary_of_three()
+    (found,) = summary["classes"].values()
+    assert found == {
+        "images": 3,
+        "groups": 3,
+        "height": [10, 20, 40],
+        "width": [100, 200, 300],
+        "mean_grey": 30.0,
+        "deviation_grey": 3.0,
+        "exact_duplicates": 0,
+        "near_duplicates": 0,
+        "masks": {"ok": 1, "empty": 1, "none": 1},
+        "origins": 2,
+    }
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_the_digest_is_the_same_in_every_version():
+    """It is what a run is recognised by: a change would make all earlier runs strangers."""
+    assert summary_of_three()["digest"] == (
+        "d20c250ad9d7c42db820e875bb0158eaaa38161a115f79d5ee2778fb0ac0d1f8"
+    )
+
+
+def test_the_table_shows_median_sizes_greys_and_unusable_masks():
+    lines = records.format_fingerprint(summary_of_three()).splitlines()
+    cells = " ".join(lines[2].split())
+    assert cells == "a 3 3 20x200 30 ± 3 0 0 2 (1 unusable)"
+    assert lines[-1] == f"3 images, fingerprint {summary_of_three()['digest'][:12]}"
+    whole = records.fingerprint([checked("a/1", mask_state="ok")], ["a/1"], [0], np.arange(1), 0)
+    assert "unusable" not in records.format_fingerprint(whole)
