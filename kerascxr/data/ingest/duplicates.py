@@ -26,6 +26,9 @@ _COARSE, _MIDDLE = 16, 32
 _MOST_COPIES = 100  # beyond it the pairs among them would be millions
 _MOST_CANDIDATES = 20
 _LEAST_EXPLAINED = 0.72
+# A set whose images are all this near to their mean, of norm 1, holds versions of one image.
+# Distinct X-rays are 0.4 away.
+_ONE_IMAGE = 0.1
 _MARGIN = 3  # pixels at the edge whose fine structure the edge itself disturbs
 _FINE, _SMOOTH = 0.7, 3.5  # pixels: fine structure is the difference of these two blurs
 _BLOCK = 512
@@ -123,6 +126,8 @@ def candidates(thumbnails: np.ndarray) -> np.ndarray:
         return np.empty((0, 2), np.int64)
     coarse = _unit(_reduced(thumbnails, _COARSE).reshape(n, -1))
     common = coarse.mean(axis=0)  # the mean chest
+    if np.linalg.norm(coarse - common, axis=1).max() < _ONE_IMAGE:
+        common = np.zeros_like(common)  # without it, nothing would be left to compare
     targets = _unit(coarse - common).T.copy()
     most = min(_MOST_CANDIDATES, n - 1)
     found = []

@@ -62,6 +62,26 @@ def test_few_and_constant_images_make_no_near_pairs(n):
     assert find_duplicates(*look(plain)) == []
 
 
+@pytest.mark.parametrize("versions", [1, 2, 30])
+def test_versions_of_one_image_are_joined_without_any_other_image(drawings, versions):
+    """Their mean is the image itself: with it removed, none of them would be left."""
+    plain = drawings[0] // 2 + 40
+    images = [plain] * 3 + [plain + 20] * 2
+    if versions > 1:
+        gains = np.linspace(0.6, 1, versions)
+        images = [np.rint(plain * gain).astype(np.uint8) for gain in gains]
+    found = find_duplicates(*look(images))
+    assert not duplicate_clusters(found, len(images)).any()
+    if versions == 1:
+        assert len(found) == 3 + 1 + 3 * 2
+        assert all(pair.similarity > 0.999 for pair in found)
+
+
+def test_two_distinct_images_alone_are_not_joined(drawings):
+    for n in (2, 3):
+        assert find_duplicates(*look(drawings[:n])) == []
+
+
 def test_chains_join_what_pairs_join():
     pairs = [Pair(0, 3, 1.0, True), Pair(3, 5, 0.95, False), Pair(1, 2, 0.99, False)]
     numbers = duplicate_clusters(pairs, 6).tolist()
