@@ -77,8 +77,8 @@ def read_dicom(path: Path, max_pixels: int) -> np.ndarray:
         raise DicomError("is a DICOM file without an image")
     rows, columns = _number(dataset, "Rows", 0), _number(dataset, "Columns", 0)
     if not 0 < rows * columns <= max_pixels:
-        most = f"at most {max_pixels / 1e6:.0f} million"
-        raise DicomError(f"claims {columns} x {rows} pixels, not 1 and {most}")
+        most = f"{max_pixels / 1e6:.0f} million"
+        raise DicomError(f"claims {columns} x {rows} pixels, not 1 to {most}")
     try:
         stored = pixel_array(dataset)
         kind = str(dataset.PhotometricInterpretation)

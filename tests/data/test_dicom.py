@@ -1,6 +1,7 @@
 """DICOM files become the picture that a screen would show, whatever way they store it."""
 
 import csv
+import hashlib
 
 import numpy as np
 import pydicom
@@ -11,6 +12,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.tag import BaseTag
 from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -18,6 +20,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from kerascxr.data.dicom import DicomError, patient_group, read_dicom
 from kerascxr.data.files import ImageFileError, group_in, read_grey, spacing_in
 from kerascxr.data.ingest.store import open_store
 from kerascxr.data.sources.open import open_source
@@ -194,7 +197,7 @@ def test_what_cannot_be_used_is_said_in_a_line(tmp_path):
     path = write(tmp_path / "film.dcm", several[0], bits=8, NumberOfFrames=2)
     cases = {path: "holds 2 frames"}
     huge = write(tmp_path / "huge.dcm", Rows=60_000, Columns=60_000)
-    cases[huge] = "claims 60000 x 60000 pixels"
+    cases[huge] = "claims 60000 x 60000 pixels, not 1 to 80 million"
     cut = write(tmp_path / "cut.dcm")
     cut.write_bytes(cut.read_bytes()[:-300])
     cases[cut] = "cannot be decoded"
@@ -240,3 +243,77 @@ def test_patient_and_spacing_come_along_and_nothing_else_of_the_patient_is_kept(
     with (store.path / "examples.csv").open(newline="") as file:
         assert "PatientID" not in next(csv.reader(file))
     assert group_in(tmp_path / "set" / "A" / "0.dcm") == group_in(tmp_path / "set" / "A" / "1.dcm")
+
+
+def lut_of(values, first=0, bits=16):
+    """A lookup table as DICOM stores one, of 16-bit entries."""
+    lut = pydicom.Dataset()
+    lut.LUTDescriptor = [len(values), first, bits]
+    lut.LUTData = np.asarray(values, np.uint16).tobytes()
+    lut["LUTData"].VR = "OW"
+    return lut
+
+
+def test_a_window_is_of_the_values_after_a_modality_lut(tmp_path):
+    stretched = np.rint(65535 * np.sqrt(np.arange(4096) / 4095)).astype(int)
+    tags = {"ModalityLUTSequence": [lut_of(stretched)]}
+    path = write(tmp_path / "a.dcm", WindowCenter=30_000, WindowWidth=50_000, **tags)
+    expected = window(stretched[RAMP], 30_000, 50_000)
+    assert np.abs(read_grey(path).astype(float) - expected).max() <= 1
+    assert set(np.unique(expected)) >= {0, 255}
+    path = write(tmp_path / "b.dcm", WindowCenter=32_768, WindowWidth=65_536, **tags)
+    np.testing.assert_array_equal(read_grey(path), np.rint(stretched[RAMP] / 65535 * 255))
+
+
+def test_a_window_of_all_stored_values_changes_no_8_bit_image(tmp_path):
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    path = write(tmp_path / "a.dcm", values, bits=8, WindowCenter=128, WindowWidth=256)
+    np.testing.assert_array_equal(read_grey(path), values)
+    signed = (values.astype(int) - 128).astype(np.int8)
+    path = write(tmp_path / "b.dcm", signed, bits=8, WindowCenter=0, WindowWidth=256)
+    np.testing.assert_array_equal(read_grey(path), values)
+
+
+def test_entries_of_a_voi_lut_beyond_its_stated_bits_are_white(tmp_path):
+    lut = lut_of(np.arange(4096) // 8, bits=8)
+    grey = read_grey(write(tmp_path / "a.dcm", VOILUTSequence=[lut]))
+    np.testing.assert_array_equal(grey, np.minimum(RAMP // 8, 255))
+
+
+def test_the_largest_image_is_taken_and_one_more_pixel_is_not(tmp_path):
+    path = write(tmp_path / "a.dcm")
+    np.testing.assert_array_equal(read_dicom(path, RAMP.size), PLAIN)
+    with pytest.raises(DicomError, match="claims 20 x 24 pixels"):
+        read_dicom(path, RAMP.size - 1)
+    dataset = pydicom.dcmread(path)
+    del dataset.Rows
+    dataset.save_as(path)
+    with pytest.raises(DicomError, match="claims 20 x 0 pixels, not 1 to 80 million"):
+        read_dicom(path, 80_000_000)
+
+
+def test_other_colours_a_deflated_and_a_damaged_file_are_named(tmp_path, monkeypatch):
+    palette = np.zeros((4, 5), np.uint8)
+    path = write(tmp_path / "a.dcm", palette, bits=8, kind="PALETTE COLOR")
+    with pytest.raises(DicomError, match=r"^has the colours PALETTE COLOR, which are not read$"):
+        read_dicom(path, 100)
+    path = write(tmp_path / "b.dcm", syntax=DeflatedExplicitVRLittleEndian)
+    for read in (patient_group, lambda path: read_dicom(path, 1000)):
+        with pytest.raises(DicomError, match=r"^is a DICOM file deflated as a whole, which is not"):
+            read(path)
+
+    def refuse(*given, **more):
+        raise ValueError("of any\n  kind")
+
+    monkeypatch.setattr(pydicom, "dcmread", refuse)
+    with pytest.raises(DicomError, match=r"^is a damaged DICOM file \(of any kind\)$"):
+        patient_group(write(tmp_path / "c.dcm"))
+
+
+def test_a_patients_group_is_the_digest_of_the_id_without_spaces_around_it(tmp_path):
+    expected = f"patient-{hashlib.sha256(b'X-17').hexdigest()[:16]}"
+    for patient in ("X-17", " X-17", "X-17 "):
+        assert patient_group(write(tmp_path / "a.dcm", PatientID=patient)) == expected
+    assert patient_group(write(tmp_path / "a.dcm", PatientID="X-18")) != expected
+    for patient in ("", " ", None):
+        assert patient_group(write(tmp_path / "a.dcm", PatientID=patient)) == ""
