@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerascxr.config import ClassificationConfig, SegmentationConfig, TrainingConfig
-from kerascxr.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from kerascxr.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt, trained_on
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS
@@ -88,6 +88,7 @@ def _measure(run: Run) -> dict[str, Any]:
             split_folds(config.split)["test"],
             masks=run.task == "segmentation",
         )
+        augmented = run.metrics["regime"]["augmentation"]
         result = _begun(
             folder,
             {
@@ -98,6 +99,7 @@ def _measure(run: Run) -> dict[str, Any]:
                 "level": LEVEL,
                 "model": hashlib.sha256((path / "model.keras").read_bytes()).hexdigest(),
                 "data": store.fingerprint["digest"],
+                "trained_on": trained_on(config.augment) if augmented else [],
                 "strengths": {
                     name: {"unit": corruption.unit, "values": list(corruption.strengths)}
                     for name, corruption in CORRUPTIONS.items()

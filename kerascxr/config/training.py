@@ -16,6 +16,8 @@ class AugmentConfig:
 
     Attributes:
         enabled: Whether training images are augmented.
+        probability: Probability that a change is made to an image; each change of each image is
+            decided by itself.
         rotation_degrees: Rotation, in degrees.
         shift: Shift, as a fraction of height and width.
         zoom: Change of size, as a fraction.
@@ -26,12 +28,16 @@ class AugmentConfig:
         noise: Largest standard deviation of added Gaussian noise, as a fraction of the grey range.
         blur: Largest standard deviation of a Gaussian blur, in pixels; half of the
             images stay sharp.
+        sharpen: Largest strength of an unsharp mask: this times the difference to a blurred image
+            is added.
+        jpeg: Lowest quality, of 100, of a JPEG compression, which is 95 at most; 0 turns it off.
         bias_field: Largest standard deviation of a smooth random field that is added to the image,
             as a fraction of the grey range. It imitates uneven exposure and opacities.
         flip: Whether images are mirrored left to right. Off by default: the heart is on one side.
     """
 
     enabled: bool = True
+    probability: float = 1.0
     rotation_degrees: float = 7.0
     shift: float = 0.05
     zoom: float = 0.1
@@ -41,6 +47,8 @@ class AugmentConfig:
     gamma: float = 0.0
     noise: float = 0.0
     blur: float = 0.0
+    sharpen: float = 0.0
+    jpeg: int = 0
     bias_field: float = 0.0
     flip: bool = False
 
@@ -55,6 +63,13 @@ class AugmentConfig:
             check(0 <= value < 1, f"augment.{name} must be from 0 to below 1", **{name: value})
         check(0 <= self.blur <= 4, "augment.blur must be from 0 to 4", blur=self.blur)
         check(0 <= self.gamma <= 4, "augment.gamma must be from 0 to 4", gamma=self.gamma)
+        check(0 <= self.sharpen <= 4, "augment.sharpen must be from 0 to 4", sharpen=self.sharpen)
+        check(0 <= self.jpeg <= 95, "augment.jpeg must be from 0 to 95", jpeg=self.jpeg)
+        check(
+            0 < self.probability <= 1,
+            "augment.probability must be above 0 and at most 1",
+            probability=self.probability,
+        )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from kerascxr.config import AugmentConfig
 # forbids. The type keeps images from half precision, whatever the model's policy.
 _LAYER = {"seed": 1, "dtype": "float32"}
 _GRID = 5  # values a side of the smooth field
+_SHARPENED_AT = 1.5  # pixels: standard deviation of the unsharp mask's blur
+_BEST_JPEG = 95
 _BLACK = {"fill_mode": "constant", "fill_value": 0.0, **_LAYER}
 
 
@@ -63,7 +65,13 @@ class Augment:
         draws = tf.random.stateless_uniform((batch, 10), seed, -1.0, 1.0)
         # From a seed of their own: the draws above stay what they are as changes are added.
         more = tf.random.stateless_uniform((batch, 3), _another(seed, 2**21), -1.0, 1.0)
-        draws = tf.concat([draws, more], axis=1)
+        most = tf.random.stateless_uniform((batch, 2), _another(seed, 2**23), -1.0, 1.0)
+        draws = tf.concat([draws, more, most], axis=1)
+        if config.probability < 1:
+            decided = tf.random.stateless_uniform(tf.shape(draws), _another(seed, 2**24))
+            # A draw of 0 is no change, and the two directions of a shift are one change.
+            made = tf.concat([decided[:, :2], decided[:, 1:2], decided[:, 3:]], axis=1)
+            draws = tf.where(made < config.probability, draws, 0.0)
         planes = images
         if masks is not None:
             planes = tf.concat([images, tf.cast(masks, tf.float32)], axis=-1)
@@ -117,11 +125,17 @@ class Augment:
             images = self._brightness.augment_images(
                 images, columns[:, 7] * config.brightness * 255.0
             )
+        if config.sharpen:
+            blurred = _blur(images, tf.fill(tf.shape(draws)[:1], _SHARPENED_AT), reach=4)
+            images += tf.abs(columns[:, 13]) * config.sharpen * (images - blurred)
         if config.noise:
             deviations = tf.abs(columns[:, 8]) * config.noise * 255.0
             noise = tf.random.stateless_normal(tf.shape(images), _another(seed, 2**20))
             images = images + deviations * noise
-        return tf.clip_by_value(images, 0.0, 255.0)
+        images = tf.clip_by_value(images, 0.0, 255.0)
+        if config.jpeg:
+            images = _compress(images, draws[:, 14], config.jpeg)
+        return images
 
 
 def _another(seed: tf.Tensor, offset: int) -> tf.Tensor:
@@ -146,3 +160,27 @@ def _blur(images: tf.Tensor, deviations: tf.Tensor, reach: int) -> tf.Tensor:
     taps = range(2 * reach + 1)
     images = tf.add_n([weights[:, tap] * images[:, tap : tap + height] for tap in taps])
     return tf.add_n([weights[:, tap] * images[:, :, tap : tap + width] for tap in taps])
+
+
+def _compress(images: tf.Tensor, draws: tf.Tensor, lowest: int) -> tf.Tensor:
+    """Compresses each image as a JPEG file of its own quality, and reads it back; draw 0 keeps it.
+
+    Strong compression is as likely between quality 20 and 40 as between 40 and 80.
+    """
+    qualities = _BEST_JPEG * tf.pow(lowest / _BEST_JPEG, tf.abs(draws))
+
+    def one(item: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        image, draw, quality = item
+
+        def compressed() -> tf.Tensor:
+            grey = tf.cast(tf.round(image), tf.uint8)
+            # TensorFlow's default, the fast transform, would darken the image by some grey levels.
+            kept = tf.image.adjust_jpeg_quality(
+                grey, tf.cast(tf.round(quality), tf.int32), dct_method="INTEGER_ACCURATE"
+            )
+            return tf.cast(kept, tf.float32)
+
+        return tf.cond(tf.equal(draw, 0.0), lambda: image, compressed)
+
+    specification = tf.TensorSpec(images.shape[1:], tf.float32)
+    return tf.map_fn(one, (images, draws, qualities), fn_output_signature=specification)

@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from kerascxr.config import AugmentConfig
 from kerascxr.names import look_up
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -38,12 +39,15 @@ class Corruption:
         apply: Corrupts images at a strength.
         unit: The unit of the strengths, for tables.
         strengths: One strength per severity.
+        augmentation: The option of ``AugmentConfig`` that makes the same change in training; None
+            if there is none.
         moves_pixels: Whether content moves, so that a mask must move with its image.
     """
 
     apply: Apply
     unit: str
     strengths: tuple[float, float, float, float, float]
+    augmentation: str | None = None
     moves_pixels: bool = False
 
 
@@ -120,23 +124,46 @@ def _shift(images: np.ndarray, strength: float, rng: np.random.Generator) -> np.
 
 
 CORRUPTIONS: dict[str, Corruption] = {
-    "noise": Corruption(_noise, "standard deviation, in grey levels of 255", (4, 8, 16, 32, 64)),
+    "noise": Corruption(
+        _noise, "standard deviation, in grey levels of 255", (4, 8, 16, 32, 64), "noise"
+    ),
     "blur": Corruption(
-        _blur, "standard deviation, as a fraction of the width", (0.005, 0.01, 0.015, 0.02, 0.03)
+        _blur,
+        "standard deviation, as a fraction of the width",
+        (0.005, 0.01, 0.015, 0.02, 0.03),
+        "blur",
     ),
     "contrast": Corruption(
-        _contrast, "share of the contrast that is left", (0.75, 0.5, 0.35, 0.2, 0.1)
+        _contrast, "share of the contrast that is left", (0.75, 0.5, 0.35, 0.2, 0.1), "contrast"
     ),
-    "brightness": Corruption(_brightness, "grey levels of 255 added", (20, 40, 60, 80, 100)),
-    "jpeg": Corruption(_jpeg, "JPEG quality, of 100", (50, 30, 20, 10, 5)),
-    "rotation": Corruption(_rotation, "degrees, either way", (3, 6, 10, 15, 20), moves_pixels=True),
+    "brightness": Corruption(
+        _brightness, "grey levels of 255 added", (20, 40, 60, 80, 100), "brightness"
+    ),
+    "jpeg": Corruption(_jpeg, "JPEG quality, of 100", (50, 30, 20, 10, 5), "jpeg"),
+    "rotation": Corruption(
+        _rotation,
+        "degrees, either way",
+        (3, 6, 10, 15, 20),
+        "rotation_degrees",
+        moves_pixels=True,
+    ),
     "shift": Corruption(
         _shift,
         "fraction of the width, in any direction",
         (0.02, 0.04, 0.08, 0.12, 0.16),
+        "shift",
         moves_pixels=True,
     ),
 }
+
+
+def trained_on(augment: AugmentConfig) -> list[str]:
+    """Returns the corruptions that an augmentation makes as well, at whatever strength."""
+    return [
+        name
+        for name, corruption in CORRUPTIONS.items()
+        if augment.enabled and corruption.augmentation and getattr(augment, corruption.augmentation)
+    ]
 
 
 def corrupt(

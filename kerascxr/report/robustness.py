@@ -7,9 +7,11 @@ import numpy as np
 from kerascxr.evaluation.metrics import metric_title
 from kerascxr.evaluation.robustness import (
     MEASURES,
+    SUMMARY_SEVERITIES,
     by_severity,
     intervals_by_severity,
     read_robustness,
+    summarise,
 )
 from kerascxr.report.blocks import Block, Figure, Tabulated
 from kerascxr.runs.reading import Run
@@ -20,6 +22,11 @@ from kerascxr.tables import (
     markdown_table,
     text_table,
     with_interval,
+)
+
+_MEANS = (
+    "In training: the augmentation of the training makes this change as well. Held out: it does "
+    "not, so this mean says more about changes that nobody thought of."
 )
 
 
@@ -46,6 +53,18 @@ def score_table(result: dict[str, Any], measure: str, intervals: bool = True) ->
     return Table(title, ["corruption", *severities, "mean"], rows)
 
 
+def summary_table(result: dict[str, Any], measure: str) -> Table:
+    """Lays out the means over corruptions, those of the training and the others apart."""
+    rows: list[list[Any]] = [
+        [row["group"], ", ".join(row["corruptions"]), row["mild"], row["mean"]]
+        for row in summarise(result, measure)
+    ]
+    label = capitalised(metric_title(result["task"], measure))
+    both = " and ".join(map(str, SUMMARY_SEVERITIES))
+    header = ["corruptions", "which", "severity 1", f"severities {both}"]
+    return Table(f"{label}: mean over corruptions", header, rows)
+
+
 def strength_table(result: dict[str, Any]) -> Table:
     """Lays out what the severities mean."""
     rows = [
@@ -59,6 +78,7 @@ def strength_table(result: dict[str, Any]) -> Table:
 def robustness_text(result: dict[str, Any]) -> str:
     """Formats all measures for the terminal, where intervals would not fit a line."""
     tables = [score_table(result, measure, False) for measure in MEASURES[result["task"]]]
+    tables.append(summary_table(result, MEASURES[result["task"]][0]))
     return "\n\n".join(f"{table.title}\n{text_table(table.header, table.rows)}" for table in tables)
 
 
@@ -66,6 +86,7 @@ def robustness_markdown(result: dict[str, Any]) -> str:
     """Formats all measures, and what the severities are, as a Markdown document."""
     tables = [score_table(result, measure) for measure in MEASURES[result["task"]]]
     parts = [f"# {result['title']}, on corrupted images", _explained(result)]
+    tables.append(summary_table(result, MEASURES[result["task"]][0]))
     for table in (*tables, strength_table(result)):
         parts += [f"## {table.title}", markdown_table(table.header, table.rows)]
     return "\n\n".join(parts) + "\n"
@@ -85,7 +106,10 @@ def robustness_blocks(run: Run, prefix: str) -> list[Block]:
     label = capitalised(metric_title(run.task, measure))
     clean, scores = by_severity(result, measure)
     table = score_table(result, measure)
-    blocks: list[Block] = [Tabulated(table, f"{prefix}-robustness", _explained(result))]
+    blocks: list[Block] = [
+        Tabulated(table, f"{prefix}-robustness", _explained(result)),
+        Tabulated(summary_table(result, measure), f"{prefix}-robustness-means", _MEANS),
+    ]
     curves, samples = run.figure("robustness"), run.figure("corruptions")
     worst = {name: format_value(values[-1]) for name, values in scores.items()}
     if curves:

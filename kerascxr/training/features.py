@@ -216,6 +216,31 @@ class BackboneFeatures:
         return batches.rebatch(batch_size).prefetch(2)
 
 
+def mixed_views(views: list[np.ndarray], epoch: int, chosen: np.ndarray) -> np.ndarray:
+    """Returns features of images for an epoch, half of them of the images as they are.
+
+    An image is taken as it is in every other epoch, and in those between as one copy after the
+    other. In one epoch images differ in this: BatchNorm's statistics would else be those of the
+    last epoch's copies.
+
+    Args:
+        views: Features of the same images, float16 (n, ...) each: of the images as they are, then
+            of their augmented copies, if there are any.
+        epoch: The epoch, from 0.
+        chosen: int (m,), the images.
+
+    Returns:
+        float32 (m, ...).
+    """
+    turns = epoch + chosen
+    copies = 1 + turns // 2 % max(1, len(views) - 1)
+    used = np.where((turns % 2 == 1) & (len(views) > 1), copies, 0)
+    values = np.empty((len(chosen), *views[0].shape[1:]), np.float32)
+    for view in np.unique(used):
+        values[used == view] = views[view][chosen[used == view]]
+    return values
+
+
 def feature_batches(
     views: list[np.ndarray],
     labels: np.ndarray,
@@ -228,8 +253,7 @@ def feature_batches(
     """Batches features as ``training_batches`` batches images: same seed, same order.
 
     Args:
-        views: Features of the same images, float16 (n, ...) each. An image takes them in turn,
-            each epoch another, and the images of a batch different ones.
+        views: See ``mixed_views``.
         labels: int64 (n,).
         batch_size: Features a batch.
         seed: Seed of the order.
@@ -243,12 +267,7 @@ def feature_batches(
     targets = tf.constant(labels)
 
     def read(epoch: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        # Every batch a mixture, or BatchNorm's statistics would be those of the last epoch's view.
-        turns = (int(epoch) + chosen) % len(views)
-        values = np.empty((len(chosen), *shape), np.float32)
-        for turn in np.unique(turns):
-            values[turns == turn] = views[turn][chosen[turns == turn]]
-        return values
+        return mixed_views(views, int(epoch), chosen)
 
     def fetch(epoch: tf.Tensor, step: tf.Tensor, indices: tf.Tensor) -> dict[str, tf.Tensor]:
         values = tf.numpy_function(read, [epoch, indices], tf.float32, stateful=False)

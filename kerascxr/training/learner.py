@@ -23,7 +23,12 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import has_checkpoint
 from kerascxr.training.engines import EngineName, likely_engine
 from kerascxr.training.feature_files import FeatureFolder
-from kerascxr.training.features import BackboneFeatures, array_batches, feature_batches
+from kerascxr.training.features import (
+    BackboneFeatures,
+    array_batches,
+    feature_batches,
+    mixed_views,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +157,7 @@ class Learner:
         held_out = features.of(splits["validation"])
         _, rest = split_at_depth(model, config.depth)
         chosen = epoch_order(splits["train"].labels, seed, 0)[:_STANDARDIZE_ON]
-        sample = views[0][np.sort(chosen)].astype(np.float32)
+        sample = mixed_views(views, 0, np.sort(chosen))
         standardize_features(model, pooled_features(model, config.depth, sample))
         pair = _pairing(splits["train"], config)
 

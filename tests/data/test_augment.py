@@ -1,11 +1,15 @@
 """Augmentation: a pure function of its seed; image and mask in step."""
 
+import dataclasses
+import io
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from kerascxr.config import AugmentConfig
 from kerascxr.data.augment import Augment
@@ -66,10 +70,17 @@ def test_mapped_equals_eager():
     np.testing.assert_allclose(mapped, augment(images, seed)[0], atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["brightness", "contrast", "gamma", "noise", "bias_field"])
-def test_each_colour_change_changes_grey_values_and_stays_in_range(name):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, 0.3) for name in ("brightness", "contrast", "gamma", "noise", "bias_field")),
+        ("sharpen", 1.0),
+        ("jpeg", 10),
+    ],
+)
+def test_each_colour_change_changes_grey_values_and_stays_in_range(name, value):
     nothing = dict.fromkeys(("brightness", "contrast", "gamma", "noise"), 0.0)
-    config = AugmentConfig(rotation_degrees=0, shift=0, zoom=0, **{**nothing, name: 0.3})
+    config = AugmentConfig(rotation_degrees=0, shift=0, zoom=0, **{**nothing, name: value})
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1)).astype(np.uint8)
     changed, _ = Augment(config)(images, tf.constant([0, 0], tf.int64))
     changed = np.asarray(changed)
@@ -151,3 +162,41 @@ def test_images_keep_full_precision_under_any_policy(policy):
     assert half.dtype == tf.float32
     np.testing.assert_array_equal(full, half)
     np.testing.assert_array_equal(full_masks, half_masks)
+
+
+def test_the_probability_decides_for_each_image_and_change():
+    config = AugmentConfig(
+        probability=0.5, rotation_degrees=10, shift=0, zoom=0, brightness=0, contrast=0, jpeg=10
+    )
+    image = np.random.default_rng(0).integers(0, 256, (1, 24, 24, 1)).astype(np.uint8)
+    many = np.repeat(image, 64, axis=0)
+    changed, _ = Augment(config)(many, tf.constant([3, 4], tf.int64))
+    rotated_only, _ = Augment(dataclasses.replace(config, jpeg=0))(
+        many, tf.constant([3, 4], tf.int64)
+    )
+    kept = np.isclose(changed, many, atol=0.01).all(axis=(1, 2, 3))
+    not_rotated = np.isclose(rotated_only, many, atol=0.01).all(axis=(1, 2, 3))
+    assert 20 <= not_rotated.sum() <= 44
+    assert 6 <= kept.sum() <= 28
+    assert (kept <= not_rotated).all()
+
+
+def test_jpeg_compression_is_that_of_a_file_of_this_quality():
+    config = AugmentConfig(
+        rotation_degrees=0, shift=0, zoom=0, brightness=0, contrast=0, jpeg=95
+    )  # the lowest is the best quality: there is only one
+    smooth = np.linspace(20, 230, 32 * 32).reshape(1, 32, 32, 1).astype(np.uint8)
+    changed, _ = Augment(config)(smooth, tf.constant([0, 0], tf.int64))
+    file = io.BytesIO()
+    Image.fromarray(smooth[0, ..., 0]).save(file, "JPEG", quality=95)
+    np.testing.assert_allclose(changed[0, ..., 0], np.asarray(Image.open(file)), atol=2)
+
+
+def test_sharpening_enlarges_edges():
+    config = AugmentConfig(rotation_degrees=0, shift=0, zoom=0, brightness=0, contrast=0, sharpen=2)
+    edge = np.full((1, 32, 32, 1), 100, np.uint8)
+    edge[:, :, 16:] = 150
+    changed = np.asarray(Augment(config)(edge, tf.constant([0, 1], tf.int64))[0])
+    assert changed[0, 16, 15, 0] < 99
+    assert changed[0, 16, 16, 0] > 151
+    np.testing.assert_allclose(changed[0, :, :8], 100, atol=0.01)

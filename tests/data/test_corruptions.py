@@ -1,10 +1,13 @@
 """Corruptions: how strong, how deterministic, and whether masks follow."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from kerascxr.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from kerascxr.config import AugmentConfig
+from kerascxr.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt, trained_on
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +113,13 @@ def test_the_mask_goes_where_the_image_goes(name):
 def test_wrong_input_is_one_line(arguments, words):
     with pytest.raises(ValueError, match=words):
         corrupt(*arguments, seed=0)
+
+
+def test_corruptions_of_the_training_are_told_by_its_augmentation():
+    config = AugmentConfig(
+        rotation_degrees=0, shift=0, zoom=0.2, brightness=0, contrast=0.5, jpeg=9
+    )
+    assert trained_on(config) == ["contrast", "jpeg"]
+    assert trained_on(dataclasses.replace(config, enabled=False)) == []
+    options = {field.name for field in dataclasses.fields(AugmentConfig)}
+    assert {one.augmentation for one in CORRUPTIONS.values()} <= options

@@ -222,19 +222,20 @@ def test_they_come_in_the_order_of_the_images(images, balanced):
         np.testing.assert_array_equal(one["label"], other["label"])
 
 
-def test_each_image_takes_its_views_in_turn_and_batches_mix_them(images):
+def test_half_of_each_batch_is_as_it_is_and_each_image_takes_its_copies_in_turn(images):
     views = [
         np.stack([np.full(40, view), np.arange(40)], 1).astype(np.float16) for view in range(3)
     ]
     seen = {index: [] for index in range(40)}
-    for batch in feature_batches(views, images.labels, 40, seed=0).take(6):
+    for batch in feature_batches(views, images.labels, 40, seed=0).take(8):
         values = batch["features"].numpy().astype(int)
+        assert (values[:, 0] == 0).sum() == 20
         assert set(values[:, 0]) == {0, 1, 2}
         for view, index in values:
             seen[index].append(view)
         np.testing.assert_array_equal(batch["label"], images.labels[values[:, 1]])
     for taken in seen.values():
-        assert sorted(taken[:3]) == sorted(taken[3:]) == [0, 1, 2]
+        assert sorted(taken[:4]) == sorted(taken[4:]) == [0, 0, 1, 2]
 
 
 def test_training_on_features_equals_training_on_images(images, tmp_path):
