@@ -52,8 +52,9 @@ class ClassificationConfig:
         features: Whether the output of the frozen layers is computed once and cached, instead of
             in every epoch. "auto" caches it at depth 0, 1 and 2. Cached features are not augmented
             anew in every epoch: see augmented_copies.
-        augmented_copies: With cached features: number of copies of each training image. The first
-            is not augmented; epochs use the copies in turn.
+        augmented_copies: With cached features: number of versions of each training image. The first
+            is not augmented and is half of each epoch; the others are used in turn. 1 turns
+            augmentation off.
         feature_engine: What computes features: "keras", "openvino" (faster on CPUs; pip install
             openvino), or "auto" (openvino if it is installed and there is no GPU).
         folds: Number of cross-validation runs: 2, 4, 5, 10 or 20. Together they test every image
@@ -86,7 +87,7 @@ class ClassificationConfig:
     patience: int = 6
     update_statistics: bool = True
     features: bool | Literal["auto"] = "auto"
-    augmented_copies: int = 1
+    augmented_copies: int = 5
     feature_engine: Literal["auto", "keras", "openvino"] = "auto"
     folds: int = 1
     seeds: int = 1
@@ -95,7 +96,20 @@ class ClassificationConfig:
     overwrite: bool = False
     data: DataConfig = field(default_factory=DataConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: AugmentConfig = field(
+        default_factory=lambda: AugmentConfig(
+            probability=0.4,
+            rotation_degrees=10.0,
+            shift=0.0,
+            brightness=0.0,
+            contrast=0.75,
+            gamma=1.2,
+            noise=0.08,
+            blur=3.5,
+            sharpen=1.5,
+            jpeg=12,
+        )
+    )
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
