@@ -78,7 +78,7 @@ class ClassificationConfig:
     roi: str = "none"
     lungs: Path | None = None
     control_marker: str | None = None
-    epochs: int = 20
+    epochs: int = 30
     batch_size: int = 32
     dropout: float = 0.3
     label_smoothing: float = 0.0
