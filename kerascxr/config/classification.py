@@ -98,9 +98,10 @@ class ClassificationConfig:
     split: SplitConfig = field(default_factory=SplitConfig)
     augment: AugmentConfig = field(
         default_factory=lambda: AugmentConfig(
-            probability=0.4,
+            probability=0.3,
             rotation_degrees=10.0,
             shift=0.0,
+            zoom=0.0,
             brightness=0.0,
             contrast=0.75,
             gamma=1.2,

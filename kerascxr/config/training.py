@@ -26,7 +26,7 @@ class AugmentConfig:
         contrast: Change of contrast about the image's mean, as a fraction.
         gamma: Change of the grey curve: its exponent lies between 1 / (1 + gamma) and 1 + gamma.
         noise: Largest standard deviation of added Gaussian noise, as a fraction of the grey range.
-        blur: Largest standard deviation of a Gaussian blur, in pixels; half of the
+        blur: Largest standard deviation of a Gaussian blur, in pixels; at least half of the
             images stay sharp.
         sharpen: Largest strength of an unsharp mask: this times the difference to a blurred image
             is added.

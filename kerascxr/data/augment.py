@@ -114,7 +114,10 @@ class Augment:
             deviations = tf.abs(columns[:, 11]) * config.bias_field * 255.0
             images = images + deviations * _smooth_field(images, _another(seed, 2**22))
         if config.blur:
-            deviations = tf.maximum(draws[:, 12], 0.0) * config.blur
+            # Blur is made to every other image at most: the rest must stay as sharp as it is.
+            gated = config.probability <= 0.5
+            strengths = tf.abs(draws[:, 12]) if gated else tf.maximum(draws[:, 12], 0.0)
+            deviations = strengths * config.blur
             images = _blur(images, deviations, reach=math.ceil(3 * config.blur))
         if config.gamma:
             exponents = tf.pow(1.0 + config.gamma, columns[:, 5])
