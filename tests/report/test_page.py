@@ -17,7 +17,7 @@ from kerascxr.evaluation.calibration import calibrate
 from kerascxr.plots import calibration, curves
 from kerascxr.report import page, reference
 from kerascxr.report.calibration import overview
-from kerascxr.report.limits import drawn_notice
+from kerascxr.report.limits import drawn_notice, limits
 from kerascxr.runs.reading import find_runs, read_runs
 
 pytestmark = pytest.mark.figures
@@ -279,6 +279,50 @@ def test_scores_of_drawn_images_are_called_that_at_the_top(runs, tmp_path):
     values["data"] |= {"source": "phantom-limbs-0123abcd", "layout": "folders"}  # a user's folder
     metrics.write_text(json.dumps(values))
     assert not drawn_notice(read_runs([drawn]))
+
+
+@pytest.mark.parametrize("own", ["folders", "phantom"])
+@pytest.mark.parametrize("other", ["folders", "phantom"])
+def test_external_scores_of_drawn_images_are_called_that(tmp_path, own, other):
+    run = classifier(tmp_path / "run", 1)
+    values = json.loads((run / "metrics.json").read_text())
+    for path, layout in ((run, own), (run / "external/set-0123abcd", other)):
+        path.mkdir(parents=True, exist_ok=True)
+        values["data"]["layout"] = layout
+        (path / "metrics.json").write_text(json.dumps(values))
+    begins = {
+        ("folders", "folders"): "",
+        ("phantom", "folders"): "Scores of EfficientNet-B0, depth 1 are of drawn X-rays",
+        ("folders", "phantom"): "External tests of EfficientNet-B0, depth 1 on set are of drawn",
+        ("phantom", "phantom"): "All scores on this page are of drawn X-rays",
+    }[own, other]
+    notice = drawn_notice(read_runs([run]))
+    assert notice.startswith(begins) and bool(notice) == bool(begins)
+
+
+def test_limits_are_those_of_the_images(tmp_path):
+    def said(change):
+        run = classifier(tmp_path / "run", 1)
+        metrics, environment = run / "metrics.json", run / "environment.json"
+        known = json.loads(metrics.read_text()), json.loads(environment.read_text())
+        change(*known)
+        for path, values in zip((metrics, environment), known, strict=True):
+            path.write_text(json.dumps(values))
+        text = limits(read_runs([run]))
+        shutil.rmtree(run)
+        return text
+
+    def other(metrics, environment):
+        environment["data_fingerprint"]["classes"] = {"ill": {}, "well": {}}
+
+    database = said(lambda *known: None)
+    assert "all RSNA" in database and "percentage points" in database
+    others = said(other)
+    assert "RSNA" not in others and "a hospital, a device or an age group" in others
+    drawn = said(lambda metrics, environment: metrics["data"].update(layout="phantom"))
+    assert "RSNA" not in drawn and "Drawn X-rays show no patient" in drawn
+    lungs = limits(read_runs([segmenter(tmp_path / "unet")]))
+    assert "Dice" in lungs and "RSNA" not in lungs and "accuracy" not in lungs
 
 
 def test_calibration_stands_beside_runs_that_have_none(tmp_path):
