@@ -2,13 +2,16 @@
 
 import contextlib
 import io
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import kerascxr
 from kerascxr.cli.start import run_command
 from kerascxr.progress import ProgressBar
+from kerascxr.training import callbacks
 from kerascxr.training.callbacks import EpochBar
 
 
@@ -61,6 +64,23 @@ def test_the_bar_of_an_epoch_is_gone_before_its_line():
     shown = [text.rpartition("\r")[2] for text in terminal.getvalue().split("\n")]
     assert shown == ["epoch line", "epoch line", ""]
     assert "Epoch 2/9" in terminal.getvalue()
+
+
+def test_a_training_shows_the_time_that_is_left(monkeypatch):
+    clock = iter([100.0, 130.0, 180.0])
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    bar = EpochBar(steps=2, epochs=10)
+    with standard_error(Terminal()) as terminal:
+        for epoch in (4, 5, 6):  # resumed at the fifth
+            bar.on_epoch_begin(epoch)
+            bar.on_epoch_end(epoch)
+    titles = re.findall(r"Epoch [^:]*?/10(?:, [\d:]+ left)?", terminal.getvalue())
+    # 30 s an epoch and five to go; then 40 s an epoch and four.
+    assert list(dict.fromkeys(titles)) == [
+        "Epoch 5/10",
+        "Epoch 6/10, 02:30 left",
+        "Epoch 7/10, 02:40 left",
+    ]
 
 
 def test_all_bars_follow_these_rules():

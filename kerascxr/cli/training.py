@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from kerascxr.cli.next_steps import next_steps
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.data.sources.open import check_source
 from kerascxr.evaluation.metric_tables import metrics_text
@@ -48,6 +49,7 @@ def train_in_folder(
             from kerascxr.training.repeats import run_repeats
 
             run_repeats(config, folder, load)
+            _log_next_steps(folder, task)
             return 0
         if folder.finished:
             when = (folder.path / "DONE").read_text(encoding="utf-8").strip()
@@ -58,9 +60,11 @@ def train_in_folder(
                 f"{metrics_text(results)}\n\n"
                 "To train again, give --overwrite true or another --name."
             )
+            _log_next_steps(folder, task)
             return 0
         with folder.log_file():
             load()(config, folder)
+        _log_next_steps(folder, task)
     except KeyboardInterrupt:
         if folder is None or folder.abandon():
             print("Stopped before the first checkpoint: nothing was kept.", file=sys.stderr)
@@ -75,3 +79,9 @@ def train_in_folder(
         if folder is not None:
             folder.close()
     return 0
+
+
+def _log_next_steps(folder: RunFolder, task: str) -> None:
+    lines = next_steps(folder.path, task)
+    if lines:
+        logger.info(lines)

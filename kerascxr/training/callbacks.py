@@ -83,6 +83,9 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):
 class EpochBar(keras.callbacks.Callback):
     """Shows the steps of an epoch, and removes its bar before the epoch's line is printed.
 
+    From the second epoch on the bar's title has the time left to the last epoch, at the mean pace
+    of those before. A training that stops early ends before.
+
     Args:
         steps: Steps an epoch.
         epochs: Epochs planned.
@@ -93,10 +96,18 @@ class EpochBar(keras.callbacks.Callback):
         self._steps = steps
         self._epochs = epochs
         self._bar: ProgressBar | None = None
+        self._began: tuple[int, float] | None = None  # the first epoch here, and when
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Starts the bar."""
         title = f"Epoch {epoch + 1}/{self._epochs}"
+        now = time.monotonic()
+        if self._began is None:
+            self._began = epoch, now
+        else:
+            first, began = self._began
+            left = (now - began) / (epoch - first) * (self._epochs - epoch)
+            title += f", {ProgressBar.format_interval(left)} left"
         self._bar = ProgressBar(total=self._steps, desc=title, unit="step", leave=False)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:

@@ -1,0 +1,44 @@
+"""The last lines of a training name what is there, and commands that exist."""
+
+import shutil
+
+import pytest
+
+from kerascxr.cli.main import command_module
+from kerascxr.cli.next_steps import next_steps
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "a run"
+    (folder / "figures").mkdir(parents=True)
+    for name in ("model.keras", "metrics.md", "figures/loss.png", "figures/accuracy.png"):
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("task", "commands"),
+    [("classification", ["report", "audit", "predict"]), ("segmentation", ["report", "predict"])],
+)
+@pytest.mark.parametrize("installed", ["/usr/bin/kerascxr", None])
+def test_they_name_files_and_commands(run, task, commands, installed, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: installed)
+    text = next_steps(run, task)
+    assert text.startswith("It holds model.keras, metrics.md, 2 pictures in figures/.\n")
+    program = "kerascxr" if installed else "python -m kerascxr"
+    found = [line.split() for line in text.splitlines() if line.startswith(f"  {program} ")]
+    assert [words[len(program.split())] for words in found] == commands
+    for words in found:
+        assert "'" in " ".join(words)  # the folder's name has a space
+        assert command_module(words[len(program.split())])
+
+
+def test_a_folder_of_several_runs_is_for_the_report_alone(run):
+    (run / "model.keras").unlink()
+    text = next_steps(run, "classification")
+    assert "report" in text and "audit" not in text and "predict" not in text
+
+
+def test_a_pretraining_has_none(run):
+    assert next_steps(run, "pretraining") == ""
