@@ -56,6 +56,8 @@ def test_the_site_has_every_packaged_config():
         ("docs/how-to/a.md", "how-to/a.md", "../../CHANGELOG.md", "../changelog.md"),
         ("docs/how-to/a.md", "how-to/a.md", "https://a.org/a.md", "https://a.org/a.md"),
         ("docs/how-to/a.md", "how-to/a.md", "../../LICENSE", None),
+        ("docs/index.md", "index.md", "notebooks/audit.ipynb", "notebooks/audit.md"),
+        ("docs/notebooks/audit.md", "notebooks/audit.md", "audit.ipynb", "audit.ipynb"),
     ],
 )
 def test_links_of_the_repository_lead_to_pages_of_the_site(source, place, target, wanted):
@@ -73,7 +75,8 @@ def test_the_navigation_has_every_page():
 
     found = list(pages(config["nav"]))
     written = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
-    assert sorted(found) == sorted(written | set(HOOKS["PAGES"].values()))
+    made = {*HOOKS["PAGES"].values(), *HOOKS["NOTEBOOKS"].values()}
+    assert sorted(found) == sorted(written | made)
 
 
 def test_the_python_page_has_the_public_interface():

@@ -1,10 +1,12 @@
-"""What the site has beyond the files of docs/: command help, configs, pages from other folders.
+"""What the site has beyond the files of docs/: command help, configs, notebooks, other pages.
 
 MkDocs calls the functions ``on_...`` while it builds the site (``hooks`` in mkdocs.yml).
 """
 
+import base64
 import html
 import importlib
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -22,17 +24,25 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "kerascxr/models/lungs/card.md": "reference/lung-model.md",
 }
+NOTEBOOKS = {
+    path: f"notebooks/{path.stem}.md" for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
+}
 SUBCOMMANDS = {"data": "data_audit"}  # command -> module of its subcommand "audit"
 
 _LINK = re.compile(r"(\[[^\]]+\])\(([^)\s]+)\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds the pages that stand outside of docs/."""
+    """Adds the pages that stand outside of docs/, and the notebooks as pages."""
     from mkdocs.structure.files import File
 
     for source, place in PAGES.items():
         files.append(File.generated(config, place, abs_src_path=str(ROOT / source)))
+    for path, place in NOTEBOOKS.items():
+        page, pictures = notebook_page(path)
+        files.append(File.generated(config, place, content=page))
+        for name, content in pictures.items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
     return files
 
 
@@ -43,6 +53,30 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     markdown = markdown.replace("<!-- all commands -->", commands_page())
     markdown = markdown.replace("<!-- all configs -->", configs_page())
     return _LINK.sub(lambda found: _moved(*found.groups(), source, place), markdown)
+
+
+def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:
+    """Returns a notebook as Markdown, and its pictures by their file names."""
+    parts: list[str] = []
+    pictures: dict[str, bytes] = {}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        parts.append(f"```python\n{source}\n```")
+        for output in cell["outputs"]:
+            data = output.get("data", {"text/plain": output.get("text", [])})
+            if "image/png" in data:
+                name = f"{path.stem}-{len(pictures) + 1}.png"
+                pictures[name] = base64.b64decode(data["image/png"])
+                parts.append(f"![What the cell shows]({name})")
+            else:
+                parts.append("```text\n" + "".join(data["text/plain"]).rstrip() + "\n```")
+    file = f"[{path.name}]({path.name})"
+    title, *rest = parts[0].split("\n", 1)
+    parts[0] = f"{title}\n\nThis page is a notebook, {file}, with its outputs.\n{''.join(rest)}"
+    return "\n\n".join(parts) + "\n", pictures
 
 
 def commands_page() -> str:
@@ -89,6 +123,8 @@ def _moved(text: str, target: str, source: str, place: str) -> str:
     wanted = posixpath.normpath(posixpath.join(posixpath.dirname(source), file))
     if wanted.startswith("docs/"):
         found = wanted.removeprefix("docs/")
+        page = NOTEBOOKS.get(ROOT / wanted, place)
+        found = found if page == place else page  # a notebook's own page links to its file
     elif wanted in PAGES:
         found = PAGES[wanted]
     else:
