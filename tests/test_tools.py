@@ -12,6 +12,7 @@ import pytest
 
 from kerascxr.config import OptimizerConfig, SegmentationConfig, SplitConfig
 from kerascxr.parsing import to_yaml
+from tools.pack_backbone import MEASURES, card_markdown, result
 from tools.pack_lung_model import cross_validation
 
 TOOLS = sorted(path.stem for path in (Path(__file__).parent.parent / "tools").glob("[!_]*.py"))
@@ -58,3 +59,25 @@ def test_a_lung_models_card_refuses_a_cross_validation_of_another_training(folds
         cross_validation(folds, other, run_on("same"))
     with pytest.raises(ValueError, match=r"Got another \['data'\]"):
         cross_validation(folds, config, run_on("another"))
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_a_backbones_card_has_a_row_for_each_run(drawn, runs):
+    run, _ = runs
+    row = result(run)
+    test = json.loads((run / "metrics.json").read_text())["test"]
+    assert row["images"] == "set" and row["weights"] == "random" and row["depth"] == 0
+    assert [row[name] for name in MEASURES] == [test[name] for name in MEASURES]
+    card = {
+        "backbone": "tiny",
+        "data": "Drawings.",
+        "licence": "None.",
+        "validation": {"auc": 0.9},
+        "summary": "They help a little.",
+        "results": [row] if drawn else [],
+        "limits": ["One.", "Two."],
+        "command": "kerascxr pretrain",
+    }
+    text = card_markdown(card)
+    assert bool(re.search(r"^\| set +\| random +\| +0 \| +\d+ \| +[01]\.\d", text, re.M)) is drawn
+    assert "\nThey help a little.\n" in text and "- One.\n- Two.\n" in text

@@ -2,10 +2,12 @@
 
 Run by hand, from the project's root, on a finished ``kerascxr pretrain`` run::
 
-    python -m tools.pack_backbone RUN --command COMMAND [--results RUN...]
+    python -m tools.pack_backbone RUN --command COMMAND [--results RUN... --summary TEXT]
 
 Weights are stored as float16. ``--results`` are classification runs trained with them, or with
-other weights for comparison; each becomes a row of the card.
+other weights for comparison; each becomes a row of the card, under the sentence ``--summary``. To
+measure, pack the weights first, train with ``--weights drawn``, and give the same command again
+with the runs: the file of weights stays the same.
 """
 
 import argparse
@@ -20,13 +22,19 @@ from kerascxr.runs.reading import read_run
 from kerascxr.tables import markdown_table, with_interval
 
 MAX_BYTES = 9_000_000
+WEIGHTS_TITLES = {
+    "drawn": "these",
+    "none": "random",
+    "imagenet": "ImageNet",
+    "file": "a file of natural-image weights",
+}
 MEASURES = {"accuracy": "accuracy", "f1": "macro F1", "auc": "macro AUC"}
 LIMITS = (
     "Learned on drawings. Drawings imitate the geometry and the exposure of chest X-rays, not "
     "disease.",
-    "Not measured on real X-rays. Use natural-image weights there (`--weights imagenet`).",
     "Not a medical device: not validated for diagnosis or treatment.",
 )
+UNMEASURED = "Not measured on real X-rays. Use natural-image weights there (`--weights imagenet`)."
 
 
 def result(path: Path) -> dict[str, Any]:
@@ -34,10 +42,10 @@ def result(path: Path) -> dict[str, Any]:
     run = read_run(path)
     test = run.metrics["test"]
     return {
-        "images": run.metrics["data"]["source"].rpartition("-")[0] or run.metrics["data"]["source"],
-        "weights": run.environment["weights"]["kind"],
+        "images": "drawings" if run.drawn else run.source.replace("_", " "),
+        "weights": WEIGHTS_TITLES[run.environment["weights"]["kind"]],
         "depth": run.metrics["depth"],
-        "n": test["images"],
+        "n": test["n"],
         **{name: test[name] for name in MEASURES},
         "intervals": {name: test["intervals"].get(name) for name in MEASURES},
     }
@@ -65,6 +73,7 @@ def card_markdown(card: dict[str, Any]) -> str:
         "## Results",
         "On 128 drawings that no training had, the AUC of the findings' presence is "
         f"{card['validation']['auc']:.3f} (float32 weights).",
+        *([card["summary"]] if card["summary"] else []),
         *(
             [markdown_table(["images", "weights", "depth", "n", *MEASURES.values()], rows)]
             if rows
@@ -84,6 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--command", required=True)
+    parser.add_argument("--summary", default="")
     parser.add_argument("--results", type=Path, nargs="*", default=[])
     values = parser.parse_args()
     start_tensorflow()
@@ -104,6 +114,8 @@ def main() -> None:
     }
     path = DRAWN / f"{backbone.name}.weights.npz"
     write_weights(path, arrays, MAX_BYTES)
+    results = [result(path) for path in values.results]
+    measured = any(row["images"] != "drawings" for row in results)
     card = {
         "backbone": backbone.name,
         "kerascxr": __version__,
@@ -112,8 +124,9 @@ def main() -> None:
         "and none of the radiography database.",
         "licence": "Apache-2.0, as the package.",
         "validation": metrics["validation"],
-        "results": [result(path) for path in values.results],
-        "limits": list(LIMITS),
+        "summary": values.summary,
+        "results": results,
+        "limits": [*LIMITS[:1], *([] if measured else [UNMEASURED]), *LIMITS[1:]],
         "command": values.command,
         "sha256": {path.name: file_digest(path)},
     }

@@ -21,9 +21,11 @@ class PretrainingConfig:
         crop_size: Height and width of the first stage's crops, in pixels; multiples of 32. A crop
             shows part of an image at the image's own scale.
         crop_epochs: Number of epochs on crops; 0 trains on whole images only.
-        epochs: Number of epochs on whole images, after those on crops.
+        epochs: Number of epochs on whole images, after those on crops; 0 trains on crops only.
         drawings: Number of new drawings per epoch, a multiple of batch_size.
         crops: Number of crops of each drawing.
+        exaggeration: Largest factor by which findings are strengthened in the first crops; it falls
+            to 1 over half of the epochs on crops.
         batch_size: Crops or images per step.
         validation_images: Number of drawings in the validation.
         patience: Stop after this number of epochs without improvement.
@@ -37,6 +39,7 @@ class PretrainingConfig:
     monitor: ClassVar[str] = "loss"
     folds: ClassVar[int] = 1
     seeds: ClassVar[int] = 1
+    may_be_zero: ClassVar[tuple[str, ...]] = ("epochs",)
     split: ClassVar[SplitConfig] = SplitConfig()
 
     backbone: str = "efficientnetb0"
@@ -47,6 +50,7 @@ class PretrainingConfig:
     epochs: int = 10
     drawings: int = 512
     crops: int = 4
+    exaggeration: float = 3.0
     batch_size: int = 32
     validation_images: int = 128
     patience: int = 1000
@@ -73,8 +77,24 @@ class PretrainingConfig:
             crop_size=self.crop_size,
             image_size=self.image_size,
         )
+        for name in ("crop_epochs", "epochs"):
+            value = getattr(self, name)
+            check(value >= 0, f"{name} must not be negative", **{name: value})
         check(
-            self.crop_epochs >= 0, "crop_epochs must not be negative", crop_epochs=self.crop_epochs
+            self.crop_epochs + self.epochs > 0,
+            "crop_epochs or epochs must be positive",
+            crop_epochs=self.crop_epochs,
+            epochs=self.epochs,
+        )
+        check(
+            self.exaggeration >= 1,
+            "exaggeration must be at least 1",
+            exaggeration=self.exaggeration,
+        )
+        check(
+            self.batch_size % 4 == 0,
+            "batch_size must be a multiple of 4, the number of classes drawn of each chest",
+            batch_size=self.batch_size,
         )
         for name in ("crops", "validation_images"):
             value = getattr(self, name)

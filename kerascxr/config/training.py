@@ -145,6 +145,8 @@ def check_training(config: Any) -> None:
         ValueError: If one of them is out of its range.
     """
     for name in ("epochs", "batch_size", "patience"):
+        if name in getattr(config, "may_be_zero", ()):
+            continue
         value = getattr(config, name)
         check(value is None or value > 0, f"{name} must be positive", **{name: value})
     if config.name is not None:
