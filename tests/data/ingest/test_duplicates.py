@@ -54,6 +54,8 @@ def test_all_pairs_of_a_large_family_are_listed(drawings):
         (i, j) for i in range(28) for j in range(i + 1, 28)
     }
     assert sum(pair.exact for pair in found) == 25 * 24 // 2 + 3
+    assert {pair.similarity for pair in found if pair.exact} == {1}
+    assert found == sorted(found, key=lambda pair: (pair.first, pair.second))
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -80,6 +82,21 @@ def test_versions_of_one_image_are_joined_without_any_other_image(drawings, vers
 def test_two_distinct_images_alone_are_not_joined(drawings):
     for n in (2, 3):
         assert find_duplicates(*look(drawings[:n])) == []
+
+
+def test_a_thumbnail_averages_boxes_of_pixels():
+    pixels = np.random.default_rng(0).integers(0, 256, (192, 128)).astype(np.uint8)
+    means = pixels.reshape(64, 3, 64, 2).mean(axis=(1, 3))
+    assert np.abs(thumbnail(pixels) - means).max() <= 1
+    assert candidates(thumbnail(pixels)[None]).shape == (0, 2)
+
+
+def test_the_plane_of_an_image_is_spanned_by_unit_vectors_without_mean(drawings):
+    small, _ = look(drawings[:6])
+    coarse = duplicates._unit(duplicates._reduced(small, 16).reshape(6, -1))
+    planes = duplicates._tangent_planes(coarse, coarse.mean(axis=0))
+    np.testing.assert_allclose(planes @ planes.transpose(0, 2, 1), [np.eye(5)] * 6, atol=1e-5)
+    np.testing.assert_allclose(planes.mean(axis=2), 0, atol=1e-6)
 
 
 def test_chains_join_what_pairs_join():

@@ -61,3 +61,37 @@ def test_plain_images_are_like_nothing():
     assert np.isfinite(change).all()
     _, none = register(plain[:0], plain[:0], np.zeros((0, 4), np.float32), steps=3)
     assert none.shape == (0,)
+
+
+def test_pixels_within_the_margin_of_either_image_do_not_count():
+    one, other = smooth(4, seed=6), smooth(4, seed=7)
+    start = np.tile(np.array([[0.02, 0.09, -0.03, -0.08]], np.float32), (4, 1))
+    found = register(one, other, start, steps=0, margin=5)
+    assert [part.dtype for part in found] == [np.float32, np.float32]
+    inner = (slice(None), slice(5, -5), slice(5, -5))
+    for place in (0, 1):
+        given = [one.copy(), other.copy()]
+        noise = np.random.default_rng(8).normal(size=one.shape).astype(np.float32)
+        noise[inner] = given[place][inner]
+        given[place] = noise
+        _, alike = register(*given, start, steps=0, margin=5)
+        # Of the moving image, interpolation reaches half a pixel into the margin.
+        np.testing.assert_allclose(alike, found[1], atol=(1e-6, 0.05)[place])
+
+
+def test_three_steps_find_a_change_of_two_pixels():
+    moving = smooth(8)
+    change = np.random.default_rng(1).uniform(-0.08, 0.08, (8, 4)).astype(np.float32)
+    fixed, _ = warp(moving, change)
+    found, _ = register(fixed, moving, np.zeros_like(change), steps=3)
+    np.testing.assert_allclose(found, change, atol=0.004)
+
+
+def test_a_value_from_over_half_a_pixel_outside_is_outside():
+    images = smooth(1, side=20)
+    for pixels in (-1.4, -0.7, -0.4, 0.4, 0.7):
+        for margin in (0, 3):
+            _, inside = warp(images, np.array([[0, 0, 0, pixels * 2 / 20]], np.float32), margin)
+            places = np.arange(20) + pixels
+            expected = (places > margin - 0.5) & (places < 20 - margin - 0.5)
+            np.testing.assert_array_equal(inside[0, 10], expected)
