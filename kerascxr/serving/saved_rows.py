@@ -56,7 +56,10 @@ class SavedRows:
         if self._kept.exists():
             data = self._kept.read_bytes()
             if data.startswith(heading.encode()):
-                whole = data[: data.rindex(b"\n") + 1]
+                end = data.rindex(b"\n") + 1
+                while data.count(b'"', 0, end) % 2:  # a line break inside a quoted name
+                    end = data.rindex(b"\n", 0, end - 1) + 1
+                whole = data[:end]
                 os.truncate(self._kept, len(whole))  # in place: a kill here must not lose the rows
                 rows = io.StringIO(whole[len(heading.encode()) :].decode("utf-8"), newline="")
                 width = len(self._columns)

@@ -4,9 +4,11 @@ import csv
 import os
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
+from filelock import FileLock, Timeout
 
-from kerascxr.serving.saved_rows import SavedRows
+from kerascxr.serving.saved_rows import SavedRows, saved_rows
 
 COLUMNS = ["path", "error", "predicted"]
 
@@ -95,3 +97,74 @@ def test_a_file_that_is_gone_has_no_row(tmp_path):
     rows.add([[str(path), "is not there", ""]])
     assert rows.write_table({str(path)}, ["path", "predicted"]) == [(str(path), "is not there")]
     assert to.read_text() == "path,predicted\n"
+
+
+def test_a_parquet_table_has_numbers_and_texts(tmp_path):
+    to = tmp_path / "table.parquet"
+    paths = [write(tmp_path / f"{name}.png") for name in "abc"]
+    rows = SavedRows(to, "model", [*COLUMNS, "probability"])
+    assert rows.left_of(paths) == paths
+    rows.add([[str(path), "", "dark", f"0.{place}"] for place, path in enumerate(paths)])
+    assert rows.write_table({str(path) for path in paths[1:]}, ["path", "predicted"]) == []
+    table = pyarrow.parquet.read_table(to).to_pydict()
+    assert table == {
+        "path": [str(path) for path in paths[1:]],
+        "predicted": ["dark", "dark"],
+        "probability": [0.1, 0.2],
+    }
+    assert not list(tmp_path.glob(".partial-*"))
+
+
+def test_the_last_row_of_a_file_counts_and_a_half_row_is_dropped(tmp_path, messages):
+    to = tmp_path / "table.csv"
+    paths = [write(tmp_path / f"{name}.png") for name in "abc"]
+    rows = SavedRows(to, "model", COLUMNS)
+    rows.left_of(paths)
+    rows.add([[str(path), "", "dark"] for path in paths])
+    rows.add([[str(paths[0]), "", "bright"]])
+    (kept,) = tmp_path.glob(".partial-*")
+    with kept.open("a") as file:
+        file.write(f"{paths[1]},,mid")
+    paths[2].write_text("changed")
+    rows = SavedRows(to, "model", COLUMNS)
+    assert rows.left_of(paths) == [paths[2]]
+    assert messages() == ["Resuming after 2 of 3 files."]
+    rows.add([[str(paths[2]), "", "middle"]])
+    assert rows.write_table({str(path) for path in paths}, ["path", "predicted"]) == []
+    with to.open(newline="") as file:
+        found = {row["path"]: row["predicted"] for row in csv.DictReader(file)}
+    assert found == {str(paths[0]): "bright", str(paths[1]): "dark", str(paths[2]): "middle"}
+
+
+def test_a_half_row_of_a_name_with_line_breaks_is_dropped(tmp_path):
+    to = tmp_path / "table.csv"
+    paths = [write(tmp_path / name) for name in ('"1"\n2.png', "a\nb\n\nc.png", "z.png")]
+    save(to, paths[0])
+    (kept,) = tmp_path.glob(".partial-*")
+    before = kept.read_bytes()
+    save(to, paths[1])
+    after = kept.read_bytes()
+    for end in range(len(before) + 1, len(after)):
+        kept.write_bytes(after[:end])
+        rows = SavedRows(to, "model", COLUMNS)
+        assert rows.left_of(paths) == paths[1:]
+        assert kept.read_bytes() == before
+    rows.add([[str(path), "", "bright"] for path in paths[1:]])
+    assert rows.write_table({str(path) for path in paths}, ["path", "predicted"]) == []
+    with to.open(newline="") as file:
+        found = [(row["path"], row["predicted"]) for row in csv.DictReader(file)]
+    assert found == list(zip(map(str, paths), ("dark", "bright", "bright"), strict=True))
+
+
+def test_columns_decide_which_rows_are_taken_over(tmp_path):
+    to, path = tmp_path / "table.csv", write(tmp_path / "a.png")
+    save(to, path)
+    assert SavedRows(to, "model", [*COLUMNS, "another"]).left_of([path]) == [path]
+
+
+def test_one_process_at_a_time_writes_a_table(tmp_path):
+    to = tmp_path / "table.csv"
+    with saved_rows(to, "model", COLUMNS) as rows:
+        assert isinstance(rows, SavedRows)
+        with pytest.raises(Timeout), FileLock(tmp_path / ".table.csv.writing.lock", timeout=0):
+            pass
