@@ -200,3 +200,79 @@ def test_sharpening_enlarges_edges():
     assert changed[0, 16, 15, 0] < 99
     assert changed[0, 16, 16, 0] > 151
     np.testing.assert_allclose(changed[0, :, :8], 100, atol=0.01)
+
+
+def augmented(images, **strengths):
+    """64 copies of an image (height, width), each augmented by its own draw, float64."""
+    config = AugmentConfig(**STILL | strengths)
+    given = np.repeat(np.asarray(images, np.uint8)[None, ..., None], 64, axis=0)
+    changed, _ = Augment(config)(given, tf.constant([3, 4], tf.int64))
+    return np.asarray(changed, np.float64)[..., 0]
+
+
+def assert_fills(values, low, high):
+    """The draws are within the bounds, and near both of them."""
+    margin = 0.15 * (high - low)
+    assert low <= values.min() <= low + margin
+    assert high - margin <= values.max() <= high
+
+
+def test_strengths_of_grey_changes_are_what_the_config_says():
+    plain = np.full((16, 16), 64)
+    shifts = augmented(plain + 64, brightness=0.2)[:, 0, 0] - 128
+    assert_fills(shifts / 255, -0.2, 0.2)
+    levels = np.where(np.arange(16) < 8, 78, 178) * np.ones((16, 1))
+    spread = augmented(levels, contrast=0.3)
+    assert_fills(np.ptp(spread, axis=(1, 2)) / 100, 0.7, 1.3)
+    np.testing.assert_allclose(spread.mean(axis=(1, 2)), 128, atol=0.1)
+    exponents = np.log(augmented(plain, gamma=0.5)[:, 0, 0] / 255) / np.log(64 / 255)
+    assert_fills(np.log(exponents), -np.log(1.5), np.log(1.5))
+    deviations = augmented(np.full((64, 64), 128), noise=0.05).std(axis=(1, 2)) / 255
+    assert_fills(deviations, 0, 0.0515)  # the 64x64 values themselves vary by 3 %
+
+
+def moments(images):
+    """Mass, centre (row, column) and covariance of each image's bright pixels, in pixels."""
+    mass = images.sum(axis=(1, 2))
+    rows, columns = np.mgrid[: images.shape[1], : images.shape[2]]
+    centre = np.stack([(images * at).sum(axis=(1, 2)) / mass for at in (rows, columns)], axis=1)
+    apart = [at - centre[:, axis, None, None] for axis, at in enumerate((rows, columns))]
+    covariance = [[(images * a * b).sum(axis=(1, 2)) / mass for a in apart] for b in apart]
+    return mass, centre, np.moveaxis(np.array(covariance), -1, 0)
+
+
+def bright(rows, columns):
+    image = np.zeros((64, 64))
+    image[rows, columns] = 255
+    return image
+
+
+def test_strengths_of_moves_are_what_the_config_says():
+    bar = bright(slice(28, 36), slice(12, 52))
+    _, _, covariance = moments(augmented(bar, rotation_degrees=20))
+    angles = np.arctan2(2 * covariance[:, 0, 1], covariance[:, 1, 1] - covariance[:, 0, 0]) / 2
+    assert_fills(np.degrees(angles), -20.3, 20.3)
+    square = bright(slice(24, 40), slice(24, 40))
+    _, centres, _ = moments(augmented(square, shift=0.15))
+    moved = (centres - 31.5) / 64
+    assert_fills(moved[:, 0], -0.151, 0.151)
+    assert_fills(moved[:, 1], -0.151, 0.151)
+    assert abs(np.corrcoef(moved.T)[0, 1]) < 0.4
+    mass, _, covariance = moments(augmented(square, zoom=0.2))
+    assert_fills(np.sqrt(mass / square.sum()), 1 / 1.21, 1 / 0.79)
+    np.testing.assert_allclose(covariance[:, 0, 0], covariance[:, 1, 1], rtol=0.02)
+    mass, _, covariance = moments(augmented(square, stretch=0.3))
+    aspects = np.log(covariance[:, 1, 1] / covariance[:, 0, 0]) / 2
+    assert_fills(aspects, -np.log(1.31), np.log(1.31))
+    np.testing.assert_allclose(mass, square.sum(), rtol=0.03)
+    flipped = augmented(bright(slice(None), slice(0, 32)), flip=True)[:, 0, 0] == 0
+    assert 0.3 < flipped.mean() < 0.7
+
+
+def test_a_second_channel_moves_with_the_image_and_stays_a_mask():
+    images, masks = shapes()
+    seed = tf.constant([1, 2], tf.int64)
+    both, none = Augment(MOVES)(np.concatenate([images, masks], axis=-1), seed)
+    alone, moved = Augment(MOVES)(images, seed, masks)
+    assert none is None
+    np.testing.assert_array_equal(both, np.concatenate([alone, moved], axis=-1))

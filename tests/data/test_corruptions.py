@@ -1,9 +1,11 @@
 """Corruptions: how strong, how deterministic, and whether masks follow."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from kerascxr.config import AugmentConfig
@@ -123,3 +125,60 @@ def test_corruptions_of_the_training_are_told_by_its_augmentation():
     assert trained_on(dataclasses.replace(config, enabled=False)) == []
     options = {field.name for field in dataclasses.fields(AugmentConfig)}
     assert {one.augmentation for one in CORRUPTIONS.values()} <= options
+
+
+def test_the_strengths_are_those_of_every_version():
+    """Scores of robustness are compared between runs and with the documentation's."""
+    assert {name: kind.strengths for name, kind in CORRUPTIONS.items()} == {
+        "noise": (4, 8, 16, 32, 64),
+        "blur": (0.005, 0.01, 0.015, 0.02, 0.03),
+        "contrast": (0.75, 0.5, 0.35, 0.2, 0.1),
+        "brightness": (20, 40, 60, 80, 100),
+        "jpeg": (50, 30, 20, 10, 5),
+        "rotation": (3, 6, 10, 15, 20),
+        "shift": (0.02, 0.04, 0.08, 0.12, 0.16),
+    }
+    moving = {name for name, kind in CORRUPTIONS.items() if kind.moves_pixels}
+    assert moving == {"rotation", "shift"}
+
+
+def test_blur_is_a_gaussian_of_a_share_of_the_width():
+    point = np.zeros((1, 61, 200, 1), np.uint8)
+    point[0, 30, 100] = point[0, 0, 40] = 255
+    spread = ndimage.gaussian_filter(point[0, ..., 0].astype(float), 0.01 * 200, mode="nearest")
+    blurred, _ = corrupt("blur", point, 2, seed=0)
+    np.testing.assert_array_equal(blurred[0, ..., 0], np.rint(spread))
+    edge = np.full((1, 40, 40, 1), 200, np.uint8)
+    np.testing.assert_array_equal(corrupt("blur", edge, 5, seed=0)[0], edge)
+
+
+def test_values_beyond_black_and_white_are_clipped():
+    levels = np.repeat(np.array([0, 5, 250, 255], np.uint8), 400).reshape(1, 40, 40, 1)
+    brighter, _ = corrupt("brightness", levels, 1, seed=0)
+    np.testing.assert_array_equal(brighter, np.minimum(levels.astype(int) + 20, 255))
+    noisy = corrupt("noise", levels, 5, seed=0)[0].astype(int)
+    assert np.abs(noisy - levels).max() < 255 and {0, 255} <= set(np.unique(noisy))
+    # Half of the noise is cut off at an end: the mean of the other half is 0.4 deviations.
+    away = np.abs(noisy - levels).reshape(4, 400).mean(axis=1)
+    np.testing.assert_allclose(away, 0.4 * 64, atol=6)
+
+
+def test_jpeg_is_a_file_of_the_stated_quality(images):
+    file = io.BytesIO()
+    Image.fromarray(images[1, ..., 0]).save(file, "JPEG", quality=20)
+    compressed, _ = corrupt("jpeg", images, 3, seed=0)
+    np.testing.assert_array_equal(compressed[1, ..., 0], np.asarray(Image.open(file)))
+
+
+def test_contrast_keeps_the_mean_and_directions_differ(images):
+    less, _ = corrupt("contrast", images, 4, seed=0)
+    np.testing.assert_allclose(less.mean(axis=(1, 2)), images.mean(axis=(1, 2)), atol=0.3)
+    many = np.repeat(square(24, 24), 40, axis=0)
+    centres = [ndimage.center_of_mass(x[..., 0]) for x in corrupt("shift", many, 3, seed=0)[0]]
+    angles = np.arctan2(*(np.array(centres).T - 31.5))
+    assert np.ptp(np.histogram(angles, 4, (-np.pi, np.pi))[0]) < 16  # 10 in each quarter
+    marked = many.copy()
+    marked[:, :32, 32:] = 0  # three quarters of a square: it shows which way it is turned
+    turned = corrupt("rotation", marked, 5, seed=0)[0]
+    ways = {tuple(image[..., 0].ravel()) for image in turned}
+    assert len(ways) == 2

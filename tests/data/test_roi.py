@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from kerascxr.data.images import resize_mask, to_backbone_input
-from kerascxr.data.roi import BORDER, CORNER, LUNG_MARGIN, ROIS, check_roi, lung_box
+from kerascxr.data.roi import BORDER, CORNER, LUNG_MARGIN, ROIS, THUMBNAIL, check_roi, lung_box
 
 H, W = 80, 60
 NOISE = np.random.default_rng(0).integers(1, 256, (H, W, 1)).astype(np.uint8)  # nowhere black
@@ -153,3 +153,16 @@ def test_a_classifier_gets_grey_grey_and_the_lungs():
     np.testing.assert_array_equal(given[..., :2], np.concatenate([NOISE, NOISE], axis=-1)[None])
     np.testing.assert_array_equal(given[..., 2:], INSIDE[None])
     np.testing.assert_array_equal(to_backbone_input(NOISE[None]), NOISE[None].repeat(3, axis=-1))
+
+
+def test_the_regions_have_the_stated_sizes():
+    """Ablations of other runs and the documentation's are compared with them."""
+    assert (LUNG_MARGIN, BORDER, CORNER, THUMBNAIL) == (0.05, 0.1, 0.2, (8, 8))
+    visible = {name: roi.ablation.lungs_visible for name, roi in ROIS.items() if roi.ablation}
+    assert visible == {
+        **dict.fromkeys(("none", "lungs_only", "without_corners"), True),
+        **dict.fromkeys(("without_lungs", "border_only", "thumbnail", "lung_outline"), False),
+    }
+    without_masks = {name for name, roi in ROIS.items() if not roi.needs_lungs}
+    assert without_masks == {"none", "without_corners", "border_only", "thumbnail"}
+    assert {name for name, roi in ROIS.items() if roi.channels == 2} == {"lung_channel"}

@@ -47,3 +47,20 @@ def test_it_has_the_images_size_for_every_backbone(backbone):
     maps = GradCAM(model)(images, np.array([0, 2]))
     assert maps.shape == (2, 64, 96)
     assert maps.min() >= 0 and maps.max() <= 1
+
+
+def test_maps_of_a_coarser_grid_are_interpolated_to_the_images_size():
+    image = keras.Input((4, 8, 3))
+    maps = keras.layers.AveragePooling2D(2, name="maps")(image)
+    pooled = keras.layers.GlobalAveragePooling2D(name="head_pool")(maps)
+    logits = keras.layers.Dense(2, use_bias=False, name="head_logits")
+    model = keras.Model(image, logits(pooled))
+    logits.set_weights([ByHand().weights])
+    images = np.zeros((1, 4, 8, 3), np.float32)
+    images[0, :2, :2, 0] = 200  # one of 2x4 places has evidence for class 0
+    images[0, 2:, :2, 0] = 50
+    given = GradCAM(model)(images, np.array([0]))[0]
+    # Half-pixel centres: rows of the image are at -0.25, 0.25, 0.75 and 1.25 of the maps' rows.
+    columns = np.array([1, 0.75, 0.25, 0, 0, 0, 0, 0])
+    rows = np.array([1, 0.8125, 0.4375, 0.25])
+    np.testing.assert_allclose(given, rows[:, None] * columns, atol=1e-5)

@@ -90,3 +90,34 @@ def test_scaling_is_imagenets():
 def test_small_images_are_refused():
     with pytest.raises(ValueError, match=r"image_size must be at least 32.*Got image_size=\(31"):
         image_input((31, 64))
+
+
+def test_standardisation_constants_are_means_and_deviations_raised_to_a_tenth_of_their_mean():
+    signs = np.array([[1], [-1]] * 50, np.float32)
+    features = np.array([5, -3, 0], np.float32) + signs * np.array([0.01, 1, 1.99], np.float32)
+    layer = FeatureStandardization()
+    layer.build((None, 3))
+    layer.measure(features)
+    np.testing.assert_allclose(layer.mean, [5, -3, 0], atol=1e-5)
+    np.testing.assert_allclose(layer.deviation, [0.1, 1, 1.99], rtol=1e-4)
+    np.testing.assert_allclose(
+        layer(np.array([[5.2, -5, 3.98]], np.float32)), [[2, -2, 2]], rtol=1e-4
+    )
+    layer.measure(np.full((4, 3), 7, np.float32))
+    np.testing.assert_allclose(layer.deviation, 1e-6)
+
+
+def test_scaling_and_input_are_float32_under_any_policy():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        layers = unit_scaling(), imagenet_normalization(), FeatureStandardization(dtype="float32")
+        given = image_input((32, 48))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for layer in layers:
+        assert layer(np.full((1, 4, 4, 3), 90, np.float16)).dtype == "float32"
+    assert (given.shape, given.dtype, given.name) == ((None, 32, 48, 3), "float32", "image")
+    assert [layer.name for layer in layers[:2]] == ["rescaling", "normalization"]
+    for size in ((32, 31), (31, 32)):
+        with pytest.raises(ValueError, match="at least 32"):
+            image_input(size)

@@ -90,3 +90,31 @@ def test_a_mask_of_another_size_is_interpolated_before_the_threshold():
     mask = segmenter.mask_at(given, tf.constant([48, 48])).numpy()[..., 0]
     # Between 0.2 and 0.9, column 23 has 0.43; the nearest pixel alone would give it 0.2.
     np.testing.assert_array_equal(mask, np.where(np.arange(48) < 23, 0, 255) * np.ones((48, 1)))
+
+
+def test_a_pixel_at_the_threshold_is_lung_and_other_components_get_probability_0():
+    probabilities = np.zeros((2, 16, 16, 1), np.float32)
+    probabilities[0, :8, :8] = 0.5
+    probabilities[0, :4, :4] = 0.49
+    probabilities[1, :4, :4] = probabilities[1, 8:, :4] = probabilities[1, 8:, 12:] = 0.9
+    segmenter = Segmenter(keras.Sequential([keras.Input((16, 16, 1))]), 0.5)
+    lungs, components = segmenter.lungs_and_components(tf.constant(probabilities))
+    assert components.numpy().tolist() == [1, 3]
+    expected = probabilities.copy()
+    expected[1, :4, :4] = 0
+    np.testing.assert_array_equal(lungs, expected)
+    masks = segmenter.binarise(lungs).numpy()
+    assert masks.dtype == np.uint8
+    np.testing.assert_array_equal(masks, np.where(expected >= 0.5, 255, 0))
+    assert (masks[0] > 0).sum() == 48
+
+
+def test_components_are_compared_by_pixels_and_touch_at_corners():
+    wide = boxes(*((0, left, 1, 1) for left in range(0, SIDE, 4)))  # 16 pixels in 16 cells
+    small, middle = boxes((16, 0, 5, 5)), boxes((32, 0, 6, 6))
+    kept = left((wide | small | middle)[None])[0]
+    np.testing.assert_array_equal(kept, small | middle)
+    diagonal = boxes((0, 0, 4, 4), (4, 4, 4, 4))  # 32 pixels, one component
+    others = boxes((20, 0, 5, 5)), boxes((40, 0, 6, 6))
+    kept = left((diagonal | others[0] | others[1])[None])[0]
+    np.testing.assert_array_equal(kept, diagonal | others[1])

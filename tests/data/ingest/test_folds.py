@@ -159,13 +159,13 @@ def test_a_fixed_split_uses_all_of_its_folds():
         folds = assign_fixed_folds(["a"] * len(splits), groups, splits)
         return {name: sorted({*folds[np.array(splits) == name].tolist()}) for name in counts}
 
-    whole = {"train": 14, "validation": 3, "test": 3}
+    whole = {"train": 30, "validation": 8, "test": 9}
     assert used(whole) == {
         "train": [*range(14)],
         "validation": [14, 15, 16],
         "test": [17, 18, 19],
     }
-    assert used({"train": 17, "test": 3}) == {"train": [*range(17)], "test": [17, 18, 19]}
+    assert used({"train": 40, "test": 9}) == {"train": [*range(17)], "test": [17, 18, 19]}
     few = {"train": 2, "validation": 1, "test": 2}
     assert used(few) == {"train": [0, 1], "validation": [14], "test": [17, 18]}
 

@@ -196,3 +196,5 @@ def test_the_table_shows_median_sizes_greys_and_unusable_masks():
     assert lines[-1] == f"3 images, fingerprint {summary_of_three()['digest'][:12]}"
     whole = records.fingerprint([checked("a/1", mask_state="ok")], ["a/1"], [0], np.arange(1), 0)
     assert "unusable" not in records.format_fingerprint(whole)
+    none = records.fingerprint([checked("a/1", mask_state="full")], ["a/1"], [0], np.arange(1), 0)
+    assert "1 (1 unusable)" in records.format_fingerprint(none)
