@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from kerascxr.models.layers import ChannelShuffle, FeatureStandardization
+from kerascxr.tables import text_table
 
 _MB = 1024 * 1024
 _FLOAT_BYTES = 4
@@ -115,20 +116,17 @@ def parameter_summary(model: keras.Model) -> dict[str, int | float]:
 
 
 def format_parameter_table(summaries: Mapping[str, Mapping[str, int | float]]) -> str:
-    """Returns a Markdown table, one row a model.
+    """Returns a table for the terminal, one row a model.
 
     Args:
         summaries: Row titles, e.g. "efficientnetb0, depth 1", to summaries.
     """
-    lines = [
-        f"| model | {' | '.join(COLUMNS.values())} |",
-        "|---" + "|---:" * len(COLUMNS) + "|",
-    ]
+    rows = []
     for name, summary in summaries.items():
         values = (summary[column] for column in COLUMNS)
         cells = (f"{value:,}" if isinstance(value, int) else f"{value:.2f}" for value in values)
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        rows.append([name, *cells])
+    return text_table(["model", *COLUMNS.values()], rows) + "\n"
 
 
 def _is_state(layer: layers.Layer, weight: keras.Variable) -> bool:
