@@ -84,7 +84,7 @@ class ClassificationConfig:
     label_smoothing: float = 0.0
     class_balance: Literal["none", "weights", "sampling"] = "none"
     monitor: Literal["f1", "loss"] = "f1"
-    patience: int = 6
+    patience: int = 15
     update_statistics: bool = True
     features: bool | Literal["auto"] = "auto"
     augmented_copies: int = 5
@@ -107,6 +107,7 @@ class ClassificationConfig:
             gamma=1.2,
             noise=0.08,
             blur=3.5,
+            resolution=0.65,
             sharpen=1.5,
             jpeg=12,
         )

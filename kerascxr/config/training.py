@@ -28,6 +28,8 @@ class AugmentConfig:
         noise: Largest standard deviation of added Gaussian noise, as a fraction of the grey range.
         blur: Largest standard deviation of a Gaussian blur, in pixels; at least half of the
             images stay sharp.
+        resolution: Largest loss of resolution, as a fraction: the image is reduced by up to this
+            and enlarged again.
         sharpen: Largest strength of an unsharp mask: this times the difference to a blurred image
             is added.
         jpeg: Lowest quality, of 100, of a JPEG compression, which is 95 at most; 0 turns it off.
@@ -47,6 +49,7 @@ class AugmentConfig:
     gamma: float = 0.0
     noise: float = 0.0
     blur: float = 0.0
+    resolution: float = 0.0
     sharpen: float = 0.0
     jpeg: int = 0
     bias_field: float = 0.0
@@ -63,6 +66,11 @@ class AugmentConfig:
             check(0 <= value < 1, f"augment.{name} must be from 0 to below 1", **{name: value})
         check(0 <= self.blur <= 4, "augment.blur must be from 0 to 4", blur=self.blur)
         check(0 <= self.gamma <= 4, "augment.gamma must be from 0 to 4", gamma=self.gamma)
+        check(
+            0 <= self.resolution <= 0.9,
+            "augment.resolution must be from 0 to 0.9",
+            resolution=self.resolution,
+        )
         check(0 <= self.sharpen <= 4, "augment.sharpen must be from 0 to 4", sharpen=self.sharpen)
         check(0 <= self.jpeg <= 95, "augment.jpeg must be from 0 to 95", jpeg=self.jpeg)
         check(

@@ -65,7 +65,7 @@ class Augment:
         draws = tf.random.stateless_uniform((batch, 10), seed, -1.0, 1.0)
         # From a seed of their own: the draws above stay what they are as changes are added.
         more = tf.random.stateless_uniform((batch, 3), _another(seed, 2**21), -1.0, 1.0)
-        most = tf.random.stateless_uniform((batch, 2), _another(seed, 2**23), -1.0, 1.0)
+        most = tf.random.stateless_uniform((batch, 3), _another(seed, 2**23), -1.0, 1.0)
         draws = tf.concat([draws, more, most], axis=1)
         if config.probability < 1:
             decided = tf.random.stateless_uniform(tf.shape(draws), _another(seed, 2**24))
@@ -119,6 +119,8 @@ class Augment:
             strengths = tf.abs(draws[:, 12]) if gated else tf.maximum(draws[:, 12], 0.0)
             deviations = strengths * config.blur
             images = _blur(images, deviations, reach=math.ceil(3 * config.blur))
+        if config.resolution:
+            images = _reduce(images, 1.0 - tf.abs(draws[:, 15]) * config.resolution)
         if config.gamma:
             exponents = tf.pow(1.0 + config.gamma, columns[:, 5])
             images = 255.0 * tf.pow(tf.clip_by_value(images, 0.0, 255.0) / 255.0, exponents)
@@ -163,6 +165,25 @@ def _blur(images: tf.Tensor, deviations: tf.Tensor, reach: int) -> tf.Tensor:
     taps = range(2 * reach + 1)
     images = tf.add_n([weights[:, tap] * images[:, tap : tap + height] for tap in taps])
     return tf.add_n([weights[:, tap] * images[:, :, tap : tap + width] for tap in taps])
+
+
+def _reduce(images: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
+    """Reduces each image to a share of its size, and enlarges it again; share 1 keeps it."""
+    height, width = images.shape[1:3]
+    whole = tf.constant((height, width), tf.float32)
+
+    def one(item: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        image, share = item
+
+        def reduced() -> tf.Tensor:
+            size = tf.cast(tf.round(whole * share), tf.int32)
+            small = tf.image.resize(image, size, antialias=True)
+            return tf.image.resize(small, (height, width), "bicubic")
+
+        return tf.cond(tf.equal(share, 1.0), lambda: image, reduced)
+
+    specification = tf.TensorSpec(images.shape[1:], tf.float32)
+    return tf.map_fn(one, (images, shares), fn_output_signature=specification)
 
 
 def _compress(images: tf.Tensor, draws: tf.Tensor, lowest: int) -> tf.Tensor:

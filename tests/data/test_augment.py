@@ -74,8 +74,9 @@ def test_mapped_equals_eager():
     ("name", "value"),
     [
         *((name, 0.3) for name in ("brightness", "contrast", "gamma", "noise", "bias_field")),
-        ("sharpen", 1.0),
+        ("sharpen", 4.0),
         ("jpeg", 10),
+        ("resolution", 0.8),
     ],
 )
 def test_each_colour_change_changes_grey_values_and_stays_in_range(name, value):
@@ -276,3 +277,17 @@ def test_a_second_channel_moves_with_the_image_and_stays_a_mask():
     alone, moved = Augment(MOVES)(images, seed, masks)
     assert none is None
     np.testing.assert_array_equal(both, np.concatenate([alone, moved], axis=-1))
+
+
+def test_a_loss_of_resolution_keeps_the_place_and_the_mean_and_removes_detail():
+    config = AugmentConfig(
+        rotation_degrees=0, shift=0, zoom=0, brightness=0, contrast=0, resolution=0.9
+    )
+    rows, columns = np.mgrid[:64, :64]
+    checks = np.where((rows + columns) % 2, 120, 80)
+    image = np.where(columns < 32, checks, 200).astype(np.uint8)[None, ..., None]
+    many = np.repeat(image, 8, axis=0)
+    changed = np.asarray(Augment(config)(many, tf.constant([1, 1], tf.int64))[0])[..., 0]
+    np.testing.assert_allclose(changed[:, 8:-8, 8:16].mean(axis=(1, 2)), 100, atol=3)
+    np.testing.assert_allclose(changed[:, :, 56:].mean(axis=(1, 2)), 200, atol=6)
+    assert np.median(changed[:, 8:-8, 8:16].std(axis=(1, 2))) < 8
