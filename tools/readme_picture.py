@@ -2,8 +2,8 @@ r"""Draws the README's picture: a test image of a run, its lung mask, its Grad-C
 
 Run by hand, from the project's root, after a training on drawn images::
 
-    kerascxr train-cls --backbone efficientnetb0 --depth 2 --data.phantom_images 600 \
-        --epochs 12 --name drawn
+    kerascxr train-cls --backbone efficientnetb0 --depth 2 --weights drawn --data.source phantom \
+        --data.phantom_images 600 --epochs 12 --augmented_copies 1 --name drawn
     python -m tools.readme_picture runs/classification/drawn
 
 The image is the test image of ``--label`` that the run predicts correctly with the median
