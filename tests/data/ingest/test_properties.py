@@ -5,6 +5,8 @@ import pytest
 
 from kerascxr.data.ingest.properties import corner_markers, frame_widths, measure
 
+SIDES = ("top", "bottom", "left", "right")
+
 
 def test_grey_levels_are_measured_on_all_pixels():
     counts = {3: 12, 7: 5, 100: 500, 150: 470, 200: 13}
@@ -33,12 +35,15 @@ def test_black_is_at_most_10_and_white_at_least_245():
 
 
 def test_a_frame_has_its_own_width_on_each_side():
-    for dark, inner, edge, next_to in ((True, 120, 10, 11), (False, 120, 245, 244)):
-        pixels = np.full((20, 40), inner, np.uint8)
-        for level in (edge, next_to):
-            pixels[:1] = pixels[-2:] = pixels[:, :3] = pixels[:, -5:] = level
-            found = frame_widths(pixels, dark)
-            assert found == ([0.05, 0.1, 0.075, 0.125] if level == edge else [0, 0, 0, 0])
+    for dark, edge, next_to in ((True, 10, 11), (False, 245, 244)):
+        pixels = np.full((20, 40), 120, np.uint8)
+        for level, expected in ((next_to, [0, 0, 0, 0]), (edge, [0.05, 0.15, 0.075, 0.125])):
+            pixels[:1] = pixels[-3:] = pixels[:, :3] = pixels[:, -5:] = level
+            assert frame_widths(pixels, dark) == expected
+        names = [f"{('white', 'black')[dark]}_{side}" for side in SIDES]
+        measured = measure(pixels, 0)
+        assert [measured[name] for name in names] == expected
+        assert sum(value > 0 for name, value in measured.items() if name.endswith(SIDES)) == 4
 
 
 def test_a_line_of_a_frame_may_have_five_percent_of_other_pixels():
@@ -107,6 +112,7 @@ def test_each_corner_has_its_own_answer_in_the_stated_order():
         y, x = (10 if corner < 2 else 220), (10 if corner % 2 == 0 else 220)
         found = corner_markers(draw(outline(20, 20), y, x))
         assert found == [place == corner for place in range(4)]
+        assert corner_markers(draw(solid(20, 9), y, x)) == [False] * 4
     both = draw(outline(20, 20), 10, 256 - 77 + 10, pixels=draw(outline(20, 20)))
     assert corner_markers(both) == [True, True, False, False]
 
