@@ -260,3 +260,37 @@ def test_two_calls_for_one_table_take_turns(served, runs, tmp_path, monkeypatch,
     assert not errors
     assert [row["path"] for row in read(to)] == [str(path) for path in files]
     assert messages() == [f"Another process is writing {to}; waiting for it."]
+
+
+def test_a_row_has_the_likeliest_class_all_probabilities_and_the_extras():
+    answer = {
+        "probabilities": np.array([[0.25, 0.75], [0.5, 0.5], [0.0, 0.0]], np.float32),
+        "warnings": np.array([b"perhaps upside down", b"", b""], object),
+        "lung_fraction": np.array([0.125, 0.5, 0], np.float32),
+    }
+    rows = predict._rows(
+        ["a", "b", "c"], ["", "", "is empty"], answer, ["x", "y"], ["warnings", "lung_fraction"]
+    )
+    assert rows == [
+        ["a", "", "y", "0.25", "0.75", "perhaps upside down", "0.125"],
+        ["b", "", "x", "0.5", "0.5", "", "0.5"],
+        ["c", "is empty", "", "", "", "", ""],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "first", "last"),
+    [
+        (1, "1 file could not be read:", "  0: r0"),
+        (20, "20 files could not be read:", "  19: r19"),
+        (21, "21 files could not be read:", "  ... and 1 more"),
+    ],
+)
+def test_the_first_twenty_unreadable_files_are_named(messages, count, first, last):
+    predict.report_unreadable([(str(n), f"r{n}") for n in range(count)])
+    shown = messages()
+    assert (shown[0], shown[-1]) == (first, last)
+    assert shown[1:21] == [f"  {n}: r{n}" for n in range(min(count, 20))]
+    messages.clear()
+    predict.report_unreadable([])
+    assert messages() == []
