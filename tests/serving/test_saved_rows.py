@@ -85,7 +85,7 @@ def test_a_rejected_file_is_tried_again(tmp_path):
     assert rows.left_of([path]) == [path]
     rows.add([[str(path), "", "dark"]])
     assert rows.write_table({str(path)}, ["path", "predicted"]) == []
-    assert to.read_text() == f"path,predicted\n{path},dark\n"
+    assert to.read_bytes() == f"path,predicted\n{path},dark\n".encode()
 
 
 def test_a_file_that_is_gone_has_no_row(tmp_path):
@@ -168,3 +168,9 @@ def test_one_process_at_a_time_writes_a_table(tmp_path):
         assert isinstance(rows, SavedRows)
         with pytest.raises(Timeout), FileLock(tmp_path / ".table.csv.writing.lock", timeout=0):
             pass
+
+
+def test_a_file_that_was_and_is_not_there_is_looked_for_again(tmp_path):
+    to, path = tmp_path / "table.csv", tmp_path / "a.png"
+    save(to, path, "does not exist", "")
+    assert SavedRows(to, "model", COLUMNS).left_of([path]) == [path]

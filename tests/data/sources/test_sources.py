@@ -388,6 +388,12 @@ def test_csv_of_files_outside_its_folder(tmp_path):
             "line 3: row_mm and column_mm are '0.1' and ''. Give two positive numbers, or neither",
         ),
         ("path,label,row_mm,column_mm\nx/1.png,a,0.1,0\nx/2.png,b,,\n", "are '0.1' and '0'"),
+        ("path,label,row_mm,column_mm\nx/1.png,a,0,0.1\nx/2.png,b,,\n", "are '0' and '0.1'"),
+        ("path,label,row_mm,column_mm\nx/1.png,a,inf,1\nx/2.png,b,,\n", "are 'inf' and '1'"),
+        ("path,label,row_mm,column_mm\nx/1.png,a,1,inf\nx/2.png,b,,\n", "are '1' and 'inf'"),
+        ("path,label,row_mm,column_mm\nx/1.png,a,nan,1\nx/2.png,b,,\n", "are 'nan' and '1'"),
+        ("path,label,group,group\n", "line 1: the column 'group' is there twice"),
+        ("path,label\nx/1.png,a\nx/2.png,b|c\n", "line 3: the label 'b|c' names several classes"),
         ("path,label\nx/1.png,a,b\n", "line 2: 3 values for 2 columns"),
         ('path,label\nx/1.png,a\n"x/2.png,b\n', "list.csv, line "),
         (
