@@ -21,6 +21,7 @@ from kerascxr.data.pipeline import (
     steps_per_epoch,
     training_batches,
 )
+from kerascxr.data.roi import Region
 from kerascxr.data.sources.open import open_source
 
 OFF = AugmentConfig(enabled=False)
@@ -202,3 +203,47 @@ def test_shrinking_averages_all_pixels():
     image[:, ::4] = 240
     small = resize_image(image, (16, 16)).numpy()[:, 1:-1]
     assert np.abs(small.astype(int) - 60).max() <= 12
+
+
+def test_every_batch_of_every_epoch_and_seed_is_augmented_by_draws_of_its_own():
+    pixels = np.full((4, 8, 8, 1), 128, np.uint8)
+    masks = np.where(np.arange(8) < 4, 255, 0).astype(np.uint8) * np.ones((4, 8, 1), np.uint8)
+    names = tuple("abcd")
+    images = Images(pixels, masks[..., None], names, names, np.zeros(4, np.int64), ("a",))
+    noise = AugmentConfig(
+        rotation_degrees=0, shift=0, zoom=0, brightness=0, contrast=0, noise=0.1, flip=False
+    )
+    seen = set()
+    for seed in (0, 1):
+        batches = training_batches(images, 2, seed=seed, augment=noise)
+        for batch in batches.take(4).as_numpy_iterator():  # two epochs of two
+            assert batch["image"].dtype == batch["mask"].dtype == np.float32
+            np.testing.assert_array_equal(batch["mask"], masks[:2, ..., None])
+            seen |= {image.tobytes() for image in batch["image"]}
+    assert len(seen) == 2 * 4 * 2
+
+
+def test_batches_that_divide_the_images_and_ones_that_do_not():
+    assert [steps_per_epoch(numbered(n), 4) for n in (1, 4, 5, 8, 9)] == [1, 1, 2, 2, 3]
+
+
+def test_images_keep_their_groups_spacings_and_the_faults_of_their_lungs(tmp_path):
+    lines = ["path,label,group,row_mm,column_mm"]
+    for index in range(60):
+        values = np.random.default_rng(index).integers(0, 256, (16, 20)).astype(np.uint8)
+        Image.fromarray(values).save(tmp_path / f"{index}.png")
+        spacing = "0.5,0.25" if index % 2 else ","
+        lines.append(f"{index}.png,{'ab'[index % 2]},g{index // 2},{spacing}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    source = open_source(str(tmp_path / "list.csv"), phantom_images=1, phantom_seed=0)
+    store = open_store(source, tmp_path / "stores")
+    plain = read_images(store, range(20), (8, 5))
+    assert plain.groups == tuple(str(int(name) // 2 * 2) for name in plain.ids)
+    odd = {name for name in plain.ids if int(name) % 2}
+    assert plain.spacings == {name: (1.0, 1.0) for name in odd}
+    assert plain.lung_faults is None and plain.masks is None
+    lungs = np.zeros((60, 32, 32, 1), np.uint8)
+    found = read_images(store, range(20), (8, 5), region=Region("lungs_only", lungs))
+    assert len(found.lung_faults) == 60 and all(found.lung_faults)
+    found = read_images(store, range(20), (8, 5), region=Region("none", lungs))
+    assert found.lung_faults is None
