@@ -118,3 +118,14 @@ def test_components_are_compared_by_pixels_and_touch_at_corners():
     others = boxes((20, 0, 5, 5)), boxes((40, 0, 6, 6))
     kept = left((diagonal | others[0] | others[1])[None])[0]
     np.testing.assert_array_equal(kept, diagonal | others[1])
+
+
+@pytest.mark.parametrize("size", [(16, 32), (32, 16)])
+def test_images_that_are_not_square(size):
+    mask = np.zeros((*size, 1), bool)
+    expected = mask.copy()
+    expected[:6, :6] = expected[-5:, -5:] = True
+    mask[:4, -4:] = True
+    np.testing.assert_array_equal(left((mask | expected)[None])[0], expected)
+    image = keras.Input((*size, 1))
+    assert Segmenter(keras.Model(image, keras.layers.Identity()(image)), 0.5).size == size

@@ -716,3 +716,10 @@ def test_unreadable_folder(tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(tmp_path), "iterdir", iterdir)
     refuse(tmp_path, "must be readable", "/A'", re.escape("Permission denied").replace("\\", ""))
+
+
+def test_the_classes_of_a_list_are_in_order_of_their_names(tmp_path):
+    touch(tmp_path, *(f"{n}.png" for n in range(9)))
+    rows = "".join(f"{n}.png,{label}\n" for n, label in enumerate("hbicagfed"))
+    (tmp_path / "list.csv").write_text("path,label\n" + rows)
+    assert open_(tmp_path / "list.csv").classes == tuple("abcdefghi")
