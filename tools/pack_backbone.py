@@ -15,6 +15,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from kerascxr import __version__
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.runs.atomic import write_json, write_text
@@ -71,8 +73,8 @@ def card_markdown(card: dict[str, Any]) -> str:
         card["data"],
         f"Licence: {card['licence']}",
         "## Results",
-        "On 128 drawings that no training had, the AUC of the findings' presence is "
-        f"{card['validation']['auc']:.3f} (float32 weights).",
+        f"On {card['validation'].get('on', 'whole images')} of 128 drawings that no training had, "
+        f"the AUC of the findings' presence is {card['validation']['auc']:.3f} (float32 weights).",
         *([card["summary"]] if card["summary"] else []),
         *(
             [markdown_table(["images", "weights", "depth", "n", *MEASURES.values()], rows)]
@@ -114,6 +116,7 @@ def main() -> None:
     }
     path = DRAWN / f"{backbone.name}.weights.npz"
     write_weights(path, arrays, MAX_BYTES)
+    whole = yaml.safe_load((values.run / "config.yaml").read_text(encoding="utf-8"))["epochs"] > 0
     results = [result(path) for path in values.results]
     measured = any(row["images"] != "drawings" for row in results)
     card = {
@@ -123,7 +126,7 @@ def main() -> None:
         "data": "X-rays drawn by kerascxr's phantom, without end. No image of a patient was used, "
         "and none of the radiography database.",
         "licence": "Apache-2.0, as the package.",
-        "validation": metrics["validation"],
+        "validation": metrics["validation"] | {"on": "whole images" if whole else "middle crops"},
         "summary": values.summary,
         "results": results,
         "limits": [*LIMITS[:1], *([] if measured else [UNMEASURED]), *LIMITS[1:]],
