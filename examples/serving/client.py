@@ -23,12 +23,18 @@ class Answer(NamedTuple):
     Attributes:
         label: The most probable class.
         probabilities: Class names to calibrated probabilities, 0..1.
-        warnings: Warnings of the input checks, joined by "; ", or "".
+        decision: The same, or "not decided".
+        prediction_set: The classes that are possible, joined by "; ".
+        ood_score: How unlike the training images the image is.
+        warnings: Why nothing was decided, joined by "; ", or "".
         lung_fraction: The share of the image that is lung, 0..1; None if the model has no U-Net.
     """
 
     label: str
     probabilities: dict[str, float]
+    decision: str
+    prediction_set: str
+    ood_score: float
     warnings: str
     lung_fraction: float | None
 
@@ -51,6 +57,9 @@ def ask_rest(host: str, files: Sequence[bytes]) -> list[Answer]:
         Answer(
             row["label"],
             dict(zip(row["labels"], row["probabilities"], strict=True)),
+            row["decision"],
+            row["prediction_set"],
+            row["ood_score"],
             row["warnings"],
             row.get("lung_fraction"),
         )
@@ -90,13 +99,19 @@ def grpc_answers(response) -> list[Answer]:
         Answer(
             label.decode(),
             {name.decode(): float(p) for name, p in zip(names, row, strict=True)},
+            decision.decode(),
+            possible.decode(),
+            float(score),
             warnings.decode(),
             None if fraction is None else float(fraction),
         )
-        for label, names, row, warnings, fraction in zip(
+        for label, names, row, decision, possible, score, warnings, fraction in zip(
             found["label"],
             found["labels"],
             found["probabilities"],
+            found["decision"],
+            found["prediction_set"],
+            found["ood_score"],
             found["warnings"],
             fractions,
             strict=True,
@@ -107,10 +122,12 @@ def grpc_answers(response) -> list[Answer]:
 def describe(answer: Answer) -> str:
     """Returns an answer in one line."""
     shown = ", ".join(f"{name} {value:.3f}" for name, value in answer.probabilities.items())
-    text = f"{answer.label} ({shown})"
+    text = f"{answer.decision} ({shown}; out-of-distribution score {answer.ood_score:.2f})"
     if answer.lung_fraction is not None:
         text += f", lung {answer.lung_fraction:.0%} of the image"
-    return f"{text}, WARNING: {answer.warnings}" if answer.warnings else text
+    if answer.warnings:
+        text += f", possible: {answer.prediction_set}, WARNING: {answer.warnings}"
+    return text
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from kerascxr.audits.answers import write_answers
 from kerascxr.config import (
     ClassificationConfig,
     DataConfig,
@@ -15,9 +16,10 @@ from kerascxr.config import (
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS, check_roi
-from kerascxr.evaluation.calibration import calibrate
+from kerascxr.evaluation.calibration import apply_temperature, calibrate
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.evaluation.transfer import compare_with_internal
+from kerascxr.models.decision_rule import FILE
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
@@ -25,6 +27,8 @@ from kerascxr.runs.atomic import replace_folder
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_predictions, read_run, truth_and_probabilities
 from kerascxr.training import classification, segmentation
+from kerascxr.training.decisions import load_decider
+from kerascxr.training.engines import EngineChoice, EngineName, likely_engine
 from kerascxr.training.figures import draw_test
 from kerascxr.training.inputs import describe_lungs, open_data, read_everything
 from kerascxr.training.learner import predict_probabilities
@@ -40,8 +44,9 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
 
     Images that the model was trained or validated on, by the digests of their pixels, are left out.
 
-    A classifier is scored on the classes that the set has, which must all be among its own, and
-    with the temperature and the thresholds of its own validation images.
+    A classifier is scored on the classes that the set has, and with the temperature, the thresholds
+    and the decision rule of its own validation images. If one of the classes is not among its own,
+    or the set has none, the test is of what it answers there: see ``answers.write_answers``.
 
     Args:
         run: A finished run folder.
@@ -51,8 +56,8 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
             source's masks and this set has not one for each image, from the package's lung model.
 
     Returns:
-        What metrics.json holds. Its ``data`` says in ``lungs`` where a classifier's lung masks
-        came from, if it needs them.
+        What metrics.json, or answers.json, holds. Its ``data`` says in ``lungs`` where a
+        classifier's lung masks came from, if it needs them.
 
     Raises:
         ValueError: If the run is not finished, the set does not fit it, or the model was trained
@@ -75,23 +80,86 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
     else:
         config = load_config(SegmentationConfig, run / "config.yaml")
     config = dataclasses.replace(config, data=data)
-    store = open_data(data)
-    if isinstance(config, ClassificationConfig):
-        _check_classes(store, known["test"]["classes"])
-        if ROIS[config.roi].needs_lungs:
-            config = dataclasses.replace(config, lungs=choose_lungs(config.lungs, store))
+    is_classifier = isinstance(config, ClassificationConfig)
+    store = open_data(data, plain_images=is_classifier)
+    if isinstance(config, ClassificationConfig) and ROIS[config.roi].needs_lungs:
+        config = dataclasses.replace(config, lungs=choose_lungs(config.lungs, store))
     every = read_everything(config, store, masks=task == "segmentation")
     images = _unseen(every, store, run)
     left_out = len(every) - len(images)
     place = run / "external" / store.path.name
+    unknown = _unknown_classes(store, known) if is_classifier else []
+    if unknown:
+        logger.warning(
+            f"{store.path.name} has no classes of its own, or others than the model's "
+            f"({', '.join(unknown)}): there are answers, and no scores."
+        )
     metrics: dict[str, Any] = {}
 
     def fill(partial: Path) -> None:
-        metrics.update(_test(run, known, config, store, images, left_out, RunFolder(partial)))
+        folder = RunFolder(partial)
+        if unknown and isinstance(config, ClassificationConfig):
+            metrics.update(_ask(run, known, config, store, images, left_out, folder))
+        else:
+            metrics.update(_test(run, known, config, store, images, left_out, folder))
 
     replace_folder(place, fill, "external test")
     logger.info(f"Written to {place}")
     return metrics
+
+
+def _ask(
+    run: Path,
+    known: dict[str, Any],
+    config: ClassificationConfig,
+    store: Store,
+    images: Images,
+    left_out: int,
+    folder: RunFolder,
+) -> dict[str, Any]:
+    """Writes what a classifier answers on images of other classes, which it returns."""
+    model = load_saved(run / "model.keras")
+    classes = known["test"]["classes"]
+    decider = load_decider(run, model, images, classes, _engine(config))
+    if decider is None:
+        raise ValueError(f"{run} must have a decision rule. It has no {FILE}; train it again.")
+    probabilities = apply_temperature(
+        predict_probabilities(model, images, config.batch_size),
+        known["calibration"]["temperature"],
+    )
+    about = {
+        "task": known["task"],
+        "title": f"{known['title']}, on {store.path.name}",
+        "run": str(run),
+        "weights": known["weights"],
+        "classes": classes,
+        "data": _about_data(store, images, left_out),
+    }
+    if ROIS[config.roi].needs_lungs:
+        about["data"]["lungs"] = lungs_title(config.lungs)
+    decisions = decider.decide(store, images, probabilities)
+    result, table = write_answers(
+        folder, about, images, probabilities, decisions, known["abstention"]
+    )
+    logger.info(f"\n{about['title']}\n\n{table}\n")
+    return result
+
+
+def _engine(config: ClassificationConfig) -> EngineName:
+    """Returns the engine of a run's features, where it is installed."""
+    wanted: EngineChoice = "auto" if config.feature_engine == "openvino" else config.feature_engine
+    return likely_engine(wanted)
+
+
+def _about_data(store: Store, images: Images, left_out: int) -> dict[str, Any]:
+    return {
+        "source": store.path.name,
+        "layout": store.layout,
+        "fingerprint": store.fingerprint["digest"],
+        "images": {"test": len(images)},
+        "left_out": left_out,
+        **describe_lungs([images]),
+    }
 
 
 def _test(
@@ -110,14 +178,7 @@ def _test(
         "task": task,
         "title": f"{known['title']}, on {store.path.name}",
         "run": str(run),
-        "data": {
-            "source": store.path.name,
-            "layout": store.layout,
-            "fingerprint": store.fingerprint["digest"],
-            "images": {"test": len(images)},
-            "left_out": left_out,
-            **describe_lungs([images]),
-        },
+        "data": _about_data(store, images, left_out),
     }
     if isinstance(config, ClassificationConfig):
         if ROIS[config.roi].needs_lungs:
@@ -128,12 +189,18 @@ def _test(
         metrics["weights"] = known["weights"]
         metrics["test"] = evaluate(images.labels, probabilities, classes)
         validation = run / "validation_predictions.csv"
+        decisions = None
         if validation.exists():
             known_images = truth_and_probabilities(read_predictions(validation), classes)
             metrics["calibration"] = calibrate(
                 known_images, (images.labels, probabilities), classes, images.groups
             )
-        classification.write_test(folder, metrics, images, probabilities, classes)
+            decider = load_decider(run, model, images, classes, _engine(config))
+            temperature = metrics["calibration"]["temperature"]
+            if decider is not None:
+                calibrated = apply_temperature(probabilities, temperature)
+                decisions = decider.decide(store, images, calibrated)
+        classification.write_test(folder, metrics, images, probabilities, classes, decisions)
         _add_comparison(folder, metrics, known, ("accuracy", "f1", "auc"))
         draw_test(folder, metrics, images, probabilities, classes)
     else:
@@ -172,13 +239,9 @@ def _unseen(images: Images, store: Store, run: Path) -> Images:
     return images.only(kept)
 
 
-def _check_classes(store: Store, classes: list[str]) -> None:
-    unknown = set(store.classes) - set(classes)
-    if unknown:
-        raise ValueError(
-            f"the set's classes must be among the run's, {', '.join(classes)}. "
-            f"Got {', '.join(sorted(unknown))}; rename its folders, or use a CSV with labels."
-        )
+def _unknown_classes(store: Store, known: dict[str, Any]) -> list[str]:
+    """Returns the classes of a set that a classifier does not know."""
+    return sorted(set(store.classes) - set(known["test"]["classes"]))
 
 
 def _relabelled(images: Images, store: Store, classes: list[str]) -> Images:

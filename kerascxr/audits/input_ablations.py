@@ -221,7 +221,7 @@ def _train(config: ClassificationConfig, path: Path) -> Path:
     with RunFolder.start_at(config, path) as folder:
         if not folder.finished:
             with folder.log_file(), contextlib.redirect_stdout(io.StringIO()):
-                classification.train(config, folder, draw=False)
+                classification.train(config, folder, draw=False, decide=False)
     return path
 
 

@@ -47,6 +47,9 @@ class Backbone:
         image_size: The (height, width) in pixels that it was designed for.
         last_convolution: Prefixes of the names of the layers trained at depth 1.
         last_stage: Prefixes of the names of the layers trained in addition at depth 2.
+        stage_outputs: Names of the layers at the end of the stem and of each stage, whose
+            statistics say whether an image is like the training images; by default the features
+            alone.
         imagenet: Its published ImageNet weights, if any.
         torch_module_name: Maps a layer's name to the torchvision module with its parameters; None
             if torchvision's network is not the same function.
@@ -66,6 +69,7 @@ class Backbone:
     image_size: tuple[int, int]
     last_convolution: tuple[str, ...]
     last_stage: tuple[str, ...]
+    stage_outputs: tuple[str, ...] = ()
     imagenet: PublishedWeights | None = None
     torch_module_name: Callable[[str], str] | None = None
 
@@ -97,6 +101,12 @@ def _shufflenet(width: float, file_name: str, digest: str) -> Backbone:
         image_size=(224, 224),
         last_convolution=("conv5",),
         last_stage=("stage4",),
+        stage_outputs=(
+            "conv1_relu",
+            "stage2_block3_shuffle",
+            "stage3_block3_shuffle",
+            "stage3_block7_shuffle",
+        ),
         imagenet=PublishedWeights(
             url=f"https://download.pytorch.org/models/{file_name}",
             algorithm="sha256",
@@ -118,6 +128,14 @@ BACKBONES: dict[str, Backbone] = {
         image_size=(224, 224),
         last_convolution=("top_",),
         last_stage=("block7",),
+        stage_outputs=(
+            "block1a_project_bn",
+            "block2b_add",
+            "block3b_add",
+            "block4c_add",
+            "block5c_add",
+            "block6d_add",
+        ),
         imagenet=PublishedWeights(
             url="https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5",
             algorithm="md5",

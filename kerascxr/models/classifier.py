@@ -216,6 +216,11 @@ def split_at_depth(model: keras.Model, depth: Depth) -> tuple[keras.Model, keras
     return frozen, rest
 
 
+def pooled_layer(model: keras.Model) -> keras.layers.Layer:
+    """Returns a classifier's pooling layer; its input is the backbone's output."""
+    return model.get_layer(_POOL)
+
+
 def backbone_of(model: keras.Model) -> Backbone:
     """Returns the backbone of a classifier, found by its layers' names.
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kerascxr.report import calibration, reference
+from kerascxr.report import abstention, calibration, reference
 from kerascxr.report.blocks import Block, Section, Tabulated
 from kerascxr.report.curves import curve_sections
 from kerascxr.report.data import data_sections, describe_data
@@ -53,6 +53,7 @@ def sections(runs: Sequence[Run], drawn: Path) -> list[Section]:
     for number, run in enumerate(classifiers, 1):
         parts += ablation_sections(run, f"classifier-{number}")
     parts += calibration.overview(classifiers)
+    parts += abstention.overview(classifiers)
     parts += data_sections(runs)
     parts += curve_sections(runs, drawn)
     if classifiers:

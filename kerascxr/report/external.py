@@ -8,6 +8,7 @@ from typing import Any
 
 from kerascxr.evaluation.metrics import metric_title
 from kerascxr.report.blocks import Section, Tabulated
+from kerascxr.runs.abstention_tables import answers_table
 from kerascxr.runs.reading import Run
 from kerascxr.tables import Table, with_interval
 
@@ -21,12 +22,25 @@ _NOTE = (
     "of a set that the model was trained or validated on, recognised by their pixels."
 )
 
+_ANSWERS_NOTE = (
+    "Shares of each set's images, with 95% intervals. The model knows none of the classes of these "
+    "sets, or not all: an answer can be right only by chance."
+)
+
 
 def read_external(run: Path) -> dict[str, dict[str, Any]]:
     """Returns the metrics.json of each external test of a run, by the set's folder name."""
     return {
         path.parent.name: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(run.glob("external/[!.]*/metrics.json"))
+    }
+
+
+def read_answers(run: Path) -> dict[str, dict[str, Any]]:
+    """Returns the answers.json of each set of other classes that a run was tested on, by folder."""
+    return {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(run.glob("external/[!.]*/answers.json"))
     }
 
 
@@ -42,7 +56,41 @@ def external_sections(runs: Sequence[Run]) -> list[Section]:
         runs: Finished runs.
     """
     tables = [_table(run, number) for number, run in enumerate(runs, 1) if read_external(run.path)]
+    tables += [
+        _answers(run, number) for number, run in enumerate(runs, 1) if read_answers(run.path)
+    ]
     return [Section("External tests", [*tables])] if tables else []
+
+
+def answers_text(run: Run) -> list[str]:
+    """Returns a sentence for each set of other classes that a run was tested on."""
+    said = []
+    for folder, of in read_answers(run.path).items():
+        found = of["answers"]
+        undecided = found["not_decided"]
+        least = found["confident_from"]
+        classes = ", ".join(
+            f"{name} {with_interval(answer['confident_and_decided']['value'], ends)}"
+            for name, answer in found["answers"].items()
+            for ends in [answer["confident_and_decided"]["interval"]]
+        )
+        said.append(
+            f"{run.name} on {external_name(folder)} ({found['n']:,} images of other or unknown "
+            f"classes): not decided "
+            f"{with_interval(undecided['value'], undecided['interval'])}; answered with a "
+            f"probability of {least} or more: {classes}."
+        )
+    return said
+
+
+def _answers(run: Run, number: int) -> Tabulated:
+    """Lays out what a model answers on sets of other classes, beside its own test images."""
+    found = read_answers(run.path)
+    sets = {external_name(folder): of["answers"] for folder, of in found.items()}
+    own = {"own test images": run.metrics["abstention"]} if "abstention" in run.metrics else {}
+    table = answers_table(own | sets, next(iter(found.values()))["classes"])
+    titled = table._replace(title=f"{run.name} on sets of other or unknown classes")
+    return Tabulated(titled, f"answers-{number}", _ANSWERS_NOTE)
 
 
 def _table(run: Run, number: int) -> Tabulated:

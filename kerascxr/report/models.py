@@ -3,7 +3,7 @@
 from typing import Any
 
 from kerascxr.evaluation.metric_tables import class_table
-from kerascxr.report import calibration
+from kerascxr.report import abstention, calibration
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.data import describe_data
 from kerascxr.report.robustness import robustness_blocks
@@ -58,7 +58,8 @@ def classifier_section(run: Run, number: int) -> Section:
     figures = _figures(run, label, alts, captions)
     table = Tabulated(class_table(test), f"classes-{number}")
     calibrated = calibration.blocks_of(run, label)
-    blocks = [table, *figures, *calibrated, *robustness_blocks(run, label)]
+    decided = abstention.blocks_of(run, label)
+    blocks = [table, *figures, *calibrated, *decided, *robustness_blocks(run, label)]
     return Section(run.name, blocks)
 
 

@@ -9,8 +9,9 @@ from kerascxr.evaluation.metrics import metric_title
 from kerascxr.evaluation.transfer import HIGHER, LOWER
 from kerascxr.plots.forest import EXTERNAL, Row, forest
 from kerascxr.report import input_ablations
+from kerascxr.report.abstention import abstention_text
 from kerascxr.report.blocks import Block, Figure, Section, Statement, Tabulated
-from kerascxr.report.external import external_name, read_external
+from kerascxr.report.external import answers_text, external_name, read_external
 from kerascxr.report.limits import limits
 from kerascxr.report.repeats import Repeats
 from kerascxr.runs.reading import Run
@@ -46,6 +47,9 @@ def summary_section(runs: Sequence[Run], repeats: Sequence[Repeats], drawn: Path
         Statement("Other hospitals.", _other_sets(runs)),
         Statement("Leaked test images.", _leaks(runs)),
     ]
+    undecided = abstention_text(runs)
+    if undecided:
+        blocks.insert(-2, Statement("Decisions.", undecided))
     if any(run.task == "classification" for run in runs):
         unaudited = [
             run.name for run in runs if run.task == "classification" and run.name not in found
@@ -154,6 +158,7 @@ def _other_sets(runs: Sequence[Run]) -> str:
                 f"{scores}."
             )
             said.append(f"{line} {_changes(of, run.task)}")
+        said += answers_text(run)
     if not said:
         return (
             "No model was tested on the images of another hospital. How far the scores hold there "

@@ -12,14 +12,17 @@ from kerascxr.config import ClassificationConfig
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.roi import ROIS
+from kerascxr.evaluation.abstention import NOT_DECIDED
 from kerascxr.evaluation.calibration import apply_temperature
+from kerascxr.evaluation.conformal import COVERAGE
 from kerascxr.evaluation.lung_masks import LungMaskCheck, lung_mask_faults
+from kerascxr.models.decision_rule import FILE, DecisionRule
+from kerascxr.models.ood_detector import FALSE_ALARMS
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import write_json
 from kerascxr.runs.reading import UNCALIBRATED, Run, read_run
 from kerascxr.serving.graph import Classifier, from_bytes, from_pixels
-from kerascxr.serving.input_checks import QUANTILE, InputChecks
 from kerascxr.serving.publishing import (
     describe,
     examples_of,
@@ -32,7 +35,7 @@ from kerascxr.serving.publishing import (
     write_warm_up,
 )
 from kerascxr.training.feature_files import FeatureFolder
-from kerascxr.training.inputs import open_run_store, read_splits
+from kerascxr.training.inputs import open_run_store
 from kerascxr.training.lungs import choose_lungs, load_segmenter, read_lungs, require_plausible
 
 logger = logging.getLogger(__name__)
@@ -81,10 +84,8 @@ def export_run(
     segmenter = load_segmenter(segmentation) if segmentation else None
     lung_masks = _check_lungs(segmentation, config, store) if segmentation else None
     height, width = config.image_size
-    splits = read_splits(config, store)
-    pool = tf.function(Classifier(model, classes).pool, reduce_retracing=True)
-    checks = InputChecks.fit(pool, splits["train"], splits["validation"], config.roi == "none")
-    classifier = Classifier(model, classes, checks, run.temperature)
+    rule = DecisionRule.load(run_path / FILE)
+    classifier = Classifier(model, classes, rule, run.temperature)
     serve = from_bytes(classifier, (height, width), segmenter, config.roi)
     expected = apply_temperature(np.stack([known for _, known in samples]), run.temperature)
     files_of_samples = [data for data, _ in samples]
@@ -108,7 +109,7 @@ def export_run(
             },
         )
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
-        description = _describe(run, config, segmentation, checks, lung_masks)
+        description = _describe(run, config, segmentation, rule, lung_masks)
         write_json(folder / "metadata.json", description)
         difference = _compare(folder, files_of_samples, expected, classes, run.temperature)
         logger.info(
@@ -172,23 +173,35 @@ def _describe(
     run: Run,
     config: ClassificationConfig,
     segmentation: Path | None,
-    checks: InputChecks,
+    rule: DecisionRule,
     lung_masks: LungMaskCheck | None,
 ) -> dict[str, Any]:
     classes = run.metrics["test"]["classes"]
-    n = len(classes)
+    n, detector = len(classes), rule.checks.ood_detector
     outputs = {
         "probabilities": tensor(
             "float32", [None, n], "of each class, 0..1, summing to 1, after the temperature"
         ),
         "label": tensor("string", [None], "the most probable class"),
         "labels": tensor("string", [None, n], "the classes, in the order of probabilities"),
+        "decision": tensor("string", [None], f"the most probable class, or {NOT_DECIDED!r}"),
+        "prediction_set": tensor(
+            "string",
+            [None],
+            "the classes that are possible, joined by '; ': for images exchangeable with the "
+            f"validation images, the true class is one with a probability of {COVERAGE:.0%}",
+        ),
+        "ood_score": tensor(
+            "float32",
+            [None],
+            f"how unlike the training images it is; the limit is {detector.limit:.3f}, which "
+            "images like the validation images exceed with a probability of "
+            f"{FALSE_ALARMS:.0%} at most",
+        ),
         "warnings": tensor(
             "string",
             [None],
-            f"of the input checks, joined by '; ', or '': {', '.join(checks.kinds)}. The third is "
-            f"an out-of-distribution score above {checks.ood_detector.limit:.3f}, which "
-            f"{1 - QUANTILE:.0%} of the validation images have",
+            f"why nothing was decided, joined by '; ', or '': {', '.join(rule.kinds)}",
         ),
     }
     lungs = {

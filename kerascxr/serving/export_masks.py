@@ -11,12 +11,12 @@ from kerascxr.config import SegmentationConfig
 from kerascxr.data.images import decode_png, resize_image, resize_mask
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.evaluation.segmentation import score_image
+from kerascxr.models.input_checks import ASPECT, CONSTANT
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import write_json
 from kerascxr.runs.reading import Run, read_predictions, read_run
 from kerascxr.serving.graph import masks_from_bytes, masks_from_pixels
-from kerascxr.serving.input_checks import ASPECT, CONSTANT
 from kerascxr.serving.publishing import (
     describe,
     examples_of,

@@ -7,9 +7,11 @@ import tensorflow as tf
 
 from kerascxr.data.images import decode_file, resize_image, to_backbone_input
 from kerascxr.data.roi import ROIS
-from kerascxr.models.classifier import split_at_depth
+from kerascxr.models.classifier import cut_at_depth, split_at_depth
+from kerascxr.models.decision_rule import DecisionRule
+from kerascxr.models.input_checks import unfitted_warnings
+from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.models.segmenter import Segmenter
-from kerascxr.serving.input_checks import InputChecks, unfitted_warnings
 
 Outputs = dict[str, tf.Tensor]
 Sizes = tuple[tuple[int, int], ...]
@@ -21,7 +23,7 @@ class Classifier:
     Args:
         model: A classifier from ``build_classifier``.
         classes: Its class names.
-        input_checks: Checks that warn of unusual images; None for no warnings.
+        rule: What decides between an answer and "not decided"; None for probabilities alone.
         temperature: Its logits are divided by this, above 0.
     """
 
@@ -29,17 +31,17 @@ class Classifier:
         self,
         model: keras.Model,
         classes: Sequence[str],
-        input_checks: InputChecks | None = None,
+        rule: DecisionRule | None = None,
         temperature: float = 1.0,
     ):
-        self._backbone, self._head = split_at_depth(model, 0)
+        features = cut_at_depth(model, 0)
+        # Without a rule the statistics are the features, which nobody reads.
+        statistics = layer_statistics(model).output if rule else features
+        self._backbone = keras.Model(model.input, [features, statistics])
+        _, self._head = split_at_depth(model, 0)
         self._classes = list(classes)
-        self._input_checks = input_checks
+        self._rule = rule
         self._temperature = temperature
-
-    def pool(self, images: tf.Tensor) -> tf.Tensor:
-        """Returns pooled features, float32 (batch, channels), of images as ``answer`` takes."""
-        return tf.cast(self._backbone(to_backbone_input(images), training=False), tf.float32)
 
     def answer(self, images: tf.Tensor, own_sizes: tf.Tensor | None = None) -> Outputs:
         """Computes the answer.
@@ -50,9 +52,9 @@ class Classifier:
 
         Returns:
             ``probabilities`` float32 (batch, n), after the temperature, ``label`` string (batch,),
-            ``labels`` string (batch, n) and, with input checks, ``warnings`` string (batch,).
+            ``labels`` string (batch, n) and, with a rule, what ``DecisionRule.apply`` returns.
         """
-        features = self.pool(images)
+        features, statistics = self._backbone(to_backbone_input(images), training=False)
         logits = self._head(features, training=False)
         probabilities = tf.nn.softmax(tf.cast(logits, tf.float32) / self._temperature)
         names = tf.constant(self._classes)
@@ -62,8 +64,8 @@ class Classifier:
             # Repeated per image: REST's row format needs one row of each output per image.
             "labels": tf.tile(names[None], [tf.shape(images)[0], 1]),
         }
-        if self._input_checks:
-            outputs["warnings"] = self._input_checks.warnings(images, features, own_sizes)
+        if self._rule:
+            outputs |= self._rule.apply(images, statistics, probabilities, self._classes, own_sizes)
         return outputs
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -32,16 +32,26 @@ _BATCH = 32
 class ClassPredictions:
     """A classifier's predictions for n images.
 
+    A run without a decision rule, which an audit's are, has no decisions and what goes with them.
+
     Attributes:
         ids: The images' paths; "0", "1", ... for arrays.
         classes: The k class names.
         probabilities: float32 (n, k), 0..1, each row with the sum 1, calibrated by the run's
             temperature.
+        decisions: Each image's most probable class, or "not decided".
+        prediction_sets: The classes that are possible, joined by "; ".
+        ood_scores: float32 (n,), how unlike the training images each is.
+        warnings: Why nothing was decided, joined by "; "; "" for a decision.
     """
 
     ids: tuple[str, ...]
     classes: tuple[str, ...]
     probabilities: np.ndarray
+    decisions: tuple[str, ...] = ()
+    prediction_sets: tuple[str, ...] = ()
+    ood_scores: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -116,8 +126,23 @@ class LoadedRun:
         for names, greys in _batches(images):
             items = tf.stack([predictor.prepare(tf.constant(grey[..., None])) for grey in greys])
             ids += names
-            found.append(predictor.predict(items)["probabilities"])
-        return ClassPredictions(tuple(ids), predictor.classes, np.concatenate(found))
+            sizes = tf.constant([grey.shape for grey in greys], tf.int32)
+            found.append(predictor.predict(items, sizes))
+        columns = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        predicted = ClassPredictions(tuple(ids), predictor.classes, columns["probabilities"])
+        if not predictor.extras:
+            return predicted
+
+        def texts(name: str) -> tuple[str, ...]:
+            return tuple(text.decode() for text in columns[name])
+
+        return replace(
+            predicted,
+            decisions=texts("decision"),
+            prediction_sets=texts("prediction_set"),
+            ood_scores=columns["ood_score"],
+            warnings=texts("warnings"),
+        )
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -155,8 +180,8 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
     Returns:
         The run, with ``.metrics`` (dict), ``.config`` (dict), ``.model`` (a Keras model, read on
         first use) and ``.predict(paths or arrays)``, which returns calibrated probabilities (0..1)
-        of a classifier and masks of a U-Net: the two largest components, found on cells of 4x4
-        pixels where diagonal neighbours touch.
+        and decisions of a classifier and masks of a U-Net: the two largest components, found on
+        cells of 4x4 pixels where diagonal neighbours touch.
 
     Raises:
         ValueError: If the folder is not a finished run, or one of its files is damaged.
@@ -172,6 +197,8 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
         >>> found = run.predict(["chest.png", "ward.png"])
         >>> found.probabilities.shape == (2, len(found.classes))
         True
+        >>> len(found.decisions)
+        2
     """
     run: Run = read_run(Path(path))
     return LoadedRun(run.path, run.task, run.metrics, run.config)

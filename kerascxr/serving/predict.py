@@ -28,7 +28,13 @@ _BATCH = 32
 _FILES_BATCH = 8  # of images at their own size, which take more memory
 _READERS = os.cpu_count() or 1  # tf.data's own choice was at times one reader, a fifth as fast
 _SHOWN = 20
-_TEXTS = ("path", "predicted", "warnings")  # columns that are not numbers
+_TEXTS = (
+    "path",
+    "predicted",
+    "decision",
+    "prediction_set",
+    "warnings",
+)  # columns that are not numbers
 Grey = np.ndarray
 
 
@@ -43,9 +49,10 @@ def predict_files(
     """Writes a table of predictions, one row per file.
 
     Columns: ``path``; ``predicted``, the most probable class; ``probability <class>``, calibrated,
-    0..1; then, where the model is an export, ``warnings`` (its input checks, joined by "; ") and,
-    if it has a U-Net, ``lung_fraction`` (0..1). ``lungs`` adds or replaces ``lung_fraction``. A run
-    has no input checks, so its table has no ``warnings``.
+    0..1; then ``decision`` (the class or "not decided"), ``prediction_set`` and ``warnings`` (the
+    classes that are possible, and why nothing was decided, each joined by "; ") and ``ood_score``;
+    and, if the model is an export with a U-Net, ``lung_fraction`` (0..1). ``lungs`` adds or
+    replaces ``lung_fraction``.
 
     Each finished batch is saved beside ``to``. A later call with the same model continues there;
     it reads again what could not be read and what has changed.
@@ -83,8 +90,8 @@ def predict_files(
     with saved_rows(to, _identity(predictor, lungs, overlays), columns) as saved:
         left = saved.left_of(files)
         with ProgressBar(total=len(files), initial=len(files) - len(left), unit="image") as bar:
-            for paths, errors, small, large in _batches(left, predictor, lungs):
-                answer = dict(predictor.predict(tf.constant(small)))
+            for paths, errors, sizes, small, large in _batches(left, predictor, lungs):
+                answer = dict(predictor.predict(tf.constant(small), tf.constant(sizes)))
                 if lungs:
                     answer["lung_fraction"] = lungs.fractions(tf.constant(large, tf.float32))
                 rows = _rows(paths, errors, answer, predictor.classes, extras)
@@ -102,7 +109,7 @@ def _identity(predictor: Predictor, lungs: LungFinder | None, overlays: Path | N
 
 def _batches(
     files: list[Path], predictor: Predictor, lungs: LungFinder | None
-) -> Iterator[tuple[list[str], list[str], np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[list[str], list[str], np.ndarray, np.ndarray, np.ndarray]]:
     """Reads, checks and prepares images in parallel, ahead of the model, in order."""
     wanted = lungs.size if lungs else (1, 1)
 
@@ -115,13 +122,14 @@ def _batches(
     def prepare(name: tf.Tensor) -> tuple[tf.Tensor, ...]:
         image, error = tf.numpy_function(read, [name], (tf.uint8, tf.string))
         image = tf.ensure_shape(image, (None, None, 1))
-        return name, error, predictor.prepare(image), resize_image(image, wanted)
+        own_size = tf.shape(image)[:2]
+        return name, error, own_size, predictor.prepare(image), resize_image(image, wanted)
 
     size = _FILES_BATCH if predictor.takes_files else _BATCH
     data = tf.data.Dataset.from_tensor_slices(tf.constant([str(path) for path in files], tf.string))
     data = data.map(prepare, num_parallel_calls=_READERS).batch(size).prefetch(2)
-    for names, errors, small, large in data.as_numpy_iterator():
-        yield [n.decode() for n in names], [e.decode() for e in errors], small, large
+    for names, errors, *arrays in data.as_numpy_iterator():
+        yield [n.decode() for n in names], [e.decode() for e in errors], *arrays
 
 
 def _rows(

@@ -15,12 +15,12 @@ from kerascxr.data.files import ImageFileError, is_dicom_file, read_grey, spacin
 from kerascxr.data.images import resize_image
 from kerascxr.evaluation.lung_areas import LungAreas, measure_lungs
 from kerascxr.evaluation.lung_masks import lung_mask_faults
+from kerascxr.models.input_checks import unfitted_warnings
 from kerascxr.plots.overlay import overlay
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing
 from kerascxr.serving.dicom_seg import is_frontal, write_dicom_seg
 from kerascxr.serving.files import derived_name, nameable
-from kerascxr.serving.input_checks import unfitted_warnings
 from kerascxr.serving.mask_predictors import MaskPredictor
 from kerascxr.serving.predictors import digest_of
 from kerascxr.serving.saved_rows import ERROR, PATH, saved_rows

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from kerascxr.data.images import resize_image
 from kerascxr.data.roi import ROIS
+from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.download import file_digest
 from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import Run, read_run
@@ -23,8 +24,9 @@ from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_digest, 
 Answer = Mapping[str, np.ndarray]
 """``probabilities`` float (n, n_classes), after the temperature, and what ``extras`` names."""
 
-EXTRAS = ("warnings", "lung_fraction")
-"""What an export may return beside probabilities, each (n,): the same names are columns."""
+DECIDING = ("decision", "prediction_set", "ood_score", "warnings")
+EXTRAS = (*DECIDING, "lung_fraction")
+"""What a model may return beside probabilities, each (n,): the same names are columns."""
 
 
 @dataclass(frozen=True)
@@ -33,22 +35,23 @@ class Predictor:
 
     Attributes:
         name: The folder that it was read from.
-        identity: A digest of what decides its answers: the weights, the temperature, the lung
-            model and its threshold.
+        identity: A digest of what decides its answers: the weights, the temperature, the decision
+            rule, the lung model and its threshold.
         classes: Its class names.
         size: The (height, width) of its input, in pixels.
-        answer: Float32 (n, *size, 1), 0..255, to the answer.
+        answer: Float32 (n, *size, 1), 0..255, and the images' own (height, width), int32 (n, 2), to
+            the answer.
         extras: Which of ``EXTRAS`` the answer has.
         keras_model: The Keras model, where Grad-CAM can be computed.
         takes_files: Whether ``answer`` takes PNG files at their own size, string (n,), instead of
-            pixels. A region of interest and input checks need the image at its own size.
+            pixels, as a region of interest needs them.
     """
 
     name: str
     identity: str
     classes: tuple[str, ...]
     size: tuple[int, int]
-    answer: Callable[[tf.Tensor], Answer]
+    answer: Callable[[tf.Tensor, tf.Tensor], Answer]
     extras: tuple[str, ...] = ()
     keras_model: keras.Model | None = None
     takes_files: bool = False
@@ -59,9 +62,14 @@ class Predictor:
             return tf.io.encode_png(image, compression=1)
         return resize_image(image, self.size)
 
-    def predict(self, items: tf.Tensor) -> Answer:
-        """Returns the answer for a batch of items from ``prepare``."""
-        return self.answer(tf.cast(items, tf.string if self.takes_files else tf.float32))
+    def predict(self, items: tf.Tensor, own_sizes: tf.Tensor) -> Answer:
+        """Returns the answer for a batch of items from ``prepare``.
+
+        Args:
+            items: The batch.
+            own_sizes: int32 (batch, 2), the (height, width) of the images before ``prepare``.
+        """
+        return self.answer(tf.cast(items, tf.string if self.takes_files else tf.float32), own_sizes)
 
 
 @dataclass(frozen=True)
@@ -103,21 +111,31 @@ def _from_run(run: Run) -> Predictor:
     segmenter = load_segmenter(lungs) if lungs else None
     model = load_saved(run.path / "model.keras")
     classes = tuple(run.metrics["test"]["classes"])
-    classifier = Classifier(model, classes, temperature=run.temperature)
+    file = run.path / FILE
+    rule = DecisionRule.load(file) if file.exists() else None
+    extras = DECIDING if rule else ()
+    classifier = Classifier(model, classes, rule, run.temperature)
     size = model.input_shape[1:3]
     whole = name == "none"
-    if whole:
-        compute = tf.function(classifier.answer, reduce_retracing=True)
-    else:
-        compute = tf.function(from_bytes(classifier, size, segmenter, name), reduce_retracing=True)
+    compute = tf.function(
+        classifier.answer if whole else from_bytes(classifier, size, segmenter, name),
+        reduce_retracing=True,
+    )
+
+    def answer(items: tf.Tensor, own_sizes: tf.Tensor) -> Answer:
+        outputs = compute(items, own_sizes) if whole else compute(items)
+        return {key: outputs[key].numpy() for key in ("probabilities", *extras)}
+
     weights = file_digest(run.path / "model.keras")
     threshold = segmenter and segmenter.threshold
+    known = [weights, classes, run.temperature, name, lungs_digest(lungs), threshold]
     return Predictor(
         str(run.path),
-        digest_of([weights, classes, run.temperature, name, lungs_digest(lungs), threshold]),
+        digest_of([*known, rule and file_digest(file)]),
         classes,
         size,
-        lambda items: {"probabilities": compute(items)["probabilities"].numpy()},
+        answer,
+        extras=extras,
         keras_model=model if whole else None,
         takes_files=not whole,
     )
@@ -129,7 +147,8 @@ def _from_export(place: Path) -> Predictor:
     signature = loaded.signatures["serving_default"]
     extras = tuple(name for name in EXTRAS if name in signature.structured_outputs)
 
-    def answer(images: tf.Tensor, keep: Any = loaded) -> Answer:
+    def answer(images: tf.Tensor, own_sizes: tf.Tensor, keep: Any = loaded) -> Answer:
+        del own_sizes  # it decodes the files itself
         del keep  # without a reference to it, the signature's variables would be freed
         outputs = signature(images=images)
         return {name: outputs[name].numpy() for name in ("probabilities", *extras)}

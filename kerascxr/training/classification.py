@@ -16,6 +16,7 @@ from kerascxr.data.pipeline import (
     steps_per_epoch,
 )
 from kerascxr.data.roi import ROIS, check_roi
+from kerascxr.evaluation.abstention import Decisions, measure_abstention
 from kerascxr.evaluation.calibration import apply_temperature, calibrate
 from kerascxr.evaluation.classification import (
     evaluate,
@@ -25,14 +26,18 @@ from kerascxr.evaluation.metric_tables import metrics_markdown, metrics_text
 from kerascxr.evaluation.uncertainty import classification_intervals
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import build_classifier, fine_tune
+from kerascxr.models.decision_rule import FILE
 from kerascxr.models.parameters import format_parameter_table, parameter_summary
 from kerascxr.models.weights import WeightsUsed, load_weights
 from kerascxr.names import look_up
+from kerascxr.runs.abstention_tables import abstention_markdown, decided_text
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.calibration_tables import bound_note, calibration_markdown
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import CALIBRATED, UNCALIBRATED
 from kerascxr.tables import csv_text
+from kerascxr.training.decisions import describe_rule, fit_decider
+from kerascxr.training.engines import likely_engine
 from kerascxr.training.figures import draw_evidence, draw_test, draw_training
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
 from kerascxr.training.inputs import (
@@ -52,13 +57,16 @@ logger = logging.getLogger(__name__)
 _SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy", "val_f1", "val_auc")
 
 
-def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) -> dict[str, Any]:
+def train(
+    config: ClassificationConfig, folder: RunFolder, draw: bool = True, decide: bool = True
+) -> dict[str, Any]:
     """Trains, evaluates and writes a run; takes up one that was cut off.
 
     Args:
         config: What to do.
         folder: The run folder, from ``RunFolder.start``.
         draw: Whether figures are drawn.
+        decide: Whether the run gets a decision rule.
 
     Returns:
         What metrics.json holds.
@@ -162,6 +170,23 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
         splits["test"].groups,
         splits["train"].groups,
     )
+    temperature = metrics["calibration"]["temperature"]
+    decisions = None
+    if decide:
+        logger.info("Fitting the decision rule: which images the model answers.")
+        decider = fit_decider(
+            model,
+            splits,
+            apply_temperature(for_calibration, temperature),
+            learner.engine or likely_engine(config.feature_engine),
+            seed=config.runtime.seed,
+            whole_images=config.roi == "none",
+        )
+        with replacing(folder.path / FILE) as partial:
+            decider.rule.save(partial)
+        calibrated = apply_temperature(probabilities, temperature)
+        decisions = decider.decide(store, splits["test"], calibrated)
+        metrics["abstention"] = describe_rule(decider.rule, splits["validation"].labels)
     folder.write_text("training_images.csv", csv_text(seen_images(store, splits)))
     write_predictions(
         folder,
@@ -169,9 +194,9 @@ def train(config: ClassificationConfig, folder: RunFolder, draw: bool = True) ->
         splits["validation"],
         for_calibration,
         store.classes,
-        metrics["calibration"]["temperature"],
+        temperature,
     )
-    write_test(folder, metrics, splits["test"], probabilities, store.classes)
+    write_test(folder, metrics, splits["test"], probabilities, store.classes, decisions)
     if draw:
         draw_training(folder, metrics, progress.rows, splits["train"])
         draw_evidence(folder, model, splits["test"], probabilities, store.classes)
@@ -222,6 +247,7 @@ def write_predictions(
     probabilities: np.ndarray,
     classes: Sequence[str],
     temperature: float | None,
+    decisions: Decisions | None = None,
 ) -> None:
     """Writes one row per image: id, group, truth, predicted, and each class's probabilities.
 
@@ -232,7 +258,9 @@ def write_predictions(
         probabilities: float (n, k), uncalibrated.
         classes: The k class names.
         temperature: Calibrates them; None writes uncalibrated probabilities alone.
+        decisions: Adds their columns, see ``Decisions.columns``.
     """
+    more = decisions.columns(classes) if decisions else {}
     columns = {UNCALIBRATED: probabilities}
     if temperature is not None:
         columns = {CALIBRATED: apply_temperature(probabilities, temperature)} | columns
@@ -248,6 +276,7 @@ def write_predictions(
             for column, values in columns.items()
             for kind, value in zip(classes, values[index], strict=True)
         }
+        | {column: values[index] for column, values in more.items()}
         for index, (image, group, truth) in enumerate(
             zip(images.ids, images.groups, images.labels, strict=True)
         )
@@ -261,6 +290,7 @@ def write_test(
     images: Images,
     probabilities: np.ndarray,
     classes: Sequence[str],
+    decisions: Decisions | None = None,
 ) -> None:
     """Writes metrics and predictions of a test, and prints the table.
 
@@ -271,19 +301,31 @@ def write_test(
         images: The images tested; their labels count in ``classes``.
         probabilities: float (n, k).
         classes: The model's k classes.
+        decisions: What the model's rule decides; "abstention" gets how good that is.
     """
     title = metrics["title"]
     metrics["test"]["intervals"] = classification_intervals(
         images.labels, probabilities, classes, images.groups
     )
+    temperature = metrics.get("calibration", {}).get("temperature")
+    if decisions is not None and temperature is not None:
+        calibrated = apply_temperature(probabilities, temperature)
+        metrics["abstention"] = metrics.get("abstention", {}) | measure_abstention(
+            decisions, images.labels, calibrated, classes, images.groups
+        )
     folder.write_json("metrics.json", metrics)
     note = f"\nWeights: {metrics['weights']}\n\nData: {metrics['data']['source']}, test images.\n"
-    calibrated = calibration_markdown(metrics["calibration"]) if "calibration" in metrics else ""
-    folder.write_text("metrics.md", metrics_markdown(metrics["test"], title) + calibrated + note)
-    temperature = metrics.get("calibration", {}).get("temperature")
-    write_predictions(folder, "predictions.csv", images, probabilities, classes, temperature)
+    body = metrics_markdown(metrics["test"], title)
+    body += calibration_markdown(metrics["calibration"]) if "calibration" in metrics else ""
+    body += abstention_markdown(metrics["abstention"]) if "abstention" in metrics else ""
+    folder.write_text("metrics.md", body + note)
+    write_predictions(
+        folder, "predictions.csv", images, probabilities, classes, temperature, decisions
+    )
     logger.info(f"\nTest, {title}\nWeights: {metrics['weights']}\n")
     logger.info(f"{metrics_text(metrics['test'])}\n")
+    if "abstention" in metrics:
+        logger.info(decided_text(metrics["abstention"]))
     at_bound = bound_note(metrics.get("calibration", {}))
     if at_bound:
         logger.warning(at_bound)

@@ -21,11 +21,12 @@ from kerascxr.training.lungs import read_lungs, require_plausible, require_same_
 logger = logging.getLogger(__name__)
 
 
-def open_data(data: DataConfig) -> Store:
+def open_data(data: DataConfig, plain_images: bool = False) -> Store:
     """Opens a source as a store, saying which was taken.
 
     Args:
         data: The source and where stores lie.
+        plain_images: Whether a folder of images without classes will do.
 
     Returns:
         The store.
@@ -34,7 +35,10 @@ def open_data(data: DataConfig) -> Store:
         ValueError: If the source cannot be used.
     """
     source = open_source(
-        data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed
+        data.source,
+        phantom_images=data.phantom_images,
+        phantom_seed=data.phantom_seed,
+        plain_images=plain_images,
     )
     if source.notice:
         logger.info(source.notice)

@@ -61,6 +61,7 @@ def test_the_run_folder_is_complete(finished):
     assert names == {
         "DONE",
         "config.yaml",
+        "decision_rule.npz",
         "request.yaml",
         "environment.json",
         "history.csv",
@@ -155,6 +156,28 @@ def test_calibration_and_operating_points_follow_from_the_probability_columns(fi
         assert point["specificity"] == pytest.approx(1 - above[truth != name].mean())
 
 
+def test_the_abstention_is_that_of_the_predictions_file(finished):
+    run, _ = finished
+    rows = read_predictions(run)
+    told = json.loads((run / "metrics.json").read_text())["abstention"]
+    decided = [row for row in rows if row["decision"] != "not decided"]
+    assert all(row["decision"] == row["predicted"] and not row["warnings"] for row in decided)
+    assert told["n"] == len(rows)
+    assert told["not_decided"]["value"] == pytest.approx(1 - len(decided) / len(rows))
+    inside = [row["truth"] in row["prediction_set"].split("; ") for row in rows]
+    assert told["coverage"]["all"]["value"] == pytest.approx(np.mean(inside))
+    far = [float(row["ood_score"]) > told["ood_limit"] for row in rows]
+    assert far == ["unlike the training images" in row["warnings"] for row in rows]
+    text = (run / "metrics.md").read_text()
+    assert "## Decisions" in text and "## Prediction sets" in text
+    # The validation images are too few to exclude a class, and the run says so.
+    assert told["set_thresholds"] == [0, 0, 0]
+    assert (
+        "in every prediction set" in text
+        and "in every prediction set" in (run / "log.txt").read_text()
+    )
+
+
 def test_predictions_hold_the_test_folds_and_nothing_else(finished, workplace):
     run, _ = finished
     (examples,) = (workplace / "stores").glob("set-*/examples.csv")
@@ -218,9 +241,41 @@ def test_it_is_tested_on_a_set_with_fewer_classes(finished, workplace, tmp_path,
     assert test["intervals"]["f1"][0] < test["f1"]
     assert test["intervals"]["per_class"]["bright"]["recall"] is None
     assert len(read_predictions(external)) == 60
-    shutil.move(tmp_path / "fewer" / "dark", tmp_path / "fewer" / "strange")
-    assert verbs.main(["evaluate", str(run), "--data.source", fewer, *places]) == 2
-    assert "Got strange" in capsys.readouterr().err
+    assert metrics["abstention"]["n"] == 60
+    assert metrics["abstention"]["coverage"]["classes"]["bright"] is None
+    shutil.rmtree(run / "external")
+
+
+@pytest.mark.parametrize("layout", ["strange", "plain"])
+def test_on_other_classes_it_says_what_the_model_answers(finished, tmp_path, capsys, layout):
+    run, _ = finished
+    names = ("dark", "strange")
+    for name, level in zip(names, (30, 220), strict=True):
+        bright_and_dark(tmp_path / "made", names=(name,), levels={name: level}, seed=level)
+    source = tmp_path / "made"
+    if layout == "plain":
+        source = tmp_path / "plain"
+        source.mkdir()
+        for file in (tmp_path / "made").rglob("*.png"):
+            shutil.copy(file, source / f"{file.parent.name}-{file.name}")
+    places = ["--data.stores", f"{tmp_path}/stores"]
+    assert verbs.main(["evaluate", str(run), "--data.source", str(source), *places]) == 0
+    shown = capsys.readouterr().out
+    (external,) = (run / "external").glob("[!.]*")
+    assert not (external / "metrics.json").exists()
+    told = json.loads((external / "answers.json").read_text())
+    answers, rows = told["answers"], read_predictions(external)
+    assert answers["n"] == len(rows) == 60
+    for name in ("bright", "dark", "middle"):
+        share = np.mean([row["predicted"] == name for row in rows])
+        assert answers["answers"][name]["predicted"]["value"] == pytest.approx(share)
+    assert answers["answers"]["bright"]["predicted"]["value"] == pytest.approx(0.5, abs=0.1)
+    confident = [max(float(row[f"probability {name}"]) for name in told["classes"]) for row in rows]
+    assert answers["mean_confidence"] == pytest.approx(np.mean(confident))
+    undecided = np.mean([row["decision"] == "not decided" for row in rows])
+    assert answers["not_decided"]["value"] == pytest.approx(undecided)
+    assert "own test images" in shown and "bright at 0.9 or more and decided" in shown
+    assert "own test images" in (external / "answers.md").read_text()
     shutil.rmtree(run / "external")
 
 

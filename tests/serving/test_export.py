@@ -47,10 +47,16 @@ def known(served, runs, at_temperature):
     return files, at_temperature(runs[0], raw)
 
 
-def test_it_answers_as_the_run_did(signature, known):
+def test_it_answers_as_the_run_did(signature, known, runs):
     files, expected = known
     given = signature(images=tf.constant(files))
     np.testing.assert_allclose(given["probabilities"], expected, atol=1e-5)
+    with (runs[0] / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name in ("decision", "prediction_set", "warnings"):
+        assert [text.decode() for text in given[name].numpy()] == [row[name] for row in rows]
+    scores = [float(row["ood_score"]) for row in rows]
+    np.testing.assert_allclose(given["ood_score"], scores, atol=1e-2)
     assert given["labels"].numpy().tolist() == [[name.encode() for name in CLASSES]] * len(files)
     labels = [CLASSES[index].encode() for index in expected.argmax(1)]
     assert given["label"].numpy().tolist() == labels
@@ -179,7 +185,8 @@ def test_a_difference_writes_nothing_and_a_second_export_is_the_next_version(
     assert sorted(path.name for path in exported.parent.iterdir() if path.is_dir()) == ["1", "2"]
     loaded = tf.saved_model.load(str(exported.parent / "2"))
     outputs = loaded.signatures["serving_default"].structured_outputs
-    assert set(outputs) == {"probabilities", "label", "labels", "warnings"}
+    deciding = {"decision", "prediction_set", "ood_score", "warnings"}
+    assert set(outputs) == {"probabilities", "label", "labels"} | deciding
 
 
 def test_wrong_runs_are_refused(runs, tmp_path, capsys):
@@ -228,11 +235,18 @@ def test_the_clients_requests_and_answers_fit(signature, known, monkeypatch):
             assert list(answer.probabilities) == CLASSES
             assert answer.label == CLASSES[row.argmax()]
             np.testing.assert_allclose(list(answer.probabilities.values()), row, atol=1e-5)
-        assert [answer.warnings.encode() for answer in answers] == given["warnings"].tolist()
+        for name in ("decision", "prediction_set", "warnings"):
+            texts = [getattr(answer, name).encode() for answer in answers]
+            assert texts == given[name].tolist()
+        scores = [answer.ood_score for answer in answers]
+        np.testing.assert_allclose(scores, given["ood_score"], rtol=1e-4, atol=1e-4)
         fractions = [answer.lung_fraction for answer in answers]
         np.testing.assert_allclose(fractions, given["lung_fraction"], atol=1e-6)
         line = client.describe(answers[3])
-        assert "WARNING: nearly constant" in line and f"lung {fractions[3]:.0%}" in line
+        assert line.startswith("not decided") and "nearly constant" in line.split("WARNING: ")[1]
+        assert (
+            f"possible: {answers[3].prediction_set}" in line and f"lung {fractions[3]:.0%}" in line
+        )
         assert "WARNING" not in client.describe(answers[0]._replace(warnings=""))
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from kerascxr import __main__ as verbs
 from kerascxr.serving import predict
 from kerascxr.serving.files import find_files
+from kerascxr.serving.loaded_run import load_run
 from kerascxr.serving.predictors import load_predictor
 
 CLASSES = ["bright", "dark", "middle"]
@@ -50,6 +51,8 @@ def test_it_gives_the_runs_numbers(served, runs, model, known, tmp_path, kind):
     to = tmp_path / "out" / "table.csv"
     assert verbs.main(["predict", str(path), str(served / "set"), "--to", str(to)]) == 0
     rows = read(to)
+    deciding = ["decision", "prediction_set", "ood_score", "warnings"]
+    assert list(rows[0]) == ["path", "predicted", *(f"probability {n}" for n in CLASSES), *deciding]
     assert len(rows) == len({row["path"] for row in rows}) == 90
     found = {row["path"]: [float(row[f"probability {name}"]) for name in CLASSES] for row in rows}
     for name, expected in known.items():
@@ -57,6 +60,12 @@ def test_it_gives_the_runs_numbers(served, runs, model, known, tmp_path, kind):
     for row in rows:
         best = int(np.argmax(found[row["path"]]))
         assert row["predicted"] == CLASSES[best]
+        assert row["decision"] == ("not decided" if row["warnings"] else row["predicted"])
+    by_path = {row["path"]: row for row in rows}
+    for row in read(runs[0] / "predictions.csv"):
+        one = by_path[str(served / "set" / f"{row['id']}.png")]
+        assert [one[name] for name in deciding[:2]] == [row[name] for name in deciding[:2]]
+        assert float(one["ood_score"]) == pytest.approx(float(row["ood_score"]), abs=1e-2)
     assert [path.name for path in to.parent.iterdir() if path.suffix != ".lock"] == ["table.csv"]
 
 
@@ -165,6 +174,20 @@ def with_lungs(chest):
     return chest
 
 
+def test_a_run_warns_of_an_images_own_shape_as_an_export_does(runs, tmp_path):
+    random = np.random.default_rng(0)
+    strip = random.integers(0, 256, (20, 90), dtype=np.uint8)
+    Image.fromarray(strip).save(tmp_path / "strip.png")
+    to = tmp_path / "table.csv"
+    assert verbs.main(["predict", str(runs[0]), str(tmp_path / "strip.png"), "--to", str(to)]) == 0
+    (row,) = read(to)
+    assert "unusual shape" in row["warnings"] and row["decision"] == "not decided"
+    given = load_run(runs[0]).predict([strip])
+    assert given.decisions == ("not decided",) and given.warnings == (row["warnings"],)
+    assert given.prediction_sets == (row["prediction_set"],)
+    np.testing.assert_allclose(given.ood_scores, [float(row["ood_score"])], rtol=1e-5)
+
+
 def test_an_exports_warnings_and_lung_fraction_are_in_the_table(with_lungs, tmp_path):
     random = np.random.default_rng(0)
     folder = tmp_path / "images"
@@ -203,7 +226,7 @@ def test_class_names_may_hold_commas(served, runs, tmp_path):
     odd = dataclasses.replace(predictor, classes=classes)
     predict.predict_files(odd, find_files([f"{served}/set/dark/1.png"]), tmp_path / "table.csv")
     (row,) = read(tmp_path / "table.csv")
-    assert list(row) == ["path", "predicted", *(f"probability {name}" for name in classes)]
+    assert list(row)[:5] == ["path", "predicted", *(f"probability {name}" for name in classes)]
     assert row["predicted"] in classes
 
 

@@ -80,7 +80,8 @@ def test_a_run_and_its_export_predict_the_same(warm, served, tmp_path):
 def test_a_run_without_calibration_is_served_as_it_is(runs, images, tmp_path):
     pixels, logits = images
     run = copied(runs[0], tmp_path / "old", {})
-    given = load_predictor(run).answer(tf.constant(pixels))["probabilities"]
+    sizes = tf.fill((len(pixels), 2), 32)
+    given = load_predictor(run).answer(tf.constant(pixels), sizes)["probabilities"]
     np.testing.assert_allclose(given, softmax(logits, axis=1), atol=1e-6)
 
 

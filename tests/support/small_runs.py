@@ -20,13 +20,13 @@ def arguments(folder, *more):
 LEVELS = {"bright": 220, "dark": 30, "middle": 120}
 
 
-def bright_and_dark(folder, each=30, names=tuple(LEVELS), seed=0):
+def bright_and_dark(folder, each=30, names=tuple(LEVELS), seed=0, levels=LEVELS):
     """Three classes that differ by brightness; their alphabetic order is not that of brightness."""
     random = np.random.default_rng(seed)
     for name in names:
         (folder / name).mkdir(parents=True)
         for index in range(each):
-            pixels = np.clip(random.normal(LEVELS[name], 20, (32, 32)), 0, 255).astype(np.uint8)
+            pixels = np.clip(random.normal(levels[name], 20, (32, 32)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{index}.png")
     return str(folder)
 

@@ -13,6 +13,7 @@ from kerascxr.data.sources.mask_folders import (
     open_mask_folders,
 )
 from kerascxr.data.sources.paths import bad_source, folders_in, is_utf8, printable
+from kerascxr.data.sources.plain_images import has_plain_images, open_plain_images
 from kerascxr.data.sources.split_folders import has_split_folders, open_split_folders
 
 RADIOGRAPHY_NAME = "COVID-19_Radiography_Dataset"
@@ -33,18 +34,24 @@ class Layout:
     open: Callable[[Path], Source]
 
 
-def open_path(path: Path) -> Source:
+def open_path(path: Path, plain_images: bool = False) -> Source:
     """Lists the images of a folder or file by the last layout that applies; no image is read.
 
     Files whose names are not UTF-8 are rejected: tables and stores could not name them.
+
+    Args:
+        path: The folder or file.
+        plain_images: Whether a folder of images without classes will do.
 
     Raises:
         ValueError: If no layout applies, or the one that does cannot use the path.
     """
     if not is_utf8(path.resolve()):
         raise bad_source(printable(path), "have a UTF-8 path", "Rename the folder")
-    for layout in reversed(LAYOUTS.values()):
+    for name, layout in reversed(LAYOUTS.items()):
         if layout.applies(path):
+            if plain_images and name == "classes" and has_plain_images(path):
+                return _without_undecodable_names(open_plain_images(path))
             return _without_undecodable_names(layout.open(path))
     hint = (
         "Unpack it"

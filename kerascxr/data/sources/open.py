@@ -20,7 +20,9 @@ USUAL_PLACE = Path("data") / RADIOGRAPHY_NAME
 WORDS = ("auto", "phantom", "phantom-marked", "kaggle")
 
 
-def open_source(source: str, *, phantom_images: int, phantom_seed: int) -> Source:
+def open_source(
+    source: str, *, phantom_images: int, phantom_seed: int, plain_images: bool = False
+) -> Source:
     """Lists the images of a source; none is opened yet.
 
     Args:
@@ -38,6 +40,7 @@ def open_source(source: str, *, phantom_images: int, phantom_seed: int) -> Sourc
             A folder that is called like one of the words is written ``./phantom``.
         phantom_images: How many images the phantom has.
         phantom_seed: What they are drawn from.
+        plain_images: Whether a folder of images without classes will do.
 
     Raises:
         ValueError: If there is no such source or it cannot be used; one line.
@@ -48,7 +51,7 @@ def open_source(source: str, *, phantom_images: int, phantom_seed: int) -> Sourc
         return _download()
     if source == "auto":
         return _choose(phantom_images, phantom_seed)
-    return _open_path(source)
+    return open_path(_existing(source), plain_images)
 
 
 def choose_source(source: str) -> str:
@@ -97,10 +100,6 @@ def _choose(phantom_images: int, phantom_seed: int) -> Source:
 
 def _by_variable(error: ValueError) -> str:
     return f"{VARIABLE} is set: {error}"
-
-
-def _open_path(source: str) -> Source:
-    return open_path(_existing(source))
 
 
 def _existing(source: str) -> Path:

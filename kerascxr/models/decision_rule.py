@@ -1,0 +1,128 @@
+"""The rule that decides between an answer and "not decided", as functions of TensorFlow.
+
+A predicted class is the decision if the image's conformal prediction set holds it alone and no
+input check warns, the out-of-distribution score's included.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerascxr.evaluation.abstention import NOT_DECIDED, SEVERAL
+from kerascxr.models.input_checks import InputChecks, OrientationClassifier, joined
+from kerascxr.models.ood_detector import OODDetector
+
+FILE = "decision_rule.npz"
+"""The rule's file in a run's folder."""
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """What a model's decisions depend on, beside its probabilities.
+
+    Attributes:
+        checks: The input checks.
+        thresholds: float32 (k,): the calibrated probability from which on each class is in a
+            prediction set.
+    """
+
+    checks: InputChecks
+    thresholds: np.ndarray
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """All reasons for not deciding."""
+        return (SEVERAL, *self.checks.kinds)
+
+    def apply(
+        self,
+        images: tf.Tensor,
+        statistics: tf.Tensor,
+        probabilities: tf.Tensor,
+        classes: Sequence[str],
+        own_sizes: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Decides.
+
+        Args:
+            images: float32 (batch, height, width, 1 or 2), 0..255.
+            statistics: float32 (batch, n), their layer statistics.
+            probabilities: float32 (batch, k), calibrated.
+            classes: The k class names.
+            own_sizes: int32 (batch, 2), the (height, width) of the files, if known.
+
+        Returns:
+            ``decision`` string (batch,), a class or "not decided"; ``prediction_set`` string
+            (batch,), the classes that are possible, joined by "; "; ``ood_score`` float32 (batch,);
+            ``warnings`` string (batch,), the reasons for not deciding, joined by "; ", or "".
+        """
+        names = tf.constant(list(classes))
+        best = tf.argmax(probabilities, axis=1)
+        inside = probabilities >= self.thresholds
+        inside |= tf.one_hot(best, len(classes), True, False, dtype=tf.bool)
+        several = tf.reduce_sum(tf.cast(inside, tf.int32), axis=1) > 1
+        scores = self.checks.ood_detector.score(statistics)
+        checked = self.checks.warnings(images, statistics, scores, own_sizes)
+        warnings = joined([tf.where(several, SEVERAL, ""), checked])
+        members = tf.unstack(tf.where(inside, names, ""), axis=1)
+        return {
+            "decision": tf.where(warnings == "", tf.gather(names, best), NOT_DECIDED),
+            "prediction_set": joined(members),
+            "ood_score": scores,
+            "warnings": warnings,
+        }
+
+    def save(self, path: Path) -> None:
+        """Writes the rule as an .npz."""
+        parts: dict[str, Any] = {"thresholds": self.thresholds}
+        parts |= _arrays("ood", self.checks.ood_detector)
+        if self.checks.orientation_classifier is not None:
+            parts |= _arrays("orientation", self.checks.orientation_classifier)
+        with path.open("wb") as file:
+            np.savez_compressed(file, **parts)
+
+    @classmethod
+    def load(cls, path: Path) -> "DecisionRule":
+        """Reads what ``save`` wrote.
+
+        Raises:
+            ValueError: If the file is missing or damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                parts = dict(file)
+            checks = InputChecks(
+                _made(OODDetector, "ood", parts),
+                _made(OrientationClassifier, "orientation", parts)
+                if "orientation.limit" in parts
+                else None,
+            )
+            return cls(checks, parts["thresholds"])
+        except (
+            Exception
+        ) as error:  # on damaged archives, NumPy and zipfile raise errors of any type
+            reason = " ".join(str(error).split())[:150]
+            raise ValueError(
+                f"{path} must be a decision rule that kerascxr wrote. It cannot be read "
+                f"({reason}); train again with --overwrite true."
+            ) from error
+
+
+def _arrays(prefix: str, part: Any) -> dict[str, Any]:
+    return {f"{prefix}.{item.name}": getattr(part, item.name) for item in fields(part)}
+
+
+def _made(kind: type, prefix: str, parts: Mapping[str, np.ndarray]) -> Any:
+    """Makes a dataclass of arrays, numbers and names from what ``_arrays`` gave."""
+    found = {item.name: parts[f"{prefix}.{item.name}"] for item in fields(kind)}
+    return kind(**{name: _value(array) for name, array in found.items()})
+
+
+def _value(array: np.ndarray) -> Any:
+    if array.ndim == 0:
+        return array.item()
+    return tuple(array.tolist()) if array.dtype.kind == "U" else array

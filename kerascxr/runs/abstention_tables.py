@@ -1,0 +1,132 @@
+"""Decisions and prediction sets as tables, for a run's metrics.md and for the report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kerascxr.tables import TOO_FEW, Table, format_value, markdown_table
+
+
+def abstention_table(found: Mapping[str, Any]) -> Table:
+    """Lays out how often a run's model decides on its test images, and why not.
+
+    Args:
+        found: The entry "abstention" of metrics.json.
+    """
+    rows = [
+        ["not decided", *_cells(found["not_decided"])],
+        *([f"because: {reason}", *_cells(share)] for reason, share in found["reasons"].items()),
+        ["accuracy of the decisions", *_cells(found["accuracy_of_decided"])],
+    ]
+    return Table("Decisions", ["test images", "share", "of"], rows)
+
+
+def coverage_table(found: Mapping[str, Any]) -> Table:
+    """Lays out how often the true class is in the prediction set.
+
+    Args:
+        found: The entry "abstention" of metrics.json.
+    """
+    shares = found["coverage"]["classes"]
+    counts = found.get("validation_images", [None] * len(shares))
+    rows = [
+        [name, *_cells(share), count]
+        for (name, share), count in zip(shares.items(), counts, strict=True)
+    ]
+    header = ["class", "coverage", "of", "validation images"]
+    return Table(
+        "Prediction sets", header, [*rows, ["all", *_cells(found["coverage"]["all"]), None]]
+    )
+
+
+def answers_table(sets: Mapping[str, Mapping[str, Any]], classes: Sequence[str]) -> Table:
+    """Lays out what a model answers on several sets.
+
+    Args:
+        sets: Name -> from ``evaluation.abstention.measure_answers``.
+        classes: The model's classes.
+    """
+    header = ["set", "images", "not decided", "mean confidence"]
+    least = next(iter(sets.values()))["confident_from"]
+    for name in classes:
+        header += [f"predicted {name}", f"{name} at {least} or more and decided"]
+    rows = []
+    for title, found in sets.items():
+        row = [title, found["n"], _cells(found["not_decided"])[0], found["mean_confidence"]]
+        for name in classes:
+            answer = found["answers"][name]
+            row += [_cells(answer[key])[0] for key in ("predicted", "confident_and_decided")]
+        rows.append(row)
+    return Table("Answers", header, rows)
+
+
+def abstention_markdown(found: Mapping[str, Any]) -> str:
+    """Returns both tables, and what they mean, as Markdown to follow a run's metrics."""
+    decisions, coverage = abstention_table(found), coverage_table(found)
+    parts = [
+        f"## {decisions.title}",
+        markdown_table(decisions.header, decisions.rows),
+        decisions_note(found),
+        f"## {coverage.title}",
+        markdown_table(coverage.header, coverage.rows),
+        coverage_note(found),
+    ]
+    return "\n" + "\n\n".join(parts) + "\n"
+
+
+def decisions_note(found: Mapping[str, Any]) -> str:
+    """Returns what the table of decisions means."""
+    text = (
+        "The predicted class is the decision if its prediction set holds no other class and no "
+        "input check warns. An image can have several reasons."
+    )
+    if "ood_limit" in found:
+        text += (
+            f" Unlike the training images: an out-of-distribution score above "
+            f"{found['ood_limit']:.2f}, which images like the validation images have with a "
+            f"probability of {found['ood_false_alarms']:.0%} at most."
+        )
+    return text
+
+
+def coverage_note(found: Mapping[str, Any]) -> str:
+    """Returns what the table of prediction sets means."""
+    sizes = found["set_sizes"].items()
+    counts = ", ".join(f"{count:,} of {size} class{'es' * (size != '1')}" for size, count in sizes)
+    text = f"Coverage: the share of a class's images whose prediction set holds it. Sets: {counts}."
+    if "set_coverage" in found:
+        text += (
+            f" It is {found['set_coverage']:.0%} or more for images that are exchangeable with the "
+            "validation images."
+        )
+    return text + (f" {always}" if (always := always_possible_note(found)) else "")
+
+
+def always_possible_note(found: Mapping[str, Any]) -> str | None:
+    """Returns a sentence about the classes that are in every set; None if there are none."""
+    pairs = zip(found["coverage"]["classes"], found.get("set_thresholds", ()), strict=False)
+    names = [name for name, threshold in pairs if threshold == 0]
+    if not names:
+        return None
+    return (
+        f"{', '.join(names)}: in every prediction set, because there are too few validation images "
+        "to exclude it, so images of other classes are not decided."
+    )
+
+
+def decided_text(found: Mapping[str, Any]) -> str:
+    """Returns one line on the decisions of a test, for the log."""
+    text = f"Not decided: {found['not_decided']['value']:.1%} of the test images."
+    if found["accuracy_of_decided"]:
+        text += f" Accuracy of the decisions: {found['accuracy_of_decided']['value']:.4f}."
+    always = always_possible_note(found)
+    return f"{text} {always}" if always else text
+
+
+def _cells(share: Mapping[str, Any] | None) -> list[Any]:
+    """Returns a share with its interval, and of how many images it is."""
+    if share is None:
+        return [None, 0]
+    if share["interval"] is None:
+        return [f"{format_value(share['value'])} ({TOO_FEW})", share["n"]]
+    low, high = share["interval"]
+    return [f"{format_value(share['value'])} ({low:.3f} to {high:.3f})", share["n"]]

@@ -1,0 +1,192 @@
+"""Fits a run's decision rule at the end of its training, and applies it to images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerascxr.data.altered_copies import altered_copies
+from kerascxr.data.images import resize_image
+from kerascxr.data.ingest.store import Store
+from kerascxr.data.pipeline import Images
+from kerascxr.evaluation.abstention import Decisions
+from kerascxr.evaluation.conformal import COVERAGE, class_thresholds, prediction_sets
+from kerascxr.models.decision_rule import FILE, DecisionRule
+from kerascxr.models.input_checks import InputChecks, OrientationClassifier, turned_copies
+from kerascxr.models.layer_statistics import layer_statistics
+from kerascxr.models.ood_detector import FALSE_ALARMS, OODDetector
+from kerascxr.training.engines import EngineName, build_engine
+
+_TRAINING = 1500  # images
+_ALTERED = 1500  # of these, also altered
+_TURNED = 150  # of these, also inverted and rotated
+_VALIDATION = 1000
+_DECIDED_AT_ONCE = 256
+
+
+class Statistics:
+    """Computes the layer statistics of images.
+
+    Args:
+        model: A classifier as it will be used.
+        engine: What runs it; Keras where that turns out not to work.
+        sample: Some of the images, uint8 (n, height, width, channels), to try the engine on.
+    """
+
+    def __init__(self, model: keras.Model, engine: EngineName, sample: np.ndarray):
+        found = layer_statistics(model)
+        self.sizes = found.sizes
+        statistics = keras.Model(model.input, found.output)
+        self._size = model.input_shape[1:3]
+        self._engine = build_engine(statistics, engine, sample[:2].astype(np.float32))
+
+    def of(self, pixels: np.ndarray) -> np.ndarray:
+        """Returns float32 (n, statistics) of uint8 (n, height, width, channels)."""
+        step = self._engine.batch_size
+        batches = (
+            pixels[begin : begin + step].astype(np.float32) for begin in range(0, len(pixels), step)
+        )
+        return np.concatenate([*self._engine.run(batches)])
+
+
+@dataclass(frozen=True)
+class Decider:
+    """A rule with what it needs of its model.
+
+    Attributes:
+        rule: The rule.
+        statistics: The model's layer statistics.
+        classes: The class names.
+    """
+
+    rule: DecisionRule
+    statistics: Statistics
+    classes: tuple[str, ...]
+
+    def decide(self, store: Store, images: Images, probabilities: np.ndarray) -> Decisions:
+        """Decides on images.
+
+        Args:
+            store: The images' store, which knows their own sizes.
+            images: The n images, as the classifier gets them.
+            probabilities: float (n, k), calibrated.
+        """
+        sizes = {row["id"]: (int(row["height"]), int(row["width"])) for row in store.rows}
+        own_sizes = np.array([sizes[image] for image in images.ids], np.int32)
+        given = probabilities.astype(np.float32)
+        answers = []
+        for begin in range(0, len(images), _DECIDED_AT_ONCE):
+            place = slice(begin, begin + _DECIDED_AT_ONCE)
+            pixels = images.pixels[place]
+            answers.append(
+                self.rule.apply(
+                    tf.cast(pixels, tf.float32),
+                    tf.constant(self.statistics.of(pixels)),
+                    tf.constant(given[place]),
+                    self.classes,
+                    tf.constant(own_sizes[place]),
+                )
+            )
+        return decisions_of(answers, prediction_sets(given, self.rule.thresholds))
+
+
+def decisions_of(answers: Sequence[dict[str, tf.Tensor]], sets: np.ndarray) -> Decisions:
+    """Puts answers of ``DecisionRule.apply`` together, batch by batch."""
+
+    def texts(name: str) -> tuple[str, ...]:
+        return tuple(text.decode() for answer in answers for text in answer[name].numpy())
+
+    scores = np.concatenate([answer["ood_score"].numpy() for answer in answers])
+    return Decisions(texts("decision"), sets, scores, texts("warnings"))
+
+
+def load_decider(
+    run: Path, model: keras.Model, images: Images, classes: Sequence[str], engine: EngineName
+) -> Decider | None:
+    """Reads a finished run's rule; None for a run without one.
+
+    Args:
+        run: The run's folder.
+        model: Its classifier.
+        images: The images to decide on.
+        classes: Its class names.
+        engine: What computes layer statistics.
+    """
+    if not (run / FILE).exists():
+        return None
+    rule = DecisionRule.load(run / FILE)
+    return Decider(rule, Statistics(model, engine, images.pixels), tuple(classes))
+
+
+def fit_decider(
+    model: keras.Model,
+    splits: dict[str, Images],
+    probabilities: np.ndarray,
+    engine: EngineName,
+    *,
+    seed: int,
+    whole_images: bool,
+) -> Decider:
+    """Fits a classifier's decision rule to its training and validation images.
+
+    Args:
+        model: The trained classifier.
+        splits: Its images.
+        probabilities: float (n, k), of the validation images, calibrated.
+        engine: What computes layer statistics.
+        seed: Seed of the altered copies.
+        whole_images: Whether the images are full ones. If not, rotation is not checked: a rotated
+            crop is not the crop of a rotated image.
+    """
+    training, validation = splits["train"], splits["validation"]
+    statistics = Statistics(model, engine, validation.pixels)
+    chosen = _chosen(training, _TRAINING)
+    pixels = training.pixels[chosen]
+    as_is = statistics.of(pixels)
+    altered = statistics.of(altered_copies(_some(pixels, _ALTERED), seed))
+    held_out = statistics.of(_some(validation.pixels, _VALIDATION))
+    orientation = None
+    if whole_images:
+        size = pixels.shape[1:3]
+        turned = {
+            name: statistics.of(resize_image(copies, size).numpy())
+            for name, copies in turned_copies(_some(pixels, _TURNED)).items()
+        }
+        orientation = OrientationClassifier.fit({"": as_is} | turned, held_out, tuple(turned))
+    detector = OODDetector.fit(as_is, altered, held_out, statistics.sizes)
+    thresholds = class_thresholds(validation.labels, probabilities).astype(np.float32)
+    rule = DecisionRule(InputChecks(detector, orientation), thresholds)
+    return Decider(rule, statistics, training.classes)
+
+
+def describe_rule(rule: DecisionRule, labels: np.ndarray) -> dict[str, Any]:
+    """Returns what metrics.json says of a rule, before it is measured.
+
+    Args:
+        rule: The rule.
+        labels: int (n,), of the validation images that its thresholds were fitted to.
+    """
+    counts = np.bincount(labels, minlength=len(rule.thresholds)).tolist()
+    return {
+        "ood_limit": rule.checks.ood_detector.limit,
+        "ood_false_alarms": FALSE_ALARMS,
+        "set_coverage": COVERAGE,
+        "set_thresholds": [float(value) for value in rule.thresholds],
+        "validation_images": counts,
+    }
+
+
+def _chosen(images: Images, count: int) -> np.ndarray:
+    """Returns the places of some images, spread evenly over each class, in order."""
+    share = min(1.0, count / len(images))
+    places = [np.flatnonzero(images.labels == kind) for kind in np.unique(images.labels)]
+    return np.sort(np.concatenate([_some(of, max(1, round(share * len(of)))) for of in places]))
+
+
+def _some(items: np.ndarray, count: int) -> np.ndarray:
+    """Returns some items, spread evenly, in order."""
+    return items[np.unique(np.linspace(0, len(items) - 1, min(len(items), count)).astype(np.int64))]

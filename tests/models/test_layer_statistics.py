@@ -1,0 +1,46 @@
+"""Layer statistics: a mean and a deviation of each channel, by stage."""
+
+import keras
+import numpy as np
+import pytest
+
+from kerascxr.models.backbones import BACKBONES
+from kerascxr.models.classifier import build_classifier, cut_at_depth
+from kerascxr.models.layer_statistics import layer_statistics
+from tests.support.tiny_backbone import TINY
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["efficientnetb0", "shufflenetv2_x0_5"])
+def test_they_are_of_each_stage(name, images):
+    model = build_classifier(name, 2, image_size=(64, 64))
+    found = layer_statistics(model)
+    stages = BACKBONES[name].stage_outputs
+    values = keras.Model(model.input, found.output)(images).numpy()
+    assert len(stages) >= 4 and values.shape == (2, sum(found.sizes))
+    inner = keras.Model(model.input, [model.get_layer(stage).output for stage in stages])(images)
+    expected = [f(np.asarray(x, np.float64), (1, 2)) for x in inner for f in (np.mean, np.std)]
+    np.testing.assert_allclose(values, np.concatenate(expected, axis=1), rtol=1e-3, atol=1e-4)
+    assert found.sizes == tuple(2 * x.shape[-1] for x in inner)
+
+
+@pytest.mark.parametrize("name", ["efficientnetb0", "shufflenetv2_x1_0"])
+def test_no_stage_is_trained_at_depth_2(name):
+    """They stay as they were when the rule was fitted to a frozen backbone."""
+    model = build_classifier(name, 2, image_size=(64, 64))
+    frozen = keras.Model(model.input, cut_at_depth(model, 2))
+    assert set(BACKBONES[name].stage_outputs) <= {layer.name for layer in frozen.layers}
+
+
+def test_without_stages_they_are_of_the_features(images, monkeypatch):
+    monkeypatch.setitem(BACKBONES, "tiny", TINY)
+    model = build_classifier("tiny", 2, image_size=(64, 64))
+    found = layer_statistics(model)
+    features = keras.Model(model.input, cut_at_depth(model, 0))(images).numpy()
+    values = keras.Model(model.input, found.output)(images).numpy()
+    assert found.sizes == (256,)
+    np.testing.assert_allclose(values[:, :128], features, rtol=1e-4, atol=1e-6)
