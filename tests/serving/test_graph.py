@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from kerascxr.serving.input_checks import ASPECT
 from PIL import Image
 
 from kerascxr.data.images import resize_image
 from kerascxr.data.roi import ROIS
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.serving import graph
-from kerascxr.serving.input_checks import ASPECT
 
 SIZE, LUNG_SIZE = (8, 12), (64, 96)
 RANDOM = np.random.default_rng(0)
