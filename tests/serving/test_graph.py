@@ -6,11 +6,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from kerascxr.serving.input_checks import ASPECT
 from PIL import Image
 
 from kerascxr.data.images import resize_image
 from kerascxr.data.roi import ROIS
+from kerascxr.models.input_checks import ASPECT
+from kerascxr.models.layer_statistics import LayerStatistics
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.serving import graph
 
@@ -86,19 +87,23 @@ def test_the_answer_is_the_softmax_of_the_tempered_logits(model):
     np.testing.assert_allclose(plain["probabilities"], wanted, atol=1e-5)
 
 
-def test_the_input_checks_get_the_images_their_features_and_sizes(model):
-    class Checks:
-        def warnings(self, *given):
+def test_the_rule_gets_images_statistics_probabilities_and_sizes(model, monkeypatch):
+    class Rule:
+        def apply(self, *given):
             self.given = given
-            return tf.constant(["a", "", "b"])
+            return {"decision": tf.constant(["a", "not decided", "b"])}
 
-    checks, sizes = Checks(), tf.constant([[1, 2], [3, 4], [5, 6]])
+    twice = LayerStatistics(model.get_layer("head_pool").output * 2, (3,))
+    monkeypatch.setattr(graph, "layer_statistics", lambda given: twice)
+    rule, sizes = Rule(), tf.constant([[1, 2], [3, 4], [5, 6]])
     images = tf.cast(at(SIZE), tf.float32)
-    found = graph.Classifier(model, "ab", checks).answer(images, sizes)
-    assert found["warnings"].numpy().tolist() == [b"a", b"", b"b"]
-    assert checks.given[0] is images and checks.given[2] is sizes
+    found = graph.Classifier(model, "ab", rule, 2.5).answer(images, sizes)
+    assert found["decision"].numpy().tolist() == [b"a", b"not decided", b"b"]
+    shown, statistics, probabilities, classes, own_sizes = rule.given
+    assert shown is images and own_sizes is sizes and classes == ["a", "b"]
+    np.testing.assert_allclose(probabilities, found["probabilities"])
     means = np.repeat(np.mean(images, axis=(1, 2)), 3, axis=1)
-    np.testing.assert_allclose(checks.given[1], means, rtol=1e-5)
+    np.testing.assert_allclose(statistics, 2 * means, rtol=1e-5)
 
 
 def test_files_are_decoded_to_each_size_and_their_own_is_told():
