@@ -1,8 +1,9 @@
 """Conformal prediction sets: for each image the classes that cannot be excluded.
 
-Thresholds are fitted on validation images, one for each class. An image of a class that is
-exchangeable with that class's validation images has its class in its set with the stated
-probability or more. Images of another collection are not exchangeable, and for them nothing is
+Thresholds are fitted on validation images. One for each class gives each class its coverage: an
+image that is exchangeable with its class's validation images has its class in its set with the
+stated probability or more. One for all classes gives that on average over the images alone, with
+smaller sets. Images of another collection are not exchangeable, and for them nothing is
 guaranteed: see ``models.ood_detector``.
 
 Source:
@@ -34,12 +35,34 @@ def class_thresholds(
     probabilities = np.asarray(probabilities, np.float64)
     thresholds = np.zeros(probabilities.shape[1])
     for index in range(len(thresholds)):
-        known = np.sort(probabilities[truth == index, index])
-        # Of n + 1 exchangeable images, at most a share of 1 - coverage is below the rank-th.
-        rank = math.floor((len(known) + 1) * (1 - coverage) + 1e-9)
-        if rank:
-            thresholds[index] = known[rank - 1]
+        thresholds[index] = _threshold(probabilities[truth == index, index], coverage)
     return thresholds
+
+
+def common_threshold(
+    truth: np.ndarray, probabilities: np.ndarray, coverage: float = COVERAGE
+) -> float:
+    """Finds the probability that the true classes of a share of the images reach.
+
+    An image that is exchangeable with these has a true class below it with a probability of at most
+    1 - coverage. So has an image whose one class over it is a wrong one.
+
+    Args:
+        truth: True class indices of validation images, int ``(n,)``, 0..k-1.
+        probabilities: Their class probabilities, float ``(n, k)``.
+        coverage: The share, 0..1.
+
+    Returns:
+        0 for too few images (fewer than 19 for 95 %).
+    """
+    of_truth = np.asarray(probabilities, np.float64)[np.arange(len(truth)), truth]
+    return _threshold(of_truth, coverage)
+
+
+def _threshold(of_truth: np.ndarray, coverage: float) -> float:
+    # Of n + 1 exchangeable images, at most a share of 1 - coverage is below the rank-th smallest.
+    rank = math.floor((len(of_truth) + 1) * (1 - coverage) + 1e-9)
+    return float(np.sort(of_truth)[rank - 1]) if rank else 0.0
 
 
 def prediction_sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The rule that decides between an answer and "not decided", as functions of TensorFlow.
 
-A predicted class is the decision if the image's conformal prediction set holds it alone and no
-input check warns, the out-of-distribution score's included.
+A predicted class is the decision if it alone is likely enough and no input check warns, the
+out-of-distribution score's included. Likely enough is a probability that the true classes of 95 %
+of the validation images reach: see ``evaluation.conformal``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,10 +29,12 @@ class DecisionRule:
         checks: The input checks.
         thresholds: float32 (k,): the calibrated probability from which on each class is in a
             prediction set.
+        least: The calibrated probability from which on a class is likely enough.
     """
 
     checks: InputChecks
     thresholds: np.ndarray
+    least: float
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -64,10 +67,10 @@ class DecisionRule:
         best = tf.argmax(probabilities, axis=1)
         inside = probabilities >= self.thresholds
         inside |= tf.one_hot(best, len(classes), True, False, dtype=tf.bool)
-        several = tf.reduce_sum(tf.cast(inside, tf.int32), axis=1) > 1
+        likely = tf.reduce_sum(tf.cast(probabilities >= self.least, tf.int32), axis=1)
         scores = self.checks.ood_detector.score(statistics)
         checked = self.checks.warnings(images, statistics, scores, own_sizes)
-        warnings = joined([tf.where(several, SEVERAL, ""), checked])
+        warnings = joined([tf.where(likely != 1, SEVERAL, ""), checked])
         members = tf.unstack(tf.where(inside, names, ""), axis=1)
         return {
             "decision": tf.where(warnings == "", tf.gather(names, best), NOT_DECIDED),
@@ -78,7 +81,7 @@ class DecisionRule:
 
     def save(self, path: Path) -> None:
         """Writes the rule as an .npz."""
-        parts: dict[str, Any] = {"thresholds": self.thresholds}
+        parts: dict[str, Any] = {"thresholds": self.thresholds, "least": self.least}
         parts |= _arrays("ood", self.checks.ood_detector)
         if self.checks.orientation_classifier is not None:
             parts |= _arrays("orientation", self.checks.orientation_classifier)
@@ -101,7 +104,7 @@ class DecisionRule:
                 if "orientation.limit" in parts
                 else None,
             )
-            return cls(checks, parts["thresholds"])
+            return cls(checks, parts["thresholds"], parts["least"].item())
         except (
             Exception
         ) as error:  # on damaged archives, NumPy and zipfile raise errors of any type

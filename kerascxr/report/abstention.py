@@ -33,9 +33,9 @@ def overview(runs: Sequence[Run]) -> list[Section]:
     if not rows:
         return []
     text = (
-        "A model answers with its predicted class, or with not decided: where its prediction set "
-        "holds several classes, where an image is unlike the training images, and where another "
-        "input check warns. The rule is fitted on training and validation images."
+        "A model answers with its predicted class, or with not decided: where several classes are "
+        "possible, where an image is unlike the training images, and where another input check "
+        "warns. The rule is fitted on training and validation images."
     )
     header = ["model", "images", "not decided", "accuracy of the decisions", "coverage", "limit"]
     note = (

@@ -76,11 +76,15 @@ def abstention_markdown(found: Mapping[str, Any]) -> str:
 def decisions_note(found: Mapping[str, Any]) -> str:
     """Returns what the table of decisions means."""
     text = (
-        "The predicted class is the decision if its prediction set holds no other class and no "
-        "input check warns. An image can have several reasons."
+        "The predicted class is the decision if it alone is likely enough and no input check "
+        "warns. An image can have several reasons."
     )
     if "ood_limit" in found:
         text += (
+            f" Likely enough: a probability of {found['least_probability']:.3f} or more, which "
+            f"the true classes of {found['coverage_level']:.0%} of the validation images have; an "
+            "image that is exchangeable with them is decided wrongly with a probability of "
+            f"{1 - found['coverage_level']:.0%} at most."
             f" Unlike the training images: an out-of-distribution score above "
             f"{found['ood_limit']:.2f}, which images like the validation images have with a "
             f"probability of {found['ood_false_alarms']:.0%} at most."
@@ -93,10 +97,10 @@ def coverage_note(found: Mapping[str, Any]) -> str:
     sizes = found["set_sizes"].items()
     counts = ", ".join(f"{count:,} of {size} class{'es' * (size != '1')}" for size, count in sizes)
     text = f"Coverage: the share of a class's images whose prediction set holds it. Sets: {counts}."
-    if "set_coverage" in found:
+    if "coverage_level" in found:
         text += (
-            f" It is {found['set_coverage']:.0%} or more for images that are exchangeable with the "
-            "validation images."
+            f" It is {found['coverage_level']:.0%} or more for images that are exchangeable with "
+            "the validation images."
         )
     return text + (f" {always}" if (always := always_possible_note(found)) else "")
 
@@ -109,7 +113,7 @@ def always_possible_note(found: Mapping[str, Any]) -> str | None:
         return None
     return (
         f"{', '.join(names)}: in every prediction set, because there are too few validation images "
-        "to exclude it, so images of other classes are not decided."
+        "to exclude it."
     )
 
 

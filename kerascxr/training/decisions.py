@@ -14,7 +14,12 @@ from kerascxr.data.images import resize_image
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import Images
 from kerascxr.evaluation.abstention import Decisions
-from kerascxr.evaluation.conformal import COVERAGE, class_thresholds, prediction_sets
+from kerascxr.evaluation.conformal import (
+    COVERAGE,
+    class_thresholds,
+    common_threshold,
+    prediction_sets,
+)
 from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.input_checks import InputChecks, OrientationClassifier, turned_copies
 from kerascxr.models.layer_statistics import layer_statistics
@@ -159,7 +164,8 @@ def fit_decider(
         orientation = OrientationClassifier.fit({"": as_is} | turned, held_out, tuple(turned))
     detector = OODDetector.fit(as_is, altered, held_out, statistics.sizes)
     thresholds = class_thresholds(validation.labels, probabilities).astype(np.float32)
-    rule = DecisionRule(InputChecks(detector, orientation), thresholds)
+    least = float(np.float32(common_threshold(validation.labels, probabilities)))
+    rule = DecisionRule(InputChecks(detector, orientation), thresholds, least)
     return Decider(rule, statistics, training.classes)
 
 
@@ -174,7 +180,8 @@ def describe_rule(rule: DecisionRule, labels: np.ndarray) -> dict[str, Any]:
     return {
         "ood_limit": rule.checks.ood_detector.limit,
         "ood_false_alarms": FALSE_ALARMS,
-        "set_coverage": COVERAGE,
+        "coverage_level": COVERAGE,
+        "least_probability": rule.least,
         "set_thresholds": [float(value) for value in rule.thresholds],
         "validation_images": counts,
     }

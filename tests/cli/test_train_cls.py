@@ -171,7 +171,7 @@ def test_the_abstention_is_that_of_the_predictions_file(finished):
     text = (run / "metrics.md").read_text()
     assert "## Decisions" in text and "## Prediction sets" in text
     # The validation images are too few to exclude a class, and the run says so.
-    assert told["set_thresholds"] == [0, 0, 0]
+    assert told["set_thresholds"] == [0, 0, 0] and told["least_probability"] == 0
     assert (
         "in every prediction set" in text
         and "in every prediction set" in (run / "log.txt").read_text()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kerascxr.evaluation.conformal import class_thresholds, prediction_sets
+from kerascxr.evaluation.conformal import class_thresholds, common_threshold, prediction_sets
 
 
 def draw(random, counts, k=3):
@@ -52,3 +52,20 @@ def test_no_set_is_empty():
     probabilities = np.array([[0.4, 0.35, 0.25], [0.1, 0.1, 0.8]])
     sets = prediction_sets(probabilities, np.array([0.9, 0.9, 0.2]))
     assert sets.tolist() == [[True, False, True], [False, False, True]]
+
+
+@pytest.mark.parametrize("counts", [(400, 200, 40), (10, 5, 15)])
+def test_few_images_are_decided_wrongly_by_the_common_threshold(counts):
+    random = np.random.default_rng(2)
+    wrong, below = [], []
+    for _ in range(1500):
+        truth, probabilities = draw(random, counts)
+        order = random.permutation(len(truth))  # validation and test images are exchangeable
+        fit, one = order[:-1], order[-1]
+        least = common_threshold(truth[fit], probabilities[fit])
+        likely = np.flatnonzero(probabilities[one] >= least)
+        wrong.append(len(likely) == 1 and likely[0] != truth[one])
+        below.append(probabilities[one, truth[one]] < least)
+    assert np.mean(wrong) <= np.mean(below) < 0.05 + 0.012
+    assert np.mean(below) > 0.05 - 1 / sum(counts) - 0.012
+    assert common_threshold(truth[:18], probabilities[:18]) == 0

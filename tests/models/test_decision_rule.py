@@ -24,7 +24,7 @@ def rule():
     turned = {"": images(0), "turned": images(9), "inverted": images(-9)}
     orientation = OrientationClassifier.fit(turned, images(0), ("turned", "inverted"))
     checks = InputChecks(dataclasses.replace(ood_detector, limit=4.0), orientation)
-    return DecisionRule(checks, np.array([0.3, 0.2, 0.9], np.float32))
+    return DecisionRule(checks, np.array([0.3, 0.2, 0.9], np.float32), 0.4)
 
 
 def apply(rule, probabilities, statistics=0.0, pixels=None, own_sizes=None):
@@ -43,11 +43,20 @@ def apply(rule, probabilities, statistics=0.0, pixels=None, own_sizes=None):
     return {name: [text.decode() for text in value] for name, value in texts.items()}
 
 
-def test_one_possible_class_is_the_decision_and_several_are_none(rule):
-    given = apply(rule, [[0.8, 0.15, 0.05], [0.6, 0.35, 0.05], [0.1, 0.1, 0.8]])
-    assert given["decision"] == ["a", NOT_DECIDED, "c"]
-    assert given["prediction_set"] == ["a", "a; b", "c"]
-    assert given["warnings"] == ["", SEVERAL, ""]
+def test_a_class_that_alone_is_likely_enough_is_the_decision(rule):
+    given = apply(
+        rule,
+        [
+            [0.8, 0.15, 0.05],
+            [0.6, 0.35, 0.05],
+            [0.5, 0.45, 0.05],
+            [0.39, 0.3, 0.31],
+            [0.1, 0.1, 0.8],
+        ],
+    )
+    assert given["decision"] == ["a", "a", NOT_DECIDED, NOT_DECIDED, "c"]
+    assert given["warnings"] == ["", "", SEVERAL, SEVERAL, ""]
+    assert given["prediction_set"] == ["a", "a; b", "a; b", "a; b", "c"]
 
 
 def test_every_warning_keeps_from_a_decision_and_is_named(rule):
@@ -56,7 +65,7 @@ def test_every_warning_keeps_from_a_decision_and_is_named(rule):
     far = apply(rule, sure, statistics=4.0)
     assert far["decision"] == [NOT_DECIDED] and FAR in far["warnings"][0].split("; ")
     assert far["prediction_set"] == ["a"]
-    turned = apply(rule, [[0.5, 0.4, 0.1]], statistics=9.0)["warnings"]
+    turned = apply(rule, [[0.48, 0.42, 0.1]], statistics=9.0)["warnings"]
     assert turned == [f"{SEVERAL}; {FAR}; turned"]
     flat = apply(rule, sure, pixels=np.full((1, 8, 8, 1), 90))
     assert (flat["decision"], flat["warnings"]) == ([NOT_DECIDED], [CONSTANT])

@@ -121,45 +121,11 @@ def test_a_constant_image_gets_no_warning_about_its_orientation(fitted):
     assert not set(text.split("; ")) & set(names)
 
 
-def test_without_whole_images_orientation_is_not_checked():
-    names = tuple(map(str, range(40)))
-    some = Images(bright_above(80, 40), None, names, names, np.zeros(40, np.int64), ("a",))
-    found = input_checks.InputChecks.fit(pool, some, some, whole_images=False)
-    assert found.orientation_classifier is None
+def test_without_an_orientation_classifier_orientation_is_not_checked(fitted):
+    found = input_checks.InputChecks(fitted.ood_detector, None)
     assert found.kinds == (input_checks.CONSTANT, input_checks.ASPECT, input_checks.FAR)
-
-
-@pytest.mark.parametrize(
-    ("n", "channels", "components"), [(16, 30, 2), (47, 30, 5), (400, 3, 2), (600, 90, 64)]
-)
-def test_there_is_a_component_for_eight_images_and_at_most_64(n, channels, components):
-    training = np.random.default_rng(0).normal(size=(n, channels)).astype(np.float32)
-    found = OODDetector.fit(training, training)
-    assert found.components.shape == (components, channels)
-    assert found.variances.shape == (components,)
-
-
-def test_the_limit_is_the_distance_of_a_validation_image():
-    training, validation = features(100), features(300)
-    found = OODDetector.fit(training, validation)
-    distances = np.sort(found.distance(tf.constant(validation)).numpy())
-    assert found.limit == pytest.approx(distances[297], rel=1e-6)  # 0.99 of 299, rounded up
-
-
-@pytest.mark.filterwarnings("ignore:invalid value encountered in divide")  # PCA's own
-def test_features_that_do_not_vary_leave_the_distance_finite():
-    same = np.ones((40, 6), np.float32)
-    found = OODDetector.fit(same, same)
-    assert found.noise == pytest.approx(1e-9) and found.variances == pytest.approx(1e-9)
-    distances = found.distance(tf.constant([[1.0] * 6, [1.1] * 6])).numpy()
-    assert distances[0] < 1e-3 < 1000 < distances[1] < np.inf
-
-
-def test_sixteen_training_images_and_one_of_validation_are_enough():
-    OODDetector.fit(features(16), features(1))
-    for few in ((15, 1), (16, 0)):
-        with pytest.raises(ValueError, match=f"Got {few[0]} and {few[1]}"):
-            OODDetector.fit(features(few[0]), features(few[1]))
+    (text,) = warnings_of(found, 255 - bright_above(80))
+    assert set(text.split("; ")) <= {input_checks.FAR, ""}
 
 
 def test_the_orientation_with_the_best_odds_is_named_above_the_limit():
@@ -168,11 +134,3 @@ def test_the_orientation_with_the_best_odds_is_named_above_the_limit():
     found = input_checks.OrientationClassifier(("one", "other"), weights, biases, limit=2.0)
     given = tf.constant([[2.5, 0], [2.6, 0], [2.6, 2.7], [0, 0]], tf.float32)
     assert found.predict(given).numpy().tolist() == [b"", b"one", b"other", b""]
-
-
-def test_the_images_that_the_checks_are_fitted_to_are_spread_over_all():
-    names = tuple(map(str, range(9)))
-    pixels = np.arange(9, dtype=np.uint8)[:, None, None, None]
-    images = Images(pixels, None, names, names, np.zeros(9, np.int64), ("a",))
-    assert input_checks._some(images, 3).ravel().tolist() == [0, 4, 8]
-    assert input_checks._some(images, 20).ravel().tolist() == [*range(9)]

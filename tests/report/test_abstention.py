@@ -15,7 +15,8 @@ from tests.report.test_page import CLASSES, classifier
 LIMIT = {
     "ood_limit": 2.5,
     "ood_false_alarms": 0.06,
-    "set_coverage": 0.95,
+    "coverage_level": 0.95,
+    "least_probability": 0.543,
     "set_thresholds": [0.1, 0.2, 0.0, 0.1],
     "validation_images": [30, 40, 5, 20],
 }
@@ -53,6 +54,7 @@ def test_a_runs_decisions_are_in_its_section_and_in_the_summary(run, tmp_path):
     assert cells["not decided"][0].startswith("0.2500 (") and cells["not decided"][1] == 8
     assert cells["because: unlike the training images"][0].startswith("0.1250 (")
     assert cells["accuracy of the decisions"][0].startswith("0.8333 (")
+    assert "a probability of 0.543 or more" in decisions.note
     assert "above 2.50" in decisions.note and "6% at most" in decisions.note
     rows = {row[0]: row for row in coverage.table.rows}
     assert rows["all"][1].startswith("0.8750 (") and rows[CLASSES[2]][3] == 5
