@@ -39,24 +39,27 @@ def coverage_table(found: Mapping[str, Any]) -> Table:
 
 
 def answers_table(sets: Mapping[str, Mapping[str, Any]], classes: Sequence[str]) -> Table:
-    """Lays out what a model answers on several sets.
+    """Lays out what a model answers on several sets: a column per set.
 
     Args:
         sets: Name -> from ``evaluation.abstention.measure_answers``.
         classes: The model's classes.
     """
-    header = ["set", "images", "not decided", "mean confidence"]
     least = next(iter(sets.values()))["confident_from"]
+    found = list(sets.values())
+    rows = [
+        ["images", *(one["n"] for one in found)],
+        ["not decided", *(_cells(one["not_decided"])[0] for one in found)],
+        ["mean confidence", *(one["mean_confidence"] for one in found)],
+    ]
     for name in classes:
-        header += [f"predicted {name}", f"{name} at {least} or more and decided"]
-    rows = []
-    for title, found in sets.items():
-        row = [title, found["n"], _cells(found["not_decided"])[0], found["mean_confidence"]]
-        for name in classes:
-            answer = found["answers"][name]
-            row += [_cells(answer[key])[0] for key in ("predicted", "confident_and_decided")]
-        rows.append(row)
-    return Table("Answers", header, rows)
+        answers = [one["answers"][name] for one in found]
+        for key, title in (
+            ("predicted", f"predicted {name}"),
+            ("confident_and_decided", f"{name} at {least} or more and decided"),
+        ):
+            rows.append([title, *(_cells(answer[key])[0] for answer in answers)])
+    return Table("Answers", ["measure", *sets], rows)
 
 
 def abstention_markdown(found: Mapping[str, Any]) -> str:
