@@ -43,6 +43,8 @@ FILES = {
     "bmp colour": file_of(Image.fromarray(COLOUR), "BMP"),
     "bmp 32 bit": file_of(Image.fromarray(COLOUR).convert("RGBA"), "BMP"),
 }
+_BMP = FILES["bmp grey"]  # a negative height says that the first row is the uppermost
+FILES["bmp from the top"] = _BMP[:22] + struct.pack("<i", -GREY.shape[0]) + _BMP[26:]
 PLAIN = FILES["png grey"]
 HUGE = PLAIN[:16] + struct.pack(">II", 100_000, 100_000) + PLAIN[24:]
 BROKEN = {

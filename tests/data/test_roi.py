@@ -119,7 +119,10 @@ def test_border_corners_and_thumbnail():
 
 @pytest.mark.parametrize(
     "mask",
-    [INSIDE, lungs(0, 30, 0, 20), lungs(50, H, 45, W), lungs(0, H, 25, 35), lungs(3, 9, 0, W)],
+    [
+        *(INSIDE, lungs(0, 30, 0, 20), lungs(50, H, 45, W), lungs(0, H, 25, 35)),
+        *(lungs(3, 9, 0, W), lungs(62, H, 5, 45)),
+    ],
 )
 @pytest.mark.parametrize("scale", [1, 2])
 def test_crop_is_inside_holds_the_lungs_and_stretches_nothing(mask, scale):
