@@ -1,6 +1,7 @@
 """What the tests of serving share."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -20,6 +21,17 @@ def chest(shared_folder, runs):
         patched.setattr(lung_masks, "MOST_IMPLAUSIBLE", 1.0)
         if not (to / "1").exists():
             assert verbs.main(command) == 0
+    return to
+
+
+@pytest.fixture(scope="session")
+def plain(shared_folder, runs, chest):
+    """Exports of the classifier, read-only: version 1 with the U-Net, version 2 without."""
+    to = shared_folder / "plain/chest"
+    with FileLock(shared_folder / "plain.lock"):
+        if not (to / "2").exists():
+            shutil.copytree(chest, to)
+            assert verbs.main(["export", str(runs[0]), "--to", str(to)]) == 0
     return to
 
 

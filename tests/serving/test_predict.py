@@ -39,15 +39,13 @@ def known(served, runs, at_temperature):
 
 
 @pytest.fixture(scope="module")
-def model(runs, tmp_path_factory):
-    to = tmp_path_factory.mktemp("predicting") / "model"
-    assert verbs.main(["export", str(runs[0]), "--to", str(to)]) == 0
-    return to
+def model(plain):
+    return plain
 
 
 @pytest.mark.parametrize("kind", ["run", "export", "version"])
 def test_it_gives_the_runs_numbers(served, runs, model, known, tmp_path, kind):
-    path = {"run": runs[0], "export": model, "version": model / "1"}[kind]
+    path = {"run": runs[0], "export": model, "version": model / "2"}[kind]
     to = tmp_path / "out" / "table.csv"
     assert verbs.main(["predict", str(path), str(served / "set"), "--to", str(to)]) == 0
     rows = read(to)
