@@ -19,16 +19,20 @@ settings.load_profile("kerascxr")
 # Files that take longest, in this order: or one worker would end with them alone.
 _LONG = (
     "test_input_ablations.py",
-    "test_train_seg.py",
     "test_lungs.py",
+    "test_train_seg.py",
+    "test_roi_export.py",
     "test_train_cls.py",
     "test_export.py",
+    "test_classifier.py",
+    "test_documented_commands.py",
     "test_extending.py",
-    "test_roi_export.py",
     "test_repeats.py",
     "test_predict.py",
-    "test_robustness.py",
     "test_ways_of_training.py",
+    "test_robustness.py",
+    "test_store.py",
+    "test_phantom.py",
     "test_study.py",
 )
 
