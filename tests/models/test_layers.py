@@ -121,3 +121,15 @@ def test_scaling_and_input_are_float32_under_any_policy():
     for size in ((32, 31), (31, 32)):
         with pytest.raises(ValueError, match="at least 32"):
             image_input(size)
+
+
+def test_statistics_stand_still_outside_of_training_and_by_default(batch):
+    for layer, training in (
+        (SwitchableBatchNormalization(update_statistics=True), False),
+        (SwitchableBatchNormalization(update_statistics=True), None),
+        (SwitchableBatchNormalization(), True),
+    ):
+        layer.build(batch.shape)
+        given = np.array(layer(batch, training=training))
+        np.testing.assert_allclose(given, batch / np.sqrt(1 + layer.epsilon), rtol=1e-5)
+        assert not layer.moving_mean.numpy().any()
