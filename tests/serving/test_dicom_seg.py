@@ -175,4 +175,6 @@ def test_what_cannot_be_referred_to_is_refused_and_nothing_is_written(tmp_path):
         write_dicom_seg(source, RIGHT | LEFT, tmp_path / "seg.dcm", MODEL)
     with pytest.raises(ValueError, match=r"mask must be bool of shape \(50, 60\). Got bool of"):
         write_dicom_seg(source, RIGHT[1:], tmp_path / "seg.dcm", MODEL)
+    with pytest.raises(ValueError, match=r"mask must be bool of shape \(50, 60\). Got uint8 of"):
+        write_dicom_seg(source, RIGHT.astype(np.uint8), tmp_path / "seg.dcm", MODEL)
     assert not (tmp_path / "seg.dcm").exists()

@@ -723,3 +723,8 @@ def test_the_classes_of_a_list_are_in_order_of_their_names(tmp_path):
     rows = "".join(f"{n}.png,{label}\n" for n, label in enumerate("hbicagfed"))
     (tmp_path / "list.csv").write_text("path,label\n" + rows)
     assert open_(tmp_path / "list.csv").classes == tuple("abcdefghi")
+
+
+def test_the_classes_of_folders_are_in_plain_order_of_their_names(tmp_path):
+    touch(tmp_path, "a10/1.png", "a2/1.png", "B/1.png")
+    assert open_(tmp_path).classes == ("B", "a10", "a2")
