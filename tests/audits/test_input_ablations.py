@@ -262,7 +262,8 @@ def ablations_only(run, names, monkeypatch):
     """
     trained = []
 
-    def train(config, folder, draw):
+    def train(config, folder, draw, decide):
+        assert not decide
         trained.append(f"{config.roi}, {config.epochs}")
         for name in ("history.json", "environment.json", "predictions.csv"):
             shutil.copy(run / name, folder.path / name)

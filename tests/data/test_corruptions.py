@@ -121,7 +121,7 @@ def test_corruptions_of_the_training_are_told_by_its_augmentation():
     config = AugmentConfig(
         rotation_degrees=0, shift=0, zoom=0.2, brightness=0, contrast=0.5, jpeg=9
     )
-    assert trained_on(config) == ["contrast", "jpeg"]
+    assert sorted(trained_on(config)) == ["contrast", "jpeg"]
     assert trained_on(dataclasses.replace(config, enabled=False)) == []
     options = {field.name for field in dataclasses.fields(AugmentConfig)}
     assert {one.augmentation for one in CORRUPTIONS.values()} <= options

@@ -36,10 +36,12 @@ def test_features_that_are_cached_already_need_no_room(tmp_path, monkeypatch):
 
     def build(depth):
         data = DataConfig(features=tmp_path)
-        settings = ClassificationConfig(depth=depth, data=data, feature_engine="keras")
+        settings = ClassificationConfig(
+            depth=depth, data=data, feature_engine="keras", augmented_copies=2
+        )
         return Learner.build(model, splits, settings, RunFolder(tmp_path / "run"))
 
-    assert build(2).cached_copies == 1
+    assert build(2).cached_copies == 2
     monkeypatch.setattr(FeatureFolder, "free_bytes", lambda folder: 0)
     found = build(0)
-    assert (found.cached_copies, found.engine) == (1, "keras")
+    assert (found.cached_copies, found.engine) == (2, "keras")
