@@ -133,10 +133,8 @@ def _ask(
         "run": str(run),
         "weights": known["weights"],
         "classes": classes,
-        "data": _about_data(store, images, left_out),
+        "data": _about_data(config, store, images, left_out),
     }
-    if ROIS[config.roi].needs_lungs:
-        about["data"]["lungs"] = lungs_title(config.lungs)
     decisions = decider.decide(store, images, probabilities)
     result, table = write_answers(
         folder, about, images, probabilities, decisions, known["abstention"]
@@ -151,8 +149,10 @@ def _engine(config: ClassificationConfig) -> EngineName:
     return likely_engine(wanted)
 
 
-def _about_data(store: Store, images: Images, left_out: int) -> dict[str, Any]:
-    return {
+def _about_data(
+    config: TrainingConfig, store: Store, images: Images, left_out: int
+) -> dict[str, Any]:
+    about = {
         "source": store.path.name,
         "layout": store.layout,
         "fingerprint": store.fingerprint["digest"],
@@ -160,6 +160,9 @@ def _about_data(store: Store, images: Images, left_out: int) -> dict[str, Any]:
         "left_out": left_out,
         **describe_lungs([images]),
     }
+    if isinstance(config, ClassificationConfig) and ROIS[config.roi].needs_lungs:
+        about["lungs"] = lungs_title(config.lungs)
+    return about
 
 
 def _test(
@@ -178,11 +181,9 @@ def _test(
         "task": task,
         "title": f"{known['title']}, on {store.path.name}",
         "run": str(run),
-        "data": _about_data(store, images, left_out),
+        "data": _about_data(config, store, images, left_out),
     }
     if isinstance(config, ClassificationConfig):
-        if ROIS[config.roi].needs_lungs:
-            metrics["data"]["lungs"] = lungs_title(config.lungs)
         classes = known["test"]["classes"]
         images = _relabelled(images, store, classes)
         probabilities = predict_probabilities(model, images, config.batch_size)

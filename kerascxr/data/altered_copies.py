@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import ndimage
 
-from kerascxr.data.corruptions import CORRUPTIONS
+from kerascxr.data.corruptions import CORRUPTIONS, to_grey
 
 Alter = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """An image uint8 (height, width, 1) to one of the same shape."""
@@ -50,11 +50,11 @@ def _corrupted(name: str, low: float, high: float) -> Alter:
 
 
 def _brightness(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    return _to_grey(image + random.uniform(-70, 70))
+    return to_grey(image + random.uniform(-70, 70))
 
 
 def _gamma(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    return _to_grey(255 * (image / 255.0) ** np.exp(random.uniform(-0.8, 0.8)))
+    return to_grey(255 * (image / 255.0) ** np.exp(random.uniform(-0.8, 0.8)))
 
 
 def _sharpening(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -62,7 +62,7 @@ def _sharpening(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     width = random.uniform(0.7, 2.0) * image.shape[1] / 224
     values = image.astype(np.float32)
     smooth = ndimage.gaussian_filter(values, (width, width, 0), mode="nearest")
-    return _to_grey(values + random.uniform(0.3, 1.5) * (values - smooth))
+    return to_grey(values + random.uniform(0.3, 1.5) * (values - smooth))
 
 
 def _resampling(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -71,11 +71,7 @@ def _resampling(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     share = random.uniform(0.35, 0.9)
     small = (max(2, round(share * height)), max(2, round(share * width)))
     reduced = tf.image.resize(image, small, method="bilinear", antialias=True)
-    return _to_grey(tf.image.resize(reduced, (height, width), method="bicubic").numpy())
-
-
-def _to_grey(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return to_grey(tf.image.resize(reduced, (height, width), method="bicubic").numpy())
 
 
 # In the order in which two of them are applied: that from detector to file.

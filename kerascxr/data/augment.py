@@ -1,6 +1,8 @@
 """Augmentation of images, and of image and mask together."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import keras_cv
 import tensorflow as tf
@@ -120,7 +122,7 @@ class Augment:
             deviations = strengths * config.blur
             images = _blur(images, deviations, reach=math.ceil(3 * config.blur))
         if config.resolution:
-            images = _reduce(images, 1.0 - tf.abs(draws[:, 15]) * config.resolution)
+            images = _where_drawn(images, draws[:, 15] * config.resolution, _reduced)
         if config.gamma:
             exponents = tf.pow(1.0 + config.gamma, columns[:, 5])
             images = 255.0 * tf.pow(tf.clip_by_value(images, 0.0, 255.0) / 255.0, exponents)
@@ -139,7 +141,8 @@ class Augment:
             images = images + deviations * noise
         images = tf.clip_by_value(images, 0.0, 255.0)
         if config.jpeg:
-            images = _compress(images, draws[:, 14], config.jpeg)
+            compressed = partial(_compressed, lowest=config.jpeg)
+            images = _where_drawn(images, draws[:, 14], compressed)
         return images
 
 
@@ -167,44 +170,39 @@ def _blur(images: tf.Tensor, deviations: tf.Tensor, reach: int) -> tf.Tensor:
     return tf.add_n([weights[:, tap] * images[:, :, tap : tap + width] for tap in taps])
 
 
-def _reduce(images: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
-    """Reduces each image to a share of its size, and enlarges it again; share 1 keeps it."""
-    height, width = images.shape[1:3]
-    whole = tf.constant((height, width), tf.float32)
+def _where_drawn(
+    images: tf.Tensor, draws: tf.Tensor, change: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
+    """Changes each image (height, width, 1) by its own draw's size; a draw of 0 keeps it."""
 
     def one(item: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        image, share = item
-
-        def reduced() -> tf.Tensor:
-            size = tf.cast(tf.round(whole * share), tf.int32)
-            small = tf.image.resize(image, size, antialias=True)
-            return tf.image.resize(small, (height, width), "bicubic")
-
-        return tf.cond(tf.equal(share, 1.0), lambda: image, reduced)
+        image, size = item
+        return tf.cond(tf.equal(size, 0.0), lambda: image, lambda: change(image, size))
 
     specification = tf.TensorSpec(images.shape[1:], tf.float32)
-    return tf.map_fn(one, (images, shares), fn_output_signature=specification)
+    return tf.map_fn(one, (images, tf.abs(draws)), fn_output_signature=specification)
 
 
-def _compress(images: tf.Tensor, draws: tf.Tensor, lowest: int) -> tf.Tensor:
-    """Compresses each image as a JPEG file of its own quality, and reads it back; draw 0 keeps it.
+def _reduced(image: tf.Tensor, loss: tf.Tensor) -> tf.Tensor:
+    """Reduces an image by a share of its size, and enlarges it again."""
+    height, width = image.shape[:2]
+    whole = tf.constant((height, width), tf.float32)
+    size = tf.cast(tf.round(whole * (1.0 - loss)), tf.int32)
+    small = tf.image.resize(image, size, antialias=True)
+    return tf.image.resize(small, (height, width), "bicubic")
 
-    Strong compression is as likely between quality 20 and 40 as between 40 and 80.
+
+def _compressed(image: tf.Tensor, strength: tf.Tensor, lowest: int) -> tf.Tensor:
+    """Compresses an image as a JPEG file, and reads it back.
+
+    Strengths from 0 to 1 are qualities from the best to the lowest. Those between 20 and 40 are as
+    likely as those between 40 and 80.
     """
-    qualities = _BEST_JPEG * tf.pow(lowest / _BEST_JPEG, tf.abs(draws))
-
-    def one(item: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        image, draw, quality = item
-
-        def compressed() -> tf.Tensor:
-            grey = tf.cast(tf.round(image), tf.uint8)
-            # TensorFlow's default, the fast transform, would darken the image by some grey levels.
-            kept = tf.image.adjust_jpeg_quality(
-                grey, tf.cast(tf.round(quality), tf.int32), dct_method="INTEGER_ACCURATE"
-            )
-            return tf.cast(kept, tf.float32)
-
-        return tf.cond(tf.equal(draw, 0.0), lambda: image, compressed)
-
-    specification = tf.TensorSpec(images.shape[1:], tf.float32)
-    return tf.map_fn(one, (images, draws, qualities), fn_output_signature=specification)
+    quality = _BEST_JPEG * tf.pow(lowest / _BEST_JPEG, strength)
+    # TensorFlow's default, the fast transform, would darken the image by some grey levels.
+    kept = tf.image.adjust_jpeg_quality(
+        tf.cast(tf.round(image), tf.uint8),
+        tf.cast(tf.round(quality), tf.int32),
+        dct_method="INTEGER_ACCURATE",
+    )
+    return tf.cast(kept, tf.float32)

@@ -51,7 +51,8 @@ class Corruption:
     moves_pixels: bool = False
 
 
-def _to_grey(values: np.ndarray) -> np.ndarray:
+def to_grey(values: np.ndarray) -> np.ndarray:
+    """Rounds values to grey levels, uint8 of the same shape; what is beyond 0..255 is clipped."""
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
@@ -59,7 +60,7 @@ def _noise(images: np.ndarray, strength: float, rng: np.random.Generator) -> np.
     """Adds Gaussian noise, drawn for each pixel."""
     draws = (rng.standard_normal(image.shape, np.float32) for image in images)
     return np.stack(
-        [_to_grey(image + strength * draw) for image, draw in zip(images, draws, strict=True)]
+        [to_grey(image + strength * draw) for image, draw in zip(images, draws, strict=True)]
     )
 
 
@@ -68,7 +69,7 @@ def _blur(images: np.ndarray, strength: float, rng: np.random.Generator) -> np.n
     deviation = strength * images.shape[2]
     return np.stack(
         [
-            _to_grey(
+            to_grey(
                 ndimage.gaussian_filter(
                     image.astype(np.float32), (deviation, deviation, 0), mode="nearest"
                 )
@@ -80,14 +81,12 @@ def _blur(images: np.ndarray, strength: float, rng: np.random.Generator) -> np.n
 
 def _contrast(images: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Reduces the differences to the image's mean grey level."""
-    return np.stack(
-        [_to_grey(image.mean() + strength * (image - image.mean())) for image in images]
-    )
+    return np.stack([to_grey(image.mean() + strength * (image - image.mean())) for image in images])
 
 
 def _brightness(images: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Adds a grey level; values above white are clipped."""
-    return np.stack([_to_grey(image + float(strength)) for image in images])
+    return np.stack([to_grey(image + float(strength)) for image in images])
 
 
 def _jpeg(images: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
@@ -105,7 +104,7 @@ def _rotation(images: np.ndarray, strength: float, rng: np.random.Generator) -> 
     """Rotates each image about its centre, clockwise or not; pixels from outside are black."""
     degrees = strength * rng.choice((-1, 1), len(images))
     turned = [  # by cubic splines: linear interpolation would blur as well
-        _to_grey(ndimage.rotate(image.astype(np.float32), angle, reshape=False, order=3))
+        to_grey(ndimage.rotate(image.astype(np.float32), angle, reshape=False, order=3))
         for image, angle in zip(images[..., 0], degrees, strict=True)
     ]
     return np.stack(turned)[..., None]
