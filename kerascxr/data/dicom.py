@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pydicom
 from pydicom.filereader import read_file_meta_info
-from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+from pydicom.pixels import apply_rescale, apply_windowing, pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 logger = logging.getLogger(__name__)
@@ -87,10 +87,7 @@ def read_dicom(path: Path, max_pixels: int) -> np.ndarray:
             return _to_bytes(luma, 0, 2 ** int(dataset.BitsStored) - 1)
         if kind not in _GREY:
             raise DicomError(f"has the colours {kind}, which are not read")
-        rescaled = apply_modality_lut(stored, dataset)
-        full_scale = _widen_lut(dataset)
-        values = apply_voi_lut(rescaled, dataset).astype(np.float64)
-        grey = _to_bytes(values, *_range(dataset, values, full_scale))
+        grey = _to_bytes(*_as_displayed(stored, dataset))
     except DicomError:
         raise
     except Exception as error:  # each of pydicom's decoders raises errors of its own
@@ -190,38 +187,73 @@ def open_dicom(path: Path, pixels: bool = True) -> Any:
         raise DicomError(f"is a damaged DICOM file ({reason})") from error
 
 
-def _widen_lut(dataset: Any) -> float | None:
-    """Returns the highest value of the VOI LUT, None without one; declares its entries as 16-bit.
+def _as_displayed(stored: np.ndarray, dataset: Any) -> tuple[np.ndarray, float, float]:
+    """Applies a file's LUTs or its rescaling and window.
 
-    pydicom 3.0 stores indices into the LUT in the type of its entries: of a LUT of 4,096 entries
-    of 8 bits it would use the first 256.
+    Returns:
+        The values, and those that become 0 and 255.
     """
-    lut = dataset.get("VOILUTSequence")
-    if not lut:
-        return None
-    entries, first, bits = lut[0].LUTDescriptor
-    lut[0].LUTDescriptor = [entries, first, 16]
-    return 2.0 ** int(bits) - 1
-
-
-def _range(dataset: Any, values: np.ndarray, full_scale: float | None) -> tuple[float, float]:
-    """Returns the values that become 0 and 255, after pydicom's LUTs."""
-    if full_scale is not None:
-        return 0.0, full_scale
-    if "WindowCenter" not in dataset:
-        return float(values.min()), float(values.max())
-    modality = dataset.get("ModalityLUTSequence")
-    if modality:
-        return 0.0, 2.0 ** int(modality[0].LUTDescriptor[2]) - 1
-    # pydicom scales a window to the whole range of the stored bits, rescaled.
+    modality, voi = _lut(dataset, "ModalityLUTSequence"), _lut(dataset, "VOILUTSequence")
+    if modality is None:
+        values = apply_rescale(stored, dataset)
+    else:
+        values = _look_up(stored, modality, dataset)
+        for name in ("RescaleSlope", "RescaleIntercept"):  # excluded by the LUT
+            dataset.pop(name, None)
+    if voi is not None:
+        return _look_up(values, voi, dataset), 0.0, 2.0 ** _bits(voi) - 1
+    if dataset.get("WindowCenter") is None or dataset.get("WindowWidth") is None:
+        return values, float(values.min()), float(values.max())
+    values = apply_windowing(values, dataset)  # to the whole range of the values that there can be
+    if modality is not None:
+        return values, 0.0, 2.0 ** _bits(modality) - 1
     bits = int(dataset.BitsStored)
     ends = np.array([0.0, 2.0**bits - 1])
     if int(dataset.get("PixelRepresentation", 0)):
         ends -= 2.0 ** (bits - 1)
     ends = ends * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))
-    return float(ends.min()), float(ends.max())
+    return values, float(ends.min()), float(ends.max())
+
+
+def _lut(dataset: Any, sequence: str) -> Any | None:
+    """Returns the first LUT of a sequence, None without one."""
+    luts = dataset.get(sequence)
+    if not luts or "LUTData" not in luts[0] or "LUTDescriptor" not in luts[0]:
+        return None
+    return luts[0]
+
+
+def _bits(lut: Any) -> int:
+    return int(lut.LUTDescriptor[2])
+
+
+def _look_up(values: np.ndarray, lut: Any, dataset: Any) -> np.ndarray:
+    """Returns the entries of a LUT for values; the first and the last for those outside of it.
+
+    pydicom's own functions take entries of some numbers of bits only, none of one byte each, and
+    index in the type of the pixels, in which large or negative values wrap around.
+
+    Source:
+        DICOM PS3.3, C.11.1.1.1 and C.11.2.1.1. One-byte entries may be stored in one byte or two.
+    """
+    entries, first, bits = (int(value) for value in lut.LUTDescriptor)
+    entries = entries % 2**16 or 2**16
+    if not 1 <= bits <= 16:
+        raise DicomError(f"has a lookup table with entries of {bits} bits, not 1 to 16")
+    data = lut["LUTData"].value
+    if isinstance(data, bytes):
+        order = "<" if dataset.original_encoding[1] else ">"
+        words = np.frombuffer(data[: len(data) // 2 * 2], f"{order}u2")
+    else:
+        words = np.atleast_1d(np.asarray(data, np.int64)) % 2**16
+    in_bytes = bits <= 8 and len(words) == (entries + 1) // 2 < entries
+    table = (words.astype("<u2").view(np.uint8) if in_bytes else words)[:entries]
+    if len(table) < entries:
+        raise DicomError(f"has a lookup table of {len(table)} entries, not {entries} as it states")
+    places = np.rint(values.astype(np.float64)) - first
+    return table[np.clip(places, 0, entries - 1).astype(np.int64)]
 
 
 def _to_bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    scaled = (values - low) * (255.0 / max(high - low, 1e-12))
+    scaled = (values.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)

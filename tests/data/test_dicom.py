@@ -317,3 +317,67 @@ def test_a_patients_group_is_the_digest_of_the_id_without_spaces_around_it(tmp_p
     assert patient_group(write(tmp_path / "a.dcm", PatientID="X-18")) != expected
     for patient in ("", " ", None):
         assert patient_group(write(tmp_path / "a.dcm", PatientID=patient)) == ""
+
+
+@pytest.mark.parametrize("bits", [1, 8, 9, 10, 12, 16])
+@pytest.mark.parametrize("sequence", ["ModalityLUTSequence", "VOILUTSequence"])
+def test_a_lut_may_have_more_entries_than_the_image_has_values_and_any_depth(
+    tmp_path, sequence, bits
+):
+    values = np.linspace(0, 1023, 480).reshape(24, 20).astype(np.uint16)
+    entries = np.rint((2**bits - 1) * np.sqrt(np.arange(4096) / 1023).clip(0, 1)).astype(int)
+    path = write(tmp_path / "a.dcm", values, bits=10, **{sequence: [lut_of(entries, 0, bits)]})
+    expected = np.rint(entries[values] / (2**bits - 1) * 255)
+    np.testing.assert_array_equal(read_grey(path), expected)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("sequence", ["ModalityLUTSequence", "VOILUTSequence"])
+@pytest.mark.parametrize("entries", [4096, 4095])
+def test_entries_of_8_bits_may_be_of_one_byte(tmp_path, sequence, syntax, entries):
+    lut = lut_of(np.zeros(entries, int), 0, 8)
+    table = (255 - np.arange(entries) // 16).astype(np.uint8)
+    words = np.append(table, np.zeros(entries % 2, np.uint8)).view("<u2")
+    lut.LUTData = words.astype("<u2" if syntax == ExplicitVRLittleEndian else ">u2").tobytes()
+    grey = read_grey(write(tmp_path / "a.dcm", syntax=syntax, **{sequence: [lut]}))
+    expected = table[np.minimum(RAMP, entries - 1)].astype(int)
+    if sequence == "ModalityLUTSequence":  # the image's own range becomes 0..255
+        expected = np.rint((expected - expected.min()) / (np.ptp(expected) / 255))
+    np.testing.assert_array_equal(grey, expected)
+
+
+def test_values_outside_of_a_lut_take_its_first_and_last_entry_and_never_wrap(tmp_path):
+    lut = lut_of(np.arange(1024), -512, 10)
+    lut["LUTDescriptor"].VR = "SS"
+    values = np.array([[0, 1, 657, 1023]], np.uint16)  # 657 would wrap to 76
+    tags = {"RescaleSlope": 100, "RescaleIntercept": -600, "VOILUTSequence": [lut]}
+    path = write(tmp_path / "a.dcm", values, bits=10, **tags)
+    np.testing.assert_array_equal(
+        read_grey(path), np.rint(np.array([[0, 12, 1023, 1023]]) / 1023 * 255)
+    )
+    first = write(tmp_path / "b.dcm", VOILUTSequence=[lut_of(np.arange(1024), 2000, 10)])
+    expected = np.rint(np.clip(RAMP.astype(int) - 2000, 0, 1023) / 1023 * 255)
+    np.testing.assert_array_equal(read_grey(first), expected)
+
+
+def test_a_lut_that_is_not_what_it_states_is_said_in_a_line(tmp_path):
+    path = write(tmp_path / "a.dcm", VOILUTSequence=[lut_of(np.arange(9), 0, 17)])
+    with pytest.raises(DicomError, match=r"^has a lookup table with entries of 17 bits, not 1 to"):
+        read_dicom(path, 1000)
+    short = lut_of(np.arange(900))
+    short.LUTDescriptor = [1024, 0, 16]
+    path = write(tmp_path / "b.dcm", ModalityLUTSequence=[short])
+    with pytest.raises(DicomError, match=r"^has a lookup table of 900 entries, not 1024 as it st"):
+        read_dicom(path, 1000)
+
+
+def test_a_window_without_values_is_no_window(tmp_path):
+    path = write(tmp_path / "a.dcm", RAMP // 2, WindowCenter=None, WindowWidth=None)
+    np.testing.assert_array_equal(read_grey(path), np.rint((RAMP // 2) / 2047 * 255))
+
+
+def test_a_modality_lut_takes_the_place_of_a_rescaling(tmp_path):
+    tags = {"ModalityLUTSequence": [lut_of(np.arange(4096), 0, 12)]}
+    tags |= {"RescaleSlope": 2, "RescaleIntercept": 0, "WindowCenter": 1000, "WindowWidth": 2000}
+    grey = read_grey(write(tmp_path / "a.dcm", **tags))
+    assert np.abs(grey - window(RAMP, 1000, 2000)).max() <= 1
