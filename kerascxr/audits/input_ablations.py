@@ -43,6 +43,7 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.training import classification
+from kerascxr.training.callbacks import ChangedIdentityError
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_run_store, read_splits
 from kerascxr.training.lungs import (
@@ -136,7 +137,7 @@ def _audit(run: Run, lungs: Path | None, depth: Depth | None, epochs: int) -> di
             folder_name = f"{name}-control" if control_marker else name
             part = dataclasses.replace(part, name=f"{path.name}-{folder_name}")
             place = RunFolder.free_path(part, path / "audit" / folder_name)
-            return read_tested(_train(part, place))
+            return read_tested(_train(part, place, store.fingerprint["digest"]))
 
         for number, name in enumerate(names, 1):
             logger.info(f"{number} of {len(names)}: {_ablation(name).title}")
@@ -209,28 +210,42 @@ def _ablation(name: str) -> Ablation:
     return found
 
 
-def _train(config: ClassificationConfig, path: Path) -> Path:
+def _train(config: ClassificationConfig, path: Path, data: str) -> Path:
     """Trains an ablation's run, or resumes it; its messages go to its own log only.
 
-    A finished one is trained again if its lung model or the package versions have changed since:
+    One is trained again if its images, its lung model or the package versions have changed since:
     all ablations of an audit are compared with each other.
+
+    Args:
+        config: The ablation's config.
+        path: Where to.
+        data: Digest of the images' fingerprint.
     """
-    if (path / "DONE").exists() and _outdated(config, read_run(path)):
-        logger.info(f"{path}: the lung model or the packages have changed; training it again.")
-        config = dataclasses.replace(config, overwrite=True)
+    again = dataclasses.replace(config, overwrite=True)
+    try:
+        if (path / "DONE").exists() and _outdated(config, read_run(path), data):
+            raise ChangedIdentityError
+        _train_or_resume(config, path)
+    except ChangedIdentityError:
+        logger.info(f"{path}: its images, lung model or packages have changed; training it again.")
+        _train_or_resume(again, path)
+    return path
+
+
+def _train_or_resume(config: ClassificationConfig, path: Path) -> None:
     with RunFolder.start_at(config, path) as folder:
         if not folder.finished:
             with folder.log_file(), contextlib.redirect_stdout(io.StringIO()):
                 classification.train(config, folder, draw=False, decide=False)
-    return path
 
 
-def _outdated(config: ClassificationConfig, run: Run) -> bool:
+def _outdated(config: ClassificationConfig, run: Run, data: str) -> bool:
     lungs = lungs_digest(config.lungs) if ROIS[config.roi].needs_lungs else ""
     now = versions()
     packages = run.environment["packages"] | {"kerascxr": run.environment["kerascxr"]}
     known = {name: packages.get(name.lower()) for name in now}
-    return known != now or run.metrics["data"].get("lungs_sha256", "") != lungs
+    of = run.metrics["data"]
+    return known != now or (of["fingerprint"], of.get("lungs_sha256", "")) != (data, lungs)
 
 
 def _from_histograms(images: dict[str, Images], seed: int) -> np.ndarray:

@@ -37,7 +37,7 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.tables import csv_text
-from kerascxr.training.engines import likely_engine
+from kerascxr.training.engines import EngineName, computed_by, likely_engine
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.features import BackboneFeatures
 from kerascxr.training.inputs import open_run_store, read_folds
@@ -89,6 +89,11 @@ def _measure(run: Run) -> dict[str, Any]:
             masks=run.task == "segmentation",
         )
         augmented = run.metrics["regime"]["augmentation"]
+        engine: EngineName = "keras"
+        if isinstance(config, ClassificationConfig):
+            score, engine = _classifier_score(model, config, images)
+        else:
+            score = _segmenter_score(Segmenter(model, run.metrics["threshold"]), config.batch_size)
         result = _begun(
             folder,
             {
@@ -99,6 +104,7 @@ def _measure(run: Run) -> dict[str, Any]:
                 "level": LEVEL,
                 "model": hashlib.sha256((path / "model.keras").read_bytes()).hexdigest(),
                 "data": store.fingerprint["digest"],
+                "computed_by": computed_by(engine),
                 "trained_on": trained_on(config.augment) if augmented else [],
                 "strengths": {
                     name: {"unit": corruption.unit, "values": list(corruption.strengths)}
@@ -106,10 +112,6 @@ def _measure(run: Run) -> dict[str, Any]:
                 },
             },
         )
-        if isinstance(config, ClassificationConfig):
-            score = _classifier_score(model, config, folder)
-        else:
-            score = _segmenter_score(Segmenter(model, run.metrics["threshold"]), config.batch_size)
         _fill(result, images, roi, score, folder)
         _write(result, images, roi, folder)
         return result
@@ -151,11 +153,14 @@ def corrupt_images(images: Images, name: str, severity: int, seed: int, roi: str
 
 
 def _begun(folder: RunFolder, about: dict[str, Any]) -> dict[str, Any]:
-    """Takes up an earlier result about the same model, images and strengths, or begins one."""
+    """Takes up an earlier result about the same, computed in the same way, or begins one."""
     if (folder.path / RESULT).exists():
         known = folder.read_json(RESULT)
-        if known == about | {"cells": known["cells"]}:
+        changed = [key for key in about if known.get(key) != about[key]]
+        if not changed:
             return known
+        named = ", ".join(key.replace("_", " ") for key in changed)
+        logger.info(f"{folder.path / RESULT} is of other conditions ({named}); testing again.")
     return about | {"cells": []}
 
 
@@ -187,7 +192,10 @@ def _fill(
             bar.update()
 
 
-def _classifier_score(model: Any, config: ClassificationConfig, folder: RunFolder) -> Score:
+def _classifier_score(
+    model: Any, config: ClassificationConfig, images: Images
+) -> tuple[Score, EngineName]:
+    """Returns what scores images, and the engine that runs the model."""
     engine = likely_engine(config.feature_engine)
     features = BackboneFeatures(model, 2, FeatureFolder.of(config.data), engine=engine)
     predict = by_features(model, features)
@@ -197,7 +205,7 @@ def _classifier_score(model: Any, config: ClassificationConfig, folder: RunFolde
         ends = classification_intervals(*tested, images.groups)
         return classification.evaluate(*tested) | {"intervals": _as_json(ends)}
 
-    return score
+    return score, features.engine_for(images)
 
 
 def _segmenter_score(segmenter: Segmenter, batch_size: int) -> Score:

@@ -24,10 +24,10 @@ def read_robustness(run: Path) -> dict[str, Any] | None:
 
     Returns:
         ``task``, ``title``, ``images`` (how many), ``seed``, ``level`` (of the intervals),
-        ``trained_on`` (corruptions that the training's augmentation makes as well), ``strengths``
-        (corruption -> unit and values), ``cells`` (one dict a test: corruption,
-        severity, measures, ``intervals``) and what the test was made on; None where the run has no
-        such test, or an unfinished one.
+        ``computed_by`` (engine, device and versions), ``trained_on`` (corruptions that the
+        training's augmentation makes as well), ``strengths`` (corruption -> unit and values),
+        ``cells`` (one dict a test: corruption, severity, measures, ``intervals``) and what the test
+        was made on; None where the run has no such test, or an unfinished one.
     """
     path = run / RESULT
     if not path.exists():

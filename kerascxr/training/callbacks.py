@@ -28,6 +28,10 @@ def has_checkpoint(folder: Path) -> bool:
     return (folder / _LATEST).exists()
 
 
+class ChangedIdentityError(ValueError):
+    """An unfinished run cannot resume: something that decides its numbers has changed."""
+
+
 def _check_identity(known: Mapping[str, str], now: Mapping[str, str]) -> None:
     changed = [
         f"{name} ({known.get(name, '')[:24] or 'none'} -> {now.get(name, '')[:24] or 'none'})"
@@ -35,7 +39,7 @@ def _check_identity(known: Mapping[str, str], now: Mapping[str, str]) -> None:
         if known.get(name) != now.get(name)
     ]
     if changed:
-        raise ValueError(
+        raise ChangedIdentityError(
             "an unfinished run must resume with what it began with. These have changed: "
             f"{', '.join(changed)}; bring them back, or start again with --overwrite true or "
             "another --name."
@@ -192,7 +196,8 @@ class Progress(keras.callbacks.Callback):
             Whether there was one.
 
         Raises:
-            ValueError: If the checkpoint was made with other data.
+            ChangedIdentityError: If the checkpoint was made with other data, weights or packages.
+            ValueError: If it was made by another model.
         """
         if not has_checkpoint(self._folder):
             return False

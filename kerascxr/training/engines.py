@@ -21,6 +21,7 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from kerascxr.data.images import to_backbone_input
+from kerascxr.training.runtime import versions
 
 logger = logging.getLogger(__name__)
 
@@ -149,9 +150,24 @@ def likely_engine(wanted: EngineChoice) -> EngineName:
     return wanted
 
 
-def engine_version(name: EngineName) -> str:
-    """Returns the version of an engine's package where ``runtime.versions`` does not have it."""
-    return importlib.metadata.version("openvino") if name == "openvino" else ""
+def computed_by(name: EngineName) -> dict[str, str]:
+    """Returns what decides the numbers that an engine computes, besides the model and the images.
+
+    Args:
+        name: The engine. OpenVINO runs on the CPU, Keras on the first GPU if there is one: GPUs
+            round the factors of float32 products (to TF32), so their numbers are others.
+
+    Returns:
+        The engine, the device and the packages' versions.
+    """
+    device, more = "CPU", {}
+    if name == "openvino":
+        more = {"OpenVINO": importlib.metadata.version("openvino")}
+    else:
+        for gpu in tf.config.list_physical_devices("GPU")[:1]:
+            details = tf.config.experimental.get_device_details(gpu)
+            device = details.get("device_name", "GPU")
+    return {"engine": name, "device": device} | versions() | more
 
 
 def build_engine(frozen: keras.Model, name: EngineName, sample: np.ndarray) -> Engine:

@@ -18,9 +18,8 @@ from kerascxr.models.classifier import Depth, cut_at_depth
 from kerascxr.models.graphs import traced
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.locks import locked
-from kerascxr.training.engines import Engine, EngineName, build_engine, engine_version
+from kerascxr.training.engines import Engine, EngineName, build_engine, computed_by
 from kerascxr.training.feature_files import FeatureFolder
-from kerascxr.training.runtime import versions
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +33,10 @@ class BackboneFeatures:
 
     The frozen part runs in inference mode, so this is what it would give in training as well. Files
     are found by a digest of the images, the frozen weights, the number types, the augmentation, the
-    engine and the packages' versions: another image, weight or size is another file. A file is used
-    only if it has the digest of what was computed. Processes that need the same features at once
-    compute them once. Files that this object has given are not pruned while it exists.
+    engine, its device and the packages' versions: another image, weight or size is another file. A
+    file is used only if it has the digest of what was computed. Processes that need the same
+    features at once compute them once. Files that this object has given are not pruned while it
+    exists.
 
     Args:
         model: A classifier with its weights.
@@ -147,8 +147,8 @@ class BackboneFeatures:
 
     def _key(self, images: Images, view: int) -> str:
         policies = sorted({layer.dtype_policy.name for layer in self._frozen.layers})
-        engine = (self._engine_name, engine_version(self._engine_name))
-        known = (_FORMAT, versions(), engine, policies, self._frozen.input_shape)
+        by = computed_by(self._engine_name)
+        known = (_FORMAT, by, policies, self._frozen.input_shape)
         digest = hashlib.sha256(f"{known} {self._change(view)}".encode())
         for weight in self._frozen.weights:
             digest.update(f"{weight.path} {weight.shape}".encode())

@@ -25,8 +25,8 @@ from kerascxr.runs.atomic import replacing
 from kerascxr.runs.cache import use
 from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import Run, read_run
+from kerascxr.training.engines import computed_by
 from kerascxr.training.feature_files import FeatureFolder
-from kerascxr.training.runtime import versions
 
 logger = logging.getLogger(__name__)
 
@@ -125,8 +125,8 @@ def read_lungs(
         return _from_source(store, folds, size)
     segmenter = load_segmenter(run)
     digest = hashlib.sha256(lungs_digest(run).encode())
-    known = (_FORMAT, versions(), store.fingerprint["digest"], sorted(folds), segmenter.threshold)
-    digest.update(str(known).encode())
+    known = (_FORMAT, computed_by("keras"), store.fingerprint["digest"])
+    digest.update(f"{known} {sorted(folds)} {segmenter.threshold}".encode())
     path = kept.path / f"lungs-{digest.hexdigest()[:32]}.npz"
     use(path.with_suffix(""), segmenter)
     waiting = "Another process is finding the lungs in the same images; waiting for it."

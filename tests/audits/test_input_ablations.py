@@ -23,6 +23,7 @@ from kerascxr.report import input_ablations, page
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import find_runs
 from kerascxr.training import classification
+from kerascxr.training.callbacks import ChangedIdentityError
 from kerascxr.training.lungs import lungs_digest
 from tests.support.at_once import Busy, call_twice_at_once
 from tests.support.lung_models import write_tiny_lung_model
@@ -66,9 +67,9 @@ def audited(tmp_path_factory, phantom_store):
     return runs
 
 
-def unless_full(run, train, config, path):
+def unless_full(run, train, config, path, data):
     """Trains an ablation; the run itself stands for that of the full image, its twin."""
-    return run if config.roi == "none" else train(config, path)
+    return run if config.roi == "none" else train(config, path, data)
 
 
 def result(run):
@@ -185,7 +186,7 @@ def audited_by_itself(finished, folder, monkeypatch):
     run = shutil.copytree(finished, folder / "run")
     trained = []
 
-    def itself(config, path):
+    def itself(config, path, data):
         trained.append((config.roi, config.lungs))
         return run
 
@@ -218,7 +219,7 @@ def test_a_run_is_audited_with_the_lungs_that_it_was_trained_with(
     (run / "config.yaml").write_text(config.replace("lungs: null", f"lungs: {runs[1]}"))
     trained = {}
 
-    def itself(config, path):
+    def itself(config, path, data):
         trained[config.roi] = config.lungs
         return run
 
@@ -299,6 +300,36 @@ def test_ablations_of_another_lung_model_or_version_are_trained_again(runs, tmp_
     file.write_text(json.dumps(json.loads(file.read_text()) | {"kerascxr": "0.0"}))
     audit_run(run, lungs, epochs=1)
     assert trained[3:] == ["none, 1"]
+    file = run / "audit" / "lungs_only" / "metrics.json"
+    metrics = json.loads(file.read_text())
+    metrics["data"]["fingerprint"] = "of other images"
+    file.write_text(json.dumps(metrics))
+    audit_run(run, lungs, epochs=1)
+    assert trained[4:] == ["lungs_only, 1"]
+
+
+def test_an_unfinished_ablation_that_cannot_resume_is_trained_again(
+    runs, tmp_path, monkeypatch, messages
+):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    trained = ablations_only(run, ("none", "border_only"), monkeypatch)
+    as_before = audit.classification.train
+
+    def train(config, folder, draw, decide):
+        if (folder.path / "checkpoint").exists():
+            raise ChangedIdentityError("of other packages")
+        as_before(config, folder, draw, decide)
+
+    monkeypatch.setattr(audit.classification, "train", train)
+    audit_run(run, epochs=1)
+    part = run / "audit" / "border_only"
+    (part / "DONE").unlink()
+    (part / "checkpoint").mkdir()
+    messages.clear()
+    audit_run(run, epochs=1)
+    assert trained == ["none, 1", "border_only, 1", "border_only, 1"]
+    assert (part / "DONE").exists() and not (part / "checkpoint").exists()
+    assert any("packages have changed; training it again" in line for line in messages())
 
 
 def test_an_audit_with_other_options_trains_beside_the_first_one(runs, tmp_path, monkeypatch):

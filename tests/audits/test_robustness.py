@@ -14,6 +14,8 @@ from kerascxr.data.corruptions import CORRUPTIONS
 from kerascxr.evaluation.robustness import by_severity, intervals_by_severity, read_robustness
 from kerascxr.report.robustness import robustness_blocks
 from kerascxr.runs.reading import read_run
+from kerascxr.training import runtime
+from kerascxr.training.engines import computed_by, likely_engine
 from tests.support.at_once import Busy, call_twice_at_once
 
 N_TESTS = 1 + 5 * len(CORRUPTIONS)
@@ -119,6 +121,28 @@ def test_a_unet_too_and_changed_images_are_one_line(runs, tmp_path, capsys):
     assert main(["robustness", str(run)]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]  # behind the bar of reading again
     assert "the images must be those that" in last and "changed since" in last
+
+
+def test_a_test_by_other_versions_is_made_again(runs, tmp_path, monkeypatch, messages):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    begun_with = []
+
+    def fill(result, images, roi, score, folder):
+        begun_with.append(len(result["cells"]))
+        result["cells"].append({"corruption": "none", "severity": 0})
+        folder.write_json(robustness.RESULT, result)
+
+    monkeypatch.setattr(robustness, "_fill", fill)
+    monkeypatch.setattr(robustness, "_write", lambda *given: None)
+    for _ in range(2):
+        result = robustness.measure_robustness(run)
+    assert result["computed_by"] == computed_by(likely_engine("auto"))
+    assert {"engine", "device", "TensorFlow", "kerascxr"} <= set(result["computed_by"])
+    monkeypatch.setattr(runtime.keras, "__version__", "99")
+    for _ in range(2):
+        robustness.measure_robustness(run)
+    assert begun_with == [0, 1, 0, 1]
+    assert sum("other conditions (computed by)" in line for line in messages()) == 1
 
 
 def test_of_two_tests_of_one_run_one_waits(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from kerascxr.config import AugmentConfig
 from kerascxr.data.images import to_backbone_input
 from kerascxr.data.pipeline import Images, training_batches
 from kerascxr.models.classifier import build_classifier, fine_tune, split_at_depth
-from kerascxr.training import runtime
+from kerascxr.training import engines, runtime
 from kerascxr.training.engines import KerasEngine
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.features import BackboneFeatures, feature_batches
@@ -108,6 +108,15 @@ def test_another_number_type_or_version_is_another_file(
     monkeypatch.setattr(runtime.keras, "__version__", "99")
     compute(model)
     assert len(messages()) == 2
+    name = "A100"  # a GPU rounds the factors of products
+    monkeypatch.setattr(engines.tf.config, "list_physical_devices", lambda kind: [kind])
+    details = engines.tf.config.experimental
+    monkeypatch.setattr(details, "get_device_details", lambda gpu: {"device_name": name})
+    compute(model)
+    compute(model)
+    name = "T4"
+    compute(model)
+    assert len(messages()) == 4
 
 
 def test_a_damaged_file_is_computed_again(model, images, tmp_path, messages):

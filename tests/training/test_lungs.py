@@ -138,17 +138,27 @@ def test_lungs_of_a_store_that_changed_meanwhile_are_not_kept(tmp_path, monkeypa
     assert not list(tmp_path.glob("*.npz"))
 
 
-def test_lungs_of_another_version_are_computed_again(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("where", "name", "value"),
+    [
+        (keras, "__version__", "99"),
+        (tf.config, "list_physical_devices", lambda kind: [SimpleNamespace(device_type=kind)]),
+    ],
+)
+def test_lungs_of_another_version_or_device_are_computed_again(
+    tmp_path, monkeypatch, where, name, value
+):
     unet = Segmenter(SimpleNamespace(input_shape=(None, 8, 8, 1)), 0.5)
     store = SimpleNamespace(fingerprint={"digest": "first"}, require_unchanged=lambda: None)
     monkeypatch.setattr(lungs_module, "load_segmenter", lambda run: unet)
     monkeypatch.setattr(lungs_module, "lungs_digest", str)
-    for value in (0, 255):
-        made = np.full((3, 8, 8, 1), value, np.uint8)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {})
+    for grey in (0, 255):
+        made = np.full((3, 8, 8, 1), grey, np.uint8)
         monkeypatch.setattr(lungs_module, "_from_unet", lambda *given, made=made: made)
         found = read_lungs(store, FOLDS, tmp_path / "run", (8, 8), FeatureFolder(tmp_path))
-        assert (found == value).all()
-        monkeypatch.setattr(keras, "__version__", "99")
+        assert (found == grey).all()
+        monkeypatch.setattr(where, name, value)
 
 
 @pytest.mark.parametrize("limit_gb", [1e-9, 1.0])
