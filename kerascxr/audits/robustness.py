@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -14,19 +13,26 @@ import tensorflow as tf
 from kerascxr.config import ClassificationConfig, SegmentationConfig, TrainingConfig
 from kerascxr.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt, trained_on
 from kerascxr.data.ingest.folds import split_folds
+from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS
 from kerascxr.evaluation import classification, segmentation
+from kerascxr.evaluation.calibration import apply_temperature
 from kerascxr.evaluation.metrics import metric_title
 from kerascxr.evaluation.robustness import (
     CLEAN,
+    ECE,
     MEASURES,
+    RELIABILITY,
     RESULT,
     by_severity,
     intervals_by_severity,
+    measure_reliability,
 )
 from kerascxr.evaluation.shares import LEVEL
 from kerascxr.evaluation.uncertainty import classification_intervals, segmentation_intervals
+from kerascxr.models.decision_rule import FILE, DecisionRule
+from kerascxr.models.download import file_digest
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
@@ -37,11 +43,10 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.tables import csv_text
+from kerascxr.training.decisions import LogitsAndStatistics, apply_rule
 from kerascxr.training.engines import EngineName, computed_by, likely_engine
-from kerascxr.training.feature_files import FeatureFolder
-from kerascxr.training.features import BackboneFeatures
 from kerascxr.training.inputs import open_run_store, read_folds
-from kerascxr.training.learner import by_features
+from kerascxr.training.learner import softmax
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +94,14 @@ def _measure(run: Run) -> dict[str, Any]:
             masks=run.task == "segmentation",
         )
         augmented = run.metrics["regime"]["augmentation"]
+        score: Score
         engine: EngineName = "keras"
+        measures = MEASURES[run.task]
         if isinstance(config, ClassificationConfig):
-            score, engine = _classifier_score(model, config, images)
+            seen = corrupt_images(_first(images), CLEAN, 0, 0, roi)
+            outputs = LogitsAndStatistics(model, likely_engine(config.feature_engine), seen.pixels)
+            score, engine = _ClassifierTest(run, store, outputs), outputs.engine
+            measures = score.measures
         else:
             score = _segmenter_score(Segmenter(model, run.metrics["threshold"]), config.batch_size)
         result = _begun(
@@ -102,7 +112,8 @@ def _measure(run: Run) -> dict[str, Any]:
                 "images": len(images),
                 "seed": config.runtime.seed,
                 "level": LEVEL,
-                "model": hashlib.sha256((path / "model.keras").read_bytes()).hexdigest(),
+                "measures": list(measures),
+                "model": file_digest(path / "model.keras"),
                 "data": store.fingerprint["digest"],
                 "computed_by": computed_by(engine),
                 "trained_on": trained_on(config.augment) if augmented else [],
@@ -127,6 +138,11 @@ def _before_hiding(config: TrainingConfig) -> TrainingConfig:
         return config
     lungs_along = ROIS[config.roi].needs_lungs
     return dataclasses.replace(config, roi="lung_channel" if lungs_along else "none")
+
+
+def _first(images: Images) -> Images:
+    """Returns images of which only the first has pixels, and without masks."""
+    return dataclasses.replace(images, pixels=images.pixels[:1], masks=None)
 
 
 def corrupt_images(images: Images, name: str, severity: int, seed: int, roi: str) -> Images:
@@ -173,7 +189,7 @@ def _fill(
     result: dict[str, Any], images: Images, roi: str, score: Score, folder: RunFolder
 ) -> None:
     """Makes the tests that are missing, and keeps each as soon as it is made."""
-    seed, measures = result["seed"], MEASURES[result["task"]]
+    seed, measures = result["seed"], result["measures"]
     plan = [(CLEAN, 0), *((name, severity) for name in CORRUPTIONS for severity in SEVERITIES)]
     done = len(result["cells"])
     logger.info(
@@ -185,27 +201,46 @@ def _fill(
         for name, severity in plan[done:]:
             scores = score(corrupt_images(images, name, severity, seed, roi))
             cell = {"corruption": name, "severity": severity}
-            ends = {measure: scores["intervals"][measure] for measure in measures}
+            ends = {
+                measure: scores["intervals"][measure]
+                for measure in measures
+                if measure in scores["intervals"]
+            }
             values = {measure: scores[measure] for measure in measures}
             result["cells"].append(cell | values | {"intervals": ends})
             folder.write_json(RESULT, result)
             bar.update()
 
 
-def _classifier_score(
-    model: Any, config: ClassificationConfig, images: Images
-) -> tuple[Score, EngineName]:
-    """Returns what scores images, and the engine that runs the model."""
-    engine = likely_engine(config.feature_engine)
-    features = BackboneFeatures(model, 2, FeatureFolder.of(config.data), engine=engine)
-    predict = by_features(model, features)
+class _ClassifierTest:
+    """Tests a classifier; each image passes through the backbone once.
 
-    def score(images: Images) -> dict[str, Any]:
-        tested = (images.labels, predict(images), images.classes)
-        ends = classification_intervals(*tested, images.groups)
-        return classification.evaluate(*tested) | {"intervals": _as_json(ends)}
+    Args:
+        run: The run.
+        store: The images' store.
+        outputs: Its classifier's.
+    """
 
-    return score, features.engine_for(images)
+    def __init__(self, run: Run, store: Store, outputs: LogitsAndStatistics):
+        self._run, self._store, self._outputs = run, store, outputs
+        self._rule = DecisionRule.load(run.path / FILE) if (run.path / FILE).exists() else None
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What is measured."""
+        return MEASURES["classification"] + (RELIABILITY if self._rule else (ECE,))
+
+    def __call__(self, images: Images) -> dict[str, Any]:
+        logits, statistics = self._outputs.of(images.pixels)
+        tested = (images.labels, softmax(logits), images.classes)
+        ends = _as_json(classification_intervals(*tested, images.groups))
+        calibrated = apply_temperature(tested[1], self._run.temperature)
+        decided = None
+        if self._rule:
+            given = (self._store, images, calibrated, images.classes, statistics)
+            decided = apply_rule(self._rule, *given).decided
+        values, more = measure_reliability(images.labels, calibrated, images.groups, decided)
+        return classification.evaluate(*tested) | values | {"intervals": ends | more}
 
 
 def _segmenter_score(segmenter: Segmenter, batch_size: int) -> Score:
@@ -232,10 +267,12 @@ def _as_json(ends: dict[str, Any]) -> dict[str, Any]:
 
 def _flat(cell: dict[str, Any]) -> dict[str, Any]:
     """Returns a test as a row of robustness.csv: each measure with its interval's ends."""
-    row = {key: cell[key] for key in ("corruption", "severity")}
-    for measure, ends in cell["intervals"].items():
-        low, high = ends or (None, None)
-        row |= {measure: cell[measure], f"{measure}_low": low, f"{measure}_high": high}
+    row = {}
+    for key, value in cell.items():
+        if key != "intervals":
+            row[key] = value
+        if key in cell["intervals"]:
+            row[f"{key}_low"], row[f"{key}_high"] = cell["intervals"][key] or (None, None)
     return row
 
 
@@ -259,7 +296,7 @@ def _write(result: dict[str, Any], images: Images, roi: str, folder: RunFolder) 
             what=label,
             title=f"{result['title']}: {label} on corrupted images",
         )
-    first = dataclasses.replace(images, pixels=images.pixels[:1], masks=None)
+    first = _first(images)
 
     def shown(name: str, severity: int) -> np.ndarray:
         return corrupt_images(first, name, severity, result["seed"], roi).pixels[0, ..., 0]

@@ -114,8 +114,9 @@ MASK_METRICS: dict[str, MaskMetric] = {
     "pooled_precision": MaskMetric("pooled precision"),
 }
 
-_COUNTS = {"n": "images", "support": "images", "empty_pairs": "pairs of empty masks"}
-_COUNTS |= {"n_mm": "images with distances in mm"}
+_OTHERS = {"n": "images", "support": "images", "empty_pairs": "pairs of empty masks"}
+_OTHERS |= {"n_mm": "images with distances in mm"}
+_OTHERS |= {"ece": "ECE", "accuracy_of_decided": "accuracy of the decisions"}
 
 _BY_TASK: dict[str, Mapping[str, Metric | MaskMetric]] = {
     "classification": METRICS,
@@ -133,7 +134,7 @@ def metric_title(task: str, key: str, of_class: bool = False) -> str:
     """
     metric = _BY_TASK[task].get(key)
     if metric is None:
-        return _COUNTS.get(key, key.replace("_", " "))
+        return _OTHERS.get(key, key.replace("_", " "))
     return metric.label if of_class and isinstance(metric, Metric) else metric.title
 
 

@@ -2,14 +2,17 @@
 
 from typing import Any
 
-import numpy as np
-
+from kerascxr.evaluation.calibration import DEFINITIONS
 from kerascxr.evaluation.metrics import metric_title
 from kerascxr.evaluation.robustness import (
-    MEASURES,
+    ECE,
+    OF_DECIDED,
+    RELIABILITY,
     SUMMARY_SEVERITIES,
     by_severity,
+    cells_of,
     intervals_by_severity,
+    mean_of,
     read_robustness,
     summarise,
 )
@@ -24,9 +27,17 @@ from kerascxr.tables import (
     with_interval,
 )
 
-_MEANS = (
+_HELD_OUT = (
     "In training: the augmentation of the training makes this change as well. Held out: it does "
     "not, so this mean says more about changes that nobody thought of."
+)
+_ECE = (
+    f"ECE: of the calibrated probabilities, which are served; {DEFINITIONS[ECE]}; less is better. "
+    "Its temperature was chosen on clean images."
+)
+_DECISIONS = (
+    "Decisions: by the run's decision rule, which was fitted on clean images; the mean of their "
+    "accuracy is over decided images."
 )
 
 
@@ -45,7 +56,8 @@ def score_table(result: dict[str, Any], measure: str, intervals: bool = True) ->
         cells: list[Any] = [*values]
         if intervals:
             cells = [with_interval(*pair) for pair in zip(values, ends[name], strict=True)]
-        rows.append([name, *cells, float(np.mean(values))])
+        mean = mean_of(cells_of(result, [name], range(1, len(values) + 1)), measure)
+        rows.append([name, *cells, mean])
     severities = [str(place) for place in range(1, len(rows[0]) - 1)]
     label = capitalised(metric_title(result["task"], measure))
     whole = with_interval(clean, clean_ends if intervals else None)
@@ -53,16 +65,31 @@ def score_table(result: dict[str, Any], measure: str, intervals: bool = True) ->
     return Table(title, ["corruption", *severities, "mean"], rows)
 
 
-def summary_table(result: dict[str, Any], measure: str) -> Table:
+def summary_table(result: dict[str, Any]) -> Table:
     """Lays out the means over corruptions, those of the training and the others apart."""
     rows: list[list[Any]] = [
-        [row["group"], ", ".join(row["corruptions"]), row["mild"], row["mean"]]
+        [metric_title(result["task"], measure), row["group"], row["mild"], row["mean"]]
+        for measure in _summarised(result)
         for row in summarise(result, measure)
     ]
-    label = capitalised(metric_title(result["task"], measure))
     both = " and ".join(map(str, SUMMARY_SEVERITIES))
-    header = ["corruptions", "which", "severity 1", f"severities {both}"]
-    return Table(f"{label}: mean over corruptions", header, rows)
+    header = ["mean of", "corruptions", "severity 1", f"severities {both}"]
+    return Table("Means over corruptions", header, rows)
+
+
+def _summarised(result: dict[str, Any]) -> list[str]:
+    """Returns the first measure of the task and those of reliability."""
+    return [result["measures"][0], *(name for name in result["measures"] if name in RELIABILITY)]
+
+
+def _means(result: dict[str, Any]) -> str:
+    """Returns what the means are of, and how to read them."""
+    groups = summarise(result, result["measures"][0])
+    names = "; ".join(f"{row['group']}: {', '.join(row['corruptions'])}" for row in groups)
+    text = f"{capitalised(names)}. {_HELD_OUT}"
+    if ECE in result["measures"]:
+        text += f" {_ECE}"
+    return text + (f" {_DECISIONS}" if OF_DECIDED in result["measures"] else "")
 
 
 def strength_table(result: dict[str, Any]) -> Table:
@@ -77,16 +104,16 @@ def strength_table(result: dict[str, Any]) -> Table:
 
 def robustness_text(result: dict[str, Any]) -> str:
     """Formats all measures for the terminal, where intervals would not fit a line."""
-    tables = [score_table(result, measure, False) for measure in MEASURES[result["task"]]]
-    tables.append(summary_table(result, MEASURES[result["task"]][0]))
+    tables = [score_table(result, measure, False) for measure in result["measures"]]
+    tables.append(summary_table(result))
     return "\n\n".join(f"{table.title}\n{text_table(table.header, table.rows)}" for table in tables)
 
 
 def robustness_markdown(result: dict[str, Any]) -> str:
     """Formats all measures, and what the severities are, as a Markdown document."""
-    tables = [score_table(result, measure) for measure in MEASURES[result["task"]]]
-    parts = [f"# {result['title']}, on corrupted images", _explained(result)]
-    tables.append(summary_table(result, MEASURES[result["task"]][0]))
+    tables = [score_table(result, measure) for measure in result["measures"]]
+    parts = [f"# {result['title']}, on corrupted images", _explained(result), _means(result)]
+    tables.append(summary_table(result))
     for table in (*tables, strength_table(result)):
         parts += [f"## {table.title}", markdown_table(table.header, table.rows)]
     return "\n\n".join(parts) + "\n"
@@ -102,14 +129,15 @@ def robustness_blocks(run: Run, prefix: str) -> list[Block]:
     result = read_robustness(run.path)
     if result is None:
         return []
-    measure = MEASURES[run.task][0]
+    measure = result["measures"][0]
     label = capitalised(metric_title(run.task, measure))
     clean, scores = by_severity(result, measure)
-    table = score_table(result, measure)
     blocks: list[Block] = [
-        Tabulated(table, f"{prefix}-robustness", _explained(result)),
-        Tabulated(summary_table(result, measure), f"{prefix}-robustness-means", _MEANS),
+        Tabulated(score_table(result, measure), f"{prefix}-robustness", _explained(result)),
+        Tabulated(summary_table(result), f"{prefix}-robustness-means", _means(result)),
     ]
+    for name in _summarised(result)[1:]:
+        blocks.append(Tabulated(score_table(result, name), f"{prefix}-robustness-{name}"))
     curves, samples = run.figure("robustness"), run.figure("corruptions")
     worst = {name: format_value(values[-1]) for name, values in scores.items()}
     if curves:

@@ -1,6 +1,6 @@
 """Fits a run's decision rule at the end of its training, and applies it to images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.input_checks import InputChecks, OrientationClassifier, turned_copies
 from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.models.ood_detector import FALSE_ALARMS, OODDetector
-from kerascxr.training.engines import EngineName, build_engine
+from kerascxr.training.engines import Engine, EngineName, build_engine
 
 _TRAINING = 1500  # images
 _ALTERED = 1500  # of these, also altered
@@ -51,11 +51,41 @@ class Statistics:
 
     def of(self, pixels: np.ndarray) -> np.ndarray:
         """Returns float32 (n, statistics) of uint8 (n, height, width, channels)."""
-        step = self._engine.batch_size
-        batches = (
-            pixels[begin : begin + step].astype(np.float32) for begin in range(0, len(pixels), step)
-        )
-        return np.concatenate([*self._engine.run(batches)])
+        return _run(self._engine, pixels)
+
+
+class LogitsAndStatistics:
+    """Computes a classifier's logits and its layer statistics in one pass.
+
+    Args:
+        model: A classifier as it will be used.
+        engine: What runs it; Keras where that turns out not to work.
+        sample: Some images, uint8 (n, height, width, channels), to try the engine on.
+
+    Attributes:
+        engine: What runs it.
+    """
+
+    def __init__(self, model: keras.Model, engine: EngineName, sample: np.ndarray):
+        logits = keras.ops.cast(model.output, "float32")
+        both = keras.ops.concatenate([logits, layer_statistics(model).output], axis=-1)
+        self._classes = model.output_shape[-1]
+        whole = keras.Model(model.input, both)
+        self._engine = build_engine(whole, engine, sample[:2].astype(np.float32))
+        self.engine = self._engine.name
+
+    def of(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns float32 (n, k) and (n, statistics) of uint8 (n, height, width, channels)."""
+        both = _run(self._engine, pixels)
+        return both[:, : self._classes], both[:, self._classes :]
+
+
+def _run(engine: Engine, pixels: np.ndarray) -> np.ndarray:
+    step = engine.batch_size
+    batches = (
+        pixels[begin : begin + step].astype(np.float32) for begin in range(0, len(pixels), step)
+    )
+    return np.concatenate([*engine.run(batches)])
 
 
 @dataclass(frozen=True)
@@ -80,23 +110,46 @@ class Decider:
             images: The n images, as the classifier gets them.
             probabilities: float (n, k), calibrated.
         """
-        sizes = {row["id"]: (int(row["height"]), int(row["width"])) for row in store.rows}
-        own_sizes = np.array([sizes[image] for image in images.ids], np.int32)
-        given = probabilities.astype(np.float32)
-        answers = []
-        for begin in range(0, len(images), _DECIDED_AT_ONCE):
-            place = slice(begin, begin + _DECIDED_AT_ONCE)
-            pixels = images.pixels[place]
-            answers.append(
-                self.rule.apply(
-                    tf.cast(pixels, tf.float32),
-                    tf.constant(self.statistics.of(pixels)),
-                    tf.constant(given[place]),
-                    self.classes,
-                    tf.constant(own_sizes[place]),
-                )
+        return apply_rule(self.rule, store, images, probabilities, self.classes, self.statistics.of)
+
+
+def apply_rule(
+    rule: DecisionRule,
+    store: Store,
+    images: Images,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    statistics: Callable[[np.ndarray], np.ndarray] | np.ndarray,
+) -> Decisions:
+    """Decides on images, some of them at a time.
+
+    Args:
+        rule: The rule.
+        store: The images' store, which knows their own sizes.
+        images: The n images, as the classifier gets them.
+        probabilities: float (n, k), calibrated.
+        classes: The model's k classes.
+        statistics: Their layer statistics, float32 (n, statistics), or what computes them of
+            pixels, uint8 (m, height, width, channels).
+    """
+    sizes = {row["id"]: (int(row["height"]), int(row["width"])) for row in store.rows}
+    own_sizes = np.array([sizes[image] for image in images.ids], np.int32)
+    given = probabilities.astype(np.float32)
+    answers = []
+    for begin in range(0, len(images), _DECIDED_AT_ONCE):
+        place = slice(begin, begin + _DECIDED_AT_ONCE)
+        pixels = images.pixels[place]
+        known = statistics[place] if isinstance(statistics, np.ndarray) else statistics(pixels)
+        answers.append(
+            rule.apply(
+                tf.cast(pixels, tf.float32),
+                tf.constant(known),
+                tf.constant(given[place]),
+                classes,
+                tf.constant(own_sizes[place]),
             )
-        return decisions_of(answers, prediction_sets(given, self.rule.thresholds))
+        )
+    return decisions_of(answers, prediction_sets(given, rule.thresholds))
 
 
 def decisions_of(answers: Sequence[dict[str, tf.Tensor]], sets: np.ndarray) -> Decisions:

@@ -1,19 +1,28 @@
 """Robustness of small trained runs, by the command."""
 
 import csv
+import dataclasses
 import json
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 
+from kerascxr import load_run
 from kerascxr.__main__ import main
 from kerascxr.audits import robustness
 from kerascxr.data.corruptions import CORRUPTIONS
+from kerascxr.evaluation.calibration import (
+    apply_temperature,
+    expected_calibration_error,
+    reliability_curve,
+)
 from kerascxr.evaluation.robustness import by_severity, intervals_by_severity, read_robustness
+from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.report.robustness import robustness_blocks
-from kerascxr.runs.reading import read_run
+from kerascxr.runs.reading import read_predictions, read_run, truth_and_probabilities
 from kerascxr.training import runtime
 from kerascxr.training.engines import computed_by, likely_engine
 from tests.support.at_once import Busy, call_twice_at_once
@@ -30,6 +39,14 @@ def tested(runs, tmp_path_factory):
     """A classifier that tells images by their brightness, tested in one go; and a copy untested."""
     folder = tmp_path_factory.mktemp("robust")
     run, kept = (shutil.copytree(runs[0], folder / name) for name in ("first", "untested"))
+    for path in (run, kept):  # its few validation images would fit nothing and decide nothing
+        metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+        metrics["calibration"]["temperature"] = 0.5
+        rows = read_predictions(path / "predictions.csv")
+        _, raw = truth_and_probabilities(rows, metrics["test"]["classes"])
+        half = float(np.median(apply_temperature(raw, 0.5).max(axis=1)))
+        dataclasses.replace(DecisionRule.load(path / FILE), least=half).save(path / FILE)
+        (path / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     assert main(["robustness", str(run)]) == 0
     return run, kept
 
@@ -44,6 +61,41 @@ def test_clean_is_the_runs_own_test_and_brightness_misleads(tested):
     assert set(scores) == set(CORRUPTIONS)
 
 
+def test_clean_confidence_and_decisions_are_those_that_the_run_serves(tested):
+    run, _ = tested
+    result, known = read_robustness(run), load_run(run)
+    rows = read_predictions(run / "predictions.csv")
+    answers = known.predict([f"{known.config['data']['source']}/{row['id']}.png" for row in rows])
+    truth, raw = truth_and_probabilities(rows, answers.classes)
+    decided = np.array([decision != "not decided" for decision in answers.decisions])
+    assert 0 < decided.sum() < len(decided)
+    expected = {
+        "ece": expected_calibration_error(reliability_curve(truth, answers.probabilities)),
+        "not_decided": 1 - decided.mean(),
+        "accuracy_of_decided": (answers.probabilities.argmax(axis=1) == truth)[decided].mean(),
+    }
+    for measure, value in expected.items():
+        assert by_severity(result, measure)[0] == pytest.approx(value, abs=1e-4)
+    assert abs(expected["ece"] - expected_calibration_error(reliability_curve(truth, raw))) > 0.01
+    undecided = by_severity(result, "not_decided")[1]
+    assert undecided["contrast"][-1] > expected["not_decided"] + 0.1
+    assert intervals_by_severity(result, "not_decided")[0][0] < expected["not_decided"]
+    assert intervals_by_severity(result, "ece")[0] is None
+
+
+def test_a_run_without_a_rule_has_its_calibration_alone(tested, tmp_path, monkeypatch):
+    run = shutil.copytree(tested[0], tmp_path / "plain")
+    (run / FILE).unlink()
+    monkeypatch.setattr(robustness, "CORRUPTIONS", {"brightness": CORRUPTIONS["brightness"]})
+    assert main(["robustness", str(run)]) == 0
+    result, before = (read_robustness(place) for place in (run, tested[0]))
+    assert result["measures"] == ["accuracy", "f1", "auc", "ece"]
+    for measure in result["measures"]:
+        assert by_severity(result, measure)[1] == {
+            "brightness": by_severity(before, measure)[1]["brightness"]
+        }
+
+
 def test_everything_is_written_and_reported(tested, tmp_path, capsys):
     run, untested = tested
     with (run / "robustness/robustness.csv").open(encoding="utf-8", newline="") as file:
@@ -52,6 +104,8 @@ def test_everything_is_written_and_reported(tested, tmp_path, capsys):
     measures = {
         f"{name}{end}" for name in ("accuracy", "f1", "auc") for end in ("", "_low", "_high")
     }
+    shares = ("not_decided", "accuracy_of_decided")
+    measures |= {"ece"} | {f"{name}{end}" for name in shares for end in ("", "_low", "_high")}
     assert set(rows[0]) == {"corruption", "severity"} | measures
     # Clean, these are the intervals of the run's own test.
     low, high = read_run(run).metrics["test"]["intervals"]["accuracy"]
@@ -65,10 +119,20 @@ def test_everything_is_written_and_reported(tested, tmp_path, capsys):
     assert row[5].endswith(f"[{low:.3f}, {high:.3f}]")
     text = (run / "robustness/robustness.md").read_text(encoding="utf-8")
     assert "## Accuracy by severity; clean" in text and "grey levels of 255" in text
+    for title in ("ECE", "Not decided", "Accuracy of the decisions"):
+        assert f"## {title} by severity; clean" in text
+    [means] = [
+        block.table
+        for block in robustness_blocks(read_run(run), "a")
+        if getattr(block, "label", "") == "a-robustness-means"
+    ]
+    assert [row[:2] for row in means.rows if row[0] == "ECE"] == [["ECE", "all"]] + [
+        ["ECE", group] for group in ("held out",)
+    ]
     assert robustness_blocks(read_run(untested), "a") == []
     assert main(["report", str(run), "--to", str(tmp_path / "page")]) == 0
     page = (tmp_path / "page/index.html").read_text(encoding="utf-8")
-    assert "Accuracy by severity; clean" in page
+    assert "Accuracy by severity; clean" in page and "ECE by severity; clean" in page
     assert "classifier-1-corruptions" in (tmp_path / "page/report.md").read_text(encoding="utf-8")
     for name in ("robustness", "corruptions"):
         assert (run / f"figures/{name}.png").stat().st_size > 5000
