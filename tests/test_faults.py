@@ -50,6 +50,19 @@ def test_what_is_killed_and_goes_on_is_right(tmp_path, monkeypatch, change):
     assert (trial.hits, trial.problems) == (1, [])
 
 
+def test_kills_come_after_a_file_that_a_command_names(tmp_path):
+    late = Command("late", "late", "", since="0.json")
+    bench, chance = Bench(tmp_path, careful, {}), random.Random(0)
+    known = bench.measure(late)
+    assert bench.measure(late) == known and 0 < known.since[1] < known.changes
+    moments = [bench.moment(late, chance) for _ in range(40)]
+    changes = {moment.change for moment in moments} - {None}
+    assert changes == set(range(known.since[1], known.changes + 1))
+    assert min(item.cpu_seconds for item in moments if not item.change) >= known.since[0]
+    with pytest.raises(RuntimeError, match=r"does not write 2\.json"):
+        Bench(tmp_path, careful, {}).measure(Command("never", "never", "", since="2.json"))
+
+
 def test_a_half_written_file_that_is_believed_is_reported(tmp_path, monkeypatch):
     bench = bench_of(careless, tmp_path)
     monkeypatch.setattr(bench, "moment", lambda *_: Moment(change=1, delay=0.02))

@@ -28,11 +28,13 @@ class Undisturbed:
         folder: What it leaves.
         cpu_seconds: What it takes.
         changes: How many files it makes, writes, renames and removes.
+        since: The CPU seconds and the changes before its kills may come, see ``Command.since``.
     """
 
     folder: Path
     cpu_seconds: float
     changes: int
+    since: tuple[float, int] = (0.0, 0)
 
 
 @dataclass
@@ -101,25 +103,34 @@ class Bench:
         """
         name = command.name.replace(" ", "_")
         folder, note = self._folder / name, self._folder / f"{name}.json"
-        now = [_digest_of_code(), command.line, str(command.after and self._known(command.after))]
+        now = [
+            _digest_of_code(),
+            f"{command.line} {command.since}",
+            str(command.after and self._known(command.after)),
+        ]
         if note.exists():
             known = json.loads(note.read_text(encoding="utf-8"))
             if known["of"] == now:
-                found = Undisturbed(folder, known["cpu_seconds"], known["changes"])
+                numbers = known["cpu_seconds"], known["changes"], tuple(known["since"])
+                found = Undisturbed(folder, *numbers)
                 return self._undisturbed.setdefault(command.name, found)
         self.reset(command)
         with Changes(self.trial) as watched:
-            child, changes = self.start(command.line), 0
+            child, changes, since = self.start(command.line), 0, (0.0, 0)
             while not child.poll():
                 changes += watched.count(0.01)
+                if since[1] == 0 and command.since in watched.names:
+                    since = child.used(), changes
             changes += watched.count(0.0)
         if child.code != command.code:
             raise RuntimeError(f"{command.name}: {child.code}\n{self.printed()[-2000:]}")
+        if command.since and since[1] == 0:
+            raise RuntimeError(f"{command.name} does not write {command.since}")
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.trial, folder)
-        values = {"of": now, "cpu_seconds": child.cpu_seconds, "changes": changes}
+        values = {"of": now, "cpu_seconds": child.cpu_seconds, "changes": changes, "since": since}
         note.write_text(json.dumps(values) + "\n", encoding="utf-8")
-        found = Undisturbed(folder, child.cpu_seconds, changes)
+        found = Undisturbed(folder, child.cpu_seconds, changes, since)
         return self._undisturbed.setdefault(command.name, found)
 
     def _known(self, name: str) -> float:
@@ -176,10 +187,11 @@ class Bench:
     def moment(self, command: Command, chance: random.Random) -> Moment:
         """Draws when a command is killed: half over its CPU time, half after a change."""
         known = self.undisturbed(command)
+        seconds, changes = known.since
         if chance.random() < 0.5 or not known.changes:
-            return Moment(cpu_seconds=chance.uniform(0, known.cpu_seconds))
+            return Moment(cpu_seconds=chance.uniform(seconds, known.cpu_seconds))
         delay = 0.0 if chance.random() < 0.5 else chance.uniform(0, _WITHIN)
-        return Moment(change=chance.randint(1, known.changes), delay=delay)
+        return Moment(change=chance.randint(max(1, changes), known.changes), delay=delay)
 
     def lost(self, command: Command) -> list[str]:
         """Returns which files of before, that the command leaves alone or replaces, are damaged."""

@@ -37,6 +37,7 @@ class Command:
             an undisturbed run.
         beside: A command that leaves what this one begins with, but that may run at the same time:
             both share caches.
+        since: The name of a file; kills come after it is written. "" means at any time.
     """
 
     name: str
@@ -47,12 +48,20 @@ class Command:
     weight: float = 1.0
     proof: str = ""
     beside: str = ""
+    since: str = ""
 
 
 COMMANDS = (
     Command("data", "data {images}", "", weight=8),
     Command("data audit", "data audit {images} --to found", "data", weight=3),
     Command("train-cls", f"{_CLS} --depth 1 --epochs 3 --name first", "data", weight=5),
+    Command(
+        "train-cls, decision rule",  # fitted, applied and written after the last epoch
+        f"{_CLS} --depth 1 --epochs 3 --name first",
+        "data",
+        since="model.keras",
+        weight=2,
+    ),
     Command(
         "train-cls, second",
         f"{_CLS} --depth 0 --epochs 3 --name second",
@@ -75,7 +84,7 @@ COMMANDS = (
         weight=3,
     ),
     Command(
-        "audit", "audit runs/classification/first --depth 0 --epochs 1", "train-cls", weight=0.4
+        "audit", "audit runs/classification/first --depth 0 --epochs 1", "train-cls", weight=0.7
     ),
     Command("export", "export runs/classification/first --to models/chest", "train-cls", weight=2),
     Command(

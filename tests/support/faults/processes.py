@@ -145,6 +145,9 @@ class Changes:
 
     Args:
         folder: The folder; folders made in it later are watched from then on.
+
+    Attributes:
+        names: The names of the files changed so far.
     """
 
     def __init__(self, folder: Path):
@@ -153,6 +156,7 @@ class Changes:
         if self._descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1 failed")
         self._folders: dict[int, Path] = {}
+        self.names: set[str] = set()
         self._watch(folder)
 
     def __enter__(self) -> "Changes":
@@ -171,6 +175,7 @@ class Changes:
             name = data[position + 16 : position + 16 + size].rstrip(b"\0").decode()
             position += 16 + size
             number += 1
+            self.names.add(name)
             if mask & _IS_DIR and mask & (_CREATE | _MOVED_TO) and watch in self._folders:
                 self._watch(self._folders[watch] / name)
         return number
