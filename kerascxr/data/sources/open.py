@@ -58,10 +58,13 @@ def choose_source(source: str) -> str:
     """Returns the source that "auto" means here; another source as it is."""
     if source != "auto":
         return source
+    return _in_variable() or (USUAL_PLACE.as_posix() if USUAL_PLACE.is_dir() else "phantom")
+
+
+def _in_variable() -> str:
+    """Returns the source in the environment variable; "" without one, or if it is "auto" too."""
     place = os.environ.get(VARIABLE, "").strip()
-    if place and place != "auto":
-        return place
-    return USUAL_PLACE.as_posix() if not place and USUAL_PLACE.is_dir() else "phantom"
+    return "" if place == "auto" else place
 
 
 def check_source(source: str) -> None:
@@ -81,7 +84,7 @@ def check_source(source: str) -> None:
 
 def _choose(phantom_images: int, phantom_seed: int) -> Source:
     place = choose_source("auto")
-    by_variable = bool(os.environ.get(VARIABLE, "").strip())
+    by_variable = bool(_in_variable())
     try:
         chosen = open_source(place, phantom_images=phantom_images, phantom_seed=phantom_seed)
     except ValueError as error:

@@ -71,13 +71,12 @@ def open_split_folders(root: Path, open_split: Callable[[Path], Source]) -> Sour
             what = f"a folder of {count} images" if count else "a folder without any image"
             rejected.append(Rejected(folder.name, f"{what} beside the splits' folders"))
     sources = [part for _, part in parts.values()]
-    classes = dict.fromkeys(name for part in sources for name in part.classes)
-    radiography = all(part.layout == "radiography" for part in sources)
+    classes = {name for part in sources for name in part.classes}
     return Source(
         name=root.resolve().name,
         layout="splits",
         root=root,
-        classes=tuple(classes) if radiography else tuple(sorted(classes)),
+        classes=tuple(sorted(classes)),
         examples=tuple(examples),
         rejected=tuple(rejected),
         companions=tuple(path for part in sources for path in part.companions),

@@ -18,7 +18,7 @@ from kerascxr.data.sources import open as open_module
 from kerascxr.data.sources.class_folders import case_groups
 from kerascxr.data.sources.examples import Example, Source, natural_key, unique_ids
 from kerascxr.data.sources.layouts import LAYOUTS, Layout
-from kerascxr.data.sources.open import open_source
+from kerascxr.data.sources.open import check_source, open_source
 from kerascxr.progress import ProgressBar
 
 CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
@@ -94,6 +94,16 @@ def test_radiography_one_level_down(tmp_path, given):
     source = open_(tmp_path / given)
     assert source.layout == "radiography"
     assert ids(source)[0] == "COVID/COVID-1"
+
+
+def test_images_without_classes_will_do_only_where_there_are_none(tmp_path):
+    radiography(tmp_path / "a" / "COVID-19_Radiography_Dataset")
+    touch(tmp_path / "plain", "1.png", "below/2.png")
+    found = [
+        open_source(str(path), phantom_images=1, phantom_seed=0, plain_images=True).layout
+        for path in (tmp_path / "a", tmp_path / "plain")
+    ]
+    assert found == ["radiography", "images"]
 
 
 def test_radiography_order_when_classes_are_missing(tmp_path):
@@ -247,6 +257,13 @@ def test_pairs(tmp_path):
     assert aside(source) == {"masks/x.png": "a mask without an image of its name"}
 
 
+def test_what_is_rejected_is_in_order(tmp_path):
+    touch(tmp_path, "images/1.png", "masks/1.png", "masks/0.png")
+    (tmp_path / "masks/z.nii").touch()
+    (tmp_path / "masks/10.nii").touch()
+    assert list(aside(open_(tmp_path))) == ["masks/0.png", "masks/10.nii", "masks/z.nii"]
+
+
 def test_second_mask_of_a_name(tmp_path):
     touch(tmp_path, "images/a.png", "masks/a.png", "masks/a_mask.png")
     source = open_(tmp_path)
@@ -337,6 +354,14 @@ def test_csv(tmp_path):
     assert set(source.signature()) == {
         "list.csv", "x/1.png", "x/2.png", "x/3.png", "x/m.png", "x/n.png"
     }  # fmt: skip
+
+
+def test_a_suffix_may_be_in_capitals(tmp_path):
+    touch(tmp_path, "1.png", "2.png")
+    (tmp_path / "LIST.CSV").write_text("path,label\n1.png,a\n2.png,b\n", encoding="utf-8")
+    assert ids(open_(tmp_path / "LIST.CSV")) == ["1", "2"]
+    (tmp_path / "SET.ZIP").touch()
+    refuse(tmp_path / "SET.ZIP", "be a folder or a .csv file", "Unpack it")
 
 
 def test_csv_as_excel_saves_it(tmp_path):
@@ -516,6 +541,22 @@ def test_auto_with_a_wrong_variable(nowhere, monkeypatch):
     refuse("auto", "KERASCXR_DATA is set: the data source must exist. Got source='gone'.")
 
 
+def test_auto_in_the_variable_is_as_if_it_were_not_set(nowhere, monkeypatch):
+    monkeypatch.setenv(open_module.VARIABLE, " auto ")
+    assert "as no real ones were found" in open_("auto").notice
+    radiography(nowhere / "data/COVID-19_Radiography_Dataset")
+    assert open_("auto").notice == "Data: data/COVID-19_Radiography_Dataset, found there."
+
+
+def test_a_check_names_the_variable_only_where_it_was_asked(nowhere, monkeypatch):
+    check_source("auto")
+    monkeypatch.setenv(open_module.VARIABLE, "gone")
+    with pytest.raises(ValueError, match=r"^KERASCXR_DATA is set: .* Got source='gone'"):
+        check_source("auto")
+    with pytest.raises(ValueError, match=r"^the data source must exist\. Got source='gone'"):
+        check_source("gone")
+
+
 def test_variable_does_not_touch_other_sources(nowhere, monkeypatch):
     monkeypatch.setenv(open_module.VARIABLE, "gone")
     assert open_("phantom").notice == ""
@@ -530,9 +571,23 @@ def test_misspelt_folder(tmp_path, nowhere):
     refuse("RADIOGRAPHY", "Did you mean 'Radiography'?")
     refuse(tmp_path / "radiograph", f"Did you mean '{tmp_path / 'Radiography'}'?")
     refuse("kagle", "Did you mean 'kaggle'?")
+    touch(nowhere, ".Hidden/1.png", "sub/x/1.png")
+    assert "Did you mean" not in refuse("sub/phantm", "Give a folder")
+    assert "Did you mean" not in refuse("Hidden", "Give a folder")
     refuse("zzz", "must exist. Got source='zzz'. Give a folder, a .csv file, or one of: auto")
     refuse("no/such/place", "There is no folder 'no/such' either")
     refuse("", "must be a folder")
+
+
+def test_a_home_folder_is_found(tmp_path, nowhere, monkeypatch):
+    touch(tmp_path, "home/set/A/1.png", "home/set/B/2.png")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    assert ids(open_("~/set")) == ["A/1", "B/2"]
+
+
+def test_a_marked_phantom_is_another_source():
+    assert open_("phantom-marked").settings != open_("phantom").settings
 
 
 def test_folder_called_phantom(nowhere):
@@ -589,6 +644,45 @@ def test_splits_without_a_test_folder_are_refused(tmp_path):
     refuse(tmp_path, "a train and a test folder with class folders inside", "It has train, val")
 
 
+def test_one_split_alone_and_splits_of_loose_images_are_no_classes(tmp_path):
+    touch(tmp_path, "one/train/A/1.png", "one/train/B/2.png", "one/other/3.png")
+    refuse(tmp_path / "one", "a train and a test folder with class folders", "It has train:")
+    touch(tmp_path, "loose/train/1.png", "loose/test/2.png")
+    refuse(tmp_path / "loose", "train", "no sub-folders")
+
+
+def test_two_folders_for_one_split_are_refused(tmp_path):
+    touch(tmp_path, *(f"{split}/{kind}/1.png" for split in ("train", "Training") for kind in "AB"))
+    touch(tmp_path, "test/A/1.png", "test/B/2.png")
+    refuse(tmp_path, "have one folder for train", "train and Training: merge them")
+
+
+def test_splits_of_images_and_masks_have_no_classes_and_are_not_mixed_with_classes(tmp_path):
+    for split in ("train", "test"):
+        touch(tmp_path, f"set/{split}/images/1.png", f"set/{split}/masks/1.png")
+    source = open_(tmp_path / "set")
+    assert (source.classes, ids(source)) == ((), ["train/1", "test/1"])
+    touch(tmp_path, "set/val/A/1.png", "set/val/B/2.png")
+    refuse(tmp_path / "set", "class folders in all splits or in none", "has images and masks")
+
+
+@pytest.mark.parametrize("kinds", [("C", "B", "A"), CLASSES[::-1]])
+def test_classes_of_splits_are_in_order_whichever_split_has_them(tmp_path, kinds):
+    touch(tmp_path, *(f"train/{kind}/1.png" for kind in kinds[:-1]))
+    touch(tmp_path, *(f"test/{kind}/1.png" for kind in kinds))
+    assert open_(tmp_path).classes == tuple(sorted(kinds))
+
+
+def test_what_is_in_a_split_is_named_from_the_folder_of_all(tmp_path):
+    for split in ("train", "test"):
+        radiography(tmp_path / split)
+    (tmp_path / "train/COVID/x.nii").touch()
+    workbook(tmp_path / "test/Normal.metadata.xlsx", [("NORMAL-1", "PNG", "256*256", "case/1")])
+    source = open_(tmp_path)
+    assert [path for path in aside(source) if path.endswith("nii")] == ["train/COVID/x.nii"]
+    assert "test/Normal.metadata.xlsx" in source.signature()
+
+
 def test_a_file_name_that_is_not_utf8_is_rejected_and_the_rest_is_kept(tmp_path):
     touch(tmp_path, "A/1.png", "A/2.png", "B/3.png", "B/4.png")
     (tmp_path / "A/2.png").rename(tmp_path / "A" / os.fsdecode(b"caf\xe9.png"))
@@ -598,6 +692,25 @@ def test_a_file_name_that_is_not_utf8_is_rejected_and_the_rest_is_kept(tmp_path)
     assert aside(source) == {"A/caf\\xe9.png": reason}
     for line in (*ids(source), *aside(source)):
         line.encode()
+
+
+def test_what_has_no_image_or_mask_of_a_utf8_name_is_left_out(tmp_path):
+    touch(tmp_path, "A/1.png", "B/2.png", "C/3.png")
+    (tmp_path / "C/3.png").rename(tmp_path / "C" / os.fsdecode(b"caf\xe9.png"))
+    assert open_(tmp_path).classes == ("A", "B")
+    touch(tmp_path, "set/images/1.png", "set/images/2.png", "set/masks/1.png", "set/masks/2.png")
+    folder = tmp_path / "set/masks" / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (tmp_path / "set/masks/2.png").rename(folder / "2.png")
+    (tmp_path / "set/images/é").mkdir()
+    (tmp_path / "set/images/2.png").rename(tmp_path / "set/images" / os.fsdecode(b"caf\xe9.png"))
+    source = open_(tmp_path / "set")
+    assert ids(source) == ["1"]
+    for line in aside(source):
+        line.encode()
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    touch(odd, "A/1.png", "B/2.png")
+    refuse(odd, "have a UTF-8 path", "xe9", "Rename the folder")
 
 
 def test_a_csv_takes_the_names_that_people_give_to_splits(tmp_path):
@@ -653,6 +766,9 @@ def test_signature_notices_every_change(tmp_path):
     os.utime(tmp_path / name, ns=(1, 1))
     after = source.signature()
     assert {key for key in before if before[key] != after[key]} == {name}
+    (tmp_path / name).write_bytes(bytes(7))  # another size at the same time
+    os.utime(tmp_path / name, ns=(1, 1))
+    assert source.signature()[name] == (7, 1) != after[name]
     (tmp_path / name).unlink()
     assert source.signature()[name] == (-1, -1)
     touch(tmp_path, "COVID/images/COVID-3.png")
@@ -694,6 +810,12 @@ def test_natural_key():
     assert sorted(["a10", "a2", "A1", "b", "2", "10"], key=natural_key) == [
         "2", "10", "A1", "a2", "a10", "b"
     ]  # fmt: skip
+    assert sorted(["b", "A", "C"], key=natural_key) == ["A", "b", "C"]
+    assert len({str(natural_key(text)) for text in ("1", "01", "a", "A")}) == 4
+
+
+def test_a_level_of_images_is_left_out_in_any_case():
+    assert unique_ids(["A/Images/1.png", "A/images2/1.png"]) == ["A/1", "A/images2/1"]
 
 
 def test_no_tensorflow():
