@@ -45,7 +45,8 @@ class ClassificationConfig:
         label_smoothing: Share of the target that is spread over all classes.
         class_balance: "none", "weights" (loss weighted by inverse class frequency) or "sampling"
             (every class equally often).
-        monitor: Validation metric that selects the best epoch: "f1" (macro) or "loss".
+        monitor: Validation metric that selects the best epoch: "f1" (macro) or "loss". With
+            augmented copies cached, its mean over the validation images and a copy of each.
         patience: Stop after this number of epochs without improvement.
         update_statistics: Whether BatchNorm statistics of trained layers are updated. Those of
             frozen layers never are.

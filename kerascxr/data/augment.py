@@ -119,8 +119,8 @@ class Augment:
             # Blur is made to every other image at most: the rest must stay as sharp as it is.
             gated = config.probability <= 0.5
             strengths = tf.abs(draws[:, 12]) if gated else tf.maximum(draws[:, 12], 0.0)
-            deviations = strengths * config.blur
-            images = _blur(images, deviations, reach=math.ceil(3 * config.blur))
+            blurred = partial(_blur, reach=math.ceil(3 * config.blur))
+            images = _where_drawn(images, strengths * config.blur, blurred)
         if config.resolution:
             images = _where_drawn(images, draws[:, 15] * config.resolution, _reduced)
         if config.gamma:
@@ -133,8 +133,7 @@ class Augment:
                 images, columns[:, 7] * config.brightness * 255.0
             )
         if config.sharpen:
-            blurred = _blur(images, tf.fill(tf.shape(draws)[:1], _SHARPENED_AT), reach=4)
-            images += tf.abs(columns[:, 13]) * config.sharpen * (images - blurred)
+            images = _where_drawn(images, draws[:, 13] * config.sharpen, _sharpened)
         if config.noise:
             deviations = tf.abs(columns[:, 8]) * config.noise * 255.0
             noise = tf.random.stateless_normal(tf.shape(images), _another(seed, 2**20))
@@ -173,36 +172,54 @@ def _blur(images: tf.Tensor, deviations: tf.Tensor, reach: int) -> tf.Tensor:
 def _where_drawn(
     images: tf.Tensor, draws: tf.Tensor, change: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 ) -> tf.Tensor:
-    """Changes each image (height, width, 1) by its own draw's size; a draw of 0 keeps it."""
+    """Changes each image by its own draw's size; those with a draw of 0 cost nothing."""
+    places = tf.where(tf.not_equal(draws, 0.0))
+    sizes = tf.abs(tf.gather_nd(draws, places))
+    changed = change(tf.gather_nd(images, places), sizes)
+    return tf.tensor_scatter_nd_update(images, places, changed)
 
-    def one(item: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        image, size = item
-        return tf.cond(tf.equal(size, 0.0), lambda: image, lambda: change(image, size))
 
+def _each(
+    images: tf.Tensor, sizes: tf.Tensor, change: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
     specification = tf.TensorSpec(images.shape[1:], tf.float32)
-    return tf.map_fn(one, (images, tf.abs(draws)), fn_output_signature=specification)
+    return tf.map_fn(lambda item: change(*item), (images, sizes), fn_output_signature=specification)
 
 
-def _reduced(image: tf.Tensor, loss: tf.Tensor) -> tf.Tensor:
-    """Reduces an image by a share of its size, and enlarges it again."""
-    height, width = image.shape[:2]
-    whole = tf.constant((height, width), tf.float32)
-    size = tf.cast(tf.round(whole * (1.0 - loss)), tf.int32)
-    small = tf.image.resize(image, size, antialias=True)
-    return tf.image.resize(small, (height, width), "bicubic")
+def _sharpened(images: tf.Tensor, strengths: tf.Tensor) -> tf.Tensor:
+    """Enlarges each image's difference to a blurred copy."""
+    blurred = _blur(images, tf.fill(tf.shape(strengths), _SHARPENED_AT), reach=4)
+    return images + strengths[:, None, None, None] * (images - blurred)
 
 
-def _compressed(image: tf.Tensor, strength: tf.Tensor, lowest: int) -> tf.Tensor:
-    """Compresses an image as a JPEG file, and reads it back.
+def _reduced(images: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
+    """Reduces each image by a share of its size, and enlarges it again."""
+    height, width = images.shape[1:3]
+
+    def one(image: tf.Tensor, loss: tf.Tensor) -> tf.Tensor:
+        whole = tf.constant((height, width), tf.float32)
+        size = tf.cast(tf.round(whole * (1.0 - loss)), tf.int32)
+        small = tf.image.resize(image, size, antialias=True)
+        return tf.image.resize(small, (height, width), "bicubic")
+
+    return _each(images, losses, one)
+
+
+def _compressed(images: tf.Tensor, strengths: tf.Tensor, lowest: int) -> tf.Tensor:
+    """Compresses each image as a JPEG file, and reads it back.
 
     Strengths from 0 to 1 are qualities from the best to the lowest. Those between 20 and 40 are as
     likely as those between 40 and 80.
     """
-    quality = _BEST_JPEG * tf.pow(lowest / _BEST_JPEG, strength)
-    # TensorFlow's default, the fast transform, would darken the image by some grey levels.
-    kept = tf.image.adjust_jpeg_quality(
-        tf.cast(tf.round(image), tf.uint8),
-        tf.cast(tf.round(quality), tf.int32),
-        dct_method="INTEGER_ACCURATE",
-    )
-    return tf.cast(kept, tf.float32)
+
+    def one(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
+        quality = _BEST_JPEG * tf.pow(lowest / _BEST_JPEG, strength)
+        # TensorFlow's default, the fast transform, would darken the image by some grey levels.
+        kept = tf.image.adjust_jpeg_quality(
+            tf.cast(tf.round(image), tf.uint8),
+            tf.cast(tf.round(quality), tf.int32),
+            dct_method="INTEGER_ACCURATE",
+        )
+        return tf.cast(kept, tf.float32)
+
+    return _each(images, strengths, one)

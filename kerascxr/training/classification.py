@@ -37,7 +37,6 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import CALIBRATED, UNCALIBRATED
 from kerascxr.tables import csv_text
 from kerascxr.training.decisions import describe_rule, fit_decider
-from kerascxr.training.engines import likely_engine
 from kerascxr.training.figures import draw_evidence, draw_test, draw_training
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
 from kerascxr.training.inputs import (
@@ -54,7 +53,7 @@ from kerascxr.training.runtime import Runtime, as_set, environment, regime_of, s
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy", "val_f1", "val_auc")
+_SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy", "val_f1", "val_augmented_f1", "val_auc")
 
 
 def train(
@@ -120,6 +119,7 @@ def train(
             learner.training_pairs,
             steps_per_epoch(splits["train"], config.batch_size),
             learner.validation_figures,
+            learner.monitor,
             keras.losses.CategoricalCrossentropy(
                 from_logits=True, label_smoothing=config.label_smoothing
             ),
@@ -178,9 +178,8 @@ def train(
             model,
             splits,
             apply_temperature(for_calibration, temperature),
-            learner.engine or likely_engine(config.feature_engine),
-            seed=config.runtime.seed,
-            whole_images=config.roi == "none",
+            config,
+            learner,
         )
         with replacing(folder.path / FILE) as partial:
             decider.rule.save(partial)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerascxr.config import ClassificationConfig
 from kerascxr.data.altered_copies import altered_copies
 from kerascxr.data.images import resize_image
 from kerascxr.data.ingest.store import Store
@@ -24,10 +25,10 @@ from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.input_checks import InputChecks, OrientationClassifier, turned_copies
 from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.models.ood_detector import FALSE_ALARMS, OODDetector
-from kerascxr.training.engines import Engine, EngineName, build_engine
+from kerascxr.training.engines import Engine, EngineName, build_engine, likely_engine
+from kerascxr.training.learner import Learner
 
 _TRAINING = 1500  # images
-_ALTERED = 1500  # of these, also altered
 _TURNED = 150  # of these, also inverted and rotated
 _VALIDATION = 1000
 _DECIDED_AT_ONCE = 256
@@ -37,21 +38,30 @@ class Statistics:
     """Computes the layer statistics of images.
 
     Args:
-        model: A classifier as it will be used.
-        engine: What runs it; Keras where that turns out not to work.
-        sample: Some of the images, uint8 (n, height, width, channels), to try the engine on.
+        engine: Runs a classifier as it will be used; the last of its outputs are the statistics.
+        sizes: How many statistics each layer has.
     """
 
-    def __init__(self, model: keras.Model, engine: EngineName, sample: np.ndarray):
+    def __init__(self, engine: Engine, sizes: tuple[int, ...]):
+        self.sizes = sizes
+        self._engine = engine
+
+    @classmethod
+    def of_model(cls, model: keras.Model, engine: EngineName, sample: np.ndarray) -> "Statistics":
+        """Builds an engine for a classifier's statistics.
+
+        Args:
+            model: The classifier.
+            engine: What runs it; Keras where that turns out not to work.
+            sample: Some images, uint8 (n, height, width, channels), to try the engine on.
+        """
         found = layer_statistics(model)
-        self.sizes = found.sizes
-        statistics = keras.Model(model.input, found.output)
-        self._size = model.input_shape[1:3]
-        self._engine = build_engine(statistics, engine, sample[:2].astype(np.float32))
+        only = keras.Model(model.input, found.output)
+        return cls(build_engine(only, engine, sample[:2].astype(np.float32)), found.sizes)
 
     def of(self, pixels: np.ndarray) -> np.ndarray:
         """Returns float32 (n, statistics) of uint8 (n, height, width, channels)."""
-        return _run(self._engine, pixels)
+        return _run(self._engine, pixels)[-1]
 
 
 class LogitsAndStatistics:
@@ -67,25 +77,23 @@ class LogitsAndStatistics:
     """
 
     def __init__(self, model: keras.Model, engine: EngineName, sample: np.ndarray):
-        logits = keras.ops.cast(model.output, "float32")
-        both = keras.ops.concatenate([logits, layer_statistics(model).output], axis=-1)
-        self._classes = model.output_shape[-1]
-        whole = keras.Model(model.input, both)
+        whole = keras.Model(model.input, [model.output, layer_statistics(model).output])
         self._engine = build_engine(whole, engine, sample[:2].astype(np.float32))
         self.engine = self._engine.name
 
     def of(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns float32 (n, k) and (n, statistics) of uint8 (n, height, width, channels)."""
-        both = _run(self._engine, pixels)
-        return both[:, : self._classes], both[:, self._classes :]
+        logits, statistics = _run(self._engine, pixels)
+        return logits, statistics
 
 
-def _run(engine: Engine, pixels: np.ndarray) -> np.ndarray:
+def _run(engine: Engine, pixels: np.ndarray) -> list[np.ndarray]:
+    """Returns an engine's outputs for uint8 (n, height, width, channels)."""
     step = engine.batch_size
     batches = (
         pixels[begin : begin + step].astype(np.float32) for begin in range(0, len(pixels), step)
     )
-    return np.concatenate([*engine.run(batches)])
+    return [np.concatenate(outputs) for outputs in zip(*engine.run(batches), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -177,38 +185,44 @@ def load_decider(
     if not (run / FILE).exists():
         return None
     rule = DecisionRule.load(run / FILE)
-    return Decider(rule, Statistics(model, engine, images.pixels), tuple(classes))
+    statistics = Statistics.of_model(model, engine, images.pixels)
+    return Decider(rule, statistics, tuple(classes))
 
 
 def fit_decider(
     model: keras.Model,
     splits: dict[str, Images],
     probabilities: np.ndarray,
-    engine: EngineName,
-    *,
-    seed: int,
-    whole_images: bool,
+    config: ClassificationConfig,
+    learner: Learner,
 ) -> Decider:
     """Fits a classifier's decision rule to its training and validation images.
+
+    Statistics that were computed with the learner's features are not computed again.
 
     Args:
         model: The trained classifier.
         splits: Its images.
         probabilities: float (n, k), of the validation images, calibrated.
-        engine: What computes layer statistics.
-        seed: Seed of the altered copies.
-        whole_images: Whether the images are full ones. If not, rotation is not checked: a rotated
-            crop is not the crop of a rotated image.
+        config: How it was trained.
+        learner: What it was trained by.
     """
     training, validation = splits["train"], splits["validation"]
-    statistics = Statistics(model, engine, validation.pixels)
     chosen = _chosen(training, _TRAINING)
     pixels = training.pixels[chosen]
-    as_is = statistics.of(pixels)
-    altered = statistics.of(altered_copies(_some(pixels, _ALTERED), seed))
-    held_out = statistics.of(_some(validation.pixels, _VALIDATION))
+    features = learner.features
+    if features is not None and features.sizes is not None:
+        statistics = Statistics(features.engine_for(validation), features.sizes)
+        as_is = features.statistics(training)[chosen]
+        held_out = _some(features.statistics(validation), _VALIDATION)
+    else:
+        engine = likely_engine(config.feature_engine)
+        statistics = Statistics.of_model(model, engine, validation.pixels)
+        as_is = statistics.of(pixels)
+        held_out = statistics.of(_some(validation.pixels, _VALIDATION))
+    altered = statistics.of(altered_copies(pixels, config.runtime.seed))
     orientation = None
-    if whole_images:
+    if config.roi == "none":  # a rotated crop is not the crop of a rotated image
         size = pixels.shape[1:3]
         turned = {
             name: statistics.of(resize_image(copies, size).numpy())

@@ -1,6 +1,6 @@
 """Engines that run the frozen part of a backbone: Keras, or OpenVINO (faster on CPUs).
 
-An engine takes batches of grey images and gives the frozen part's output for each. OpenVINO is an
+An engine takes batches of grey images and gives the frozen part's outputs for each. OpenVINO is an
 optional extra; what it gives is compared with what Keras gives before it is used.
 """
 
@@ -32,6 +32,10 @@ EngineChoice = Literal["auto", "keras", "openvino"]
 TOLERANCE = 1e-3
 
 
+Outputs = tuple[np.ndarray, ...]
+"""What a model gives for a batch, in the order of its outputs."""
+
+
 class Engine(Protocol):
     """Runs the frozen part.
 
@@ -43,8 +47,8 @@ class Engine(Protocol):
     name: EngineName
     batch_size: int
 
-    def run(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Gives the output, float32 (batch, ...), for float32 (batch, h, w, channels), 0..255."""
+    def run(self, batches: Iterable[np.ndarray]) -> Iterator[Outputs]:
+        """Gives the outputs, float32 (batch, ...), for float32 (batch, h, w, channels), 0..255."""
         ...
 
 
@@ -52,7 +56,7 @@ class KerasEngine:
     """Runs the frozen part as Keras does.
 
     Args:
-        frozen: Images float32 (batch, height, width, 3), 0..255, to one tensor.
+        frozen: Images float32 (batch, height, width, 3), 0..255, to one or more tensors.
         channels: Of the images that it gets, see ``to_backbone_input``.
     """
 
@@ -62,15 +66,16 @@ class KerasEngine:
     def __init__(self, frozen: keras.Model, channels: int = 1):
         height, width = frozen.input_shape[1:3]
         self.function = tf.function(
-            lambda images: frozen(to_backbone_input(images), training=False),
+            lambda images: tf.nest.flatten(frozen(to_backbone_input(images), training=False)),
             [tf.TensorSpec((None, height, width, channels), name="images")],
         )
-        self._graph = self.function.get_concrete_function()  # one for batches of any size
+        self.graph = self.function.get_concrete_function()  # one for batches of any size
 
-    def run(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def run(self, batches: Iterable[np.ndarray]) -> Iterator[Outputs]:
         """See ``Engine.run``."""
         for batch in batches:
-            yield np.asarray(self._graph(tf.convert_to_tensor(batch)), np.float32)
+            outputs = self.graph(tf.convert_to_tensor(batch))
+            yield tuple(np.asarray(output, np.float32) for output in outputs)
 
 
 class OpenVINOEngine:
@@ -95,11 +100,12 @@ class OpenVINOEngine:
         # On some CPUs OpenVINO would take bfloat16 of its own accord.
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
         self._compiled = core.compile_model(model, "CPU", settings)
+        self._outputs = [output.name for output in of.graph.outputs]  # and not in this order
         # One more than run at a time, so that no core waits while an output is taken.
         requests = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
         self._requests = [self._compiled.create_infer_request() for _ in range(requests)]
 
-    def run(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def run(self, batches: Iterable[np.ndarray]) -> Iterator[Outputs]:
         """See ``Engine.run``."""
         free = deque(self._requests)
         running: deque = deque()
@@ -113,9 +119,9 @@ class OpenVINOEngine:
         for request in running:
             yield self._finished(request)
 
-    def _finished(self, request) -> np.ndarray:
+    def _finished(self, request) -> Outputs:
         request.wait()
-        return request.get_output_tensor().data.copy()
+        return tuple(request.get_tensor(name).data.copy() for name in self._outputs)
 
 
 def frozen_graph(function: Any, folder: Path) -> Path:
@@ -174,7 +180,7 @@ def build_engine(frozen: keras.Model, name: EngineName, sample: np.ndarray) -> E
     """Returns an engine for a frozen part.
 
     Args:
-        frozen: Images float32 (batch, height, width, 3), 0..255, to one tensor.
+        frozen: Images float32 (batch, height, width, 3), 0..255, to one or more tensors.
         name: The engine to take. If that is OpenVINO and it fails or gives something else than
             Keras on the sample, Keras is taken, and a line says so.
         sample: Images to compare on, float32 (n, height, width, channels), 0..255.
@@ -189,8 +195,11 @@ def build_engine(frozen: keras.Model, name: EngineName, sample: np.ndarray) -> E
         reason = " ".join(str(error).split())[:200]
         logger.info(f"OpenVINO cannot run this backbone ({reason}); Keras runs it.")
         return ours
-    expected = next(ours.run([sample]))
-    difference = np.abs(given - expected).max() / max(np.abs(expected).max(), 1e-30)
+    differences = [
+        np.abs(output - expected).max() / max(np.abs(expected).max(), 1e-30)
+        for output, expected in zip(given, next(ours.run([sample])), strict=True)
+    ]
+    difference = np.max(differences)  # NaN if one is
     if not difference <= TOLERANCE:
         logger.info(
             f"OpenVINO's features differ from Keras' by {difference:.1g} of the largest, over "

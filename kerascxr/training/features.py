@@ -1,12 +1,14 @@
 """Features: outputs of the frozen part of a backbone, computed once and cached on disk.
 
 At depth 0, 1 and 2 most of the backbone never changes, so no epoch runs it again. Features are kept
-at depth 2's boundary, and those of depth 1 and 0 derived from them: one pass serves all three.
+at depth 2's boundary, and those of depth 1 and 0 derived from them: one pass serves all three. The
+same pass gives the layer statistics, of which the decision rule's score is made.
 """
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -14,16 +16,17 @@ import tensorflow as tf
 
 from kerascxr.config import AugmentConfig
 from kerascxr.data.pipeline import Images, evaluation_batches, index_batches
-from kerascxr.models.classifier import Depth, cut_at_depth
+from kerascxr.models.classifier import Depth, backbone_of, cut_at_depth
 from kerascxr.models.graphs import traced
+from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.locks import locked
 from kerascxr.training.engines import Engine, EngineName, build_engine, computed_by
-from kerascxr.training.feature_files import FeatureFolder
+from kerascxr.training.feature_files import FeatureFolder, Stored
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 2
+_FORMAT = 3
 _BATCH = 32
 _STORED_AT: Depth = 2
 
@@ -37,6 +40,10 @@ class BackboneFeatures:
     file is used only if it has the digest of what was computed. Processes that need the same
     features at once compute them once. Files that this object has given are not pruned while it
     exists.
+
+    Attributes:
+        sizes: How many statistics each layer has, see ``LayerStatistics``; None for a backbone that
+            names no stages.
 
     Args:
         model: A classifier with its weights.
@@ -60,6 +67,12 @@ class BackboneFeatures:
         boundary = cut_at_depth(model, _STORED_AT)
         frozen = keras.Model(model.input, boundary)
         self._frozen = frozen
+        self._running = frozen
+        self.sizes: tuple[int, ...] | None = None
+        if backbone_of(model).stage_outputs:
+            found = layer_statistics(model)
+            self.sizes = found.sizes
+            self._running = keras.Model(model.input, [boundary, found.output])
         self._backbone = model.name
         self._depth = depth
         self._folder = folder
@@ -98,6 +111,35 @@ class BackboneFeatures:
         Returns:
             float16 (n, *boundary), mapped from the file at depth 2, in memory below.
         """
+        stored = self._stored(images, view).features
+        if self._depth == _STORED_AT:
+            return stored
+        # Cast here: TensorFlow's own cast complains of CPUs without float16 instructions.
+        derived = [
+            np.asarray(self._derive(stored[begin : begin + _BATCH].astype(np.float32)), np.float16)
+            for begin in range(0, len(stored), _BATCH)
+        ]
+        return np.concatenate(derived)
+
+    def statistics(self, images: Images, view: int = 0) -> np.ndarray:
+        """Returns the layer statistics of images, computing them with the features.
+
+        Args:
+            images: The images.
+            view: See ``of``.
+
+        Returns:
+            float32 (n, m), mapped from the file.
+
+        Raises:
+            ValueError: If the backbone names no stages.
+        """
+        stored = self._stored(images, view).statistics
+        if stored is None:
+            raise ValueError(f"{self._backbone} must name its stage_outputs, and names none.")
+        return stored
+
+    def _stored(self, images: Images, view: int) -> Stored:
         stored = self._folder.open(self._key(images, view), self)
         if stored is None:
             engine = self._running_engine(images)
@@ -108,14 +150,7 @@ class BackboneFeatures:
                 if stored is None:
                     stored = self._compute(images, key, view, engine)
             self._folder.enforce_limit()
-        if self._depth == _STORED_AT:
-            return stored
-        # Cast here: TensorFlow's own cast complains of CPUs without float16 instructions.
-        derived = [
-            np.asarray(self._derive(stored[begin : begin + _BATCH].astype(np.float32)), np.float16)
-            for begin in range(0, len(stored), _BATCH)
-        ]
-        return np.concatenate(derived)
+        return stored
 
     def stream(self, images: Images) -> Iterator[np.ndarray]:
         """Gives the features at depth 2's boundary in full precision, without keeping them.
@@ -128,11 +163,12 @@ class BackboneFeatures:
         """
         engine = self._running_engine(images)
         batches = evaluation_batches(images, engine.batch_size).as_numpy_iterator()
-        yield from engine.run(batch["image"].astype(np.float32) for batch in batches)
+        pixels = (batch["image"].astype(np.float32) for batch in batches)
+        yield from (features for features, *_ in engine.run(pixels))
 
-    def engine_for(self, images: Images) -> EngineName:
-        """Returns the engine that computes the features; it has been tried on the images."""
-        return self._running_engine(images).name
+    def engine_for(self, images: Images) -> Engine:
+        """Returns what computes features and, if there are any, statistics; tried on the images."""
+        return self._running_engine(images)
 
     def _change(self, view: int) -> object:
         changed = self._augment is not None and self._augment.enabled and view > 0
@@ -141,14 +177,14 @@ class BackboneFeatures:
     def _running_engine(self, images: Images) -> Engine:
         if self._engine is None:
             sample = images.pixels[: min(2, len(images))].astype(np.float32)
-            self._engine = build_engine(self._frozen, self._engine_name, sample)
+            self._engine = build_engine(self._running, self._engine_name, sample)
             self._engine_name = self._engine.name  # features of another engine are another file
         return self._engine
 
     def _key(self, images: Images, view: int) -> str:
         policies = sorted({layer.dtype_policy.name for layer in self._frozen.layers})
         by = computed_by(self._engine_name)
-        known = (_FORMAT, by, policies, self._frozen.input_shape)
+        known = (_FORMAT, by, policies, self._frozen.input_shape, self.sizes)
         digest = hashlib.sha256(f"{known} {self._change(view)}".encode())
         for weight in self._frozen.weights:
             digest.update(f"{weight.path} {weight.shape}".encode())
@@ -157,7 +193,7 @@ class BackboneFeatures:
             digest.update(np.ascontiguousarray(images.pixels[begin : begin + _BATCH]).tobytes())
         return digest.hexdigest()[:32]
 
-    def _compute(self, images: Images, key: str, view: int, engine: Engine) -> np.ndarray:
+    def _compute(self, images: Images, key: str, view: int, engine: Engine) -> Stored:
         """Computes and keeps features. Its caller holds the key's lock.
 
         Raises:
@@ -188,7 +224,7 @@ class BackboneFeatures:
 
     def _rows(
         self, images: Images, view: int, engine: Engine, bar: ProgressBar
-    ) -> Iterator[np.ndarray]:
+    ) -> Iterator[tuple[np.ndarray, ...]]:
         size = engine.batch_size
         if self._change(view):
             batches = self._changed(images, view, size)
@@ -196,24 +232,27 @@ class BackboneFeatures:
             batches = evaluation_batches(images, size)
         pixels = (batch["image"].astype(np.float32) for batch in batches.as_numpy_iterator())
         limit = np.finfo(np.float16).max
-        for values in engine.run(pixels):
-            yield np.clip(values, -limit, limit).astype(np.float16)
-            bar.update(len(values))
+        for features, *statistics in engine.run(pixels):
+            yield np.clip(features, -limit, limit).astype(np.float16), *statistics
+            bar.update(len(features))
 
     def _changed(self, images: Images, view: int, batch_size: int) -> tf.data.Dataset:
-        from kerascxr.data.augment import Augment  # keras-cv takes seconds to import
-
-        assert self._augment is not None
-        change = Augment(self._augment)
         stream = tf.constant(self._seed + view * 2**32, tf.int64)
 
         def prepare(step: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            image, _ = change(batch["image"], tf.stack([stream, step]))
-            return batch | {"image": image}
+            image, _ = self._augmentation(batch["image"], tf.stack([stream, step]))
+            return batch | {"image": tf.round(image)}  # as a file would have it
 
         # An image's changes hang on its place in the batch, so batches are alike for all engines.
         batches = evaluation_batches(images, _BATCH).enumerate().map(prepare)
         return batches.rebatch(batch_size).prefetch(2)
+
+    @cached_property
+    def _augmentation(self) -> Callable[..., tuple[tf.Tensor, None]]:
+        from kerascxr.data.augment import Augment  # keras-cv takes seconds to import
+
+        assert self._augment is not None
+        return tf.function(Augment(self._augment), reduce_retracing=True)  # once for all views
 
 
 def mixed_views(views: list[np.ndarray], epoch: int, chosen: np.ndarray) -> np.ndarray:

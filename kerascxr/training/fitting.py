@@ -99,7 +99,8 @@ class Fitting:
         model: The model to train.
         batches: Returns endless training batches (x, y[, weight]) from an epoch on.
         steps: Batches per epoch.
-        validate: Returns the validation metrics of the model; ``config.monitor`` is one of them.
+        validate: Returns the validation metrics of the model.
+        monitor: The one of them that picks the best epoch.
         loss: The loss.
         metrics: Keras metrics of the training batches.
         shown: The metrics in the line printed for an epoch.
@@ -109,6 +110,7 @@ class Fitting:
     batches: Callable[[int], tf.data.Dataset]
     steps: int
     validate: Callable[[], dict[str, float]]
+    monitor: str
     loss: keras.losses.Loss | list[keras.losses.Loss]
     metrics: list[keras.metrics.Metric]
     shown: tuple[str, ...]
@@ -184,9 +186,10 @@ def fit(fitting: Fitting, session: Session) -> Progress:
         )
         model.optimizer.build(model.trainable_variables)
     mode = "min" if config.monitor == "loss" else "max"
+    monitor = fitting.monitor
     progress = Progress(
         folder.checkpoint / stage,
-        f"val_{config.monitor}",
+        f"val_{monitor}",
         mode,
         config.patience,
         session.identity,
@@ -223,15 +226,15 @@ def fit(fitting: Fitting, session: Session) -> Progress:
         progress.finish()
     progress.restore_best()
     best = progress.rows[progress.best_epoch]
-    figure = best[f"val_{config.monitor}"]
+    figure = best[f"val_{monitor}"]
     if not math.isfinite(figure):
         raise NonFiniteLossError(
-            f"the validation {config.monitor} must be finite in some epoch. Got {figure} in all "
+            f"the validation {monitor} must be finite in some epoch. Got {figure} in all "
             f"{len(progress.rows)} epochs; try a lower --optimizer.learning_rate or "
             "--runtime.precision float32."
         )
     logger.info(
         f"Best epoch {progress.best_epoch + 1} of {len(progress.rows)}: "
-        f"validation {config.monitor} {figure:.4f}."
+        f"validation {monitor} {figure:.4f}."
     )
     return progress

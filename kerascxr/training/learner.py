@@ -44,18 +44,22 @@ class Learner:
         model: The classifier, or the part of it that learns; both share their layers.
         training_pairs: Batches (x, y[, weight]) without end, from an epoch on.
         validation_figures: Loss and metrics of the model as it is.
+        monitor: The one of them that picks the best epoch.
         probabilities: float64 (n, n_classes) of images, in order, by the whole classifier as it is,
             in full precision.
         cached_copies: Number of versions of each training image whose features are cached; 0 where
             the whole model runs on images in every epoch.
-        engine: What computes the cached features; None without.
+        features: The cached features; None without.
+        engine: What computes them; None without.
     """
 
     model: keras.Model
     training_pairs: Callable[[int], tf.data.Dataset]
     validation_figures: Callable[[], dict[str, float]]
+    monitor: str
     probabilities: Callable[[Images], np.ndarray]
     cached_copies: int = 0
+    features: BackboneFeatures | None = None
     engine: EngineName | None = None
 
     @classmethod
@@ -91,12 +95,14 @@ class Learner:
             if not has_checkpoint(folder.checkpoint):
                 _standardize_by_images(model, splits["train"], config)
             return cls._on_images(model, splits, config)
-        engine = features.engine_for(splits["validation"])
+        engine = features.engine_for(splits["validation"]).name
         _check_room(
             config.data,
-            features.bytes_for(n_views * len(splits["train"]) + len(splits["validation"])),
+            features.bytes_for(
+                n_views * len(splits["train"]) + min(n_views, 2) * len(splits["validation"])
+            ),
             features.missing_bytes(splits["train"], n_views)
-            + features.missing_bytes(splits["validation"]),
+            + features.missing_bytes(splits["validation"], min(n_views, 2)),
         )
         logger.info(
             "Training on backbone features: the frozen part of the backbone runs once. "
@@ -110,6 +116,7 @@ class Learner:
         return replace(
             cls._on_features(model, splits, config, features, n_views),
             cached_copies=n_views,
+            features=features,
             engine=engine,
         )
 
@@ -140,6 +147,7 @@ class Learner:
             model,
             training_pairs,
             lambda: _figures(model, validation, splits["validation"]),
+            config.monitor,
             lambda images: predict_probabilities(model, images, config.batch_size),
         )
 
@@ -154,7 +162,9 @@ class Learner:
     ) -> "Learner":
         seed = config.runtime.seed
         views = [features.of(splits["train"], view) for view in range(n_views)]
-        held_out = features.of(splits["validation"])
+        # Validation is like training: an epoch that is best on images as they are may be a poor
+        # one on altered images.
+        held_out = [features.of(splits["validation"], view) for view in range(min(n_views, 2))]
         _, rest = split_at_depth(model, config.depth)
         chosen = epoch_order(splits["train"].labels, seed, 0)[:_STANDARDIZE_ON]
         sample = mixed_views(views, 0, np.sort(chosen))
@@ -175,13 +185,20 @@ class Learner:
                 num_parallel_calls=tf.data.AUTOTUNE,
             ).prefetch(tf.data.AUTOTUNE)
 
-        validation = array_batches(held_out, _PREDICT_BATCH)
-        return cls(
-            rest,
-            training_pairs,
-            lambda: _figures(rest, validation, splits["validation"]),
-            by_features(model, features),
-        )
+        validation = [array_batches(view, _PREDICT_BATCH) for view in held_out]
+
+        def figures() -> dict[str, float]:
+            as_is, *copies = (_figures(rest, view, splits["validation"]) for view in validation)
+            for augmented in copies:
+                value = augmented[config.monitor]
+                as_is |= {
+                    f"augmented_{config.monitor}": value,
+                    f"mean_{config.monitor}": (as_is[config.monitor] + value) / 2,
+                }
+            return as_is
+
+        monitor = config.monitor if n_views == 1 else f"mean_{config.monitor}"
+        return cls(rest, training_pairs, figures, monitor, by_features(model, features))
 
 
 def by_features(model: keras.Model, features: BackboneFeatures) -> Callable[[Images], np.ndarray]:

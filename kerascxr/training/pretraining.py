@@ -226,6 +226,7 @@ def _fit(
             lambda epoch: batches.training(epoch * steps),
             steps,
             validate,
+            config.monitor,
             [loss] * len(targets),
             [],
             ("loss", "val_loss", *(f"val_auc {name}" for name in FINDINGS)),

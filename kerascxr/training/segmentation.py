@@ -197,6 +197,7 @@ def _fit(
             lambda epoch: _training_pairs(splits["train"], config, epoch),
             steps_per_epoch(splits["train"], config.batch_size),
             lambda: model.evaluate(validation, verbose=0, return_dict=True),
+            config.monitor,
             loss,
             [Dice()],
             _SHOWN,

@@ -34,5 +34,6 @@ TINY = Backbone(
     image_size=(32, 32),
     last_convolution=("conv5",),
     last_stage=("stage4",),
+    stage_outputs=("stem_relu",),
     imagenet=PublishedWeights("https://example.org/tiny.h5", "md5", "0", "nobody's"),
 )

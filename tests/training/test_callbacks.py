@@ -84,7 +84,7 @@ def run(
     )
     path.mkdir(exist_ok=True)
     fitting = Fitting(
-        model, batches, STEPS, validate, keras.losses.MeanSquaredError(), [], ("loss",)
+        model, batches, STEPS, validate, "loss", keras.losses.MeanSquaredError(), [], ("loss",)
     )
     identity = {"data": data, "starting weights": weights}
     progress = fit(fitting, Session(config, RUNTIME, RunFolder(path), identity))
@@ -218,7 +218,7 @@ def test_a_non_finite_loss_names_epoch_and_step(tmp_path):
             monitor="loss", runtime=RuntimeConfig(tensorboard=False, checkpoint_seconds=0)
         )
         fit(
-            Fitting(model, poisoned, STEPS, lambda: {"loss": 0.0}, loss, [], ()),
+            Fitting(model, poisoned, STEPS, lambda: {"loss": 0.0}, "loss", loss, [], ()),
             Session(config, RUNTIME, RunFolder(tmp_path / "r"), {}),
         )
     assert not (tmp_path / "r" / "checkpoint" / "latest.npz").exists()

@@ -8,6 +8,7 @@ import pytest
 
 from kerascxr.data.pipeline import Images
 from kerascxr.models.classifier import build_classifier, cut_at_depth
+from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.training import engines
 from kerascxr.training.engines import KerasEngine, OpenVINOEngine, build_engine, likely_engine
 from kerascxr.training.feature_files import FeatureFolder
@@ -26,7 +27,7 @@ def model(request):
 
 @pytest.fixture(scope="module")
 def frozen(model):
-    return keras.Model(model.input, cut_at_depth(model, 2))
+    return keras.Model(model.input, [cut_at_depth(model, 2), layer_statistics(model).output])
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +45,12 @@ def in_batches(pixels, size):
 def test_openvino_gives_what_keras_gives_in_the_same_order(frozen, pixels):
     ours = KerasEngine(frozen)
     theirs = OpenVINOEngine(ours)
-    expected = np.concatenate(list(ours.run(in_batches(pixels, 32))))
-    given = np.concatenate(list(theirs.run(in_batches(pixels, 4))))
-    scale = np.abs(expected).max()
-    np.testing.assert_allclose(given / scale, expected / scale, atol=1e-4)
+    expected = list(map(np.concatenate, zip(*ours.run(in_batches(pixels, 32)), strict=True)))
+    given = list(map(np.concatenate, zip(*theirs.run(in_batches(pixels, 4)), strict=True)))
+    assert [values.ndim for values in expected] == [4, 2]
+    for output, wanted in zip(given, expected, strict=True):
+        scale = np.abs(wanted).max()
+        np.testing.assert_allclose(output / scale, wanted / scale, atol=1e-4)
 
 
 @needs_openvino
@@ -59,7 +62,7 @@ def test_openvino_is_taken_where_it_agrees(frozen, pixels, messages):
 
 
 class Wrong:
-    """An engine that gives something else."""
+    """An engine whose last output is another."""
 
     name = "openvino"
     batch_size = 4
@@ -68,7 +71,7 @@ class Wrong:
         self._of = of
 
     def run(self, batches):
-        return (1.01 * features for features in self._of.run(batches))
+        return ((*others, 1.01 * last) for *others, last in self._of.run(batches))
 
 
 class Broken:

@@ -16,7 +16,9 @@ class Owner:
 
 def write(folder, key, rows=500):
     values = np.arange(rows, dtype=np.float16)
-    folder.write(key, [values[:200], values[200:]], (rows,), ABOUT)
+    halves = (values[:200], values[200:])
+    batches = [(half, half[:, None].astype(np.float32) / 3) for half in halves]
+    folder.write(key, batches, (rows,), ABOUT)
     return values
 
 
@@ -25,7 +27,9 @@ def test_what_is_written_is_read_back_and_listed(tmp_path):
     assert folder.open("a", owner) is None and folder.entries() == []
     assert not folder.path.exists()
     values = write(folder, "a")
-    np.testing.assert_array_equal(folder.open("a", owner), values)
+    features, statistics = folder.open("a", owner)
+    np.testing.assert_array_equal(features, values)
+    np.testing.assert_array_equal(statistics, values[:, None].astype(np.float32) / 3)
     (tmp_path / "new" / "lungs-1.npz").touch()
     (tmp_path / "new" / "b.f16").touch()
     (tmp_path / "new" / ".partial-c-12345678.f16").touch()

@@ -12,7 +12,9 @@ import pytest
 from kerascxr.config import AugmentConfig
 from kerascxr.data.images import to_backbone_input
 from kerascxr.data.pipeline import Images, training_batches
+from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import build_classifier, fine_tune, split_at_depth
+from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.training import engines, runtime
 from kerascxr.training.engines import KerasEngine
 from kerascxr.training.feature_files import FeatureFolder
@@ -41,6 +43,32 @@ def test_they_are_what_the_frozen_part_gives(model, images, tmp_path, depth):
     expected = frozen.predict(np.repeat(images.pixels.astype(np.float32), 3, -1), verbose=0)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(features / scale, expected / scale, atol=2e-3)
+
+
+def test_the_same_pass_gives_layer_statistics(model, images, tmp_path, messages):
+    features = BackboneFeatures(model, 2, FeatureFolder(tmp_path), augment=AugmentConfig())
+    found = layer_statistics(model)
+    assert features.sizes == found.sizes
+    given = features.statistics(images)
+    expected = keras.Model(model.input, found.output).predict(
+        np.repeat(images.pixels.astype(np.float32), 3, -1), verbose=0
+    )
+    np.testing.assert_allclose(given, expected, rtol=1e-3, atol=1e-3)
+    assert (features.statistics(images, view=1) != given).any(axis=1).all()
+    messages.clear()
+    features.of(images)
+    features.of(images, 1)
+    assert messages() == []
+
+
+def test_a_backbone_without_stages_has_features_alone(images, tmp_path, monkeypatch):
+    plain = dataclasses.replace(BACKBONES["tiny"], stage_outputs=())
+    monkeypatch.setitem(BACKBONES, "tiny", plain)
+    model = build_classifier("tiny", 3, image_size=(32, 32))
+    features = BackboneFeatures(model, 2, FeatureFolder(tmp_path))
+    assert features.sizes is None and len(features.of(images)) == len(images)
+    with pytest.raises(ValueError, match="tiny must name its stage_outputs"):
+        features.statistics(images)
 
 
 def test_one_pass_serves_all_depths_and_later_runs(model, images, tmp_path, messages):
@@ -133,6 +161,13 @@ def test_a_damaged_file_is_computed_again(model, images, tmp_path, messages):
     path.with_suffix(".json").write_bytes(bytes(100))
     np.testing.assert_array_equal(compute(), whole)
     assert len(messages()) == 5
+    (statistics,) = tmp_path.glob("*.statistics")
+    for damage in (lambda data: data[:-4], lambda data: b"\x01" + data[1:]):
+        statistics.write_bytes(damage(statistics.read_bytes()))
+        compute()
+    statistics.unlink()
+    np.testing.assert_array_equal(compute(), whole)
+    assert len(messages()) == 8
 
 
 def test_a_killed_computation_leaves_nothing_that_looks_whole(model, images, tmp_path, monkeypatch):
@@ -213,7 +248,7 @@ def test_a_killed_process_leaves_no_partial_file_for_ever(model, images, tmp_pat
 
 def test_a_small_limit_keeps_what_this_object_gave(model, images, tmp_path):
     features = BackboneFeatures(model, 2, FeatureFolder(tmp_path, limit_gb=1e-9))
-    FeatureFolder(tmp_path).write("old", [np.zeros(9, np.float16)], (9,), {})
+    FeatureFolder(tmp_path).write("old", [(np.zeros(9, np.float16),)], (9,), {})
     given = features.of(images)
     assert features.missing_bytes(images) == 0
     assert features.missing_bytes(images.only(range(9))) == features.bytes_for(9)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import train_cls
-from kerascxr.training import classification, runtime
+from kerascxr.training import classification, decisions, runtime
 from tests.support.small_runs import arguments, bright_and_dark
 
 
@@ -56,12 +56,23 @@ def test_it_finishes_and_its_config_gives_the_same_regime_on_another_machine(
     workplace, options, regime, request, monkeypatch
 ):
     name = request.node.callspec.id
+    passes = []
+    of = decisions.Statistics.of
+    monkeypatch.setattr(
+        decisions.Statistics, "of", lambda self, pixels: passes.append(pixels) or of(self, pixels)
+    )
     argv = arguments(workplace, "--data.source", f"{workplace}/set", "--epochs", "1", *options)
     assert train_cls.main([*argv, "--name", name]) == 0
     run = workplace / "runs" / "classification" / name
     assert (run / "DONE").exists()
     recorded = json.loads((run / "metrics.json").read_text())["regime"]
     assert recorded == recorded | regime
+    # Layer statistics of images as they are come with cached features: no pass of their own.
+    parts = json.loads((run / "metrics.json").read_text())["data"]["images"]
+    expected = [parts["train"]] * 4 + [parts["test"]]  # altered in four ways, and the test
+    if regime["trained_on"] == "images":
+        expected = [parts["train"], parts["validation"], *expected]
+    assert [len(pixels) for pixels in passes] == expected
     assert recorded["device_strategy"] == "single" and recorded["xla"] is False
     assert "CPU" in recorded["devices"][0]
     assert json.loads((run / "environment.json").read_text())["regime"] == recorded
