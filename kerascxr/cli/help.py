@@ -23,6 +23,12 @@ _COMMON = (
     ("--help [all]", "Print this help, or all options."),
 )
 _CONFIG = "config"
+_HELP = ("-h", "--help")
+
+
+def asks_for_help(argv: Sequence[str]) -> bool:
+    """Returns whether arguments ask for the help."""
+    return any(item in _HELP for item in argv)
 
 
 def answer_help(
@@ -42,7 +48,7 @@ def answer_help(
     Raises:
         SystemExit: With code 0, after printing.
     """
-    asked = [place for place, item in enumerate(argv) if item in ("-h", "--help")]
+    asked = [place for place, item in enumerate(argv) if item in _HELP]
     if asked:
         whole = list(argv[asked[0] + 1 : asked[0] + 2]) == ["all"]
         print(help_text(parser, None if whole else groups, hidden))

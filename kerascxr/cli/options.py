@@ -6,7 +6,7 @@ from typing import TypeVar
 from jsonargparse import ArgumentParser, Namespace
 
 from kerascxr.cli.config_files import with_config_paths
-from kerascxr.cli.help import answer_help
+from kerascxr.cli.help import answer_help, asks_for_help
 from kerascxr.parsing import build_parser, parse_config, parse_with
 
 Config = TypeVar("Config")
@@ -62,5 +62,6 @@ def read_config(
     Raises:
         SystemExit: As ``read_options``.
     """
-    answer_help(build_parser(config_class, prog), argv, groups, hidden)
+    if asks_for_help(argv):
+        answer_help(build_parser(config_class, prog), argv, groups, hidden)
     return parse_config(config_class, with_config_paths(argv), prog)
