@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do
@@ -45,17 +44,6 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
-# A PNG of one grey pixel.
-_NO_FIGURE = bytes.fromhex(
-    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
-    "0000000a49444154789c636800000082008177cd72b60000000049454e44ae426082"
-)
-
-
-def _no_figure(figure, path, **options):
-    Path(path).write_bytes(_NO_FIGURE)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
     """Lays out and draws figures only for tests marked ``figures``: that takes 30 % of a training.
@@ -64,8 +52,9 @@ def pytest_runtest_protocol(item):
     """
     if item.get_closest_marker("figures"):
         return (yield)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("matplotlib.figure.Figure.savefig", _no_figure)
+    from tests.support.no_figures import without_figures
+
+    with without_figures():
         return (yield)
 
 

@@ -214,6 +214,7 @@ def test_other_settings_under_the_same_name_are_refused(finished, capsys):
     assert (run / "DONE").exists()
 
 
+@pytest.mark.figures
 def test_it_is_tested_on_a_set_with_fewer_classes(finished, workplace, tmp_path, capsys):
     run, _ = finished
     places = ["--data.stores", f"{tmp_path}/stores"]

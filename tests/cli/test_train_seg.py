@@ -63,6 +63,7 @@ def rows_of(run):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.figures
 def test_it_learns(finished):
     run, _ = finished
     metrics = json.loads((run / "metrics.json").read_text())
@@ -239,6 +240,7 @@ def test_the_headline_is_of_the_masks_that_are_used_afterwards(finished, workpla
         assert metrics[shown]["dice"] == pytest.approx(scores["dice"], abs=1e-6)
 
 
+@pytest.mark.figures
 def test_a_finished_run_is_tested_on_another_set(finished, tmp_path, capsys):
     run, _ = finished
     other = pairs(tmp_path / "other", n=40, seed=9, size=32)

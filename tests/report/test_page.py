@@ -20,7 +20,6 @@ from kerascxr.report.calibration import overview
 from kerascxr.report.limits import drawn_notice, limits
 from kerascxr.runs.reading import find_runs, read_runs
 
-pytestmark = pytest.mark.figures
 CLASSES = list(reference.CLASSES)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FIGURES = {
@@ -177,6 +176,7 @@ class Seen(HTMLParser):
             self._number = False
 
 
+@pytest.mark.figures
 def test_every_figure_and_table_is_there(report):
     seen = Seen((report / "index.html").read_text(encoding="utf-8"))
     # Of two classifiers four each, their data's samples, the U-Net's; for both tasks the scores and
@@ -193,6 +193,7 @@ def test_every_figure_and_table_is_there(report):
         assert heading in seen.headings, heading
 
 
+@pytest.mark.figures
 def test_the_page_is_self_contained(report):
     text = (report / "index.html").read_text(encoding="utf-8")
     seen = Seen(text)
@@ -202,6 +203,7 @@ def test_the_page_is_self_contained(report):
     assert not re.search(r"url\(|@import", text)
 
 
+@pytest.mark.figures
 def test_markdown_and_latex_hold_the_same(report):
     text = (report / "report.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[[^]]{20,}\]\((figures/[\w-]+\.(?:png|webp))\)", text)
@@ -344,6 +346,7 @@ def test_calibration_stands_beside_runs_that_have_none(tmp_path):
         assert f"{point['sensitivity']:.4f} ({low:.3f} to {high:.3f})" in text, name
 
 
+@pytest.mark.figures
 def test_intervals_stand_behind_their_figures_where_a_run_has_them(runs, report):
     text = (report / "report.md").read_text(encoding="utf-8")
     test = json.loads((runs / "classification/depth1/metrics.json").read_text())["test"]
@@ -418,6 +421,7 @@ addEventListener("load", () => {
 </script>"""
 
 
+@pytest.mark.figures
 @pytest.mark.skipif(CHROMIUM is None, reason="install Debian's chromium to run this")
 @pytest.mark.parametrize(("width", "scores"), [(400, 2), (800, 5), (1400, 7)])
 def test_a_browser_shows_it_without_errors_or_requests(report, tmp_path, width, scores):
@@ -444,6 +448,7 @@ def test_a_browser_shows_it_without_errors_or_requests(report, tmp_path, width, 
     assert shown == {"broken": 0, "loaded": [], "images": 14, "left": 0}
 
 
+@pytest.mark.figures
 def test_no_picture_is_put_in_twice(report):
     sizes = [path.stat().st_size for path in (report / "figures").iterdir()]
     assert (report / "index.html").stat().st_size < 1.4 * sum(sizes) + 50_000
