@@ -44,7 +44,7 @@ def trained(folder, source, stores):
     argv += ["--runtime.checkpoint_seconds", "10"]
     config = parse_config(ClassificationConfig, [*argv, "--data.stores", str(stores)], "test")
     with RunFolder.start(config, "classification", source) as started:
-        classification.train(config, started, draw=False)
+        classification.train(config, started, draw=False, decide=False)
     return started.path
 
 
@@ -76,6 +76,7 @@ def result(run):
     return json.loads((run / "audit" / "audit.json").read_text())
 
 
+@pytest.mark.figures
 def test_the_planted_shortcut_is_shown_and_the_phantom_without_it_is_not_decided(audited):
     marked, clean = result(audited["phantom-marked"]), result(audited["phantom"])
     assert marked["ablations"]["border_only"]["verdict"] == "shown"
