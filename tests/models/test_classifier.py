@@ -202,6 +202,7 @@ def test_a_saved_model_is_the_same_model(model, images, tmp_path):
 
 
 def test_logits_are_float32_under_mixed_precision(model, images, mixed_float16, tmp_path):
+    images = images[:2]  # float16 is slow on a CPU
     half = build_classifier(model.name, 3, image_size=SIZE, dropout=0.0)
     half.set_weights(model.get_weights())
     logits = half(images)
@@ -212,7 +213,7 @@ def test_logits_are_float32_under_mixed_precision(model, images, mixed_float16, 
     frozen, rest = split_at_depth(half, 1)
     assert frozen.output.dtype == "float16" and rest.output.dtype == "float32"
     np.testing.assert_allclose(rest(frozen(images)), logits, atol=1e-3)
-    if model.name == "shufflenetv2_x0_5":  # float16 is slow on a CPU; one backbone trains in it
+    if model.name == "shufflenetv2_x0_5":  # one backbone trains in it
         fine_tune(half, 2, update_statistics=True)
         fit_one_step(half, images)
         assert all(np.all(np.isfinite(weight)) for weight in half.get_weights())

@@ -15,7 +15,12 @@ from kerascxr.models.layers import FusedBatchNormalization
 from kerascxr.models.weights import load_weights
 from kerascxr.training import drawn_batches
 from kerascxr.training.drawn_batches import CELLS, DrawnBatches, Exaggeration
-from kerascxr.training.pretraining import adopt_statistics, for_pretraining
+from kerascxr.training.pretraining import (
+    adopt_statistics,
+    build_pretraining_model,
+    for_pretraining,
+)
+from tests.support.tiny_backbone import FOUR_STAGES
 
 SIZE = (64, 96)
 
@@ -135,6 +140,11 @@ def test_the_copy_that_learns_is_the_same_function(name):
     ]
     normalisations = [layer for layer in copy.layers if isinstance(layer, FusedBatchNormalization)]
     assert sum(changed) == 2 * len(normalisations) > 0  # mean and variance
+    whole = build_pretraining_model(copy)
+    *maps, presence = (output.shape for output in whole.outputs)
+    assert [shape[1:3] for shape in maps] == [(16, 16), (8, 8), (4, 4), (4, 4)]
+    assert {shape[-1] for shape in maps} == {len(STRUCTURES)} and presence == (None, 3)
+    assert len(whole.trainable_weights) == len(copy.trainable_weights) + 2 * len(whole.outputs)
 
 
 def test_earlier_weights_keep_their_function_when_batches_normalise():
@@ -166,20 +176,21 @@ def test_validation_has_drawings_that_no_training_has(batches):
     assert np.abs(whole.validation(4)[0] - trained).mean() > 5
 
 
-def test_a_classifier_starts_from_the_weights(tmp_path, capsys):
-    argv = ["pretrain", "--backbone", "shufflenetv2_x0_5", "--image_size", "64,64"]
+def test_a_classifier_starts_from_the_weights(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(BACKBONES, "four-stages", FOUR_STAGES)
+    argv = ["pretrain", "--backbone", "four-stages", "--image_size", "64,64"]
     argv += ["--crop_size", "32,32", "--crop_epochs", "1", "--epochs", "1", "--drawings", "4"]
     argv += ["--batch_size", "4", "--crops", "1", "--validation_images", "8"]
     argv += ["--runs", str(tmp_path), "--name", "small"]
     assert main(argv) == 0
     run = tmp_path / "pretraining" / "small"
-    assert json.loads((run / "metrics.json").read_text())["backbone"] == "shufflenetv2_x0_5"
-    model = build_classifier("shufflenetv2_x0_5", 4, image_size=(64, 64))
+    assert json.loads((run / "metrics.json").read_text())["backbone"] == "four-stages"
+    model = build_classifier("four-stages", 4, image_size=(64, 64))
     before = model.get_layer("conv5_conv").get_weights()[0]
-    used = load_weights(model, "shufflenetv2_x0_5", run / "backbone.weights.h5")
+    used = load_weights(model, "four-stages", run / "backbone.weights.h5")
     assert used.kind == "file"
     assert np.abs(model.get_layer("conv5_conv").get_weights()[0] - before).max() > 0
-    for name in ("conv1_conv_bn", "conv5_conv_bn"):  # its statistics are of drawings
+    for name in ("stem_conv_bn", "conv5_conv_bn"):  # its statistics are of drawings
         _, _, mean, variance = model.get_layer(name).get_weights()
         assert np.abs(mean).max() > 0 and np.abs(variance - 1).max() > 0.01, name
     assert main(argv) == 0
