@@ -55,6 +55,18 @@ def whole(folder):
 
 
 @pytest.fixture(scope="module")
+def by_masks(folder):
+    """A run on crops to the lungs of its source's masks, of which one has one lung."""
+    source = masked_classes(folder / "odd")
+    one_lung = np.zeros((32, 32), np.uint8)
+    one_lung[8:24, 3:13] = 255
+    Image.fromarray(one_lung).save(f"{source}/COVID/masks/COVID-3.png")
+    argv = arguments(folder, "--data.source", source, "--depth", "0", "--epochs", "1")
+    assert train_cls.main([*argv, "--roi", "lung_crop", "--name", "by-masks"]) == 0
+    return folder / "runs/classification/by-masks"
+
+
+@pytest.fixture(scope="module")
 def run(runs):
     return runs[1]
 
@@ -176,7 +188,7 @@ def test_new_lungs_push_out_the_least_recently_used(tmp_path, monkeypatch, limit
 
 
 def test_images_without_masks_and_lungs_without_use_are_one_line(
-    folder, run, tmp_path, capsys, monkeypatch
+    by_masks, run, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(lung_model, "FOLDER", tmp_path / "not installed")
     masked_classes(tmp_path / "bare", masks=False)
@@ -193,8 +205,7 @@ def test_images_without_masks_and_lungs_without_use_are_one_line(
     assert train_cls.main([*argv, "--roi", "lung_corp"]) == 2
     assert "did you mean 'lung_crop'?" in capsys.readouterr().err.strip().splitlines()[-1]
     # A run by its source's masks meets images without any: evaluate finds their lungs.
-    trained(folder, "by-masks", "--roi", "lung_crop")
-    command = ["evaluate", str(folder / "runs/classification/by-masks"), "--data.source"]
+    command = ["evaluate", str(by_masks), "--data.source"]
     command += [f"{tmp_path}/bare", "--data.stores", f"{tmp_path}/stores"]
     command += ["--data.features", f"{tmp_path}/features"]
     assert main(command) == 2
@@ -202,7 +213,7 @@ def test_images_without_masks_and_lungs_without_use_are_one_line(
     assert main([*command, "--lungs", str(run)]) == 0
     write_tiny_lung_model(tmp_path / "lungs", (32, 32))
     monkeypatch.setattr(lung_model, "FOLDER", tmp_path / "lungs")
-    (tested,) = (folder / "runs/classification/by-masks/external").glob("*/metrics.json")
+    (tested,) = (by_masks / "external").glob("*/metrics.json")
     assert json.loads(tested.read_text())["data"]["lungs"] == str(run)
     assert main(command) == 0
     packaged = "the lung model that comes with kerascxr"
@@ -373,15 +384,9 @@ def test_a_run_is_not_used_with_another_lung_model_than_it_was_trained_with(
         model.unlink(missing_ok=True)
 
 
-def test_the_count_of_implausible_masks_is_recorded(folder, tmp_path, monkeypatch, messages):
-    source = masked_classes(tmp_path / "set")
-    one_lung = np.zeros((32, 32), np.uint8)
-    one_lung[8:24, 3:13] = 255
-    Image.fromarray(one_lung).save(f"{source}/COVID/masks/COVID-3.png")
-    argv = arguments(tmp_path, "--data.source", source, "--depth", "0", "--epochs", "1")
-    assert train_cls.main([*argv, "--roi", "lung_crop", "--name", "crop"]) == 0
-    metrics = json.loads((tmp_path / "runs/classification/crop/metrics.json").read_text())
-    found = metrics["data"]["lung_masks"]
+def test_the_count_of_implausible_masks_is_recorded(by_masks):
+    found = json.loads((by_masks / "metrics.json").read_text())["data"]["lung_masks"]
     assert (found["images"], found["implausible"]) == (40, 1)
     assert found["reasons"]["does not have two lungs side by side"] == 1
-    assert any(line.startswith("1 of 40 lung masks are implausible") for line in messages())
+    log = (by_masks / "log.txt").read_text()
+    assert log.count("1 of 40 lung masks are implausible") == 1
