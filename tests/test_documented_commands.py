@@ -43,6 +43,8 @@ PLACES = {
     "runs/classification/leaky": "runs/classification/other",
     "data/COVID-19_Radiography_Dataset": "{served}/set",
     "runs/study": "runs/classification",
+    "runs/classification/trio/seed-0": FIRST,
+    "runs/classification/trio/seed-1": "runs/classification/other",
 }
 # As in the runs of the fixture "served", so that a training finds its finished run.
 SMALL = {
@@ -66,6 +68,7 @@ PARSED = (
     ("--depth 1", "the backbone itself takes minutes"),
     ("kerascxr audit", "a model per ablation: tests/audits"),
     ("--format onnx", "needs packages that the tests do not install"),
+    ("--to models/trio", "as slow as the classifier's export: tests/serving"),
     ("--to models/lungs", "as slow as the classifier's export: tests/serving"),
     ("--to examples/serving", "the export before it, at another place"),
     (" --segmentation runs/segmentation/", "with a U-Net an export is slow: tests/serving"),

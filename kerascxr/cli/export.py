@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser
 
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
+from kerascxr.evaluation.ensembles import check_members
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.formats import FORMATS, find_format
 from kerascxr.serving.model_folder import check_lungs
@@ -17,7 +18,13 @@ SAVED_MODEL = "saved_model"
 def parser(prog: str) -> ArgumentParser:
     """Returns the command's parser."""
     made = new_parser(prog, __doc__)
-    made.add_argument("run", type=Path, help="The folder of a finished run.")
+    made.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        help="The folder of a finished run. Several classification runs become one model, whose "
+        "probabilities are the mean of theirs.",
+    )
     made.add_argument("--to", type=Path, required=True, help="The model's folder.")
     made.add_argument(
         "--segmentation",
@@ -45,7 +52,10 @@ def run(argv: Sequence[str], prog: str) -> None:
     others = [name for name in dict.fromkeys(values.format) if name != SAVED_MODEL]
     for name in others:
         find_format(name)  # a missing package is known before anything is written
-    is_unet = read_run(values.run).task == "segmentation"
+    first, together = values.runs[0], len(values.runs) > 1
+    if together:
+        check_members([read_run(path) for path in values.runs])
+    is_unet = read_run(first).task == "segmentation"
     if is_unet and values.segmentation:
         raise ValueError(
             f"--segmentation must be left out for a U-Net. Got {str(values.segmentation)!r}."
@@ -53,12 +63,15 @@ def run(argv: Sequence[str], prog: str) -> None:
     check_lungs(values.segmentation)
     start_tensorflow()
     from kerascxr.serving.export import export_run
+    from kerascxr.serving.export_ensemble import export_ensemble
     from kerascxr.serving.export_formats import export_formats
     from kerascxr.serving.export_masks import export_masks
 
     if SAVED_MODEL in values.format and is_unet:
-        export_masks(values.run, values.to)
+        export_masks(first, values.to)
+    elif SAVED_MODEL in values.format and together:
+        export_ensemble(values.runs, values.to, values.segmentation)
     elif SAVED_MODEL in values.format:
-        export_run(values.run, values.to, values.segmentation)
+        export_run(first, values.to, values.segmentation)
     if others:
-        export_formats(values.run, values.to, others)
+        export_formats(values.runs, values.to, others)

@@ -9,6 +9,8 @@ from jsonargparse import ArgumentParser, Namespace
 from kerascxr.cli.lungs import write_masks
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
+from kerascxr.evaluation.ensembles import check_members
+from kerascxr.runs.reading import read_run
 from kerascxr.serving.files import find_files
 from kerascxr.serving.model_folder import check_lungs, find_model
 
@@ -19,7 +21,12 @@ def parser(prog: str) -> ArgumentParser:
     """Returns the command's parser."""
     made = new_parser(prog, __doc__)
     made.add_argument("model", type=Path, help="A finished run's folder, or an export.")
-    made.add_argument("paths", nargs="+", help="Image files, folders or globs; DICOM too.")
+    made.add_argument(
+        "paths",
+        nargs="+",
+        help="Image files, folders or globs; DICOM too. Finished runs' folders before them make an "
+        "ensemble with MODEL: classifiers whose mean probabilities are the answer.",
+    )
     made.add_argument(
         "--to",
         type=Path,
@@ -44,8 +51,11 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> int:
     """Runs the command; returns 1 if a file could not be read."""
     values = read_options(parser(prog), argv)
+    values.runs, paths = _members(values.model, values.paths)
+    if values.runs:
+        check_members([read_run(path) for path in values.runs])
     task, _ = find_model(values.model)
-    files = find_files(values.paths)
+    files = find_files(paths)
     check_lungs(values.segmentation)
     start_tensorflow()
     from kerascxr.serving.predict import report_unreadable
@@ -57,14 +67,29 @@ def run(argv: Sequence[str], prog: str) -> int:
     return 1 if unreadable else 0
 
 
+def _members(model: Path, paths: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Divides what was given into an ensemble's runs, none for one model, and the images."""
+    count = 0
+    while count < len(paths) and (Path(paths[count]) / "DONE").exists():
+        count += 1
+    runs = [model, *map(Path, paths[:count])] if count else []
+    if count == len(paths):
+        raise ValueError(f"images must be named after the runs. Got runs alone: {len(runs)}.")
+    return runs, list(paths[count:])
+
+
 def _classes(values: Namespace, files: list[Path]) -> list[tuple[str, str]]:
     from kerascxr.serving.predict import predict_files
-    from kerascxr.serving.predictors import load_lung_finder, load_predictor
+    from kerascxr.serving.predictors import (
+        load_ensemble_predictor,
+        load_lung_finder,
+        load_predictor,
+    )
 
     if values.overlays is True:
         raise ValueError("--overlays must be a folder for a classifier. Got true.")
     return predict_files(
-        load_predictor(values.model),
+        load_ensemble_predictor(values.runs) if values.runs else load_predictor(values.model),
         files,
         values.to,
         lungs=load_lung_finder(values.segmentation) if values.segmentation else None,

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ from kerascxr.training.lungs import choose_lungs, load_segmenter, read_lungs, re
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-5
+LUNG_OUTPUTS = {
+    "lung_mask_bytes": tensor("string", [None], "a PNG of 0 and 255, at the image's own size"),
+    "lung_fraction": tensor("float32", [None], "the share of the image that is lung, 0..1"),
+}
 
 
 def export_run(
@@ -69,11 +74,7 @@ def export_run(
     """
     run = read_run(run_path, "classification")
     config = load_config(ClassificationConfig, run_path / "config.yaml")
-    if config.control_marker:
-        raise ValueError(
-            f"{run_path} was trained on images with a planted marker that reveals the class "
-            f"(control_marker={config.control_marker!r}); it cannot be exported."
-        )
+    require_no_marker(run_path, config)
     store = open_run_store(run, config.data)
     samples = _test_files(run, config, store)
     classes = run.metrics["test"]["classes"]
@@ -82,14 +83,14 @@ def export_run(
     if roi.needs_lungs:
         segmentation = choose_lungs(segmentation or config.lungs)
     segmenter = load_segmenter(segmentation) if segmentation else None
-    lung_masks = _check_lungs(segmentation, config, store) if segmentation else None
+    lung_masks = check_lung_masks(segmentation, config, store) if segmentation else None
     height, width = config.image_size
     rule = DecisionRule.load(run_path / FILE)
     classifier = Classifier(model, classes, rule, run.temperature)
     serve = from_bytes(classifier, (height, width), segmenter, config.roi)
     expected = apply_temperature(np.stack([known for _, known in samples]), run.temperature)
     files_of_samples = [data for data, _ in samples]
-    if roi.needs_lungs and not _same(segmentation, config.lungs):
+    if roi.needs_lungs and not same_folder(segmentation, config.lungs):
         by_masks = expected
         given = tf.function(serve)(tf.constant(files_of_samples))
         expected = given["probabilities"].numpy().astype(np.float64)
@@ -111,7 +112,7 @@ def export_run(
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
         description = _describe(run, config, segmentation, rule, lung_masks)
         write_json(folder / "metadata.json", description)
-        difference = _compare(folder, files_of_samples, expected, classes, run.temperature)
+        difference = compare_reloaded(folder, files_of_samples, expected, classes, run.temperature)
         logger.info(
             f"The reloaded export reproduces the run's probabilities of {len(samples)} test "
             f"images: largest difference {difference:.1e}."
@@ -121,7 +122,20 @@ def export_run(
     return publish(run, to, fill)
 
 
-def _check_lungs(run: Path, config: ClassificationConfig, store: Store) -> LungMaskCheck:
+def require_no_marker(run: Path, config: ClassificationConfig) -> None:
+    """Checks that a run was not trained on images with a planted marker.
+
+    Raises:
+        ValueError: If it was.
+    """
+    if config.control_marker:
+        raise ValueError(
+            f"{run} was trained on images with a planted marker that reveals the class "
+            f"(control_marker={config.control_marker!r}); it cannot be exported."
+        )
+
+
+def check_lung_masks(run: Path, config: ClassificationConfig, store: Store) -> LungMaskCheck:
     """Checks the lung masks that a U-Net gives for the classifier's test images."""
     folds = split_folds(config.split)["test"]
     masks = read_lungs(store, folds, run, config.image_size, FeatureFolder.of(config.data))
@@ -129,7 +143,8 @@ def _check_lungs(run: Path, config: ClassificationConfig, store: Store) -> LungM
     return require_plausible(faults, run, "--segmentation")
 
 
-def _same(one: Path | None, other: Path | None) -> bool:
+def same_folder(one: Path | None, other: Path | None) -> bool:
+    """Returns whether two paths are the same folder."""
     return one is not None and other is not None and one.resolve() == other.resolve()
 
 
@@ -148,13 +163,29 @@ def _test_files(
     return samples
 
 
-def _compare(
+def compare_reloaded(
     folder: Path,
     files: list[bytes],
     expected: np.ndarray,
     classes: list[str],
     temperature: float,
 ) -> float:
+    """Compares a written SavedModel, read back, with what it must answer.
+
+    Args:
+        folder: The SavedModel.
+        files: Image files.
+        expected: float (n, k), their probabilities.
+        classes: The k class names.
+        temperature: Of the model; the lowest of an ensemble's.
+
+    Returns:
+        The largest difference.
+
+    Raises:
+        ValueError: If it is over ``TOLERANCE`` (a temperature below 1 allows more), or the classes
+            are others.
+    """
     loaded = tf.saved_model.load(str(folder))
     given = loaded.signatures["serving_default"](images=tf.constant(files))
     difference = float(np.abs(given["probabilities"].numpy() - expected).max())
@@ -177,42 +208,20 @@ def _describe(
     lung_masks: LungMaskCheck | None,
 ) -> dict[str, Any]:
     classes = run.metrics["test"]["classes"]
-    n, detector = len(classes), rule.checks.ood_detector
-    outputs = {
-        "probabilities": tensor(
-            "float32", [None, n], "of each class, 0..1, summing to 1, after the temperature"
-        ),
-        "label": tensor("string", [None], "the most probable class"),
-        "labels": tensor("string", [None, n], "the classes, in the order of probabilities"),
-        "decision": tensor("string", [None], f"the most probable class, or {NOT_DECIDED!r}"),
-        "prediction_set": tensor(
-            "string",
-            [None],
-            "the classes that are possible, joined by '; ': for images exchangeable with the "
-            f"validation images, the true class is one with a probability of {COVERAGE:.0%}",
-        ),
-        "ood_score": tensor(
-            "float32",
-            [None],
-            f"how unlike the training images it is; the limit is {detector.limit:.3f}, which "
-            "images like the validation images exceed with a probability of "
-            f"{FALSE_ALARMS:.0%} at most",
-        ),
-        "warnings": tensor(
-            "string",
-            [None],
-            f"why nothing was decided, joined by '; ', or '': {', '.join(rule.kinds)}",
-        ),
-    }
-    lungs = {
-        "lung_mask_bytes": tensor("string", [None], "a PNG of 0 and 255, at the image's own size"),
-        "lung_fraction": tensor("float32", [None], "the share of the image that is lung, 0..1"),
-    }
+    outputs = describe_outputs(
+        len(classes),
+        "after the temperature",
+        "for images exchangeable with the validation images, the true class is one with a "
+        f"probability of {COVERAGE:.0%}",
+        f"the limit is {rule.checks.ood_detector.limit:.3f}, which images like the validation "
+        f"images exceed with a probability of {FALSE_ALARMS:.0%} at most",
+        rule.kinds,
+    )
     return describe(
         run,
         config.image_size,
         {
-            "serving_default": outputs | (lungs if segmentation else {}),
+            "serving_default": outputs | (LUNG_OUTPUTS if segmentation else {}),
             "pixels": outputs,
         },
         ("n", "accuracy", "precision", "recall", "f1", "auc"),
@@ -230,3 +239,34 @@ def _describe(
             "input_region": ROIS[config.roi].description,
         },
     )
+
+
+def describe_outputs(
+    n_classes: int, scale: str, coverage: str, limit: str, warnings: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Returns metadata.json's description of what a classifier answers.
+
+    Args:
+        n_classes: How many classes it has.
+        scale: What was done to the probabilities.
+        coverage: What holds for the prediction sets.
+        limit: From which out-of-distribution score on an image is unlike the training images.
+        warnings: All reasons for not deciding.
+    """
+    return {
+        "probabilities": tensor(
+            "float32", [None, n_classes], f"of each class, 0..1, summing to 1, {scale}"
+        ),
+        "label": tensor("string", [None], "the most probable class"),
+        "labels": tensor("string", [None, n_classes], "the classes, in the order of probabilities"),
+        "decision": tensor("string", [None], f"the most probable class, or {NOT_DECIDED!r}"),
+        "prediction_set": tensor(
+            "string", [None], f"the classes that are possible, joined by '; ': {coverage}"
+        ),
+        "ood_score": tensor("float32", [None], f"how unlike the training images it is; {limit}"),
+        "warnings": tensor(
+            "string",
+            [None],
+            f"why nothing was decided, joined by '; ', or '': {', '.join(warnings)}",
+        ),
+    }

@@ -16,14 +16,16 @@ from kerascxr.config import ClassificationConfig, SegmentationConfig, TrainingCo
 from kerascxr.data.pipeline import Images, epoch_order
 from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.classification import evaluate
+from kerascxr.evaluation.ensembles import TEST, common_predictions
 from kerascxr.evaluation.segmentation import score_image, summarise
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import replace_folder, write_json
 from kerascxr.runs.reading import Run as FinishedRun
 from kerascxr.runs.reading import read_run
+from kerascxr.serving.ensemble import EnsembleClassifier, read_members
 from kerascxr.serving.formats import Format, Run, find_format
-from kerascxr.serving.graph import Classifier
+from kerascxr.serving.graph import Answering, Classifier
 from kerascxr.tables import markdown_table, text_table
 from kerascxr.training.inputs import open_run_store, read_splits
 from kerascxr.training.lungs import load_segmenter
@@ -78,13 +80,14 @@ class Measured:
     milliseconds: tuple[float, float]
 
 
-def export_formats(run_path: Path, to: Path, names: Sequence[str]) -> Path:
-    """Writes a classifier or a U-Net in other formats, each measured on the whole test set.
+def export_formats(paths: Sequence[Path], to: Path, names: Sequence[str]) -> Path:
+    """Writes a model in other formats, each measured on the whole test set.
 
     A U-Net's formats give the probability of each pixel, before small components are removed.
 
     Args:
-        run_path: A finished run.
+        paths: A finished run, of a classifier or a U-Net; or several classification runs with the
+            same test images, which are one model, the mean of their probabilities.
         to: The model's folder; the formats are written to ``to/formats``, which is replaced.
         names: Keys of ``FORMATS``.
 
@@ -93,13 +96,14 @@ def export_formats(run_path: Path, to: Path, names: Sequence[str]) -> Path:
         the table as formats.md and formats.json.
 
     Raises:
-        ValueError: If the run is not a finished one, a format is unknown, a package is missing, a
-            conversion fails, or a format's probabilities, accuracy or Dice differ from Keras' by
-            more than it allows. Nothing is written then.
+        ValueError: If a run is not a finished one, runs do not fit together, a format is unknown,
+            a package is missing, a conversion fails, or a format's probabilities, accuracy or Dice
+            differ from Keras' by more than it allows. Nothing is written then.
     """
     formats = {name: find_format(name) for name in names}
-    run = read_run(run_path)
-    subject = (_unet if run.task == "segmentation" else _classifier)(run)
+    runs = read_members(paths) if len(paths) > 1 else [read_run(paths[0])]
+    run = runs[0]
+    subject = _unet(run) if run.task == "segmentation" else _classifier(runs)
     train, test = subject.train, subject.test
     order = np.sort(epoch_order(train.labels, run.config["runtime"]["seed"], 0)[:_CALIBRATION])
     size = test.pixels.shape[1:3]
@@ -114,7 +118,8 @@ def export_formats(run_path: Path, to: Path, names: Sequence[str]) -> Path:
 
     def fill(folder: Path) -> None:
         expected = list(_outputs(in_keras, subject))
-        first = measure("keras", in_keras, expected, subject, run_path / "model.keras")
+        models = [path / "model.keras" for path in paths]
+        first = measure("keras", in_keras, expected, subject, *models)
         rows = [first]
         for name, form in formats.items():
             logger.info(f"Converting to {name}.")
@@ -139,7 +144,9 @@ def export_formats(run_path: Path, to: Path, names: Sequence[str]) -> Path:
     return to / "formats"
 
 
-def _classifier(run: FinishedRun) -> Subject:
+def _classifier(runs: Sequence[FinishedRun]) -> Subject:
+    """Returns what is converted of a classifier, or of an ensemble."""
+    run = runs[0]
     config = load_config(ClassificationConfig, run.path / "config.yaml")
     if config.roi != "none":
         raise ValueError(
@@ -148,8 +155,17 @@ def _classifier(run: FinishedRun) -> Subject:
             "saved_model."
         )
     classes = tuple(run.metrics["test"]["classes"])
-    model = load_saved(run.path / "model.keras")
-    classifier = Classifier(model, classes, temperature=run.temperature)
+    members = [
+        Classifier(load_saved(one.path / "model.keras"), classes, temperature=one.temperature)
+        for one in runs
+    ]
+    if len(runs) > 1 and common_predictions(runs, TEST) is None:
+        raise ValueError(
+            "these formats are measured on test images, and the runs of an ensemble must have the "
+            f"same. Got {', '.join(str(one.path) for one in runs)}; export them as saved_model."
+        )
+    classifier: Answering
+    classifier = EnsembleClassifier(members, classes, None) if len(runs) > 1 else members[0]
     splits = _splits(run, config)
 
     def score(batches: Iterable[np.ndarray]) -> dict[str, Any]:
@@ -164,7 +180,7 @@ def _classifier(run: FinishedRun) -> Subject:
         score,
         {"accuracy": "accuracy", "auc": "AUC"},
         batch=32,
-        slack=slack_at(run.temperature),
+        slack=slack_at(min(one.temperature for one in runs)),
         beside={"labels.txt": "\n".join(classes) + "\n"},
     )
 
@@ -213,7 +229,7 @@ def _outputs(run: Run, subject: Subject) -> Iterator[np.ndarray]:
 
 
 def measure(
-    name: str, run: Run, expected: Sequence[np.ndarray], subject: Subject, path: Path
+    name: str, run: Run, expected: Sequence[np.ndarray], subject: Subject, *paths: Path
 ) -> Measured:
     """Runs a format on test images.
 
@@ -222,7 +238,7 @@ def measure(
         run: A function that runs it.
         expected: Keras' probabilities, by batch.
         subject: What it computes.
-        path: The format's file; the size includes OpenVINO's .bin beside it.
+        paths: The format's files; the size includes OpenVINO's .bin beside them.
     """
     difference = 0.0
 
@@ -240,7 +256,7 @@ def measure(
         started = time.perf_counter()
         run(one)
         times.append(1000 * (time.perf_counter() - started))
-    files = [path, path.with_suffix(".bin")]
+    files = [item for path in paths for item in (path, path.with_suffix(".bin"))]
     size = sum(item.stat().st_size for item in files if item.exists()) / 2**20
     middle, late = np.percentile(times, [50, 95])
     return Measured(name, difference, scores, size, (float(middle), float(late)))

@@ -1,6 +1,7 @@
 """The computation of a served model, from a file's bytes to its answer, as TensorFlow functions."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import keras
 import tensorflow as tf
@@ -15,6 +16,14 @@ from kerascxr.models.segmenter import Segmenter
 
 Outputs = dict[str, tf.Tensor]
 Sizes = tuple[tuple[int, int], ...]
+
+
+class Answering(Protocol):
+    """What answers images: a ``Classifier``, or an ensemble."""
+
+    def answer(self, images: tf.Tensor, own_sizes: tf.Tensor | None = None) -> Outputs:
+        """See ``Classifier.answer``."""
+        ...
 
 
 class Classifier:
@@ -161,7 +170,7 @@ def _apply_roi(
 
 
 def from_bytes(
-    classifier: Classifier,
+    classifier: Answering,
     size: tuple[int, int],
     segmenter: Segmenter | None,
     roi: str = "none",
@@ -188,7 +197,7 @@ def from_bytes(
 
 
 def from_pixels(
-    classifier: Classifier,
+    classifier: Answering,
     size: tuple[int, int],
     segmenter: Segmenter | None,
     roi: str = "none",

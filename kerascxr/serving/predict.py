@@ -74,7 +74,7 @@ def predict_files(
         raise ValueError(f"the table must be .csv or .parquet. Got to={str(to)!r}.")
     if overlays and predictor.keras_model is None:
         raise ValueError(
-            "overlays need a run's folder, and a run on the full image. "
+            "overlays need one run's folder, and a run on the full image. "
             f"Got {predictor.name}, which has no Grad-CAM."
         )
     camera = None

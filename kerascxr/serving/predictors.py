@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,18 @@ import tensorflow as tf
 
 from kerascxr.data.images import resize_image
 from kerascxr.data.roi import ROIS
+from kerascxr.evaluation.ensembles import VALIDATION
 from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.download import file_digest
 from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import Run, read_run
-from kerascxr.serving.graph import Classifier, from_bytes
+from kerascxr.serving.ensemble import (
+    describe_ensemble,
+    load_ensemble,
+    log_ensemble,
+    read_members,
+)
+from kerascxr.serving.graph import Answering, Classifier, from_bytes
 from kerascxr.serving.model_folder import find_model
 from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_digest, require_same_lungs
 
@@ -98,10 +105,21 @@ def load_predictor(path: Path) -> Predictor:
     task, place = find_model(path)
     if task != "classification":
         raise ValueError(f"{path} must be a classifier. Got a {task} model.")
-    return _from_run(read_run(place)) if (place / "DONE").exists() else _from_export(place)
+    return _from_runs([read_run(place)]) if (place / "DONE").exists() else _from_export(place)
 
 
-def _from_run(run: Run) -> Predictor:
+def load_ensemble_predictor(paths: Sequence[Path]) -> Predictor:
+    """Reads several finished classification runs as one model, and logs how good that is.
+
+    Raises:
+        ValueError: If they are none or do not fit together, see ``check_members``.
+    """
+    return _from_runs(read_members(paths))
+
+
+def _from_runs(runs: Sequence[Run]) -> Predictor:
+    """Makes a predictor of a run, or of an ensemble."""
+    run, together = runs[0], len(runs) > 1
     name = run.config.get("roi", "none")
     lungs = None
     if ROIS[name].needs_lungs:
@@ -109,13 +127,21 @@ def _from_run(run: Run) -> Predictor:
         given = run.config.get("lungs")
         lungs = choose_lungs(Path(given) if given else None)
     segmenter = load_segmenter(lungs) if lungs else None
-    model = load_saved(run.path / "model.keras")
     classes = tuple(run.metrics["test"]["classes"])
-    file = run.path / FILE
-    rule = DecisionRule.load(file) if file.exists() else None
-    extras = DECIDING if rule else ()
-    classifier = Classifier(model, classes, rule, run.temperature)
-    size = model.input_shape[1:3]
+    classifier: Answering
+    model = None
+    if together:
+        ensemble = load_ensemble(runs)
+        log_ensemble(describe_ensemble(runs, ensemble.rule))
+        classifier, has_rule = ensemble.whole, ensemble.rule is not None
+        size = ensemble.models[0].input_shape[1:3]
+    else:
+        model = load_saved(run.path / "model.keras")
+        file = run.path / FILE
+        rule = DecisionRule.load(file) if file.exists() else None
+        classifier, has_rule = Classifier(model, classes, rule, run.temperature), rule is not None
+        size = model.input_shape[1:3]
+    extras = DECIDING if has_rule else ()
     whole = name == "none"
     compute = tf.function(
         classifier.answer if whole else from_bytes(classifier, size, segmenter, name),
@@ -126,12 +152,11 @@ def _from_run(run: Run) -> Predictor:
         outputs = compute(items, own_sizes) if whole else compute(items)
         return {key: outputs[key].numpy() for key in ("probabilities", *extras)}
 
-    weights = file_digest(run.path / "model.keras")
     threshold = segmenter and segmenter.threshold
-    known = [weights, classes, run.temperature, name, lungs_digest(lungs), threshold]
+    known = [classes, name, lungs_digest(lungs), threshold, [_decides(one) for one in runs]]
     return Predictor(
-        str(run.path),
-        digest_of([*known, rule and file_digest(file)]),
+        ", ".join(str(one.path) for one in runs),
+        digest_of(known),
         classes,
         size,
         answer,
@@ -139,6 +164,13 @@ def _from_run(run: Run) -> Predictor:
         keras_model=model if whole else None,
         takes_files=not whole,
     )
+
+
+def _decides(run: Run) -> list[Any]:
+    """Returns what of a run decides its answers, and an ensemble's with its threshold."""
+    files = ("model.keras", FILE, VALIDATION)
+    digests = [file_digest(run.path / file) for file in files if (run.path / file).exists()]
+    return [*digests, run.temperature]
 
 
 def _from_export(place: Path) -> Predictor:

@@ -35,7 +35,7 @@ NOWHERE = ("--data.source", "nowhere")
             "nope must be the folder of a finished run",
         ),
         (
-            ("predict", "{run}", "{run}", "--to", "x.csv", "--segmentation", "nope"),
+            ("predict", "{run}", "{run}/figures", "--to", "x.csv", "--segmentation", "nope"),
             "nope must be the folder of a finished run",
         ),
     ],

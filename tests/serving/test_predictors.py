@@ -32,7 +32,7 @@ def identity(tmp_path, monkeypatch):
         run = Run(tmp_path / "run", metrics, [], [], {}, config, 1.0, "run")
         finder = predictors.load_lung_finder(tmp_path / "lungs")
         return (
-            _identity(predictors._from_run(run), None, None),
+            _identity(predictors._from_runs([run]), None, None),
             _identity(SimpleNamespace(identity=""), finder, None),
         )
 

@@ -117,8 +117,8 @@ def test_a_run_on_the_sources_masks_is_exported_with_another_lung_model(
 
 def test_the_same_run_by_another_path_is_the_same(runs):
     other = runs[1].parent / ".." / runs[1].parent.name / runs[1].name
-    assert export._same(runs[1], other)
-    assert not export._same(runs[1], runs[0]) and not export._same(runs[1], None)
+    assert export.same_folder(runs[1], other)
+    assert not export.same_folder(runs[1], runs[0]) and not export.same_folder(runs[1], None)
 
 
 def test_other_formats_refuse(seers, tmp_path, capsys):

@@ -1,0 +1,138 @@
+"""The rule by which an ensemble decides between an answer and "not decided".
+
+The decision is the class with the largest mean probability, if it alone is likely enough and no
+input check warns.
+
+- Where all members held out the same validation images, likely enough is a threshold of the mean
+  probability on these, as for one run (``evaluation.conformal``): a guarantee of 95 %.
+- Elsewhere the members vote, each with its own thresholds: a class is likely enough if it alone is
+  for more than half of them. A wrong decision then needs more than half of the members to be wrong,
+  so at 5 % each it has a probability of at most 10 % (Markov's inequality).
+
+An input check warns if it does for more than half of the members.
+
+Source:
+    Cherubin, Machine Learning 108, 2019, on majority votes of conformal predictors.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from kerascxr.evaluation.abstention import NOT_DECIDED, SEPARATOR, SEVERAL
+from kerascxr.evaluation.conformal import class_thresholds, common_threshold
+from kerascxr.models.decision_rule import DecisionRule
+from kerascxr.models.input_checks import joined
+
+
+@dataclass(frozen=True)
+class EnsembleRule:
+    """What an ensemble's decisions depend on, beside its members' answers.
+
+    Attributes:
+        members: The m members' own rules.
+        thresholds: float32 (k,): the mean probability from which on each class is in a prediction
+            set; None for a vote.
+        least: The mean probability from which on a class is likely enough; not used in a vote.
+    """
+
+    members: tuple[DecisionRule, ...]
+    thresholds: np.ndarray | None = None
+    least: float = 0.0
+
+    @classmethod
+    def fit(
+        cls, members: Sequence[DecisionRule], truth: np.ndarray, mean: np.ndarray
+    ) -> "EnsembleRule":
+        """Fits the thresholds of the mean to validation images that all members held out.
+
+        Args:
+            members: The members' rules.
+            truth: True class indices, int (n,).
+            mean: float (n, k), the mean of the members' calibrated probabilities.
+        """
+        thresholds = class_thresholds(truth, mean).astype(np.float32)
+        return cls(tuple(members), thresholds, float(np.float32(common_threshold(truth, mean))))
+
+    @property
+    def votes(self) -> bool:
+        """Whether the members vote."""
+        return self.thresholds is None
+
+    @property
+    def check_kinds(self) -> tuple[str, ...]:
+        """The warnings of the members' input checks."""
+        return tuple(dict.fromkeys(kind for rule in self.members for kind in rule.checks.kinds))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """All reasons for not deciding."""
+        return (SEVERAL, *self.check_kinds)
+
+    def apply(
+        self,
+        probabilities: tf.Tensor,
+        warnings: tf.Tensor,
+        ood_scores: tf.Tensor,
+        classes: Sequence[str],
+    ) -> dict[str, tf.Tensor]:
+        """Decides.
+
+        Args:
+            probabilities: float32 (m, batch, k), each member's, calibrated.
+            warnings: string (m, batch), each member's.
+            ood_scores: float32 (m, batch), each member's.
+            classes: The k class names.
+
+        Returns:
+            What ``DecisionRule.apply`` returns. ``ood_score`` is a score less its limit: that one
+            which is above 0 just where more than half of the members' scores are over their limits.
+        """
+        names = tf.constant(list(classes))
+        mean = tf.reduce_mean(probabilities, axis=0)
+        best = tf.argmax(mean, axis=1)
+        if self.thresholds is None:
+            inside, several = self._vote(probabilities, best)
+        else:
+            inside = mean >= self.thresholds
+            likely = tf.reduce_sum(tf.cast(mean >= self.least, tf.int32), axis=1)
+            several = likely != 1
+        inside |= tf.one_hot(best, len(classes), True, False, dtype=tf.bool)
+        limits = np.array([rule.checks.ood_detector.limit for rule in self.members], np.float32)
+        over = tf.sort(ood_scores - limits[:, None], axis=0, direction="DESCENDING")
+        checked = [
+            tf.where(self._most(_has(warnings, kind)), kind, "") for kind in self.check_kinds
+        ]
+        reasons = joined([tf.where(several, SEVERAL, ""), *checked])
+        return {
+            "decision": tf.where(reasons == "", tf.gather(names, best), NOT_DECIDED),
+            "prediction_set": joined(tf.unstack(tf.where(inside, names, ""), axis=1)),
+            "ood_score": over[len(self.members) // 2],
+            "warnings": reasons,
+        }
+
+    def _vote(self, probabilities: tf.Tensor, best: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns which classes are in most sets, and where ``best`` is not most members' class."""
+        thresholds = np.stack([rule.thresholds for rule in self.members])
+        least = np.array([rule.least for rule in self.members], np.float32)
+        count = probabilities.shape[-1]
+        own_best = tf.one_hot(tf.argmax(probabilities, axis=2), count, True, False, dtype=tf.bool)
+        inside = (probabilities >= thresholds[:, None]) | own_best
+        likely = probabilities >= least[:, None, None]
+        alone = tf.reduce_sum(tf.cast(likely, tf.int32), axis=2, keepdims=True) == 1
+        chosen = self._most(likely & alone)
+        return self._most(inside), ~tf.gather(chosen, best, axis=1, batch_dims=1)
+
+    def _most(self, votes: tf.Tensor) -> tf.Tensor:
+        """Returns where more than half of the members, the first axis, say so."""
+        return 2 * tf.reduce_sum(tf.cast(votes, tf.int32), axis=0) > len(self.members)
+
+
+def _has(warnings: tf.Tensor, kind: str) -> tf.Tensor:
+    """Returns which of texts that ``joined`` made hold a warning."""
+    return tf.strings.regex_full_match(
+        warnings, f"(.*{SEPARATOR})?{re.escape(kind)}({SEPARATOR}.*)?"
+    )

@@ -1,0 +1,249 @@
+"""An ensemble of finished runs: what it computes, and how good it is on common test images.
+
+See docs/design/ensembles.md.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerascxr.evaluation.abstention import SEPARATOR, Decisions, measure_abstention
+from kerascxr.evaluation.conformal import COVERAGE
+from kerascxr.evaluation.ensembles import (
+    TEST,
+    VALIDATION,
+    CommonPredictions,
+    check_members,
+    common_predictions,
+    ensemble_table,
+    score_members,
+)
+from kerascxr.evaluation.shares import share_interval
+from kerascxr.models.decision_rule import FILE, DecisionRule
+from kerascxr.models.download import file_digest
+from kerascxr.models.ensemble_rule import EnsembleRule
+from kerascxr.models.ood_detector import FALSE_ALARMS
+from kerascxr.models.saved import load_saved
+from kerascxr.runs.reading import Run, read_run
+from kerascxr.serving.graph import Classifier, Outputs
+from kerascxr.tables import text_table
+
+logger = logging.getLogger(__name__)
+
+NO_TEST = (
+    "no metrics: the members were not tested on the same images, so an image that one of them was "
+    "tested on may be one that another was trained on. Test the ensemble on other images."
+)
+_BY_THRESHOLD = (
+    "the mean probability is likely enough from a threshold on, fitted to validation images that "
+    "all members held out: an image that is exchangeable with these is decided wrongly with a "
+    f"probability of {1 - COVERAGE:.0%} at most, and has its class in its prediction set with one "
+    f"of {COVERAGE:.0%} or more"
+)
+_BY_VOTE = (
+    "there is no validation image that all members held out, so the members vote, each with its "
+    "own threshold: a class must be the only likely one for more than half of them. An image that "
+    "is exchangeable with the validation images of each member is decided wrongly with a "
+    f"probability of {2 * (1 - COVERAGE):.0%} at most, and has its class in its prediction set "
+    f"with one of {1 - 2 * (1 - COVERAGE):.0%} or more"
+)
+_CHECKS = (
+    "An input check warns if it does for more than half of the members; images like the validation "
+    f"images are called unlike the training images with a probability of {2 * FALSE_ALARMS:.0%} at "
+    "most"
+)
+
+
+class EnsembleClassifier:
+    """The function from images to an ensemble's answer, as ``Classifier`` has it.
+
+    Args:
+        members: The members' classifiers, with their rules if the ensemble has one.
+        classes: Their class names.
+        rule: What decides between an answer and "not decided"; None for probabilities alone.
+    """
+
+    def __init__(
+        self, members: Sequence[Classifier], classes: Sequence[str], rule: EnsembleRule | None
+    ):
+        self._members, self._classes, self._rule = list(members), list(classes), rule
+
+    def answer(self, images: tf.Tensor, own_sizes: tf.Tensor | None = None) -> Outputs:
+        """Computes the answer: see ``Classifier.answer``; ``probabilities`` are the mean."""
+        answers = [member.answer(images, own_sizes) for member in self._members]
+        each = tf.stack([answer["probabilities"] for answer in answers])
+        mean = tf.reduce_mean(each, axis=0)
+        outputs = {
+            "probabilities": mean,
+            "label": tf.gather(tf.constant(self._classes), tf.argmax(mean, axis=-1)),
+            "labels": answers[0]["labels"],
+        }
+        if self._rule:
+            warnings, scores = (
+                tf.stack([answer[name] for answer in answers]) for name in ("warnings", "ood_score")
+            )
+            outputs |= self._rule.apply(each, warnings, scores, self._classes)
+        return outputs
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """An ensemble with its models.
+
+    Attributes:
+        runs: The members.
+        models: Their Keras models.
+        classifiers: The functions of each.
+        whole: The function of all together.
+        rule: What decides; None if a member has no rule.
+    """
+
+    runs: list[Run]
+    models: list[keras.Model]
+    classifiers: list[Classifier]
+    whole: EnsembleClassifier
+    rule: EnsembleRule | None
+
+
+def read_members(paths: Sequence[Path]) -> list[Run]:
+    """Reads the runs of an ensemble.
+
+    Raises:
+        ValueError: If one is no finished classification run, or they do not fit together; see
+            ``check_members``.
+    """
+    for path in paths:
+        if not (path / "DONE").exists():
+            raise ValueError(f"an ensemble must be of finished runs' folders. Got {path}.")
+    runs = [read_run(path) for path in paths]
+    check_members(runs)
+    return runs
+
+
+def load_ensemble(runs: Sequence[Run]) -> Ensemble:
+    """Loads the models of an ensemble and fits its rule.
+
+    Args:
+        runs: From ``read_members``.
+    """
+    classes = runs[0].metrics["test"]["classes"]
+    rules = None
+    if all((run.path / FILE).exists() for run in runs):
+        rules = [DecisionRule.load(run.path / FILE) for run in runs]
+    models = [load_saved(run.path / "model.keras") for run in runs]
+    classifiers = [
+        Classifier(model, classes, rules[index] if rules else None, run.temperature)
+        for index, (run, model) in enumerate(zip(runs, models, strict=True))
+    ]
+    rule = _rule(runs, rules) if rules else None
+    whole = EnsembleClassifier(classifiers, classes, rule)
+    return Ensemble(list(runs), models, classifiers, whole, rule)
+
+
+def _rule(runs: Sequence[Run], rules: Sequence[DecisionRule]) -> EnsembleRule:
+    held_out = common_predictions(runs, VALIDATION)
+    if held_out is None:
+        return EnsembleRule(tuple(rules))
+    return EnsembleRule.fit(rules, held_out.truth, held_out.mean)
+
+
+def describe_ensemble(runs: Sequence[Run], rule: EnsembleRule | None) -> dict[str, Any]:
+    """Returns what metadata.json says of an ensemble, from the members' saved predictions.
+
+    Args:
+        runs: The members.
+        rule: The ensemble's rule, or None.
+
+    Returns:
+        ``members``: ``run``, ``path``, ``model_sha256``, ``temperature``, ``seed``,
+        ``split_offset``, ``data_fingerprint`` and, if all have the same test images, ``test``
+        (``accuracy``, ``ece``, ``not_decided``, ``accuracy_of_decided``); ``probabilities`` and
+        ``decisions``, texts; ``test`` of the ensemble, with ``n`` and what ``measure_abstention``
+        gives, or None; ``note``, why there is none.
+    """
+    tested = common_predictions(runs, TEST)
+    scores: list[dict[str, Any]] = [*score_members(tested)] if tested else []
+    members = [
+        {
+            "run": run.path.name,
+            "path": str(run.path),
+            "model_sha256": file_digest(run.path / "model.keras"),
+            "temperature": run.temperature,
+            "seed": run.config["runtime"]["seed"],
+            "split_offset": run.config["split"]["offset"],
+            "data_fingerprint": run.metrics["data"]["fingerprint"],
+        }
+        for run in runs
+    ]
+    test = None
+    if tested:
+        for member, run, score in zip(members, runs, scores[:-1], strict=True):
+            known = run.metrics.get("abstention", {})
+            shares = ("not_decided", "accuracy_of_decided")
+            member["test"] = score | {name: known[name] for name in shares if name in known}
+        right = tested.mean.argmax(axis=1) == tested.truth
+        limits = share_interval(right, np.asarray(tested.groups, dtype=str))
+        test = scores[-1] | {"n": len(tested.truth), "interval": limits and list(limits)}
+        if rule:
+            classes = runs[0].metrics["test"]["classes"]
+            test |= measure_abstention(
+                decide_together(rule, tested, classes),
+                tested.truth,
+                tested.mean,
+                classes,
+                tested.groups,
+            )
+    return {
+        "members": members,
+        "probabilities": "the mean of the members' probabilities, each calibrated by its own "
+        "temperature",
+        "decisions": rule and f"{_BY_VOTE if rule.votes else _BY_THRESHOLD}. {_CHECKS}.",
+        "test": test,
+        "note": None if tested else NO_TEST,
+    }
+
+
+def log_ensemble(about: Mapping[str, Any]) -> None:
+    """Logs how good an ensemble is, or why that is not known.
+
+    Args:
+        about: From ``describe_ensemble``, with ``cost`` if that was measured.
+    """
+    if about["test"] is None:
+        logger.info(f"Ensemble of {len(about['members'])} runs: {about['note']}")
+    else:
+        table = ensemble_table(about)
+        logger.info(f"\n{table.title}\n\n{text_table(table.header, table.rows)}\n")
+    if about["decisions"]:
+        logger.info(f"Decisions: {about['decisions']}")
+
+
+def decide_together(
+    rule: EnsembleRule, found: CommonPredictions, classes: Sequence[str]
+) -> Decisions:
+    """Decides on images from the members' saved predictions.
+
+    Args:
+        rule: The ensemble's rule.
+        found: The predictions, with the columns of the members' decisions.
+        classes: The k class names.
+    """
+    answer = rule.apply(
+        tf.constant(found.probabilities, tf.float32),
+        tf.constant([[row["warnings"] for row in rows] for rows in found.rows]),
+        tf.constant([[float(row["ood_score"]) for row in rows] for rows in found.rows], tf.float32),
+        classes,
+    )
+    texts = {
+        name: tuple(text.decode() for text in answer[name].numpy())
+        for name in ("decision", "prediction_set", "warnings")
+    }
+    sets = [[kind in text.split(SEPARATOR) for kind in classes] for text in texts["prediction_set"]]
+    scores = answer["ood_score"].numpy()
+    return Decisions(texts["decision"], np.array(sets), scores, texts["warnings"])

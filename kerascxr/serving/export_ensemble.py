@@ -1,0 +1,198 @@
+"""Export of an ensemble of finished runs as one SavedModel that answers as one run's does."""
+
+import logging
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerascxr.config import ClassificationConfig
+from kerascxr.data.ingest.folds import split_folds
+from kerascxr.data.roi import ROIS
+from kerascxr.evaluation.ensembles import TEST, CommonPredictions, common_predictions
+from kerascxr.evaluation.lung_masks import LungMaskCheck
+from kerascxr.models.decision_rule import FILE
+from kerascxr.parsing import load_config
+from kerascxr.runs.atomic import write_json
+from kerascxr.runs.reading import Run, read_predictions
+from kerascxr.serving.ensemble import (
+    Ensemble,
+    describe_ensemble,
+    load_ensemble,
+    log_ensemble,
+    read_members,
+)
+from kerascxr.serving.export import (
+    LUNG_OUTPUTS,
+    check_lung_masks,
+    compare_reloaded,
+    describe_outputs,
+    require_no_marker,
+    same_folder,
+)
+from kerascxr.serving.graph import Answering, Outputs, from_bytes, from_pixels
+from kerascxr.serving.publishing import (
+    describe,
+    examples_of,
+    files_spec,
+    pixels_spec,
+    publish,
+    some_of,
+    write_model,
+    write_warm_up,
+)
+from kerascxr.training.inputs import open_run_store
+from kerascxr.training.lungs import choose_lungs, load_segmenter
+
+logger = logging.getLogger(__name__)
+
+_REPEATS = 11
+
+
+def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None = None) -> Path:
+    """Exports several classifiers, with a U-Net if there is one, as one model.
+
+    Args:
+        paths: Finished classification runs that fit together; see ``check_members``.
+        to: The model's folder; the version is the next number there, from 1.
+        segmentation: See ``export_run``.
+
+    Returns:
+        The version's folder. It is written only if the reloaded SavedModel gives, for test images
+        of the first run, the mean of the members' calibrated probabilities: those of their tests,
+        or those that Keras computes if they were tested on other images or with other lungs.
+
+    Raises:
+        ValueError: If the runs do not fit together, one has no decision rule, images are missing or
+            have changed, too many lung masks are implausible, or the probabilities differ.
+    """
+    runs = read_members(paths)
+    for path in paths:
+        if not (path / FILE).exists():
+            raise ValueError(f"{path} must have a decision rule ({FILE}). Train it again.")
+        require_no_marker(path, load_config(ClassificationConfig, path / "config.yaml"))
+    run = runs[0]
+    config = load_config(ClassificationConfig, run.path / "config.yaml")
+    store = open_run_store(run, config.data)
+    roi = ROIS[config.roi]
+    if roi.needs_lungs:
+        segmentation = choose_lungs(segmentation or config.lungs)
+    segmenter = load_segmenter(segmentation) if segmentation else None
+    lung_masks = check_lung_masks(segmentation, config, store) if segmentation else None
+    ids = [row["id"] for row in read_predictions(run.path / TEST)]
+    examples = examples_of(store, split_folds(config.split)["test"], some_of(ids))
+    files = [example["image"] for example in examples]
+    ensemble = load_ensemble(runs)
+    size = (config.image_size[0], config.image_size[1])
+
+    def of_bytes(classifier: Answering) -> Callable[[tf.Tensor], Outputs]:
+        return from_bytes(classifier, size, segmenter, config.roi)
+
+    common = common_predictions(runs, TEST)
+    if common is None or (roi.needs_lungs and not same_folder(segmentation, config.lungs)):
+        each = [
+            tf.function(of_bytes(one))(tf.constant(files))["probabilities"].numpy()
+            for one in ensemble.classifiers
+        ]
+        expected = np.stack(each).astype(np.float64).mean(axis=0)
+    else:
+        expected = _of_images(common, [example["id"].decode() for example in examples])
+
+    def fill(folder: Path) -> None:
+        tracked = [*ensemble.models, *([segmenter.model] if segmenter else [])]
+        signatures = {
+            "serving_default": (of_bytes(ensemble.whole), files_spec()),
+            "pixels": (
+                from_pixels(ensemble.whole, size, segmenter, config.roi),
+                pixels_spec(size),
+            ),
+        }
+        write_model(folder, tracked, signatures)
+        classes = run.metrics["test"]["classes"]
+        (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
+        lowest = min(one.temperature for one in runs)
+        difference = compare_reloaded(folder, files, expected, classes, lowest)
+        about = describe_ensemble(runs, ensemble.rule)
+        about["cost"] = _cost(ensemble, of_bytes, files[0])
+        logger.info(
+            f"The reloaded export gives the mean of the {len(runs)} members' probabilities for "
+            f"{len(files)} images: largest difference {difference:.1e}."
+        )
+        log_ensemble(about)
+        description = _describe(ensemble, config, segmentation, lung_masks, about)
+        write_json(folder / "metadata.json", description)
+        write_warm_up(folder, to.name, files)
+
+    return publish(run, to, fill)
+
+
+def _of_images(found: CommonPredictions, ids: Sequence[str]) -> np.ndarray:
+    """Returns the ensemble's probabilities of some images, in their order."""
+    places = {row["id"]: place for place, row in enumerate(found.rows[0])}
+    mean: np.ndarray = found.mean[[places[image] for image in ids]]
+    return mean
+
+
+def _cost(
+    ensemble: Ensemble, of_bytes: Callable[[Answering], Callable[..., Outputs]], file: bytes
+) -> dict[str, float]:
+    """Measures the time for one image file, of the first member and of the ensemble by turns."""
+    image = tf.constant([file])
+    both = [tf.function(of_bytes(one)) for one in (ensemble.classifiers[0], ensemble.whole)]
+    times: list[list[float]] = [[], []]
+    for _ in range(1 + _REPEATS):
+        for function, taken in zip(both, times, strict=True):
+            started = time.perf_counter()
+            function(image)["probabilities"].numpy()
+            taken.append(1000 * (time.perf_counter() - started))
+    one, whole = (statistics.median(taken[1:]) for taken in times)  # the first ones trace
+    return {
+        "milliseconds_of_one_member": one,
+        "milliseconds": whole,
+        "times_one_member": whole / one,
+    }
+
+
+def _describe(
+    ensemble: Ensemble,
+    config: ClassificationConfig,
+    segmentation: Path | None,
+    lung_masks: LungMaskCheck | None,
+    about: dict[str, Any],
+) -> dict[str, Any]:
+    run, rule = ensemble.runs[0], ensemble.rule
+    assert rule is not None  # every member has one
+    classes = run.metrics["test"]["classes"]
+    outputs = describe_outputs(
+        len(classes),
+        "the mean of the members', each after its temperature",
+        about["decisions"],
+        "over 0 if more than half of the members' scores are over their limits",
+        rule.kinds,
+    )
+    described = describe(
+        run,
+        config.image_size,
+        {
+            "serving_default": outputs | (LUNG_OUTPUTS if segmentation else {}),
+            "pixels": outputs,
+        },
+        (),
+        {
+            "classes": classes,
+            "ensemble": about,
+            "segmentation": str(segmentation) if segmentation else None,
+            "lung_masks": lung_masks and lung_masks.to_dict(),
+            "input_region": ROIS[config.roi].description,
+        },
+    )
+    name = f"ensemble of {len(ensemble.runs)} runs: {_titles(ensemble.runs)}"
+    return described | {"name": name, "test_metrics": about["test"]}
+
+
+def _titles(runs: Sequence[Run]) -> str:
+    return "; ".join(dict.fromkeys(run.name for run in runs))

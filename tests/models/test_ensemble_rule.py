@@ -1,0 +1,97 @@
+"""How an ensemble decides: by a threshold of the mean, or by votes, and its checks by majority."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerascxr.evaluation.abstention import NOT_DECIDED, SEVERAL
+from kerascxr.models.decision_rule import DecisionRule
+from kerascxr.models.ensemble_rule import EnsembleRule
+from kerascxr.models.input_checks import CONSTANT, FAR, InputChecks
+from kerascxr.models.ood_detector import OODDetector
+
+CLASSES = ("a", "b")
+
+
+def member(least=0.3, thresholds=(0.2, 0.2), limit=1.0):
+    """A rule whose detector is not asked: only its limit counts."""
+    nothing = np.zeros(1, np.float32)
+    detector = OODDetector(0, *[nothing] * 4, 0.0, nothing, nothing, limit)
+    return DecisionRule(InputChecks(detector, None), np.float32(thresholds), least)
+
+
+def apply(rule, probabilities, warnings=None, scores=None):
+    """The answer for images: of each, a row of every member's probability of a."""
+    first = np.array(probabilities, np.float32).T
+    each = np.stack([first, 1 - first], axis=-1)
+    warnings = warnings or [[""] * each.shape[1]] * each.shape[0]
+    scores = np.zeros(each.shape[:2], np.float32) if scores is None else np.float32(scores)
+    answer = rule.apply(tf.constant(each), tf.constant(warnings), tf.constant(scores), CLASSES)
+    return {
+        name: [item.decode() if isinstance(item, bytes) else item for item in of.numpy().tolist()]
+        for name, of in answer.items()
+    }
+
+
+def test_members_vote_by_their_own_thresholds():
+    rule = EnsembleRule(tuple(member() for _ in range(3)))
+    images = [
+        (0.9, 0.8, 0.2),  # two of three for a, which the mean is for too
+        (0.9, 0.5, 0.2),  # one for a, one for both, one for b
+        (0.75, 0.75, 0.05),  # two for a
+        (0.71, 0.71, 0.0),  # two for a, but the mean is for b
+    ]
+    answer = apply(rule, images)
+    assert rule.votes
+    assert answer["decision"] == ["a", NOT_DECIDED, "a", NOT_DECIDED]
+    assert answer["warnings"] == ["", SEVERAL, "", SEVERAL]
+    assert answer["prediction_set"] == ["a", "a; b", "a; b", "a; b"]
+
+
+def test_half_of_the_members_are_not_a_majority():
+    rule = EnsembleRule((member(), member()))
+    assert apply(rule, [(0.9, 0.5), (0.9, 0.9)])["decision"] == [NOT_DECIDED, "a"]
+    two = apply(rule, [(0.9, 0.9)], [[FAR], [""]])
+    assert (two["decision"], two["warnings"]) == (["a"], [""])
+
+
+def test_a_threshold_of_the_mean_is_fitted_to_common_validation_images():
+    truth = np.zeros(99, int)
+    of_truth = np.linspace(0.5, 0.99, 99)
+    mean = np.stack([of_truth, 1 - of_truth], axis=1)
+    rule = EnsembleRule.fit([member(least=0.9), member(least=0.9)], truth, mean)
+    assert not rule.votes
+    assert rule.least == pytest.approx(of_truth[4])  # of 100, five are below
+    np.testing.assert_allclose(rule.thresholds, [of_truth[4], 0], rtol=1e-6)
+    answer = apply(rule, [(0.95, 0.2), (0.5, 0.51)])
+    assert answer["decision"] == ["a", NOT_DECIDED]
+    assert answer["warnings"] == ["", SEVERAL]
+    assert answer["prediction_set"] == ["a; b", "a; b"]  # no validation image excludes b
+
+
+def test_a_check_warns_if_it_does_for_most_members_and_the_score_says_so():
+    rule = EnsembleRule((member(limit=1.0), member(limit=2.0), member(limit=3.0)))
+    warnings = [
+        [f"{CONSTANT}; {FAR}", FAR],
+        [f"{SEVERAL}; {FAR}", ""],
+        [CONSTANT, ""],
+    ]
+    scores = [[1.5, 9.0], [2.25, 1.0], [0.0, 0.0]]
+    answer = apply(rule, [(0.9, 0.9, 0.9)] * 2, warnings, scores)
+    assert answer["warnings"] == [f"{CONSTANT}; {FAR}", ""]
+    assert answer["decision"] == [NOT_DECIDED, "a"]
+    assert answer["ood_score"] == [0.25, -1.0]
+    assert rule.kinds == (SEVERAL, *rule.members[0].checks.kinds)
+
+
+def test_votes_keep_what_they_promise():
+    """Three members, each wrong about one image in twenty, as badly together as they can be."""
+    random = np.random.default_rng(0)
+    n, validation = 20_000, 199
+    rules, probabilities = [], []
+    for _ in range(3):
+        # The true class is a; scores of a member's validation images and of new ones are alike.
+        rules.append(member(least=float(np.sort(random.uniform(0.01, 0.99, validation))[9])))
+        probabilities.append(random.uniform(0.01, 0.99, n))
+    decided = apply(EnsembleRule(tuple(rules)), np.array(probabilities).T)["decision"]
+    assert 0 < decided.count("b") / n < 0.1

@@ -1,0 +1,193 @@
+"""Several runs as one model: predicted, exported, and measured on what all of them held out."""
+
+import csv
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+from filelock import FileLock
+
+import train_cls
+from kerascxr import __main__ as verbs
+from kerascxr.evaluation.abstention import SEVERAL
+from kerascxr.evaluation.calibration import expected_calibration_error, reliability_curve
+from kerascxr.evaluation.ensembles import TEST, common_predictions
+from kerascxr.models.decision_rule import FILE, DecisionRule
+from kerascxr.runs.reading import read_run
+from kerascxr.serving import export_ensemble
+from kerascxr.serving.ensemble import decide_together, load_ensemble
+from kerascxr.serving.formats import FORMATS, Format
+from tests.support.small_runs import arguments
+
+CLASSES = ["bright", "dark", "middle"]
+COLUMNS = [f"probability {name}" for name in CLASSES]
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def numbers(rows):
+    return np.array([[float(row[column]) for column in COLUMNS] for row in rows])
+
+
+@pytest.fixture(scope="module")
+def seeds(served, runs, shared_folder):
+    """The run and another one, of another seed."""
+    with FileLock(shared_folder / "seed.lock"):
+        argv = arguments(served, "--data.source", f"{served}/set", "--depth", "0", "--epochs", "2")
+        assert train_cls.main([*argv, "--name", "second", "--runtime.seed", "1"]) == 0
+    return [runs[0], runs[0].with_name("second")]
+
+
+@pytest.fixture(scope="module")
+def folds(seeds, tmp_path_factory):
+    """The same two as if of two folds: with thresholds at which each decides on some images."""
+    copies = [shutil.copytree(path, tmp_path_factory.mktemp("folds") / path.name) for path in seeds]
+    for path in copies:
+        half = float(np.median(numbers(read(path / TEST)).max(axis=1)))
+        rule = DecisionRule.load(path / FILE)
+        dataclasses.replace(rule, least=half).save(path / FILE)
+    config = yaml.safe_load((copies[1] / "config.yaml").read_text())
+    config["split"]["offset"] = 3
+    (copies[1] / "config.yaml").write_text(yaml.safe_dump(config))
+    return copies
+
+
+@pytest.fixture(scope="module")
+def exported(seeds, tmp_path_factory):
+    to = tmp_path_factory.mktemp("models") / "pair"
+    assert verbs.main(["export", *map(str, seeds), "--to", str(to)]) == 0
+    return to
+
+
+def predicted(models, served, to):
+    assert verbs.main(["predict", *map(str, models), str(served / "set"), "--to", str(to)]) == 0
+    return read(to)
+
+
+def test_predict_gives_the_mean_of_the_members(seeds, served, tmp_path, messages):
+    each = [predicted([path], served, tmp_path / f"{path.name}.csv") for path in seeds]
+    messages.clear()
+    rows = predicted(seeds, served, tmp_path / "both.csv")
+    assert [row["path"] for row in rows] == [row["path"] for row in each[0]]
+    assert np.abs(numbers(each[0]) - numbers(each[1])).max() > 0.01
+    expected = np.mean([numbers(one) for one in each], axis=0)
+    np.testing.assert_allclose(numbers(rows), expected, atol=1e-6)
+    best = [CLASSES[index] for index in expected.argmax(axis=1)]
+    assert [row["predicted"] for row in rows] == best
+    assert any("Ensemble, 12 common test images" in message for message in messages())
+
+
+def test_the_export_answers_so_and_says_how_good_that_is(exported, seeds, served):
+    runs = [read_run(path) for path in seeds]
+    found = common_predictions(runs, TEST)
+    files = [(served / "set" / f"{row['id']}.png").read_bytes() for row in found.rows[0]]
+    signature = tf.saved_model.load(str(exported / "1")).signatures["serving_default"]
+    given = signature(images=tf.constant(files))
+    np.testing.assert_allclose(given["probabilities"], found.mean, atol=1e-5)
+    decisions = decide_together(load_ensemble(runs).rule, found, CLASSES)
+    for name, expected in (("decision", decisions.decisions), ("warnings", decisions.warnings)):
+        assert tuple(text.decode() for text in given[name].numpy()) == expected
+    about = json.loads((exported / "1/metadata.json").read_text(encoding="utf-8"))
+    members, test = about["ensemble"]["members"], about["test_metrics"]
+    assert [(one["run"], one["seed"]) for one in members] == [("first", 0), ("second", 1)]
+    assert len({one["model_sha256"] for one in members}) == 2
+    assert test["accuracy"] == (found.mean.argmax(axis=1) == found.truth).mean()
+    curve = reliability_curve(found.truth, found.mean)
+    assert test["ece"] == pytest.approx(expected_calibration_error(curve))
+    assert test["not_decided"]["value"] == 1 - decisions.decided.mean()
+    cost = about["ensemble"]["cost"]
+    assert cost["times_one_member"] == cost["milliseconds"] / cost["milliseconds_of_one_member"]
+    assert "fitted to validation images that all members held out" in about["ensemble"]["decisions"]
+
+
+def test_predict_takes_the_export(exported, seeds, served, tmp_path):
+    one = predicted([exported], served, tmp_path / "export.csv")
+    other = predicted(seeds, served, tmp_path / "runs.csv")
+    np.testing.assert_allclose(numbers(one), numbers(other), atol=1e-5)
+    assert [row["decision"] for row in one] == [row["decision"] for row in other]
+
+
+def test_folds_vote_and_have_no_metrics(folds, served, tmp_path, messages):
+    each = [predicted([path], served, tmp_path / f"{path.name}.csv") for path in folds]
+    messages.clear()
+    rows = predicted(folds, served, tmp_path / "both.csv")
+    assert any("no metrics: the members were not tested on" in text for text in messages())
+    for one, other, row in zip(*each, rows, strict=True):
+        reasons = [set(of["warnings"].split("; ")) for of in (one, other)]  # of two, both count
+        agree = one["predicted"] == other["predicted"] and SEVERAL not in reasons[0] | reasons[1]
+        decided = agree and not reasons[0] & reasons[1] - {""}
+        assert row["decision"] == (row["predicted"] if decided else "not decided")
+    assert {"not decided"} < {row["decision"] for row in rows}
+    to = tmp_path / "model"
+    assert verbs.main(["export", *map(str, folds), "--to", str(to)]) == 0
+    about = json.loads((to / "1/metadata.json").read_text(encoding="utf-8"))
+    assert about["test_metrics"] is None and "no metrics" in about["ensemble"]["note"]
+    assert "the members vote" in about["ensemble"]["decisions"]
+    assert [one["split_offset"] for one in about["ensemble"]["members"]] == [0, 3]
+
+
+def test_an_export_that_differs_is_not_written(seeds, tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def compare(folder, files, expected, classes, temperature):
+        asked.append(expected)
+        raise ValueError("the export must reproduce the run's probabilities.")
+
+    monkeypatch.setattr(export_ensemble, "write_model", lambda *given: None)
+    monkeypatch.setattr(export_ensemble, "compare_reloaded", compare)
+    to = tmp_path / "model"
+    assert verbs.main(["export", *map(str, seeds), "--to", str(to)]) == 2
+    assert "the export must reproduce" in capsys.readouterr().err
+    assert not list(to.glob("[0-9]*"))
+    [expected] = asked
+    mean = common_predictions([read_run(path) for path in seeds], TEST).mean
+    assert sorted(map(tuple, expected)) == sorted(map(tuple, mean))  # all 12 test images
+
+
+def test_other_formats_hold_the_mean(seeds, folds, tmp_path, monkeypatch, capsys):
+    seen = {}
+
+    def convert(function, calibration, path):
+        seen["function"] = function
+        path.write_bytes(b"")
+
+    def load(path):
+        return lambda images: seen["function"](tf.constant(images)).numpy()
+
+    monkeypatch.setitem(FORMATS, "made-up", Format("a.file", (), convert, load, tolerance=1e-6))
+    to, made = tmp_path / "model", ["--format", "made-up"]
+    assert verbs.main(["export", *map(str, seeds), "--to", str(to), *made]) == 0
+    rows = json.loads((to / "formats/formats.json").read_text(encoding="utf-8"))
+    found = common_predictions([read_run(path) for path in seeds], TEST)
+    right = (found.mean.argmax(axis=1) == found.truth).mean()
+    assert [row["scores"]["accuracy"] for row in rows] == pytest.approx([right] * 2)
+    sizes = [(path / "model.keras").stat().st_size / 2**20 for path in seeds]
+    assert rows[0]["megabytes"] == pytest.approx(sum(sizes))
+    assert verbs.main(["export", *map(str, folds), "--to", str(to), *made]) == 2
+    assert "the runs of an ensemble must have the same" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["predict", "FIRST", "UNET", "x.png"], "must be a classification run"),
+        (["predict", "FIRST", "FIRST", "x.png"], "must be different ones"),
+        (["predict", "EXPORT", "FIRST", "x.png"], "must be the folder of a finished run"),
+        (["predict", "FIRST", "SECOND"], "images must be named after the runs"),
+        (["export", "FIRST", "UNET"], "must be a classification run"),
+        (["export", "FIRST", "FIRST"], "must be different ones"),
+    ],
+)
+def test_what_is_no_ensemble_is_one_line(command, message, seeds, runs, exported, tmp_path, capsys):
+    places = {"FIRST": seeds[0], "SECOND": seeds[1], "UNET": runs[1], "EXPORT": exported}
+    argv = [str(places.get(item, item)) for item in command]
+    assert verbs.main([*argv, "--to", str(tmp_path / "out.csv")]) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error and "\n" not in error
