@@ -122,8 +122,8 @@ def _from_runs(runs: Sequence[Run]) -> Predictor:
     run, together = runs[0], len(runs) > 1
     name = run.config.get("roi", "none")
     lungs = None
+    require_same_lungs(run)
     if ROIS[name].needs_lungs:
-        require_same_lungs(run)
         given = run.config.get("lungs")
         lungs = choose_lungs(Path(given) if given else None)
     segmenter = load_segmenter(lungs) if lungs else None

@@ -14,6 +14,7 @@ from kerascxr.config import PACKAGED
 from kerascxr.data.images import decode_png, resize_image, resize_mask
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import encoded_examples
+from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.lung_masks import LungMaskCheck
 from kerascxr.models import lung_model
 from kerascxr.models.download import file_digest
@@ -163,14 +164,21 @@ def lungs_digest(run: Path | None) -> str:
 
 
 def require_same_lungs(run: Run) -> None:
-    """Checks that the lung model of a run's training is still the same.
+    """Checks that a run's region of interest is known and its lung model still the same.
 
     Args:
         run: A finished run; one that used no lung model passes.
 
     Raises:
-        ValueError: If the lung model is missing or has changed.
+        ValueError: If the lung model is missing or has changed, or no entry of ``ROIS`` has the
+            name of the run's region: a script of the user's own may have added it.
     """
+    roi = run.config.get("roi", "none")
+    if roi not in ROIS:
+        raise ValueError(
+            f"the roi of {run.path} must be one of {', '.join(ROIS)}. Got roi={roi!r}; start the "
+            "command from the script that adds it."
+        )
     known = run.metrics["data"].get("lungs_sha256")
     if not known:
         return

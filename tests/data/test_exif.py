@@ -92,6 +92,17 @@ def test_a_damaged_block_leaves_the_image_as_it_is(block):
     np.testing.assert_array_equal(decode(tf.constant(jpeg(exif_segment(block)))), plain)
 
 
+def test_an_orientation_after_the_pixels_is_not_read():
+    block = tiff("<", [(0x0112, 3, 6)])
+    segment = jpeg(exif_segment(block))[2:]
+    for marker in (b"\xff\xda", b"\xff\x01"):  # the pixels, and what is no segment
+        assert orientation_of(tf.constant(jpeg()[:2] + marker + b"\0\2" + segment)) == 1
+    chunk = with_chunk(_png(), b"eXIf", block)[33:]  # behind the signature and the header
+    assert orientation_of(tf.constant(_png()[:33] + chunk)) == 6
+    pixels = struct.pack(">I", 0) + b"IDAT" + bytes(4)
+    assert orientation_of(tf.constant(_png()[:33] + pixels + chunk)) == 1
+
+
 def _png():
     data = io.BytesIO()
     Image.fromarray(GREY).save(data, "PNG")

@@ -227,6 +227,32 @@ def test_batches_that_divide_the_images_and_ones_that_do_not():
     assert [steps_per_epoch(numbered(n), 4) for n in (1, 4, 5, 8, 9)] == [1, 1, 2, 2, 3]
 
 
+def test_some_images_keep_all_that_belongs_to_each():
+    pixels = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
+    faults = (("a",), (), ("b", "c"), ())
+    images = Images(
+        pixels,
+        pixels + 10,
+        tuple("wxyz"),
+        tuple("ppqr"),
+        np.arange(4),
+        tuple("abcd"),
+        "set-1",
+        {"w": (1.0, 2.0)},
+        faults,
+    )
+    some = images.only([2, 0])
+    assert (some.ids, some.groups, some.labels.tolist()) == (("y", "w"), ("q", "p"), [2, 0])
+    assert some.pixels[:, 0, 0, 0].tolist() == [2, 0]
+    assert some.masks[:, 0, 0, 0].tolist() == [12, 10]
+    assert some.lung_faults == (("b", "c"), ("a",))
+    assert (some.classes, some.source, some.spacings) == (
+        images.classes,
+        "set-1",
+        images.spacings,
+    )
+
+
 def test_images_keep_their_groups_spacings_and_the_faults_of_their_lungs(tmp_path):
     lines = ["path,label,group,row_mm,column_mm"]
     for index in range(60):

@@ -84,3 +84,11 @@ def test_weights_out_of_range_and_large_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must take at most 0 MB"):
         packed_weights.write_weights(tmp_path / "w.npz", {"a": values}, 1_000)
     assert not list(tmp_path.glob("w.npz"))
+
+
+def test_weights_are_read_as_float32_and_never_unpickled(tmp_path):
+    packed_weights.write_weights(tmp_path / "w.npz", {"a": np.array([0.5])}, 10_000)
+    assert packed_weights.read_weights(tmp_path / "w.npz")["a"].dtype == np.float32
+    np.savez(tmp_path / "w.npz", a=np.array([{"any": "object"}], object))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        packed_weights.read_weights(tmp_path / "w.npz")

@@ -49,6 +49,17 @@ def test_it_has_the_images_size_for_every_backbone(backbone):
     assert maps.min() >= 0 and maps.max() <= 1
 
 
+def test_dropout_and_the_rest_of_the_batch_change_no_map():
+    keras.utils.set_random_seed(0)
+    model = build_classifier("shufflenetv2_x0_5", 3, image_size=(64, 64), dropout=0.5)
+    images = np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3)).astype(np.float32)
+    camera = GradCAM(model)
+    maps = camera(images, np.array([0, 1, 2, 0]))
+    assert maps.any()
+    np.testing.assert_array_equal(camera(images, np.array([0, 1, 2, 0])), maps)
+    np.testing.assert_allclose(camera(images[:1], np.array([0])), maps[:1], atol=1e-5)
+
+
 def test_maps_of_a_coarser_grid_are_interpolated_to_the_images_size():
     image = keras.Input((4, 8, 3))
     maps = keras.layers.AveragePooling2D(2, name="maps")(image)

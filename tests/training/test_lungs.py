@@ -384,6 +384,24 @@ def test_a_run_is_not_used_with_another_lung_model_than_it_was_trained_with(
         model.unlink(missing_ok=True)
 
 
+def test_a_run_whose_roi_another_script_added_is_one_line(whole, tmp_path, capsys):
+    run = shutil.copytree(whole[1], tmp_path / "run")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("roi: none", "roi: upper_half"))
+    for command in (
+        ["robustness", str(run)],
+        ["audit", str(run)],
+        ["export", str(run), "--to", f"{tmp_path}/models"],
+        ["predict", str(run), str(tmp_path), "--to", f"{tmp_path}/table.csv"],
+        ["evaluate", str(run), "--data.source", "phantom"],
+    ):
+        capsys.readouterr()
+        assert main(command) == 2, command
+        line = capsys.readouterr().err.strip().splitlines()[-1]
+        ours = "Got roi='upper_half'; start the command from the script that adds it." in line
+        assert ours or (command[0] == "evaluate" and "unknown roi 'upper_half'" in line)
+
+
 def test_the_count_of_implausible_masks_is_recorded(by_masks):
     found = json.loads((by_masks / "metrics.json").read_text())["data"]["lung_masks"]
     assert (found["images"], found["implausible"]) == (40, 1)
