@@ -100,9 +100,21 @@ def without_time(rows):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
+@pytest.fixture(scope="module")
+def unbroken_run(tmp_path_factory):
+    """The model and the epochs of a run that nothing stopped."""
+    return run(tmp_path_factory.mktemp("unbroken"))
+
+
+@pytest.fixture(scope="module")
+def unbroken_average(tmp_path_factory):
+    """The same, with averaged weights."""
+    return run(tmp_path_factory.mktemp("averaged"), ema=0.8)
+
+
 @pytest.mark.parametrize("kill_at", [1, 3, 6])
-def test_a_killed_run_ends_with_the_numbers_of_an_unbroken_one(tmp_path, kill_at):
-    whole, unbroken = run(tmp_path / "whole")
+def test_a_killed_run_ends_with_the_numbers_of_an_unbroken_one(tmp_path, unbroken_run, kill_at):
+    whole, unbroken = unbroken_run
     with pytest.raises(Killed):
         run(tmp_path / "killed", kill_at=kill_at)
     resumed, progress = run(tmp_path / "killed")
@@ -113,8 +125,10 @@ def test_a_killed_run_ends_with_the_numbers_of_an_unbroken_one(tmp_path, kill_at
 
 
 @pytest.mark.parametrize("kill_at", [2, 6])
-def test_a_killed_run_with_averaged_weights_ends_as_an_unbroken_one(tmp_path, kill_at):
-    whole, unbroken = run(tmp_path / "whole", ema=0.8)
+def test_a_killed_run_with_averaged_weights_ends_as_an_unbroken_one(
+    tmp_path, unbroken_average, kill_at
+):
+    whole, unbroken = unbroken_average
     with pytest.raises(Killed):
         run(tmp_path / "killed", ema=0.8, kill_at=kill_at)
     resumed, progress = run(tmp_path / "killed", ema=0.8)
