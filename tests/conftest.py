@@ -131,12 +131,37 @@ def tiny_backbone():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def shallow_unet():
+    """Gives U-Nets one stage; tests of the U-Net itself take ``whole_unet``."""
+    from tests.support.unet_stages import set_stages
+
+    with pytest.MonkeyPatch.context() as patched:
+        set_stages(patched, 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole_unet():
+    """Gives U-Nets the four stages that users' U-Nets have."""
+    from tests.support.unet_stages import WHOLE, set_stages
+
+    with pytest.MonkeyPatch.context() as patched:
+        set_stages(patched, WHOLE)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def short_preparations(tiny_backbone):
     """Leaves out what pays only in long processes and with large models."""
-    from tests.support.short_preparations import leave_graphs_as_they_are, leave_modules_alone
+    from tests.support.short_preparations import (
+        leave_garbage_to_python,
+        leave_graphs_as_they_are,
+        leave_modules_alone,
+    )
 
     leave_graphs_as_they_are()
     leave_modules_alone()
+    leave_garbage_to_python()
 
 
 @pytest.fixture(scope="module")

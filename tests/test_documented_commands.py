@@ -206,7 +206,7 @@ def run_python(block):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_commands_run_in_order(page, place, served, any_lung_masks):
+def test_the_commands_run_in_order(page, place, served, any_lung_masks, whole_unet):
     for language, block in blocks(page):
         if language == "python":
             run_python(block)

@@ -35,7 +35,7 @@ def small(source):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_its_cells_run(path, served, tmp_path, monkeypatch):
+def test_its_cells_run(path, served, tmp_path, monkeypatch, whole_unet):
     monkeypatch.chdir(tmp_path)
     bright_and_dark(tmp_path / "other", each=20, seed=1)
     places = {"SOURCE": f"{served}/set", "OTHER": "other"}

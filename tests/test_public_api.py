@@ -62,7 +62,7 @@ def test_nothing_else_is_promised(module):
 
 
 @pytest.fixture
-def place(runs, served, tmp_path, monkeypatch):
+def place(runs, served, tmp_path, monkeypatch, whole_unet):
     """The folder that the examples describe: a run and two images."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "classification").mkdir(parents=True)

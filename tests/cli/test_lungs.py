@@ -10,6 +10,7 @@ from kerascxr.__main__ import main
 from kerascxr.evaluation.segmentation import score_image
 from kerascxr.models import lung_model
 from kerascxr.serving.loaded_run import load_run
+from tests.support.unet_stages import WHOLE, set_stages
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +33,9 @@ def table(to):
         return list(csv.DictReader(file))
 
 
-def test_the_packages_model_finds_both_lungs_and_is_named(images, tmp_path, messages):
+def test_the_packages_model_finds_both_lungs_and_is_named(images, tmp_path, messages, monkeypatch):
     folder, truths = images
+    set_stages(monkeypatch, WHOLE)
     assert main(["lungs", str(folder), "--to", str(tmp_path)]) == 0
     title = lung_model.read_card()["title"]
     said = f"Lung masks: by the lung model that comes with kerascxr ({title})."

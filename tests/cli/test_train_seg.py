@@ -14,7 +14,6 @@ from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.pipeline import Images, read_images
 from kerascxr.evaluation.mean_intervals import LEAST_GROUPS
 from kerascxr.evaluation.segmentation import evaluate, score_image
-from kerascxr.models import unet
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.models.unet import build_unet
 from kerascxr.parsing import identity, load_config
@@ -33,14 +32,6 @@ SMALL += ["--runtime.checkpoint_seconds", "0"]
 
 def arguments(folder, *more):
     return [*SMALL, "--runs", f"{folder}/runs", "--data.stores", f"{folder}/stores", *more]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_stage():
-    """Gives U-Nets one stage: to train one of four takes 1.6 times as long."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(unet, "DEPTH", 1)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,11 @@ def only_real_backbones(monkeypatch):
     monkeypatch.delitem(BACKBONES, "tiny", raising=False)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def only_whole_unets(whole_unet):
+    """These tests cover the U-Net that users have."""
+
+
 @pytest.fixture(scope="session")
 def _built_once():
     import keras
