@@ -2,8 +2,8 @@
 
 They stand in for X-rays of other collections where a model must recognise that an image was made
 unlike its training images. Turned ones and ones of little contrast, for which the model is trained,
-would hide those of other exposure (docs/design/abstention.md). Strengths are drawn evenly or on a log scale between a mild and a strong
-one, in grey levels of 255 or fractions of the width.
+would hide those of other exposure (docs/design/abstention.md). Strengths are drawn evenly or on a
+log scale between a mild and a strong one, in grey levels of 255 or fractions of the width.
 """
 
 from collections.abc import Callable
