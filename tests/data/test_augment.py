@@ -182,6 +182,18 @@ def test_the_probability_decides_for_each_image_and_change():
     assert (kept <= not_rotated).all()
 
 
+def test_both_directions_of_a_shift_are_one_change():
+    config = AugmentConfig(
+        probability=0.5, rotation_degrees=0, shift=0.2, zoom=0, brightness=0, contrast=0
+    )
+    dots = np.zeros((64, 41, 41, 1), np.uint8)
+    dots[:, 20, 20] = 255
+    moved = Augment(config)(dots, tf.constant([1, 2], tf.int64))[0].numpy()[..., 0]
+    in_rows, in_columns = (moved.sum(axis=axis)[:, 20] < 254 for axis in (2, 1))
+    np.testing.assert_array_equal(in_rows, in_columns)
+    assert 16 < in_rows.sum() < 48
+
+
 def test_jpeg_compression_is_that_of_a_file_of_this_quality():
     config = AugmentConfig(
         rotation_degrees=0, shift=0, zoom=0, brightness=0, contrast=0, jpeg=95

@@ -67,6 +67,15 @@ def test_starting_later_gives_what_an_unbroken_run_gives():
         np.testing.assert_array_equal(whole["image"], resumed["image"])
 
 
+def test_no_epoch_of_one_seed_has_the_order_of_another_ones():
+    orders = {
+        tuple(epoch_order(np.zeros(20, np.int64), seed, epoch))
+        for seed in range(3)
+        for epoch in range(3)
+    }
+    assert len(orders) == 9
+
+
 def test_another_seed_gives_another_order():
     assert order(numbered(), 1) == order(numbered(), 1)
     assert order(numbered(), 1) != order(numbered(), 1, seed=4)
