@@ -20,7 +20,7 @@ def cache(tmp_path, monkeypatch):
     home = tmp_path / "keras"
     for key in ("one", "two"):
         about = {"backbone": "tiny", "source": f"set-{key}", "images": 9, "size": "32x32"}
-        features.write(key, [np.zeros(9, np.float16)], (9,), about)
+        features.write(key, [(np.zeros(9, np.float16),)], (9,), about)
     for name in ("set", "lungs"):
         store = tmp_path / f"stores/{name}-12345678"
         store.mkdir(parents=True)
