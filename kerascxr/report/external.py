@@ -69,16 +69,14 @@ def answers_text(run: Run) -> list[str]:
         found = of["answers"]
         undecided = found["not_decided"]
         least = found["confident_from"]
-        classes = ", ".join(
-            f"{name} {with_interval(answer['confident_and_decided']['value'], ends)}"
-            for name, answer in found["answers"].items()
-            for ends in [answer["confident_and_decided"]["interval"]]
-        )
+        shares = {name: of["confident_and_decided"] for name, of in found["answers"].items()}
+        name = max(shares, key=lambda kind: shares[kind]["value"])
         said.append(
             f"{run.name} on {external_name(folder)} ({found['n']:,} images of other or unknown "
             f"classes): not decided "
-            f"{with_interval(undecided['value'], undecided['interval'])}; answered with a "
-            f"probability of {least} or more: {classes}."
+            f"{with_interval(undecided['value'], undecided['interval'])}; most often answered with "
+            f"a probability of {least} or more: {name}, "
+            f"{with_interval(shares[name]['value'], shares[name]['interval'])}."
         )
     return said
 
