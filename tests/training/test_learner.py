@@ -26,7 +26,8 @@ def test_features_that_do_not_fit_are_an_error_and_not_another_regime(tmp_path):
         _check_room(DataConfig(features=tmp_path, features_gb=1e9), 10**17, 10**17)
 
 
-def test_features_that_are_cached_already_need_no_room(tmp_path, monkeypatch):
+@pytest.fixture
+def build(tmp_path):
     keras.utils.set_random_seed(0)
     pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 1)).astype(np.uint8)
     ids = tuple(map(str, range(12)))
@@ -34,13 +35,33 @@ def test_features_that_are_cached_already_need_no_room(tmp_path, monkeypatch):
     splits = {"train": images, "validation": images.only(range(6))}
     model = build_classifier("tiny", 3, image_size=(32, 32))
 
-    def build(depth):
-        data = DataConfig(features=tmp_path)
-        settings = ClassificationConfig(
-            depth=depth, data=data, feature_engine="keras", augmented_copies=2
-        )
-        return Learner.build(model, splits, settings, RunFolder(tmp_path / "run"))
+    def built(depth, **options):
+        settings = {"feature_engine": "keras", "augmented_copies": 2} | options
+        config = ClassificationConfig(depth=depth, data=DataConfig(features=tmp_path), **settings)
+        return Learner.build(model, splits, config, RunFolder(tmp_path / "run"))
 
+    return built
+
+
+@pytest.mark.parametrize("monitor", ["f1", "loss"])
+def test_the_best_epoch_is_that_of_images_and_augmented_copies_together(build, monitor):
+    learner = build(2, monitor=monitor)
+    assert learner.monitor == f"mean_{monitor}"
+    figures = learner.validation_figures()
+    as_is = build(2, monitor=monitor, augmented_copies=1)
+    assert as_is.monitor == monitor
+    alone = as_is.validation_figures()
+    assert set(figures) - set(alone) == {f"augmented_{monitor}", f"mean_{monitor}"}
+    both = figures[monitor], figures[f"augmented_{monitor}"]
+    assert figures[f"mean_{monitor}"] == pytest.approx(sum(both) / 2)
+
+
+def test_validation_on_copies_is_on_other_features(build):
+    figures = build(2, monitor="loss").validation_figures()
+    assert figures["augmented_loss"] != figures["loss"]
+
+
+def test_features_that_are_cached_already_need_no_room(build, monkeypatch):
     assert build(2).cached_copies == 2
     monkeypatch.setattr(FeatureFolder, "free_bytes", lambda folder: 0)
     found = build(0)
