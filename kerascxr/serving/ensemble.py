@@ -16,7 +16,6 @@ import tensorflow as tf
 from kerascxr.evaluation.abstention import SEPARATOR, Decisions, measure_abstention
 from kerascxr.evaluation.conformal import COVERAGE
 from kerascxr.evaluation.ensembles import (
-    TEST,
     VALIDATION,
     CommonPredictions,
     check_members,
@@ -33,6 +32,7 @@ from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.serving.graph import Classifier, Outputs
 from kerascxr.tables import text_table
+from kerascxr.training.decisions import decisions_of
 
 logger = logging.getLogger(__name__)
 
@@ -153,12 +153,15 @@ def _rule(runs: Sequence[Run], rules: Sequence[DecisionRule]) -> EnsembleRule:
     return EnsembleRule.fit(rules, held_out.truth, held_out.mean)
 
 
-def describe_ensemble(runs: Sequence[Run], rule: EnsembleRule | None) -> dict[str, Any]:
+def describe_ensemble(
+    runs: Sequence[Run], rule: EnsembleRule | None, tested: CommonPredictions | None
+) -> dict[str, Any]:
     """Returns what metadata.json says of an ensemble, from the members' saved predictions.
 
     Args:
         runs: The members.
         rule: The ensemble's rule, or None.
+        tested: What they predict for common test images, from ``common_predictions``.
 
     Returns:
         ``members``: ``run``, ``path``, ``model_sha256``, ``temperature``, ``seed``,
@@ -167,7 +170,6 @@ def describe_ensemble(runs: Sequence[Run], rule: EnsembleRule | None) -> dict[st
         ``decisions``, texts; ``test`` of the ensemble, with ``n`` and what ``measure_abstention``
         gives, or None; ``note``, why there is none.
     """
-    tested = common_predictions(runs, TEST)
     scores: list[dict[str, Any]] = [*score_members(tested)] if tested else []
     members = [
         {
@@ -240,10 +242,8 @@ def decide_together(
         tf.constant([[float(row["ood_score"]) for row in rows] for rows in found.rows], tf.float32),
         classes,
     )
-    texts = {
-        name: tuple(text.decode() for text in answer[name].numpy())
-        for name in ("decision", "prediction_set", "warnings")
-    }
-    sets = [[kind in text.split(SEPARATOR) for kind in classes] for text in texts["prediction_set"]]
-    scores = answer["ood_score"].numpy()
-    return Decisions(texts["decision"], np.array(sets), scores, texts["warnings"])
+    sets = [
+        [kind in text.decode().split(SEPARATOR) for kind in classes]
+        for text in answer["prediction_set"].numpy()
+    ]
+    return decisions_of([answer], np.array(sets))

@@ -116,7 +116,7 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
         lowest = min(one.temperature for one in runs)
         difference = compare_reloaded(folder, files, expected, classes, lowest)
-        about = describe_ensemble(runs, ensemble.rule)
+        about = describe_ensemble(runs, ensemble.rule, common)
         about["cost"] = _cost(ensemble, of_bytes, files[0])
         logger.info(
             f"The reloaded export gives the mean of the {len(runs)} members' probabilities for "

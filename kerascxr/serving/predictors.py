@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kerascxr.data.images import resize_image
 from kerascxr.data.roi import ROIS
-from kerascxr.evaluation.ensembles import VALIDATION
+from kerascxr.evaluation.ensembles import TEST, VALIDATION, common_predictions
 from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.download import file_digest
 from kerascxr.models.saved import load_saved
@@ -132,7 +132,8 @@ def _from_runs(runs: Sequence[Run]) -> Predictor:
     model = None
     if together:
         ensemble = load_ensemble(runs)
-        log_ensemble(describe_ensemble(runs, ensemble.rule))
+        tested = common_predictions(runs, TEST)
+        log_ensemble(describe_ensemble(runs, ensemble.rule, tested))
         classifier, has_rule = ensemble.whole, ensemble.rule is not None
         size = ensemble.models[0].input_shape[1:3]
     else:

@@ -216,7 +216,7 @@ def fit_decider(
         as_is = features.statistics(training)[chosen]
         held_out = _some(features.statistics(validation), _VALIDATION)
     else:
-        engine = likely_engine(config.feature_engine)
+        engine = learner.engine or likely_engine(config.feature_engine)
         statistics = Statistics.of_model(model, engine, validation.pixels)
         as_is = statistics.of(pixels)
         held_out = statistics.of(_some(validation.pixels, _VALIDATION))

@@ -170,6 +170,11 @@ class BackboneFeatures:
         """Returns what computes features and, if there are any, statistics; tried on the images."""
         return self._running_engine(images)
 
+    @property
+    def engine_name(self) -> EngineName:
+        """The name of the engine: the one wanted, until it was tried."""
+        return self._engine_name
+
     def _change(self, view: int) -> object:
         changed = self._augment is not None and self._augment.enabled and view > 0
         return (self._augment, self._seed, view) if changed else None

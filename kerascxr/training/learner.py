@@ -50,7 +50,6 @@ class Learner:
         cached_copies: Number of versions of each training image whose features are cached; 0 where
             the whole model runs on images in every epoch.
         features: The cached features; None without.
-        engine: What computes them; None without.
     """
 
     model: keras.Model
@@ -60,7 +59,11 @@ class Learner:
     probabilities: Callable[[Images], np.ndarray]
     cached_copies: int = 0
     features: BackboneFeatures | None = None
-    engine: EngineName | None = None
+
+    @property
+    def engine(self) -> EngineName | None:
+        """What computes the cached features; None without."""
+        return self.features.engine_name if self.features is not None else None
 
     @classmethod
     def build(
@@ -95,7 +98,7 @@ class Learner:
             if not has_checkpoint(folder.checkpoint):
                 _standardize_by_images(model, splits["train"], config)
             return cls._on_images(model, splits, config)
-        engine = features.engine_for(splits["validation"]).name
+        features.engine_for(splits["validation"])  # the features' files are named after it
         _check_room(
             config.data,
             features.bytes_for(
@@ -117,7 +120,6 @@ class Learner:
             cls._on_features(model, splits, config, features, n_views),
             cached_copies=n_views,
             features=features,
-            engine=engine,
         )
 
     @classmethod
