@@ -1,11 +1,13 @@
 """How every command starts and ends: verbosity, TensorFlow, and errors as one line."""
 
+import contextlib
 import errno
+import functools
 import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from kerascxr.cli.gpu import warn_of_unused_gpu
 from kerascxr.cli.logs import set_up_logging
@@ -63,21 +65,42 @@ def start_tensorflow() -> None:
     about twice as fast with it. The user's own TF_ENABLE_ONEDNN_OPTS and TF_CPP_MIN_LOG_LEVEL win.
 
     Some messages ignore that variable, so standard error is captured during the import, and
-    printed if the import fails. A GPU that the machine has and TensorFlow does not use is one line.
+    printed if the import fails. A GPU that the machine has and TensorFlow does not use is one line,
+    whatever that variable says.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        _look_for_gpu()
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    with _silent():
+        import tensorflow_datasets  # noqa: F401  (its TensorFlow part prints messages too)
+
+        _has_gpu()
+    _look_for_gpu()
+
+
+def _has_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+@functools.cache  # a process says it once
+def _look_for_gpu() -> None:
+    if not _has_gpu():
+        warn_of_unused_gpu()
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Captures standard error; what was captured is printed if the block fails."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as caught:
         os.dup2(caught.fileno(), 2)
         try:
-            import tensorflow as tf
-            import tensorflow_datasets  # noqa: F401  (its TensorFlow part prints messages too)
-
-            has_gpu = bool(tf.config.list_physical_devices("GPU"))
+            yield
         except BaseException:
             caught.seek(0)
             os.write(kept, caught.read())
@@ -85,5 +108,3 @@ def start_tensorflow() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-    if not has_gpu:
-        warn_of_unused_gpu()

@@ -80,13 +80,27 @@ def test_a_check_that_hangs_does_not_stop_the_command(machine, monkeypatch, mess
     assert "The check took over 120 seconds." in messages()[0]
 
 
-def test_start_checks_only_where_tensorflow_finds_no_gpu(monkeypatch):
+@pytest.fixture
+def checks(monkeypatch):
+    """The GPU checks that ``start_tensorflow`` makes, as those of a new process."""
     calls = []
-    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
     monkeypatch.setattr(start, "warn_of_unused_gpu", lambda: calls.append(1))
-    start.start_tensorflow()
-    assert calls == [1]
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
+    start._look_for_gpu.cache_clear()
+    yield calls
+    start._look_for_gpu.cache_clear()
+
+
+@pytest.mark.parametrize("level", [None, "0", "3"])
+def test_start_checks_once_whatever_the_level_of_tensorflows_messages(checks, monkeypatch, level):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    if level:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", level)
     start.start_tensorflow()
-    assert calls == [1]
+    start.start_tensorflow()
+    assert checks == [1]
+
+
+def test_start_checks_only_where_tensorflow_finds_no_gpu(checks, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
+    start.start_tensorflow()
+    assert checks == []
