@@ -25,7 +25,7 @@ from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.input_checks import InputChecks, OrientationClassifier, turned_copies
 from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.models.ood_detector import FALSE_ALARMS, OODDetector
-from kerascxr.training.engines import Engine, EngineName, build_engine, likely_engine
+from kerascxr.training.engines import Engine, EngineName, build_engine
 from kerascxr.training.learner import Learner
 
 _TRAINING = 1500  # images
@@ -216,7 +216,7 @@ def fit_decider(
         as_is = features.statistics(training)[chosen]
         held_out = _some(features.statistics(validation), _VALIDATION)
     else:
-        engine = learner.engine or likely_engine(config.feature_engine)
+        engine = learner.engine or "keras"  # as config.yaml has it
         statistics = Statistics.of_model(model, engine, validation.pixels)
         as_is = statistics.of(pixels)
         held_out = statistics.of(_some(validation.pixels, _VALIDATION))

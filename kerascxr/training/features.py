@@ -6,9 +6,11 @@ same pass gives the layer statistics, of which the decision rule's score is made
 """
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import Any
 
 import keras
 import numpy as np
@@ -29,17 +31,18 @@ logger = logging.getLogger(__name__)
 _FORMAT = 3
 _BATCH = 32
 _STORED_AT: Depth = 2
+_IN_TRAINING = {"trainable", "update_statistics", "shared_object_id"}  # of a layer's config
 
 
 class BackboneFeatures:
     """Gives the tensor at a depth's boundary for images, computing it if it is not kept yet.
 
     The frozen part runs in inference mode, so this is what it would give in training as well. Files
-    are found by a digest of the images, the frozen weights, the number types, the augmentation, the
-    engine, its device and the packages' versions: another image, weight or size is another file. A
-    file is used only if it has the digest of what was computed. Processes that need the same
-    features at once compute them once. Files that this object has given are not pruned while it
-    exists.
+    are found by a digest of the images, the frozen layers and their weights, the number types, the
+    augmentation, the engine, its device and the packages' versions: another image, layer, weight or
+    size is another file. A file is used only if it has the digest of what was computed. Processes
+    that need the same features at once compute them once. Files that this object has given are not
+    pruned while it exists.
 
     Attributes:
         sizes: How many statistics each layer has, see ``LayerStatistics``; None for a backbone that
@@ -73,6 +76,7 @@ class BackboneFeatures:
             found = layer_statistics(model)
             self.sizes = found.sizes
             self._running = keras.Model(model.input, [boundary, found.output])
+        self._layers = _layers_of(self._running)
         self._backbone = model.name
         self._depth = depth
         self._folder = folder
@@ -189,7 +193,7 @@ class BackboneFeatures:
     def _key(self, images: Images, view: int) -> str:
         policies = sorted({layer.dtype_policy.name for layer in self._frozen.layers})
         by = computed_by(self._engine_name)
-        known = (_FORMAT, by, policies, self._frozen.input_shape, self.sizes)
+        known = (_FORMAT, by, policies, self._frozen.input_shape, self.sizes, self._layers)
         digest = hashlib.sha256(f"{known} {self._change(view)}".encode())
         for weight in self._frozen.weights:
             digest.update(f"{weight.path} {weight.shape}".encode())
@@ -258,6 +262,25 @@ class BackboneFeatures:
 
         assert self._augment is not None
         return tf.function(Augment(self._augment), reduce_retracing=True)  # once for all views
+
+
+def _layers_of(model: keras.Model) -> str:
+    """Returns a model's layers, their settings and how they are connected.
+
+    Layers have numbers for names, which differ from one model to the next. What only training uses
+    is left out.
+    """
+    config = model.get_config()
+    places = {layer["name"]: place for place, layer in enumerate(config["layers"])}
+
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: cleaned(item) for key, item in value.items() if key not in _IN_TRAINING}
+        if isinstance(value, list | tuple):
+            return [cleaned(item) for item in value]
+        return places.get(value, value) if isinstance(value, str) else value
+
+    return json.dumps(cleaned([config["layers"], config["output_layers"]]), default=str)
 
 
 def mixed_views(views: list[np.ndarray], epoch: int, chosen: np.ndarray) -> np.ndarray:

@@ -36,6 +36,30 @@ def images():
     return Images(pixels, None, ids, ids, np.arange(40) % 3, ("a", "b", "c"), "set-1")
 
 
+def _changed(layer):
+    """Returns a copy of a layer; of an activation, another one."""
+    more = {"max_value": 0.5} if isinstance(layer, keras.layers.ReLU) else {}
+    return type(layer).from_config(layer.get_config() | more)
+
+
+def test_other_layers_with_the_same_weights_are_another_file(model, images, tmp_path):
+    folder = FeatureFolder(tmp_path)
+    plain = BackboneFeatures(model, 2, folder).of(images)
+    other = keras.models.clone_model(model, clone_function=_changed)
+    other.set_weights(model.get_weights())
+    assert plain.max() > 0.5 and BackboneFeatures(other, 2, folder).of(images).max() == 0.5
+
+
+def test_a_model_built_again_finds_the_file(model, images, tmp_path, messages):
+    BackboneFeatures(model, 2, FeatureFolder(tmp_path)).of(images)
+    again = build_classifier("tiny", 3, image_size=(32, 32), dropout=0.2)
+    fine_tune(again, "all")
+    again.set_weights(model.get_weights())
+    messages.clear()
+    BackboneFeatures(again, 0, FeatureFolder(tmp_path)).of(images)
+    assert messages() == []
+
+
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_they_are_what_the_frozen_part_gives(model, images, tmp_path, depth):
     features = BackboneFeatures(model, depth, FeatureFolder(tmp_path)).of(images)

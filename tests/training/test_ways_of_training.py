@@ -1,14 +1,17 @@
 """Each way of training the classifier runs from end to end."""
 
 import json
+import shutil
 import zipfile
 from types import SimpleNamespace
 
+import numpy as np
 import psutil
 import pytest
 import yaml
 
 import train_cls
+from kerascxr.models.decision_rule import FILE
 from kerascxr.training import classification, decisions, runtime
 from tests.support.small_runs import arguments, bright_and_dark
 
@@ -94,3 +97,25 @@ def test_it_finishes_and_its_config_gives_the_same_regime_on_another_machine(
     assert json.loads((again / "environment.json").read_text())["regime"] == recorded
     one, other = (yaml.safe_load((at / "config.yaml").read_text()) for at in (run, again))
     assert other == one | {"name": f"{name}-again"}
+
+
+def test_killed_while_its_rule_is_fitted_it_ends_with_the_same_rule(
+    workplace, tmp_path, monkeypatch
+):
+    argv = arguments(workplace, "--data.source", f"{workplace}/set", "--depth", "all")
+    argv += ["--epochs", "1", "--augment.enabled", "false", "--name", "whole"]
+    fit_decider = classification.fit_decider
+
+    def copied(*given):
+        shutil.copytree(workplace / "runs/classification/whole", tmp_path / "classification/whole")
+        return fit_decider(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(classification, "fit_decider", copied)
+        assert train_cls.main(argv) == 0
+    assert train_cls.main([*argv, "--runs", str(tmp_path)]) == 0  # as after a kill at that moment
+    whole, resumed = workplace / "runs/classification/whole", tmp_path / "classification/whole"
+    assert (resumed / "history.csv").read_text() == (whole / "history.csv").read_text()
+    assert (resumed / "predictions.csv").read_text() == (whole / "predictions.csv").read_text()
+    with np.load(whole / FILE) as one, np.load(resumed / FILE) as other:
+        assert all(np.array_equal(one[name], other[name]) for name in one)
