@@ -50,13 +50,21 @@ def check_members(runs: Sequence[Run]) -> None:
         runs: Two or more finished runs.
 
     Raises:
-        ValueError: If one is no classifier or given twice, or their classes (and the order of
-            these), image sizes, regions of interest or lung models differ.
+        ValueError: If one is no classifier, is given twice, ignored groups in its split or was
+            trained on images with a planted marker, or if their classes (and the order of these),
+            image sizes, regions of interest or lung models differ.
     """
     first, *others = runs
     for run in runs:
         if run.task != "classification":
             raise ValueError(f"{run.path} must be a classification run. Got a {run.task} run.")
+        for option, usual in _HONEST.items():
+            given = _option(run, option)
+            if given != usual:
+                raise ValueError(
+                    f"runs of an ensemble must have {option} {usual}, or its scores would say too "
+                    f"much. Got {given} in {run.path}."
+                )
     if len({os.path.realpath(run.path) for run in runs}) < len(runs):
         paths = ", ".join(str(run.path) for run in runs)
         raise ValueError(f"runs of an ensemble must be different ones. Got {paths}.")
@@ -67,6 +75,17 @@ def check_members(runs: Sequence[Run]) -> None:
                     f"runs of an ensemble must have the same {what}. Got {one} in {first.path} and "
                     f"{other} in {run.path}."
                 )
+
+
+_HONEST = {"split.groups": "kept", "control_marker": None}
+
+
+def _option(run: Run, name: str) -> Any:
+    """Returns a run's option; the default where its config has none."""
+    value: Any = run.config
+    for part in name.split("."):
+        value = (value or {}).get(part)
+    return _HONEST[name] if value is None else value
 
 
 _SAME = ("classes, in the same order", "image_size", "roi", "lung model")

@@ -92,15 +92,8 @@ class EnsembleRule:
             which is above 0 just where more than half of the members' scores are over their limits.
         """
         names = tf.constant(list(classes))
-        mean = tf.reduce_mean(probabilities, axis=0)
-        best = tf.argmax(mean, axis=1)
-        if self.thresholds is None:
-            inside, several = self._vote(probabilities, best)
-        else:
-            inside = mean >= self.thresholds
-            likely = tf.reduce_sum(tf.cast(mean >= self.least, tf.int32), axis=1)
-            several = likely != 1
-        inside |= tf.one_hot(best, len(classes), True, False, dtype=tf.bool)
+        inside, several = self._likely(probabilities)
+        best = tf.argmax(tf.reduce_mean(probabilities, axis=0), axis=1)
         limits = np.array([rule.checks.ood_detector.limit for rule in self.members], np.float32)
         over = tf.sort(ood_scores - limits[:, None], axis=0, direction="DESCENDING")
         checked = [
@@ -113,6 +106,31 @@ class EnsembleRule:
             "ood_score": over[len(self.members) // 2],
             "warnings": reasons,
         }
+
+    def prediction_sets(self, probabilities: np.ndarray) -> np.ndarray:
+        """Returns the classes in each image's prediction set.
+
+        Args:
+            probabilities: float (m, n, k), each member's, calibrated.
+
+        Returns:
+            bool (n, k).
+        """
+        inside: np.ndarray = self._likely(tf.constant(probabilities, tf.float32))[0].numpy()
+        return inside
+
+    def _likely(self, probabilities: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns which classes are possible, and where not one alone is likely enough."""
+        mean = tf.reduce_mean(probabilities, axis=0)
+        best = tf.argmax(mean, axis=1)
+        if self.thresholds is None:
+            inside, several = self._vote(probabilities, best)
+        else:
+            inside = mean >= self.thresholds
+            likely = tf.reduce_sum(tf.cast(mean >= self.least, tf.int32), axis=1)
+            several = likely != 1
+        most = tf.one_hot(best, probabilities.shape[-1], True, False, dtype=tf.bool)
+        return inside | most, several
 
     def _vote(self, probabilities: tf.Tensor, best: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns which classes are in most sets, and where ``best`` is not most members' class."""

@@ -133,7 +133,7 @@ class InputChecks:
             string (batch,), the warnings joined by "; ", "" for none.
         """
         constant = _is_constant(images)
-        far = ood_scores > self.ood_detector.limit
+        far = ~(ood_scores <= self.ood_detector.limit)  # NaN is far
         found = [tf.where(constant, CONSTANT, ""), tf.where(far, FAR, "")]
         if self.orientation_classifier is not None:
             found.append(tf.where(constant, "", self.orientation_classifier.predict(statistics)))

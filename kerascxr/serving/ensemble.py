@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerascxr.evaluation.abstention import SEPARATOR, Decisions, measure_abstention
+from kerascxr.evaluation.abstention import Decisions, measure_abstention
 from kerascxr.evaluation.conformal import COVERAGE
 from kerascxr.evaluation.ensembles import (
     VALIDATION,
@@ -242,8 +242,4 @@ def decide_together(
         tf.constant([[float(row["ood_score"]) for row in rows] for rows in found.rows], tf.float32),
         classes,
     )
-    sets = [
-        [kind in text.decode().split(SEPARATOR) for kind in classes]
-        for text in answer["prediction_set"].numpy()
-    ]
-    return decisions_of([answer], np.array(sets))
+    return decisions_of([answer], rule.prediction_sets(found.probabilities))

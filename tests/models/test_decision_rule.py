@@ -65,6 +65,7 @@ def test_every_warning_keeps_from_a_decision_and_is_named(rule):
     far = apply(rule, sure, statistics=4.0)
     assert far["decision"] == [NOT_DECIDED] and FAR in far["warnings"][0].split("; ")
     assert far["prediction_set"] == ["a"]
+    assert apply(rule, sure, statistics=np.nan)["decision"] == [NOT_DECIDED]
     turned = apply(rule, [[0.48, 0.42, 0.1]], statistics=9.0)["warnings"]
     assert turned == [f"{SEVERAL}; {FAR}; turned"]
     flat = apply(rule, sure, pixels=np.full((1, 8, 8, 1), 90))

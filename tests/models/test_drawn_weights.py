@@ -59,6 +59,14 @@ def test_auto_takes_them_where_imagenets_cannot_be_had(shufflenet, monkeypatch, 
     assert used.description.startswith("drawn chest X-rays, not torchvision's ImageNet")
 
 
+def test_a_model_of_another_width_is_refused_whole():
+    narrow = BACKBONES["shufflenetv2_x0_5"].build((32, 32))
+    before = narrow.get_weights()
+    with pytest.raises(ValueError, match=r"must hold the \d+ layers of .* have another shape"):
+        load_weights(narrow, "shufflenetv2", "drawn")
+    assert all(np.array_equal(*both) for both in zip(before, narrow.get_weights(), strict=True))
+
+
 def test_a_backbone_without_them_is_named(shufflenet):
     with pytest.raises(ValueError, match="has them for efficientnetb0, shufflenetv2_x1_0"):
         load_weights(shufflenet, "shufflenetv2_x0_5", "drawn")

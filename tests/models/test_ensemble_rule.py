@@ -69,6 +69,15 @@ def test_a_threshold_of_the_mean_is_fitted_to_common_validation_images():
     assert answer["prediction_set"] == ["a; b", "a; b"]  # no validation image excludes b
 
 
+def test_the_sets_of_a_vote_and_of_the_mean():
+    vote = EnsembleRule(tuple(member() for _ in range(3)))
+    of_mean = EnsembleRule(vote.members, np.float32([0.2, 0.7]), 0.3)
+    first = np.array([(0.9, 0.8, 0.9), (0.9, 0.5, 0.2), (0.1, 0.1, 0.0)]).T
+    each = np.stack([first, 1 - first], axis=-1)
+    assert vote.prediction_sets(each).tolist() == [[True, False], [True, True], [False, True]]
+    assert of_mean.prediction_sets(each).tolist() == [[True, False], [True, False], [False, True]]
+
+
 def test_a_check_warns_if_it_does_for_most_members_and_the_score_says_so():
     rule = EnsembleRule((member(limit=1.0), member(limit=2.0), member(limit=3.0)))
     warnings = [

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import shutil
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,8 +12,11 @@ import keras
 import numpy as np
 import pytest
 
+from kerascxr.models import weights as weights_module
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import build_classifier
+from kerascxr.models.layers import IMAGENET_MEAN, IMAGENET_STD
+from kerascxr.models.weights import _is_imagenet_scaling as is_imagenet_scaling
 from kerascxr.models.weights import load_weights
 from tests.support.torch_files import name, sequence, state_file, text, zip_file
 
@@ -136,7 +140,7 @@ def test_every_kind_of_file(files, backbone, donor, model, file_name):
     with_head = file_name.startswith("classifier")
     expected = donor.get_layer("head_dense1").get_weights() if with_head else head
     assert np.array_equal(model.get_layer("head_dense1").get_weights()[0], expected[0])
-    assert ("with its head" in used.description) == with_head
+    assert used.description == file_name + ", with its head" * with_head
 
 
 def test_a_head_of_other_classes_is_set_aside(files):
@@ -149,8 +153,33 @@ def test_a_head_of_other_classes_is_set_aside(files):
 
 def test_a_bare_backbone_takes_a_classifiers_weights(files, backbone):
     model = X0_5.build(SIZE)
-    load_weights(model, X0_5, str(files / "classifier.keras"))
+    used = load_weights(model, X0_5, str(files / "classifier.keras"))
     assert_same(backbone_weights(model), backbone_weights(backbone))
+    assert used.description == "classifier.keras"
+
+
+def test_states_of_random_generators_are_passed_over(files, backbone, model, tmp_path):
+    """Some versions of Keras keep them in a layer's group, or among its weights."""
+    for file_name in ("backbone.weights.h5", "bare.h5"):
+        shutil.copy(files / file_name, tmp_path / file_name)
+    with h5py.File(tmp_path / "backbone.weights.h5", "a") as root:
+        state = root.create_group("layers/dropout/seed_generator/vars")
+        state.attrs["name"], state["0"] = "seed_generator", np.zeros(2, np.uint32)
+    with h5py.File(tmp_path / "bare.h5", "a") as root:
+        layer = root["conv5_conv"]
+        layer["seed_generator_state"] = np.zeros(2, np.uint32)
+        names = [*layer.attrs["weight_names"], "seed_generator_state"]
+        layer.attrs["weight_names"] = np.array(names, "S")
+    for file_name in ("backbone.weights.h5", "bare.h5"):
+        randomise(model, seed=2)
+        load_weights(model, X0_5, tmp_path / file_name)
+        assert_same(backbone_weights(model), backbone_weights(backbone))
+
+
+@pytest.mark.parametrize("file_name", ["backbone.keras", "backbone.h5"])
+def test_files_of_too_many_bytes_are_refused(files, model, monkeypatch, file_name):
+    monkeypatch.setattr(weights_module, "_MAX_BYTES", 1 << 20)
+    refused(model, X0_5, files / file_name, "must hold at most 1 MiB of weights")
 
 
 def test_none_leaves_the_model_alone(model):
@@ -242,10 +271,11 @@ def published(files, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("weights", ["auto", "imagenet"])
 def test_published_weights(published, files, backbone, model, weights):
-    used = load_weights(model, published, weights, mirror=files.as_uri())
+    used = load_weights(model, published, weights, mirror=f"{files.as_uri()}/")
     assert_same(backbone_weights(model), backbone_weights(backbone))
     assert used.kind == "imagenet" and used.source == f"{files.as_uri()}/zip.pth"
     assert used.sha256.startswith(published.imagenet.digest)
+    assert used.description == f"{published.imagenet.description} (zip.pth)"
     # From the cache the second time, reachable or not.
     assert load_weights(model, published, weights).kind == "imagenet"
 
@@ -305,6 +335,14 @@ def test_another_scaling_in_the_file_is_mentioned(keras_efficientnet, efficientn
     keras_efficientnet.save_weights(tmp_path / "backbone.weights.h5")
     used = load_weights(efficientnet, "efficientnetb0", str(tmp_path / "backbone.weights.h5"))
     assert "ITS INPUT SCALING" in used.description
+
+
+def test_imagenets_scaling_is_known_by_its_means_and_deviations():
+    means, deviations = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    assert is_imagenet_scaling(means, deviations) and is_imagenet_scaling(means, deviations**2)
+    for scale in (deviations, deviations**2):
+        assert not is_imagenet_scaling(means + 0.01, scale)
+        assert not is_imagenet_scaling(means, scale + 0.01)
 
 
 def test_a_torch_file_for_efficientnet_is_refused(files, efficientnet):

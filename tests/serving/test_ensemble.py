@@ -15,8 +15,11 @@ import train_cls
 from kerascxr import __main__ as verbs
 from kerascxr.evaluation.abstention import SEVERAL
 from kerascxr.evaluation.calibration import expected_calibration_error, reliability_curve
-from kerascxr.evaluation.ensembles import TEST, common_predictions
+from kerascxr.evaluation.ensembles import TEST, CommonPredictions, common_predictions
 from kerascxr.models.decision_rule import FILE, DecisionRule
+from kerascxr.models.ensemble_rule import EnsembleRule
+from kerascxr.models.input_checks import InputChecks
+from kerascxr.models.ood_detector import OODDetector
 from kerascxr.runs.reading import read_run
 from kerascxr.serving import export_ensemble
 from kerascxr.serving.ensemble import decide_together, load_ensemble
@@ -69,6 +72,17 @@ def exported(seeds, tmp_path_factory):
 def predicted(models, served, to):
     assert verbs.main(["predict", *map(str, models), str(served / "set"), "--to", str(to)]) == 0
     return read(to)
+
+
+def test_a_class_name_may_hold_the_sign_between_classes():
+    nothing = np.zeros(1, np.float32)
+    detector = OODDetector(0, *[nothing] * 4, 0.0, nothing, nothing, 1.0)
+    member = DecisionRule(InputChecks(detector, None), np.float32([0.2, 0.2]), 0.3)
+    each = np.array([[[0.9, 0.1], [0.5, 0.5]]] * 2)
+    rows = [[{"warnings": "", "ood_score": "0"}] * 2] * 2
+    found = CommonPredictions(rows, np.zeros(2, int), each)
+    decided = decide_together(EnsembleRule((member, member)), found, ["a; b", "c"])
+    assert decided.sets.tolist() == [[True, False], [True, True]]
 
 
 def test_predict_gives_the_mean_of_the_members(seeds, served, tmp_path, messages):
