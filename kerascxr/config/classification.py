@@ -56,6 +56,9 @@ class ClassificationConfig:
         augmented_copies: With cached features: number of versions of each training image. The first
             is not augmented and is half of each epoch; the others are used in turn. 1 turns
             augmentation off.
+        linear_probe: Whether the answer is the mean of the head's and of a linear probe's. That is
+            a softmax regression of the statistics of all frozen stages. "auto" adds one where
+            features are cached.
         feature_engine: What computes features: "keras", "openvino" (faster on CPUs; pip install
             openvino), or "auto" (openvino if it is installed and there is no GPU).
         folds: Number of cross-validation runs: 2, 4, 5, 10 or 20. Together they test every image
@@ -89,6 +92,7 @@ class ClassificationConfig:
     update_statistics: bool = True
     features: bool | Literal["auto"] = "auto"
     augmented_copies: int = 5
+    linear_probe: bool | Literal["auto"] = "auto"
     feature_engine: Literal["auto", "keras", "openvino"] = "auto"
     folds: int = 1
     seeds: int = 1
@@ -139,4 +143,11 @@ class ClassificationConfig:
             "features must be false or auto at depth all, where no layer is frozen",
             features=self.features,
             depth=self.depth,
+        )
+        cached = self.depth != "all" and self.features is not False
+        check(
+            self.linear_probe is not True or cached,
+            "linear_probe must be false or auto at depth all and with features false, where no "
+            "layer statistics are cached",
+            linear_probe=self.linear_probe,
         )

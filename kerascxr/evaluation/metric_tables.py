@@ -96,5 +96,20 @@ def metrics_markdown(metrics: Mapping[str, Any], title: str = "Metrics") -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def linear_probe_text(about: Mapping[str, Any]) -> str:
+    """Returns sentences on what a classifier's linear probe adds.
+
+    Args:
+        about: "linear_probe" of a run's metrics.json.
+    """
+    scores = {name: row["accuracy"] for name, row in about["validation"].items()}
+    return (
+        "The answer is the mean of the head's and of a linear probe's, a softmax regression of "
+        f"{about['statistics']} statistics of the frozen stages. Accuracy on validation images: "
+        f"head alone {scores['head']:.4f}, probe alone {scores['probe']:.4f}, both "
+        f"{scores['both']:.4f}."
+    )
+
+
 def _task(metrics: Mapping[str, Any]) -> str:
     return "classification" if "confusion_matrix" in metrics else "segmentation"

@@ -26,6 +26,7 @@ Depth = Literal[0, 1, 2, "all"]
 _POOL = "head_pool"
 _BATCH = 64
 _STANDARDIZATION = "head_standardization"
+_LOGITS = "head_logits"
 
 
 def build_classifier(
@@ -90,7 +91,7 @@ def build_classifier(
     x = layers.Dropout(dropout, name="head_dropout1")(x)
     x = layers.Dense(512, "relu", name="head_dense2")(x)
     x = layers.Dropout(dropout, name="head_dropout2")(x)
-    logits = layers.Dense(n_classes, dtype="float32", name="head_logits")(x)
+    logits = layers.Dense(n_classes, dtype="float32", name=_LOGITS)(x)
     model = keras.Model(features.input, logits, name=backbone.name)
     if weights is not None:
         used = load_weights(model, backbone, weights)
@@ -202,8 +203,8 @@ def split_at_depth(model: keras.Model, depth: Depth) -> tuple[keras.Model, keras
             stage.
 
     Returns:
-        ``(frozen, rest)``, which share the model's layers: ``rest(frozen(images))`` equals
-        ``model(images)``, and training ``rest`` trains the model. ``frozen`` returns one tensor:
+        ``(frozen, rest)``, which share the model's layers: ``rest(frozen(images))`` equals the
+        head's logits, and training ``rest`` trains the model. ``frozen`` returns one tensor:
         (batch, channels) float32 at depth 0, (batch, h, w, channels) in the policy's compute dtype
         at depth 1 and 2.
 
@@ -212,8 +213,13 @@ def split_at_depth(model: keras.Model, depth: Depth) -> tuple[keras.Model, keras
     """
     cut = cut_at_depth(model, depth)
     frozen = keras.Model(model.input, cut, name=f"{model.name}_frozen_{depth}")
-    rest = keras.Model(cut, model.output, name=f"{model.name}_rest_{depth}")
+    rest = keras.Model(cut, head_logits(model), name=f"{model.name}_rest_{depth}")
     return frozen, rest
+
+
+def head_logits(model: keras.Model) -> keras.KerasTensor:
+    """Returns the logits of a classifier's head: its output if it has no linear probe."""
+    return model.get_layer(_LOGITS).output
 
 
 def pooled_layer(model: keras.Model) -> keras.layers.Layer:

@@ -4,16 +4,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerascxr.models.classifier import cut_at_depth
+from kerascxr.models.classifier import cut_at_depth, head_logits
 
 
 class GradCAM:
     """Computes maps of the evidence for a class.
 
     Let A be the backbone's last feature maps (h, w, channels), the input of the head's global
-    average pool, and y a logit. The weight of channel k is alpha_k, the mean of dy/dA_k over all
-    places. The map is max(0, sum over k of alpha_k A_k), divided by its largest value (0 everywhere
-    if that is 0) and resized bilinearly to the image's size.
+    average pool, and y a logit of the head. The weight of channel k is alpha_k, the mean of dy/dA_k
+    over all places. The map is max(0, sum over k of alpha_k A_k), divided by its largest value (0
+    everywhere if that is 0) and resized bilinearly to the image's size. What a linear probe
+    contributes to a classifier's answer is not in the map.
 
     Args:
         model: A classifier from ``build_classifier``.
@@ -36,7 +37,7 @@ class GradCAM:
     def __init__(self, model: keras.Model):
         maps = cut_at_depth(model, 0)._keras_history.operation.input
         self._backbone = keras.Model(model.input, maps)
-        self._head = keras.Model(maps, model.output)
+        self._head = keras.Model(maps, head_logits(model))
 
     def __call__(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Returns the map of one class for each image.

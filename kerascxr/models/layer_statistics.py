@@ -8,6 +8,7 @@ from typing import NamedTuple
 import keras
 
 from kerascxr.models.classifier import backbone_of, pooled_layer
+from kerascxr.models.layers import LINEAR_PROBE
 
 
 class LayerStatistics(NamedTuple):
@@ -34,11 +35,14 @@ def layer_statistics(model: keras.Model) -> LayerStatistics:
         if it names none.
     """
     names = backbone_of(model).stage_outputs
+    probe = next((layer for layer in model.layers if layer.name == LINEAR_PROBE), None)
     layers = [model.get_layer(name).output for name in names] or [pooled_layer(model).input]
+    sizes = tuple(2 * layer.shape[-1] for layer in layers)
+    if probe is not None:  # the same tensor, so that a model can be cut there
+        return LayerStatistics(probe.input[1], sizes)
     parts = []
     for layer in layers:
         values = keras.ops.cast(layer, "float32")  # a float16 sum over a large image could overflow
         mean, variance = keras.ops.moments(values, axes=(1, 2))
         parts += [mean, keras.ops.sqrt(keras.ops.maximum(variance, 0.0))]
-    sizes = tuple(2 * layer.shape[-1] for layer in layers)
     return LayerStatistics(keras.ops.concatenate(parts, axis=-1), sizes)

@@ -10,6 +10,9 @@ import tensorflow as tf
 HEAD_PREFIX = "head_"
 """The prefix of the names of a classifier's head layers; all other layers are the backbone's."""
 
+LINEAR_PROBE = "linear_probe"
+"""The name of a classifier's linear probe, if it has one."""
+
 # Of the RGB values of ImageNet's training images, scaled to 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -182,6 +185,57 @@ class FeatureStandardization(keras.layers.Layer):
     def call(self, inputs):
         """Returns ``inputs`` (batch, channels), standardised, float32."""
         return (keras.ops.cast(inputs, "float32") - self.mean) / self.deviation
+
+
+@keras.saving.register_keras_serializable(package="kerascxr")
+class LinearProbe(keras.layers.Layer):
+    """Averages a head's answer with that of a softmax regression of layer statistics.
+
+    Each of the two is divided by a temperature of its own before its log softmax is taken. The
+    layer is not trained: ``set`` fixes its constants, which are 0 and 1 until then.
+
+    Source:
+        Alain and Bengio, arXiv 1610.01644 (2016), on linear probes; Evci et al., ICML 2022
+        (Head2Toe), on features of all layers for transfer.
+    """
+
+    def build(self, input_shape):
+        """Creates the constants for shapes (batch, classes) and (batch, statistics)."""
+        (_, classes), (_, statistics) = input_shape
+        make = {"trainable": False, "dtype": "float32", "initializer": "zeros"}
+        self.kernel = self.add_weight(name="kernel", shape=(statistics, classes), **make)
+        self.bias = self.add_weight(name="bias", shape=(classes,), **make)
+        make["initializer"] = "ones"
+        self.temperatures = self.add_weight(name="temperatures", shape=(2,), **make)
+
+    def set(self, kernel: np.ndarray, bias: np.ndarray, temperatures: tuple[float, float]) -> None:
+        """Sets the constants.
+
+        Args:
+            kernel: float (statistics, classes), of the regression.
+            bias: float (classes,).
+            temperatures: Of the head and of the regression, each above 0.
+        """
+        self.kernel.assign(kernel)
+        self.bias.assign(bias)
+        self.temperatures.assign(temperatures)
+
+    def call(self, inputs):
+        """Returns logits, the mean of two log softmaxes.
+
+        Args:
+            inputs: The head's logits, float32 (batch, classes), and the layer statistics, float32
+                (batch, statistics).
+        """
+        head, statistics = inputs
+        probe = keras.ops.matmul(statistics, self.kernel) + self.bias
+        answers = (head / self.temperatures[0], probe / self.temperatures[1])
+        first, second = (keras.ops.log_softmax(answer, axis=-1) for answer in answers)
+        return (first + second) / 2
+
+    def compute_output_shape(self, input_shape):
+        """Returns the shape of the head's logits."""
+        return input_shape[0]
 
 
 # Half precision starts at the first convolution: the scaling is float32 whatever the policy.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kerascxr.evaluation.metric_tables import class_table
+from kerascxr.evaluation.metric_tables import class_table, linear_probe_text
 from kerascxr.report import abstention, calibration
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.data import describe_data
@@ -59,7 +59,9 @@ def classifier_section(run: Run, number: int) -> Section:
     table = Tabulated(class_table(test), f"classes-{number}")
     calibrated = calibration.blocks_of(run, label)
     decided = abstention.blocks_of(run, label)
-    blocks = [table, *figures, *calibrated, *decided, *robustness_blocks(run, label)]
+    about = run.metrics.get("linear_probe")
+    parts = [linear_probe_text(about)] if about else []
+    blocks = [table, *parts, *figures, *calibrated, *decided, *robustness_blocks(run, label)]
     return Section(run.name, blocks)
 
 

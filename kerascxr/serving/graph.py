@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from kerascxr.data.images import decode_file, resize_image, to_backbone_input
 from kerascxr.data.roi import ROIS
-from kerascxr.models.classifier import cut_at_depth, split_at_depth
 from kerascxr.models.decision_rule import DecisionRule
 from kerascxr.models.input_checks import unfitted_warnings
 from kerascxr.models.layer_statistics import layer_statistics
@@ -43,11 +42,9 @@ class Classifier:
         rule: DecisionRule | None = None,
         temperature: float = 1.0,
     ):
-        features = cut_at_depth(model, 0)
-        # Without a rule the statistics are the features, which nobody reads.
-        statistics = layer_statistics(model).output if rule else features
-        self._backbone = keras.Model(model.input, [features, statistics])
-        _, self._head = split_at_depth(model, 0)
+        # Without a rule the statistics are the logits, which nobody reads.
+        statistics = layer_statistics(model).output if rule else model.output
+        self._model = keras.Model(model.input, [model.output, statistics])
         self._classes = list(classes)
         self._rule = rule
         self._temperature = temperature
@@ -63,8 +60,7 @@ class Classifier:
             ``probabilities`` float32 (batch, n), after the temperature, ``label`` string (batch,),
             ``labels`` string (batch, n) and, with a rule, what ``DecisionRule.apply`` returns.
         """
-        features, statistics = self._backbone(to_backbone_input(images), training=False)
-        logits = self._head(features, training=False)
+        logits, statistics = self._model(to_backbone_input(images), training=False)
         probabilities = tf.nn.softmax(tf.cast(logits, tf.float32) / self._temperature)
         names = tf.constant(self._classes)
         outputs = {

@@ -22,7 +22,7 @@ from kerascxr.evaluation.classification import (
     evaluate,
 )
 from kerascxr.evaluation.leaks import measure_leak
-from kerascxr.evaluation.metric_tables import metrics_markdown, metrics_text
+from kerascxr.evaluation.metric_tables import linear_probe_text, metrics_markdown, metrics_text
 from kerascxr.evaluation.uncertainty import classification_intervals
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import build_classifier, fine_tune
@@ -47,7 +47,12 @@ from kerascxr.training.inputs import (
     read_splits,
     seen_images,
 )
-from kerascxr.training.learner import Learner
+from kerascxr.training.learner import Learner, by_features
+from kerascxr.training.linear_probe import (
+    accuracy_and_f1,
+    uses_linear_probe,
+    with_linear_probe,
+)
 from kerascxr.training.lungs import choose_lungs, lungs_digest
 from kerascxr.training.runtime import Runtime, as_set, environment, regime_of, set_up
 
@@ -134,10 +139,18 @@ def train(
             | {"lung model": lungs_sha256},
         ),
     )
+    answer = learner.probabilities
+    about_probe: dict[str, Any] = {}
+    if learner.features is not None and uses_linear_probe(config, learner.features):
+        logger.info("Fitting the linear probe: a softmax regression of all frozen stages.")
+        model, about_probe = with_linear_probe(model, splits, config, learner)
+        answer = by_features(model, learner.features)
     with replacing(folder.path / "model.keras") as partial:
         keras.Model(model.input, model.output, name=model.name).save(partial)  # not compiled
-    for_calibration = learner.probabilities(splits["validation"])
-    probabilities = learner.probabilities(splits["test"])
+    for_calibration = answer(splits["validation"])
+    if about_probe:
+        about_probe["validation"]["both"] = accuracy_and_f1(splits["validation"], for_calibration)
+    probabilities = answer(splits["test"])
     metrics: dict[str, Any] = {
         "task": "classification",
         "title": title,
@@ -154,6 +167,7 @@ def train(
             **({"lungs_sha256": lungs_sha256} if lungs_sha256 else {}),
         },
         "parameters": parameters,
+        **({"linear_probe": about_probe} if about_probe else {}),
         "best_epoch": progress.best_epoch + 1,
         "epochs": len(progress.rows),
         "validation": _without_time(progress.rows[progress.best_epoch]),
@@ -229,6 +243,7 @@ def _resolved(
         weights=config.weights if weights.kind == "file" else weights.kind,
         weights_sha256=weights.sha256 or None,
         features=learner.cached_copies > 0,
+        linear_probe=uses_linear_probe(config, learner.features),
         feature_engine=learner.engine or "keras",  # which alone trains on images
         data=as_read(config.data, splits),
         runtime=as_set(config.runtime, runtime),
@@ -314,6 +329,7 @@ def write_test(
         )
     folder.write_json("metrics.json", metrics)
     note = f"\nWeights: {metrics['weights']}\n\nData: {metrics['data']['source']}, test images.\n"
+    note += f"\n{linear_probe_text(metrics['linear_probe'])}\n" if "linear_probe" in metrics else ""
     body = metrics_markdown(metrics["test"], title)
     body += calibration_markdown(metrics["calibration"]) if "calibration" in metrics else ""
     body += abstention_markdown(metrics["abstention"]) if "abstention" in metrics else ""

@@ -156,19 +156,20 @@ class BackboneFeatures:
             self._folder.enforce_limit()
         return stored
 
-    def stream(self, images: Images) -> Iterator[np.ndarray]:
+    def stream(self, images: Images) -> Iterator[tuple[np.ndarray, ...]]:
         """Gives the features at depth 2's boundary in full precision, without keeping them.
 
         Args:
             images: The images.
 
         Yields:
-            float32 (batch, *boundary at depth 2), in order.
+            float32 (batch, *boundary at depth 2), in order, and the layer statistics, float32
+            (batch, m), if the backbone names its stages.
         """
         engine = self._running_engine(images)
         batches = evaluation_batches(images, engine.batch_size).as_numpy_iterator()
         pixels = (batch["image"].astype(np.float32) for batch in batches)
-        yield from (features for features, *_ in engine.run(pixels))
+        yield from engine.run(pixels)
 
     def engine_for(self, images: Images) -> Engine:
         """Returns what computes features and, if there are any, statistics; tried on the images."""

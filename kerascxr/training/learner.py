@@ -19,6 +19,8 @@ from kerascxr.models.classifier import (
     standardize_features,
 )
 from kerascxr.models.graphs import traced
+from kerascxr.models.layer_statistics import layer_statistics
+from kerascxr.models.linear_probe import has_linear_probe
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import has_checkpoint
 from kerascxr.training.engines import EngineName, likely_engine
@@ -213,11 +215,20 @@ def by_features(model: keras.Model, features: BackboneFeatures) -> Callable[[Ima
     Returns:
         A function of images to float64 (n, n_classes), each row summing to 1.
     """
-    behind = keras.Model(cut_at_depth(model, 2), model.output)
+    inputs = [cut_at_depth(model, 2)]
+    if has_linear_probe(model):
+        inputs.append(layer_statistics(model).output)
+    behind = keras.Model(inputs, model.output)
     run = traced(
-        lambda x: behind(x, training=False), tf.TensorSpec((None, *behind.input_shape[1:]))
+        lambda *parts: behind(list(parts), training=False),
+        *(tf.TensorSpec((None, *tensor.shape[1:])) for tensor in inputs),
     )
-    return lambda images: softmax(np.concatenate([run(x) for x in features.stream(images)]))
+
+    def probabilities(images: Images) -> np.ndarray:
+        parts = (parts[: len(inputs)] for parts in features.stream(images))
+        return softmax(np.concatenate([run(*given) for given in parts]))
+
+    return probabilities
 
 
 def predict_probabilities(model: keras.Model, images: Images, batch_size: int) -> np.ndarray:

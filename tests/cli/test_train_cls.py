@@ -196,6 +196,24 @@ def test_the_saved_model_gives_the_same_probabilities(finished, workplace):
     assert keras.ops.softmax(logits).numpy().max() == pytest.approx(expected, abs=1e-5)
 
 
+def test_the_linear_probe_is_part_of_the_model_and_is_said(finished):
+    run, _ = finished
+    model = keras.saving.load_model(run / "model.keras")
+    assert model.layers[-1].name == "linear_probe"
+    about = json.loads((run / "metrics.json").read_text())["linear_probe"]
+    kernel = model.layers[-1].kernel
+    assert about["statistics"] == kernel.shape[0]
+    assert about["parameters"] == (kernel.shape[0] + 1) * kernel.shape[1]
+    np.testing.assert_allclose(
+        model.layers[-1].temperatures, list(about["temperatures"].values()), rtol=1e-6
+    )
+    rows = read_predictions(run, "validation_predictions.csv")
+    right = [row["truth"] == row["predicted"] for row in rows]
+    assert about["validation"]["both"]["accuracy"] == pytest.approx(np.mean(right))
+    assert "a linear probe's" in (run / "metrics.md").read_text()
+    assert load_config(ClassificationConfig, run / "config.yaml").linear_probe is True
+
+
 def test_the_same_command_again_shows_the_results_and_trains_nothing(finished, capsys):
     run, argv = finished
     before = (run / "DONE").stat().st_mtime_ns

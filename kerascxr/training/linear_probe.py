@@ -1,0 +1,84 @@
+"""Fits a run's linear probe at the end of its training."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerascxr.config import ClassificationConfig
+from kerascxr.data.pipeline import Images
+from kerascxr.evaluation.calibration import fit_temperature
+from kerascxr.evaluation.classification import evaluate
+from kerascxr.models.linear_probe import StatisticsRegression, add_linear_probe
+from kerascxr.training.features import BackboneFeatures, array_batches
+from kerascxr.training.learner import Learner, softmax
+
+_BATCH = 64
+
+
+def uses_linear_probe(config: ClassificationConfig, features: BackboneFeatures | None) -> bool:
+    """Returns whether a classifier gets a linear probe: "auto" means where it costs no pass.
+
+    Raises:
+        ValueError: If it is asked for and cannot be had.
+    """
+    possible = features is not None and features.sizes is not None
+    if config.linear_probe is True and not possible:
+        raise ValueError(
+            f"linear_probe must be false or auto for the backbone {config.backbone}, which names "
+            "no stages."
+        )
+    return possible and config.linear_probe is not False
+
+
+def with_linear_probe(
+    model: keras.Model,
+    splits: dict[str, Images],
+    config: ClassificationConfig,
+    learner: Learner,
+) -> tuple[keras.Model, dict[str, Any]]:
+    """Adds a linear probe, fitted to training images, to a trained classifier.
+
+    The temperatures of the head and of the probe are fitted to validation images.
+
+    Args:
+        model: The classifier.
+        splits: Its images.
+        config: How it was trained.
+        learner: What it was trained by, with cached features.
+
+    Returns:
+        The classifier with the probe, and what metrics.json says of it: the number of statistics
+        and of parameters, the temperatures, and the accuracy and the macro F1 of head and probe
+        alone on validation images.
+    """
+    training, validation = splits["train"], splits["validation"]
+    features = learner.features
+    assert features is not None
+    regression = StatisticsRegression.fit(
+        [features.statistics(training, view) for view in range(learner.cached_copies)],
+        training.labels,
+        balanced=config.class_balance != "none",
+    )
+    held_out = array_batches(features.of(validation), _BATCH)
+    alone = {
+        "head": softmax(learner.model.predict(held_out, verbose=0)),
+        "probe": regression.probabilities(features.statistics(validation)),
+    }
+    temperatures = {name: fit_temperature(validation.labels, of) for name, of in alone.items()}
+    whole = add_linear_probe(model, regression, (temperatures["head"], temperatures["probe"]))
+    return whole, {
+        "statistics": len(regression.kernel),
+        "parameters": regression.kernel.size + regression.bias.size,
+        "temperatures": temperatures,
+        "validation": {
+            name: accuracy_and_f1(validation, probabilities)
+            for name, probabilities in alone.items()
+        },
+    }
+
+
+def accuracy_and_f1(images: Images, probabilities: np.ndarray) -> dict[str, float]:
+    """Returns both scores of n images' probabilities, float (n, k)."""
+    scores = evaluate(images.labels, probabilities, images.classes)
+    return {name: scores[name] for name in ("accuracy", "f1")}
