@@ -26,8 +26,11 @@ def decode_png(data: tf.Tensor) -> tf.Tensor:
     return image
 
 
+@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 def decode_file(data: tf.Tensor) -> tf.Tensor:
     """Decodes an image file's bytes to 8-bit grey, in the graph, as ``files.read_grey`` does.
+
+    It is traced once per process: that takes half a second, and an export's graph calls it often.
 
     PNG (1 to 16 bits; grey, colour, palette, transparent), JPEG (grey, colour) and BMP. Equal to
     ``read_grey`` to the last bit, except for half-transparent pixels (one grey level at most). An

@@ -19,7 +19,7 @@ def traced(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[
     Returns:
         A function of tensors or arrays of the signature's dtypes.
     """
-    graph = tf.function(function).get_concrete_function(*signature)
+    graph = tf.function(function, autograph=False).get_concrete_function(*signature)
 
     def call(*values: Any, kept: Any = function) -> Any:
         del kept  # a graph does not keep the variables that it reads

@@ -16,6 +16,7 @@ from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.ensembles import TEST, VALIDATION, common_predictions
 from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.download import file_digest
+from kerascxr.models.graphs import traced
 from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.serving.ensemble import (
@@ -26,6 +27,7 @@ from kerascxr.serving.ensemble import (
 )
 from kerascxr.serving.graph import Answering, Classifier, from_bytes
 from kerascxr.serving.model_folder import find_model
+from kerascxr.serving.publishing import files_spec, pixels_spec
 from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_digest, require_same_lungs
 
 Answer = Mapping[str, np.ndarray]
@@ -144,10 +146,11 @@ def _from_runs(runs: Sequence[Run]) -> Predictor:
         size = model.input_shape[1:3]
     extras = DECIDING if has_rule else ()
     whole = name == "none"
-    compute = tf.function(
-        classifier.answer if whole else from_bytes(classifier, size, segmenter, name),
-        reduce_retracing=True,
-    )
+    if whole:
+        own_sizes = tf.TensorSpec((None, 2), tf.int32)
+        compute = traced(classifier.answer, pixels_spec(size), own_sizes)
+    else:
+        compute = traced(from_bytes(classifier, size, segmenter, name), files_spec())
 
     def answer(items: tf.Tensor, own_sizes: tf.Tensor) -> Answer:
         outputs = compute(items, own_sizes) if whole else compute(items)
@@ -206,10 +209,10 @@ def load_lung_finder(path: Path) -> LungFinder:
     """
     segmenter = load_segmenter(path)
 
-    @tf.function(reduce_retracing=True)
-    def fractions(images: tf.Tensor) -> tf.Tensor:
+    def lung_shares(images: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(tf.cast(segmenter.masks(images) > 0, tf.float32), axis=(1, 2, 3))
 
+    fractions = traced(lung_shares, pixels_spec(segmenter.size))
     identity = digest_of([lungs_digest(path), segmenter.threshold])
     return LungFinder(str(path), identity, segmenter.size, lambda images: fractions(images).numpy())
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from kerascxr import __version__
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import encoded_examples
+from kerascxr.models.graphs import traced
 from kerascxr.runs.atomic import disk_errors, replace_folder
 from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import Run
@@ -76,9 +77,14 @@ def write_model(
     for model in models:
         archive.track(model)
     for name, (function, spec) in signatures.items():
-        archive.add_endpoint(name, function, [spec])
+        archive.add_endpoint(name, _once(traced(function, spec)), [spec])
     with disk_errors(folder):
         archive.write_out(str(folder), verbose=False)
+
+
+def _once(graph: Callable[[tf.Tensor], Any]) -> Callable[[tf.Tensor], Any]:
+    """Returns a function that only calls a graph: Keras and TensorFlow trace it three times."""
+    return lambda images: graph(images)
 
 
 def files_spec() -> tf.TensorSpec:
@@ -98,7 +104,7 @@ def some_of(ids: Sequence[str]) -> set[str]:
 
 def examples_of(store: Store, folds: Sequence[int], ids: set[str]) -> list[dict[str, Any]]:
     """Returns some images of a store with their PNG files' bytes: see ``encoded_examples``."""
-    encoded = encoded_examples(store, folds).as_numpy_iterator()
+    encoded = encoded_examples(store, sorted(folds)).as_numpy_iterator()
     return [example for example in encoded if example["id"].decode() in ids]
 
 
