@@ -77,14 +77,14 @@ class Images:
 
 
 def encoded_examples(store: Store, folds: Sequence[int]) -> tf.data.Dataset:
-    """Reads some folds of a store, ``image`` and ``mask`` as the bytes of their PNG files.
+    """Reads some folds of a store in the order given, images and masks as their PNG files' bytes.
 
     Raises:
         ValueError: If the folds are all empty, as those of a small fixed split can be.
     """
     import tensorflow_datasets as tfds
 
-    names = [f"fold_{fold:02d}" for fold in sorted(folds)]
+    names = [f"fold_{fold:02d}" for fold in folds]
     names = [name for name in names if name in store.builder.info.splits]
     if not names:
         raise ValueError(f"folds {sorted(folds)} of {store.path.name} must hold images. Got n=0.")
@@ -123,16 +123,46 @@ def read_images(
     Raises:
         ValueError: If the folds hold no (usable) image.
     """
-    encoded = encoded_examples(store, folds)
-    wanted = set(folds)
-    rows = [row for row in store.rows if int(row["fold"]) in wanted]
+    [images] = read_parts(store, [folds], size, masks=masks, region=region, cache=cache)
+    return images
+
+
+def read_parts(
+    store: Store,
+    parts: Sequence[Sequence[int]],
+    size: tuple[int, int],
+    *,
+    masks: bool = False,
+    region: Region | None = None,
+    cache: str = "auto",
+) -> list[Images]:
+    """Reads several parts of a store in one pass; the other arguments as ``read_images``.
+
+    Args:
+        store: Where from.
+        parts: The folds of each part, each 0..19. The region's lungs are in their order.
+        size: Height and width wanted, in pixels.
+        masks: Whether masks come along.
+        region: What is read of each image.
+        cache: Where the images are kept, all parts in one array.
+
+    Returns:
+        The images of each part.
+
+    Raises:
+        ValueError: If the folds of a part hold no (usable) image.
+    """
+    rows = [row for row in store.rows if not masks or row["mask_state"] == "ok"]
+    counts = [sum(int(row["fold"]) in folds for row in rows) for folds in map(set, parts)]
+    for folds, count in zip(parts, counts, strict=True):
+        if not count:
+            kind = "images with a usable mask" if masks else "images"
+            raise ValueError(
+                f"folds {sorted(folds)} of {store.path.name} must hold {kind}. Got n=0."
+            )
+    encoded = encoded_examples(store, [fold for folds in parts for fold in sorted(folds)])
     if masks:
         encoded = encoded.filter(lambda example: tf.equal(example["mask_state"], "ok"))
-        rows = [row for row in rows if row["mask_state"] == "ok"]
-    if not rows:
-        kind = "images with a usable mask" if masks else "images"
-        raise ValueError(f"folds {sorted(folds)} of {store.path.name} must hold {kind}. Got n=0.")
-
     region = region or Region()
     look, lungs = ROIS[region.roi], region.lungs
     marker = CONTROL_MARKERS[region.control_marker] if region.control_marker else None
@@ -152,11 +182,12 @@ def read_images(
             planes.append(resize_mask(decode_png(example["mask"]), size))
         return example["id"], example["label"], *planes
 
-    shape = (2 if masks else 1, len(rows), *size, look.channels)
+    n = sum(counts)
+    shape = (2 if masks else 1, n, *size, look.channels)
     target = _new_array(shape, cache, store.path.parent)
     numbered = encoded.enumerate().map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     batches = numbered.batch(_READ_BATCH)
-    bar = ProgressBar(total=len(rows), desc="Decoding", unit="image", leave=False)
+    bar = ProgressBar(total=n, desc="Decoding", unit="image", leave=False)
     ids: list[str] = []
     labels: list[int] = []
     with bar:
@@ -169,19 +200,24 @@ def read_images(
             bar.update(len(names))
     group_of = {row["id"]: row["group"] for row in store.rows}
     store.require_unchanged()
-    return Images(
-        pixels=target[0],
-        masks=target[1] if masks else None,
-        ids=tuple(ids),
-        groups=tuple(group_of[name] for name in ids),
-        labels=np.array(labels, np.int64),
-        classes=store.classes,
-        source=store.path.name,
-        spacings=store.spacings(size),
-        lung_faults=None
-        if lungs is None or not look.needs_lungs
-        else tuple(lung_mask_faults(mask[..., 0]) for mask in lungs),
-    )
+    faults = None
+    if lungs is not None and look.needs_lungs:
+        faults = tuple(lung_mask_faults(mask[..., 0]) for mask in lungs)
+    ends = np.cumsum(counts)
+    return [
+        Images(
+            pixels=target[0][part],
+            masks=target[1][part] if masks else None,
+            ids=tuple(ids[part]),
+            groups=tuple(group_of[name] for name in ids[part]),
+            labels=np.array(labels[part], np.int64),
+            classes=store.classes,
+            source=store.path.name,
+            spacings=store.spacings(size),
+            lung_faults=faults and faults[part],
+        )
+        for part in map(slice, [0, *ends[:-1]], ends)
+    ]
 
 
 def _new_array(shape: tuple[int, ...], cache: str, folder: Path) -> np.ndarray:

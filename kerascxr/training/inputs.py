@@ -10,7 +10,7 @@ import numpy as np
 from kerascxr.config import ClassificationConfig, DataConfig, SplitConfig, TrainingConfig
 from kerascxr.data.ingest.folds import N_FOLDS, SPLITS, random_folds, split_folds
 from kerascxr.data.ingest.store import Store, open_store
-from kerascxr.data.pipeline import Images, read_images
+from kerascxr.data.pipeline import Images, read_parts
 from kerascxr.data.roi import ROIS, Region
 from kerascxr.data.sources.open import choose_source, open_source
 from kerascxr.evaluation.lung_masks import LungMaskCheck
@@ -100,7 +100,9 @@ def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> di
         )
     folds_of = split_folds(config.split)
     if config.split.groups == "kept":
-        splits = {name: read_folds(config, store, folds, masks) for name, folds in folds_of.items()}
+        splits = dict(
+            zip(folds_of, _read_parts(config, store, list(folds_of.values()), masks), strict=True)
+        )
         require_lungs(config, splits.values())
         return splits
     logger.warning(
@@ -146,22 +148,33 @@ def read_folds(
     config: TrainingConfig, store: Store, folds: Sequence[int], masks: bool = False
 ) -> Images:
     """Reads some folds of a store, a classifier's as its input."""
-    region = Region()
-    if isinstance(config, ClassificationConfig):
-        lungs = None
-        if ROIS[config.roi].needs_lungs:
-            lungs = read_lungs(
-                store, folds, config.lungs, config.image_size, FeatureFolder.of(config.data)
-            )
-        region = Region(config.roi, lungs, config.control_marker)
-    return read_images(
-        store,
-        folds,
-        config.image_size,
-        masks=masks,
-        region=region,
-        cache=config.data.cache,
-    )
+    [images] = _read_parts(config, store, [folds], masks)
+    return images
+
+
+def _read_parts(
+    config: TrainingConfig, store: Store, parts: Sequence[Sequence[int]], masks: bool
+) -> list[Images]:
+    def read(parts: Sequence[Sequence[int]], region: Region) -> list[Images]:
+        return read_parts(
+            store,
+            parts,
+            config.image_size,
+            masks=masks,
+            region=region,
+            cache=config.data.cache,
+        )
+
+    if not isinstance(config, ClassificationConfig):
+        return read(parts, Region())
+    if not ROIS[config.roi].needs_lungs:
+        return read(parts, Region(config.roi, None, config.control_marker))
+    features = FeatureFolder.of(config.data)
+    found = []
+    for folds in parts:  # one after the other: each part's lungs take as much memory as its images
+        lungs = read_lungs(store, folds, config.lungs, config.image_size, features)
+        found += read([folds], Region(config.roi, lungs, config.control_marker))
+    return found
 
 
 def require_lungs(config: TrainingConfig, parts: Iterable[Images]) -> None:

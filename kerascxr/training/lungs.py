@@ -206,7 +206,7 @@ def _from_source(store: Store, folds: Sequence[int], size: tuple[int, int]) -> n
             f"{len(without):,} of {len(store.rows):,} without a usable one ({without[0]}, ...); "
             "--lungs RUN takes a finished segmentation run to find them."
         )
-    masks = encoded_examples(store, folds).map(
+    masks = encoded_examples(store, sorted(folds)).map(
         lambda example: resize_mask(decode_png(example["mask"]), size),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
@@ -216,7 +216,7 @@ def _from_source(store: Store, folds: Sequence[int], size: tuple[int, int]) -> n
 
 
 def _from_unet(store: Store, folds: Sequence[int], segmenter: Segmenter) -> np.ndarray:
-    images = encoded_examples(store, folds).map(
+    images = encoded_examples(store, sorted(folds)).map(
         lambda example: resize_image(decode_png(example["image"]), segmenter.size),
         num_parallel_calls=tf.data.AUTOTUNE,
     )

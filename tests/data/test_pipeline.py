@@ -18,6 +18,7 @@ from kerascxr.data.pipeline import (
     epoch_order,
     evaluation_batches,
     read_images,
+    read_parts,
     steps_per_epoch,
     training_batches,
 )
@@ -153,6 +154,19 @@ def test_both_caches_give_the_same_images_and_leave_no_file(phantom_store):
     np.testing.assert_array_equal(memory.masks, auto.masks)
     assert set(np.unique(memory.masks)) == {0, 255}
     assert sorted(phantom_store.path.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_parts_read_in_one_pass_are_the_parts_read_by_themselves(phantom_store, cache):
+    parts = [(19, 2), (5,), (0, 1, 18)]
+    together = read_parts(phantom_store, parts, (16, 16), masks=True, cache=cache)
+    for part, folds in zip(together, parts, strict=True):
+        alone = read_images(phantom_store, folds, (16, 16), masks=True)
+        assert (part.ids, part.groups, part.cached_in) == (alone.ids, alone.groups, cache)
+        for name in ("pixels", "masks", "labels"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(alone, name))
+    with pytest.raises(ValueError, match=r"folds \[99\] of .* must hold images"):
+        read_parts(phantom_store, [(0,), (99,)], (16, 16))
 
 
 def test_splits_of_a_store_share_no_image(phantom_store):
