@@ -157,11 +157,13 @@ def short_preparations(tiny_backbone):
         leave_garbage_to_python,
         leave_graphs_as_they_are,
         leave_modules_alone,
+        leave_stacks_alone,
     )
 
     leave_graphs_as_they_are()
     leave_modules_alone()
     leave_garbage_to_python()
+    leave_stacks_alone()
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import tensorflow as tf
 from keras.src.backend.common import global_state
+from tensorflow.python.util import tf_stack
 
 
 def leave_graphs_as_they_are():
@@ -28,3 +29,12 @@ def leave_garbage_to_python():
     It would go through all that a worker has kept; Python's own collector runs as before.
     """
     global_state.gc = SimpleNamespace(collect=lambda: 0)
+
+
+def leave_stacks_alone():
+    """TensorFlow takes all operations for made in one place, which only its error messages name.
+
+    To note each one's place under pytest's frames takes a seventh of a small training.
+    """
+    stack = tf_stack.extract_stack()
+    tf_stack.extract_stack = lambda stacklevel=1: stack
