@@ -21,6 +21,8 @@ from kerascxr.models.layers import (
 )
 
 NAMES = ["efficientnetb0", "shufflenetv2_x0_5", "shufflenetv2_x1_0"]
+# The two ShuffleNets have the same layers, of other widths.
+one_per_family = pytest.mark.parametrize("model", NAMES[:2], indirect=True)
 SIZE = (64, 64)  # at 32 the last map is one pixel, and some gradients vanish in the padding
 MIXED_TOLERANCE = 0.05  # of the largest logit, float16 against float32
 
@@ -103,6 +105,7 @@ def test_nothing_frozen_moves_and_all_else_does(model, images, depth, update_sta
     model.set_weights(start)
 
 
+@one_per_family
 def test_gradients_reach_everything(model, images):
     fine_tune(model, "all", update_statistics=True)
     start = model.get_weights()
@@ -117,6 +120,7 @@ def test_gradients_reach_everything(model, images):
     model.set_weights(start)
 
 
+@one_per_family
 @pytest.mark.parametrize("depth", [0, 2])
 def test_frozen_layers_give_in_training_what_they_give_otherwise(model, images, depth):
     fine_tune(model, depth, update_statistics=True)
@@ -124,6 +128,7 @@ def test_frozen_layers_give_in_training_what_they_give_otherwise(model, images, 
     assert np.array_equal(frozen(images, training=True), frozen(images, training=False))
 
 
+@one_per_family
 def test_statistics_are_not_used_or_updated_without_update_statistics(model, images):
     fine_tune(model, "all", update_statistics=False)
     noisy = model.name == "efficientnetb0"  # unfrozen, its stochastic depth works
@@ -131,6 +136,7 @@ def test_statistics_are_not_used_or_updated_without_update_statistics(model, ima
     assert same != noisy
 
 
+@one_per_family
 def test_the_head_standardises_by_the_features_it_is_shown(model):
     start = model.get_weights()
     channels = model.get_layer("head_pool").output.shape[-1]
@@ -142,6 +148,7 @@ def test_the_head_standardises_by_the_features_it_is_shown(model):
     np.testing.assert_allclose(standardised.std(axis=0), 1, atol=1e-4)
 
 
+@one_per_family
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_pooled_features_are_those_of_the_first_training_step(model, images, depth):
     """A BatchNorm that goes by the batch in training goes by the batch here, and nothing moves."""
@@ -161,6 +168,7 @@ def test_pooled_features_are_those_of_the_first_training_step(model, images, dep
         model.set_weights(start)
 
 
+@one_per_family
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_the_two_parts_are_the_whole(model, images, depth):
     frozen, rest = split_at_depth(model, depth)
@@ -173,6 +181,7 @@ def test_the_two_parts_are_the_whole(model, images, depth):
     assert len(frozen.output.shape) == (2 if depth == 0 else 4)
 
 
+@one_per_family
 def test_the_rest_shares_what_it_learns(model, images):
     start = model.get_weights()
     fine_tune(model, 1)
@@ -185,6 +194,7 @@ def test_the_rest_shares_what_it_learns(model, images):
     model.set_weights(start)
 
 
+@one_per_family
 def test_a_saved_model_is_the_same_model(model, images, tmp_path):
     fine_tune(model, 2, update_statistics=True)
     model.save(tmp_path / "model.keras")
@@ -201,6 +211,7 @@ def test_a_saved_model_is_the_same_model(model, images, tmp_path):
     )
 
 
+@one_per_family
 def test_logits_are_float32_under_mixed_precision(model, images, mixed_float16, tmp_path):
     images = images[:2]  # float16 is slow on a CPU
     half = build_classifier(model.name, 3, image_size=SIZE, dropout=0.0)
