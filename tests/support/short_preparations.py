@@ -20,7 +20,7 @@ def leave_modules_alone():
     """Garbage collection is rarer and does not go through what has been imported."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5_000, 10, 10)
+    gc.set_threshold(10_000, 20, 20)
 
 
 def leave_garbage_to_python():
