@@ -99,18 +99,18 @@ def _compare(
         truth = resize_mask(decode_png(sample["mask"]), segmenter.size)
         found = segmenter.binarise(lungs)[0, ..., 0].numpy()
         scored = score_image(truth[..., 0].numpy(), found)["dice"]
-        worst = max(worst, abs(scored - dice[sample["id"].decode()]))
+        worst = np.maximum(worst, abs(scored - dice[sample["id"].decode()]))  # NaN stays
         given = loaded.signatures["serving_default"](images=tf.constant([sample["image"]]))
         mask = decode_png(given["mask_bytes"][0]).numpy()
         ours = segmenter.of_lungs(segmenter.probabilities(small))[0]
         expected = segmenter.mask_at(ours, tf.shape(image)[:2]).numpy()
         turned = 1.0 if mask.shape != expected.shape else float(np.mean(mask != expected))
-        if not max(worst, turned) <= allowed:
+        if not np.maximum(worst, turned) <= allowed:
             raise ValueError(
                 f"the export must reproduce the run's masks to {allowed:g}. Got a difference of "
                 f"{worst:.2g} in Dice and of {turned:.2g} in pixels; nothing was written."
             )
-    return worst
+    return float(worst)
 
 
 def _describe(run: Run, segmenter: Segmenter) -> dict[str, Any]:

@@ -93,8 +93,7 @@ def predict_masks(
         raise ValueError(f"--to must be a folder for a U-Net's masks. Got {str(to)!r}.")
     files, unnameable = nameable(files)
     folders = _Folders(to / MASKS, overlays, to / SEGMENTATIONS)
-    identity = digest_of([predictor.identity, overlays and str(overlays.absolute())])
-    with saved_rows(to / TABLE, identity, _COLUMNS) as saved:
+    with saved_rows(to / TABLE, _identity(predictor, overlays), _COLUMNS) as saved:
         left = saved.left_of(files)
         with (
             ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -105,6 +104,10 @@ def predict_masks(
                 saved.add([[row.get(name, "") for name in _COLUMNS] for row in rows])
                 bar.update(len(items))
         return unnameable + saved.write_table({str(path) for path in files}, ())
+
+
+def _identity(predictor: MaskPredictor, overlays: Path | None) -> str:
+    return digest_of([predictor.identity, overlays and str(overlays.absolute())])
 
 
 def _read_ahead(

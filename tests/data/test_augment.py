@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kerascxr.config import AugmentConfig
-from kerascxr.data.augment import Augment
+from kerascxr.data.augment import Augment, _compressed, _reduced
 
 MOVES = AugmentConfig(rotation_degrees=20, shift=0.15, zoom=0.2, flip=True)
 COLOURS = AugmentConfig(
@@ -112,6 +112,10 @@ def test_a_blur_is_a_gaussian_and_spares_half_of_the_images():
     deviations = np.sqrt((blurred.sum(2) * squares).sum(1) / 255)
     assert 0.3 < (deviations < 0.05).mean() < 0.7
     assert 1.2 < deviations.max() < 1.5
+    assert ((deviations > 0.3) & (deviations < 0.9)).sum() > 5  # a weak blur stays weak
+    rare = AugmentConfig(**STILL, blur=1.5, probability=0.4)  # where it is made, it is drawn
+    blurred = np.asarray(Augment(rare)(np.tile(images, (4, 1, 1, 1)), tf.constant([0, 0]))[0])
+    assert 0.3 < (blurred[:, 16, 16, 0] < 254.9).mean() < 0.5
 
 
 def test_a_bias_field_is_smooth():
@@ -139,6 +143,14 @@ def test_nothing_changes_when_it_is_off():
     )
     np.testing.assert_array_equal(same, images)
     np.testing.assert_array_equal(same_masks, masks)
+    assert same.dtype == same_masks.dtype == tf.float32
+
+
+@pytest.mark.parametrize("name", ["rotation_degrees", "shift", "zoom", "stretch"])
+def test_what_comes_in_from_outside_is_black(name):
+    white = augmented(np.full((32, 32), 255), **{name: 20.0 if name == "rotation_degrees" else 0.3})
+    corners = white[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert (white[:, 16, 16] > 254).all() and (corners.min(axis=1) < 1).mean() > 0.3
 
 
 def test_without_flip_left_stays_left():
@@ -167,7 +179,7 @@ def test_images_keep_full_precision_under_any_policy(policy):
 
 def test_the_probability_decides_for_each_image_and_change():
     config = AugmentConfig(
-        probability=0.5, rotation_degrees=10, shift=0, zoom=0, brightness=0, contrast=0, jpeg=10
+        probability=0.25, rotation_degrees=10, shift=0, zoom=0, brightness=0, contrast=0, jpeg=10
     )
     image = np.random.default_rng(0).integers(0, 256, (1, 24, 24, 1)).astype(np.uint8)
     many = np.repeat(image, 64, axis=0)
@@ -177,9 +189,26 @@ def test_the_probability_decides_for_each_image_and_change():
     )
     kept = np.isclose(changed, many, atol=0.01).all(axis=(1, 2, 3))
     not_rotated = np.isclose(rotated_only, many, atol=0.01).all(axis=(1, 2, 3))
-    assert 20 <= not_rotated.sum() <= 44
-    assert 6 <= kept.sum() <= 28
+    assert 38 <= not_rotated.sum() <= 58
+    assert 24 <= kept.sum() <= 48
     assert (kept <= not_rotated).all()
+    half = bright(slice(None), slice(0, 32))
+    flipped = augmented(half, flip=True, probability=0.3)[:, 0, 0] == 0
+    assert 0.05 < flipped.mean() < 0.27  # half of those that are drawn
+
+
+def test_each_kind_of_draw_has_a_seed_of_its_own(monkeypatch):
+    seeds = []
+
+    def record(draw):
+        return lambda shape, seed, *more: (
+            seeds.append(tuple(map(int, seed))) or draw(shape, seed, *more)
+        )
+
+    for name in ("stateless_uniform", "stateless_normal"):
+        monkeypatch.setattr(tf.random, name, record(getattr(tf.random, name)))
+    augmented(np.zeros((8, 8)), noise=0.1, bias_field=0.1, probability=0.5)
+    assert len(seeds) == len(set(seeds)) == 6
 
 
 def test_both_directions_of_a_shift_are_one_change():
@@ -203,6 +232,25 @@ def test_jpeg_compression_is_that_of_a_file_of_this_quality():
     file = io.BytesIO()
     Image.fromarray(smooth[0, ..., 0]).save(file, "JPEG", quality=95)
     np.testing.assert_allclose(changed[0, ..., 0], np.asarray(Image.open(file)), atol=2)
+
+
+def test_jpeg_qualities_are_on_a_log_scale_from_the_best_to_the_lowest():
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1)).astype(np.float32)
+    images[3] = 99.6
+    given = _compressed(tf.constant(images), tf.constant([0.0, 0.5, 1.0, 0.0]), lowest=20)
+    for image, quality, found in zip(images, (95, 44, 20), given, strict=False):
+        file = tf.io.encode_jpeg(image.astype(np.uint8), quality=quality)
+        expected = tf.io.decode_jpeg(file, dct_method="INTEGER_ACCURATE")
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(given[3], np.full((16, 16, 1), 100))
+
+
+def test_reducing_averages_all_pixels_and_a_loss_of_0_keeps_them():
+    stripes = np.zeros((2, 32, 32, 1), np.float32)
+    stripes[:, :, ::4] = 240
+    none, three_quarters = _reduced(tf.constant(stripes), tf.constant([0.0, 0.75]))
+    np.testing.assert_allclose(none, stripes[0], atol=1e-3)
+    np.testing.assert_allclose(three_quarters[:, 8:24], 60, atol=6)
 
 
 def test_sharpening_enlarges_edges():
@@ -242,6 +290,9 @@ def test_strengths_of_grey_changes_are_what_the_config_says():
     assert_fills(np.log(exponents), -np.log(1.5), np.log(1.5))
     deviations = augmented(np.full((64, 64), 128), noise=0.05).std(axis=(1, 2)) / 255
     assert_fills(deviations, 0, 0.0515)  # the 64x64 values themselves vary by 3 %
+    noisy = augmented(plain + 64, noise=0.05)
+    two = noisy[np.argsort(noisy.std(axis=(1, 2)))[-2:]].reshape(2, -1)
+    assert abs(np.corrcoef(two)[0, 1]) < 0.3  # noise of its own in each image
 
 
 def moments(images):
@@ -283,7 +334,8 @@ def test_strengths_of_moves_are_what_the_config_says():
 
 
 def test_a_second_channel_moves_with_the_image_and_stays_a_mask():
-    images, masks = shapes()
+    _, masks = shapes()
+    images = 200 - masks // 2
     seed = tf.constant([1, 2], tf.int64)
     both, none = Augment(MOVES)(np.concatenate([images, masks], axis=-1), seed)
     alone, moved = Augment(MOVES)(images, seed, masks)

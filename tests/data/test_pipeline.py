@@ -1,8 +1,11 @@
 """Batches: every image once in evaluation; training depends on seed and epoch alone."""
 
+import dataclasses
 from itertools import chain
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 from hypothesis import given
@@ -15,6 +18,7 @@ from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import open_store
 from kerascxr.data.pipeline import (
     Images,
+    _new_array,
     epoch_order,
     evaluation_batches,
     read_images,
@@ -82,6 +86,12 @@ def test_another_seed_gives_another_order():
     assert order(numbered(), 1) != order(numbered(), 1, seed=4)
 
 
+def test_batches_are_balanced_where_that_is_asked_for():
+    images = dataclasses.replace(numbered(), labels=np.repeat([0, 1], [8, 2]))
+    for epoch, drawn in enumerate(order(images, 2, balanced=True)):
+        assert drawn == epoch_order(images.labels, 3, epoch, balanced=True).tolist()
+
+
 def test_a_batch_holds_the_images_that_it_names():
     for batch in training_batches(numbered(), 4, seed=0, augment=OFF).take(6).as_numpy_iterator():
         np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], batch["index"])
@@ -107,6 +117,10 @@ def test_balanced_sampling_draws_each_class_equally_often(counts, seed, epoch):
         assert len(labels) < 8 or (drawn != epoch_order(labels, seed, 0, balanced=True)).any()
 
 
+def first_of(store, folds):
+    return read_images(store, range(folds), (8, 8)).ids
+
+
 def test_a_store_is_read_in_one_order_with_its_ids_and_labels(phantom_store):
     folds = split_folds(SplitConfig())["test"]
     first = read_images(phantom_store, folds, (32, 48))
@@ -117,6 +131,9 @@ def test_a_store_is_read_in_one_order_with_its_ids_and_labels(phantom_store):
     drawn = {item.id: item.image.draw()[0] for item in source.examples if item.id in first.ids}
     assert {int(rows[name]["fold"]) for name in first.ids} == set(folds)
     assert len(first.ids) == sum(int(row["fold"]) in folds for row in rows.values())
+    in_order = [int(rows[name]["fold"]) for name in first.ids]
+    assert in_order == sorted(in_order)  # lung masks are read in the same order
+    assert read_images(phantom_store, [1, 0], (8, 8)).ids == first_of(phantom_store, 2)
     assert first.pixels.shape == (len(first), 32, 48, 1)
     np.testing.assert_array_equal(first.pixels, second.pixels)
     for name, label, pixels in zip(first.ids, first.labels, first.pixels, strict=True):
@@ -149,6 +166,7 @@ def test_both_caches_give_the_same_images_and_leave_no_file(phantom_store):
     )
     assert isinstance(disk.pixels, np.memmap)
     assert not isinstance(memory.pixels, np.memmap)
+    assert (memory.cached_in, disk.cached_in) == ("memory", "disk")
     np.testing.assert_array_equal(memory.pixels, disk.pixels)
     np.testing.assert_array_equal(memory.masks, disk.masks)
     np.testing.assert_array_equal(memory.masks, auto.masks)
@@ -167,6 +185,14 @@ def test_parts_read_in_one_pass_are_the_parts_read_by_themselves(phantom_store, 
             np.testing.assert_array_equal(getattr(part, name), getattr(alone, name))
     with pytest.raises(ValueError, match=r"folds \[99\] of .* must hold images"):
         read_parts(phantom_store, [(0,), (99,)], (16, 16))
+
+
+@pytest.mark.parametrize(("available", "kind"), [(40, np.memmap), (41, np.ndarray)])
+def test_images_are_in_memory_while_they_take_less_than_a_quarter(
+    tmp_path, monkeypatch, available, kind
+):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=available))
+    assert type(_new_array((10,), "auto", tmp_path)) is kind
 
 
 def test_splits_of_a_store_share_no_image(phantom_store):
@@ -277,12 +303,16 @@ def test_some_images_keep_all_that_belongs_to_each():
 
 
 def test_images_keep_their_groups_spacings_and_the_faults_of_their_lungs(tmp_path):
-    lines = ["path,label,group,row_mm,column_mm"]
+    lines = ["path,label,mask,group,row_mm,column_mm"]
+    for name, rows in (("upper", 8), ("empty", 0)):
+        mask = np.where(np.arange(16)[:, None] < rows, 255, 0) * np.ones((1, 20))
+        Image.fromarray(mask.astype(np.uint8)).save(tmp_path / f"{name}.png")
     for index in range(60):
         values = np.random.default_rng(index).integers(0, 256, (16, 20)).astype(np.uint8)
         Image.fromarray(values).save(tmp_path / f"{index}.png")
         spacing = "0.5,0.25" if index % 2 else ","
-        lines.append(f"{index}.png,{'ab'[index % 2]},g{index // 2},{spacing}")
+        mask = "empty" if index == 3 else "upper"
+        lines.append(f"{index}.png,{'ab'[index % 2]},{mask}.png,g{index // 2},{spacing}")
     (tmp_path / "list.csv").write_text("\n".join(lines))
     source = open_source(str(tmp_path / "list.csv"), phantom_images=1, phantom_seed=0)
     store = open_store(source, tmp_path / "stores")
@@ -291,8 +321,20 @@ def test_images_keep_their_groups_spacings_and_the_faults_of_their_lungs(tmp_pat
     odd = {name for name in plain.ids if int(name) % 2}
     assert plain.spacings == {name: (1.0, 1.0) for name in odd}
     assert plain.lung_faults is None and plain.masks is None
+    masked = read_images(store, range(20), (8, 5), masks=True)
+    assert masked.ids == tuple(name for name in plain.ids if name != "3")
+    assert (masked.masks[:, :4] == 255).all() and not masked.masks[:, 4:].any()
     lungs = np.zeros((60, 32, 32, 1), np.uint8)
     found = read_images(store, range(20), (8, 5), region=Region("lungs_only", lungs))
     assert len(found.lung_faults) == 60 and all(found.lung_faults)
+    assert found.ids == plain.ids and found.spacings == plain.spacings
+    lungs[:, :, :16] = 255
+    lungs[1::3] = 255 - lungs[1::3]
+    halves = read_images(store, range(20), (8, 5), region=Region("lungs_only", lungs)).pixels
+    assert not halves[1::3, :, 0].any() and halves[1::3, :, 4].all()
+    assert not halves[0::3, :, 4].any() and not halves[2::3, :, 4].any()
     found = read_images(store, range(20), (8, 5), region=Region("none", lungs))
     assert found.lung_faults is None
+    changed = dataclasses.replace(store, fingerprint=store.fingerprint | {"digest": "another"})
+    with pytest.raises(ValueError, match="must stay as it is while it is read"):
+        read_images(changed, [0], (8, 5))

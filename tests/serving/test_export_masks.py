@@ -13,10 +13,18 @@ import tensorflow as tf
 from PIL import Image
 
 from kerascxr import __main__ as verbs
+from kerascxr.config import SegmentationConfig
 from kerascxr.data.images import resize_image
+from kerascxr.data.ingest.folds import split_folds
 from kerascxr.models.segmenter import Segmenter
+from kerascxr.parsing import load_config
+from kerascxr.runs.reading import read_predictions, read_run
+from kerascxr.serving import export_masks
 from kerascxr.serving.graph import masks_from_pixels
 from kerascxr.serving.loaded_run import load_run
+from kerascxr.serving.publishing import examples_of
+from kerascxr.training.inputs import open_run_store
+from kerascxr.training.lungs import load_segmenter
 from tests.support.recorded_server import answer_rest
 
 
@@ -97,7 +105,7 @@ def test_what_stands_beside_the_model_describes_it(exported, loaded, runs):
     told = json.loads((exported / "metadata.json").read_text())
     metrics = json.loads((runs[1] / "metrics.json").read_text())
     assert told["task"] == "segmentation" and told["threshold"] == metrics["threshold"]
-    assert told["test_metrics"]["dice"] == metrics["test"]["dice"]
+    assert told["test_metrics"]["dice"] == metrics["test"]["dice"] and told["size"] == [32, 32]
     assert "not diagnosis" in told["intended_use"]
     for name, described in told["signatures"].items():
         given = loaded.signatures[name].structured_outputs
@@ -136,6 +144,54 @@ def test_other_masks_than_the_runs_are_not_published(runs, tmp_path, capsys):
     assert "must reproduce the run's masks to 0.001" in message
     assert message.rstrip().count("\n") == 0
     assert not [path for path in (tmp_path / "models").iterdir() if path.suffix != ".lock"]
+
+
+class Turned(Segmenter):
+    """Its masks at the images' own size are upside down, those at its input's size as they were."""
+
+    def mask_at(self, probabilities, size):
+        return super().mask_at(probabilities, size)[::-1]
+
+
+class Small(Segmenter):
+    """Its masks are all of one pixel."""
+
+    def mask_at(self, probabilities, size):
+        return super().mask_at(probabilities, size)[:1, :1]
+
+
+@pytest.fixture(scope="module")
+def two(runs):
+    """The run's U-Net, two of its test images, and the Dice of all."""
+    config = load_config(SegmentationConfig, runs[1] / "config.yaml")
+    store = open_run_store(read_run(runs[1], "segmentation"), config.data)
+    rows = read_predictions(runs[1] / "predictions.csv")
+    dice = {row["id"]: float(row["dice"]) for row in rows}
+    samples = examples_of(store, split_folds(config.split)["test"], set(list(dice)[:2]))
+    return load_segmenter(runs[1]), samples, dice
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "words"),
+    [
+        (Segmenter, 0.0, None),
+        (Segmenter, 0.002, "a difference of 0.002 in Dice and of 0 in pixels"),
+        (Segmenter, -0.002, "a difference of 0.002 in Dice and of 0 in pixels"),
+        (Segmenter, np.nan, "a difference of nan in Dice"),
+        (Turned, 0.0, r"a difference of [0-9.e-]+ in Dice and of 0\.\d+ in pixels"),
+        (Small, 0.0, "and of 1 in pixels"),
+    ],
+)
+def test_dice_and_masks_are_compared_each(loaded, two, monkeypatch, kind, change, words):
+    monkeypatch.setattr(tf.saved_model, "load", lambda folder: loaded)
+    of_run, samples, dice = two
+    dice = {name: value + change for name, value in dice.items()}
+    segmenter = kind(of_run.model, of_run.threshold)
+    if words is None:
+        assert export_masks._compare(Path("any"), segmenter, samples, dice, 1e-3) <= 1e-3
+        return
+    with pytest.raises(ValueError, match=words):
+        export_masks._compare(Path("any"), segmenter, samples, dice, 1e-3)
 
 
 def test_predict_gives_the_same_with_the_export_as_with_the_run(exported, runs, files, tmp_path):

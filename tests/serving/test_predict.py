@@ -13,10 +13,11 @@ import tensorflow as tf
 from PIL import Image
 
 from kerascxr import __main__ as verbs
+from kerascxr.plots.heat import heat_overlay
 from kerascxr.serving import predict
-from kerascxr.serving.files import find_files
+from kerascxr.serving.files import derived_name, find_files
 from kerascxr.serving.loaded_run import load_run
-from kerascxr.serving.predictors import load_predictor
+from kerascxr.serving.predictors import LungFinder, Predictor, load_predictor
 
 CLASSES = ["bright", "dark", "middle"]
 
@@ -180,6 +181,11 @@ def test_a_run_warns_of_an_images_own_shape_as_an_export_does(runs, tmp_path):
     assert verbs.main(["predict", str(runs[0]), str(tmp_path / "strip.png"), "--to", str(to)]) == 0
     (row,) = read(to)
     assert "unusual shape" in row["warnings"] and row["decision"] == "not decided"
+    wide = random.integers(0, 256, (100, 169), dtype=np.uint8)  # it would be too narrow if turned
+    assert "unusual shape" not in load_run(runs[0]).predict([wide]).warnings[0]
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    assert verbs.main(["predict", str(runs[0]), str(tmp_path / "wide.png"), "--to", str(to)]) == 0
+    assert "unusual shape" not in read(to)[0]["warnings"]
     given = load_run(runs[0]).predict([strip])
     assert given.decisions == ("not decided",) and given.warnings == (row["warnings"],)
     assert given.prediction_sets == (row["prediction_set"],)
@@ -215,7 +221,79 @@ def test_given_a_unet_its_lung_fraction_is_the_tables(with_lungs, runs, served, 
     assert verbs.main([*command, "--segmentation", str(runs[1])]) == 0
     (row,) = read(to)
     assert list(row)[-2:] == ["warnings", "lung_fraction"]
-    assert 0 <= float(row["lung_fraction"]) <= 1
+    (expected,) = load_run(runs[1]).predict([served / "set/dark/1.png"]).lung_fractions
+    assert float(row["lung_fraction"]) == pytest.approx(expected, abs=1e-6)
+
+
+def square(value, size=(10, 25)):
+    """An image whose left part is black; the rest has a value."""
+    pixels = np.full(size, value, np.uint8)
+    pixels[:, : size[1] // 5] = 0
+    return pixels
+
+
+@pytest.fixture
+def squares(tmp_path):
+    """Files of two images, and of something else between them."""
+    files = [tmp_path / f"{name}.png" for name in "abc"]
+    for path, value in zip(files, (50, 0, 200), strict=True):
+        Image.fromarray(square(value)).save(path)
+    files[1].write_bytes(b"no image")
+    return files
+
+
+def answer_by_grey(items, own_sizes):
+    """The first class is as likely as the image is bright."""
+    bright = tf.reduce_mean(items, axis=(1, 2, 3)).numpy() / 255
+    sizes = own_sizes.numpy()
+    return {
+        "probabilities": np.stack([bright, 1 - bright], axis=1),
+        "lung_fraction": sizes[:, 0] / sizes[:, 1],
+    }
+
+
+BY_GREY = Predictor("m", "id", ("light", "dark"), (8, 20), answer_by_grey, ("lung_fraction",))
+FINDER = LungFinder("u", "id", (4, 10), lambda images: images.numpy()[:, 0, -1, 0] / 255)
+
+
+def test_each_row_has_what_the_model_answers_for_its_file(squares, tmp_path):
+    given = list(predict._batches(squares, BY_GREY, FINDER))
+    ((paths, errors, sizes, small, large),) = given
+    assert paths == [str(path) for path in squares] and [bool(one) for one in errors] == [0, 1, 0]
+    assert sizes.tolist() == [[10, 25], [1, 1], [10, 25]]
+    assert small.shape == (3, 8, 20, 1) and large.shape == (3, 4, 10, 1)
+    for lungs in (None, FINDER):
+        unreadable = predict.predict_files(BY_GREY, squares, tmp_path / "t.csv", lungs=lungs)
+        assert [path for path, _ in unreadable] == [str(squares[1])]
+        rows = read(tmp_path / "t.csv")
+        head = ["path", "predicted", "probability light", "probability dark", "lung_fraction"]
+        assert list(rows[0]) == head
+        assert [row["path"] for row in rows] == [str(squares[0]), str(squares[2])]
+        assert [row["predicted"] for row in rows] == ["dark", "light"]
+        for row, value in zip(rows, (50, 200), strict=True):
+            assert float(row["probability light"]) == pytest.approx(0.8 * value / 255, abs=0.01)
+            expected = value / 255 if lungs else 0.4
+            assert float(row["lung_fraction"]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_overlay_is_of_its_images_class(squares, tmp_path):
+    maps = np.zeros((3, 2, 8, 20), np.float32)
+    maps[:, 0, :2], maps[:, 1, :, :2] = 1, 1  # of the first class on top, of the other on the left
+
+    def camera(images, labels):
+        return tf.constant(maps)[:, 0] * 0 + tf.gather(maps[0], labels)
+
+    small = np.stack([square(value, (8, 20)) for value in (50, 0, 200)])[..., None]
+    rows = [["", "", "dark"], ["", "no image", ""], ["", "", "light"]]
+    paths, errors = [str(path) for path in squares], ["", "no image", ""]
+    predict._draw(paths, errors, small, rows, tmp_path / "maps", camera, BY_GREY)
+    names = {path.name for path in (tmp_path / "maps").iterdir()}
+    expected = {derived_name(paths[at], ".png"): maps[0, 1 - at // 2] for at in (0, 2)}
+    assert names == set(expected)
+    for at in (0, 2):
+        name = derived_name(paths[at], ".png")
+        picture = np.asarray(Image.open(tmp_path / "maps" / name))
+        np.testing.assert_array_equal(picture, heat_overlay(small[at, ..., 0], expected[name]))
 
 
 def test_class_names_may_hold_commas(served, runs, tmp_path):

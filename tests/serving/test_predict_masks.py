@@ -1,22 +1,25 @@
 """Lung masks of folders: each image's own size and name, areas, and nothing lost to a kill."""
 
 import csv
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pydicom
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from kerascxr import __main__ as verbs
 from kerascxr.data.files import read_grey
+from kerascxr.data.images import resize_image
 from kerascxr.evaluation.lung_areas import measure_lungs
 from kerascxr.evaluation.lung_masks import lung_mask_faults
 from kerascxr.plots.overlay import overlay
 from kerascxr.serving import predict_masks
 from kerascxr.serving.files import find_files
 from kerascxr.serving.loaded_run import load_run
-from kerascxr.serving.mask_predictors import load_mask_predictor
+from kerascxr.serving.mask_predictors import MaskPredictor, load_mask_predictor
 from tests.support.hostile_files import dicom
 
 UIDS = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1", "SOPInstanceUID": "1.2.3", "Modality": "CR"}
@@ -41,7 +44,7 @@ def chest(shape, seed):
 def folder(tmp_path_factory):
     """Two images of one name, a DICOM file, a plain grey one, and one that cannot be read."""
     folder = tmp_path_factory.mktemp("images")
-    for place, (name, shape) in enumerate({"a": (40, 50), "b": (64, 48)}.items()):
+    for place, (name, shape) in enumerate({"a": (40, 67), "b": (64, 48)}.items()):
         (folder / name).mkdir()
         Image.fromarray(chest(shape, place)).save(folder / name / "1.png")
     spacing = {"PixelSpacing": [0.2, 0.5], "ImagerPixelSpacing": [9, 9]}
@@ -66,12 +69,16 @@ def test_each_image_has_its_mask_and_overlay_at_its_own_size(folder, runs, finis
     assert sorted(rows) == sorted(map(str, files))
     assert len({row["mask"] for row in rows.values()}) == len(files) == 5
     expected = load_run(runs[1]).predict(files)
+    find = load_mask_predictor(runs[1]).find
     for path, mask in zip(files, expected.masks, strict=True):
         row = rows[str(path)]
         assert path.stem in row["mask"]
         image, written = read_grey(path), np.asarray(Image.open(finished / row["mask"]))
         np.testing.assert_array_equal(written, np.where(mask, 255, 0))
         assert written.dtype == np.uint8 and mask.shape == image.shape
+        small = resize_image(image[..., None], (32, 32))[None]
+        _, components = find(tf.cast(small, tf.float32))
+        assert row["components_before_cleanup"] == str(int(components[0]))
         drawn = np.asarray(Image.open(finished / row["mask"].replace("masks/", "overlays/")))
         np.testing.assert_array_equal(drawn, overlay(image, mask))
     assert any(mask.any() for mask in expected.masks)
@@ -107,10 +114,11 @@ def test_the_table_has_areas_sides_and_the_pixels_size(folder, finished):
     assert rows[str(folder / "a/1.png")]["spacing_from"] == ""
     flat = rows[str(folder / "flat.png")]["warnings"]
     assert "nearly constant" in flat and "unusual shape" in flat
-    assert "nearly constant" not in rows[str(folder / "a/1.png")]["warnings"]
+    wide = rows[str(folder / "a/1.png")]["warnings"]  # it would be too narrow if turned
+    assert "nearly constant" not in wide and "unusual shape" not in wide
 
 
-def test_a_dicom_file_has_a_dicom_seg_and_one_without_identity_a_warning(folder, finished):
+def test_a_dicom_file_has_a_dicom_seg_and_one_without_identity_a_warning(folder, finished, runs):
     rows = {row["path"]: row for row in read(finished / "lungs.csv")}
     row, bare = rows[str(folder / "c.dcm")], rows[str(folder / "e.dcm")]
     dataset = pydicom.dcmread(finished / row["dicom_seg"])
@@ -118,6 +126,7 @@ def test_a_dicom_file_has_a_dicom_seg_and_one_without_identity_a_warning(folder,
     assert series.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == "1.2.3"
     mask = np.asarray(Image.open(finished / row["mask"])) > 0
     np.testing.assert_array_equal(dataset.pixel_array.reshape(-1, 60, 44).max(axis=0) > 0, mask)
+    assert dataset.DeviceSerialNumber == load_mask_predictor(runs[1]).identity[:64]
     assert bare["dicom_seg"] == "" and "no DICOM SEG: the file has no" in bare["warnings"]
     assert (
         "no DICOM SEG" not in row["warnings"] and rows[str(folder / "a/1.png")]["dicom_seg"] == ""
@@ -209,10 +218,35 @@ def test_killed_it_goes_on_and_gives_the_same_files(folder, runs, tmp_path, monk
         assert (whole / name).read_bytes() == (to / name).read_bytes()
 
 
+def test_each_row_has_its_own_images_components(tmp_path):
+    for name in "ab":
+        Image.fromarray(chest((30, 40), 0)).save(tmp_path / f"{name}.png")
+
+    def find(images):
+        return images / 255, tf.constant([3, 7])
+
+    model = MaskPredictor("m", "id", (16, 24), 0.5, find)
+    items = [predict_masks._read(tmp_path / f"{name}.png", (16, 24)) for name in "ab"]
+    folders = predict_masks._Folders(tmp_path / "masks", None, tmp_path / "dicom_seg")
+    with ThreadPoolExecutor(1) as pool:
+        rows = predict_masks._rows(pool, model, items, folders)
+    assert [row["components_before_cleanup"] for row in rows] == ["3", "7"]
+
+
+def test_an_image_has_the_height_and_width_of_the_models_input(tmp_path):
+    Image.fromarray(chest((30, 40), 0)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").touch()
+    for name in "ab":
+        item = predict_masks._read(tmp_path / f"{name}.png", (16, 24))
+        assert item.small.shape == (16, 24, 1) and bool(item.error) == (name == "b")
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
         (["--to", "{to}/a.csv"], "--to must be a folder"),
+        (["--to", "{to}/a.parquet"], "--to must be a folder"),
+        (["--to", "{run}/DONE"], "--to must be a folder"),
         (["--to", "{to}/out", "--segmentation", "{run}"], "--segmentation must be left out"),
     ],
 )

@@ -4,8 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from kerascxr.evaluation.ensembles import VALIDATION
+from kerascxr.models.decision_rule import FILE
 from kerascxr.runs.reading import Run
-from kerascxr.serving import predictors
+from kerascxr.serving import predict_masks, predictors
 from kerascxr.serving.predict import _identity
 
 
@@ -50,11 +52,32 @@ def test_a_run_is_another_with_other_weights_temperature_lungs_or_threshold(iden
     assert (other_finder != finder) == bool({"lung_weights", "threshold"} & set(changed))
 
 
+def test_rows_are_others_in_another_folder_of_overlays_or_with_another_model(tmp_path):
+    one, other = (SimpleNamespace(identity=name) for name in "ab")
+    rows = {_identity(one, None, None), _identity(other, None, None), _identity(one, other, None)}
+    rows |= {_identity(one, None, tmp_path), _identity(one, None, tmp_path / "a")}
+    masks = {predict_masks._identity(model, None) for model in (one, other)}
+    masks |= {predict_masks._identity(one, at) for at in (tmp_path, tmp_path / "a")}
+    assert (len(rows), len(masks)) == (5, 4)
+
+
+def test_a_run_is_another_with_another_rule_or_other_validation_predictions(tmp_path):
+    found = set()
+    for name in ("model.keras", FILE, VALIDATION):
+        for content in (b"a", b"b"):
+            (tmp_path / name).write_bytes(content)
+            run = SimpleNamespace(path=tmp_path, temperature=1.0)
+            found.add(str(predictors._decides(run)))
+    assert len(found) == 6
+
+
 def test_an_export_is_another_with_any_other_file(tmp_path):
     (tmp_path / "variables").mkdir()
     for name in ("metadata.json", "variables/data"):
         (tmp_path / name).write_text("a")
     first = predictors.export_digest(tmp_path)
     assert predictors.export_digest(tmp_path) == first
-    (tmp_path / "variables/data").write_text("b")
-    assert predictors.export_digest(tmp_path) != first
+    (tmp_path / "variables/data").rename(tmp_path / "variables/index")
+    second = predictors.export_digest(tmp_path)
+    (tmp_path / "variables/index").write_text("b")
+    assert len({first, second, predictors.export_digest(tmp_path)}) == 3
