@@ -1,6 +1,6 @@
 """A run's metrics as tables: overall, by class, confusion matrix."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerascxr.evaluation.metrics import metric_title
@@ -33,6 +33,18 @@ def class_table(metrics: Mapping[str, Any]) -> Table:
     return Table(
         "By class", ["class", *(metric_title(task, key, of_class=True) for key in keys)], rows
     )
+
+
+def added_measures(tests: Sequence[Mapping[str, Any]], shown: Sequence[str]) -> list[str]:
+    """Returns the measures of some tests that a table would leave out: registered metrics.
+
+    Args:
+        tests: Each what metrics.json has as "test".
+        shown: The measures that the table has.
+    """
+    found = [name for test in tests for name in test.get("intervals", {}) if name in test]
+    own = {*shown, "per_class"}
+    return [name for name in dict.fromkeys(found) if name not in own]
 
 
 def metric_tables(metrics: Mapping[str, Any]) -> list[Table]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kerascxr.evaluation.metric_tables import added_measures
+from kerascxr.evaluation.metrics import metric_title
 from kerascxr.report import abstention, calibration, reference
 from kerascxr.report.blocks import Block, Section, Tabulated
 from kerascxr.report.curves import curve_sections
@@ -78,20 +80,25 @@ def _is_like_the_study(run: Run) -> bool:
 
 
 def _results(runs: Sequence[Run]) -> Section:
-    header = ["model", "accuracy", "F1", "precision", "recall", "AUC", "images", "backbone weights"]
+    added = added_measures([run.metrics["test"] for run in runs], reference.MEASURES)
+    titles = [metric_title("classification", name) for name in added]
+    header = ["model", "accuracy", "F1", "precision", "recall", "AUC", *titles]
+    header += ["images", "backbone weights"]
     rows: list[list[Any]] = []
     muted = set()
     for run in runs:
         test = run.metrics["test"]
         intervals = test.get("intervals", {})
         figures = [
-            with_interval(test[measure], intervals.get(measure)) for measure in reference.MEASURES
+            with_interval(test.get(measure), intervals.get(measure))
+            for measure in (*reference.MEASURES, *added)
         ]
         rows.append([run.name, *figures, describe_data(run), describe_weights(run)])
         study = reference.METRICS.get((run.metrics["backbone"], run.metrics["depth"]))
         if study:
             muted.add(len(rows))
-            rows.append([_STUDY, *study, f"{reference.N_IMAGES:,} images", "ImageNet"])
+            others = [None] * len(added)
+            rows.append([_STUDY, *study, *others, f"{reference.N_IMAGES:,} images", "ImageNet"])
     counts = sorted({run.metrics["test"]["n"] for run in runs})
     note = (
         f"On the test folds: {' or '.join(f'{count:,}' for count in counts)} images that no "

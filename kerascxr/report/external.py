@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kerascxr.evaluation.metric_tables import added_measures
 from kerascxr.evaluation.metrics import metric_title
 from kerascxr.report.blocks import Section, Tabulated
 from kerascxr.runs.abstention_tables import answers_table
@@ -93,7 +94,6 @@ def _answers(run: Run, number: int) -> Tabulated:
 
 def _table(run: Run, number: int) -> Tabulated:
     found = read_external(run.path)
-    measures = _MEASURES[run.task]
     tests = [
         (f"internal: {run.source}", None, run.metrics["test"]),
         *(
@@ -101,6 +101,9 @@ def _table(run: Run, number: int) -> Tabulated:
             for name, of in found.items()
         ),
     ]
+    measures = list(_MEASURES[run.task])
+    if run.task == "classification":
+        measures += added_measures([test for _, _, test in tests], measures)
     header = [
         "set",
         "images",
@@ -111,6 +114,6 @@ def _table(run: Run, number: int) -> Tabulated:
     return Tabulated(Table(f"{run.name} on each set", header, rows), f"external-{number}", _NOTE)
 
 
-def _cells(test: Mapping[str, Any], measures: tuple[str, ...]) -> list[Any]:
+def _cells(test: Mapping[str, Any], measures: Sequence[str]) -> list[Any]:
     ends = test.get("intervals", {})
-    return [with_interval(test[measure], ends.get(measure)) for measure in measures]
+    return [with_interval(test.get(measure), ends.get(measure)) for measure in measures]

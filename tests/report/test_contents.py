@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from kerascxr.evaluation.metrics import metric_title
+from kerascxr.evaluation.metrics import METRICS, Metric, metric_title
 from kerascxr.report import contents, data, limits
 from kerascxr.report.blocks import Tabulated
 from kerascxr.report.html import html_page
@@ -31,6 +31,31 @@ def test_counts_are_compared_where_the_study_has_any(tmp_path):
     parts = contents.sections(read_runs(paths), tmp_path)
     known = "0 of the 1 rows with a known count in the reference study have exactly its counts."
     assert known in notes(parts)
+
+
+def test_a_registered_metric_has_a_column_in_the_tables_of_scores(tmp_path, monkeypatch):
+    path = classifier(tmp_path / "run", 1)
+    (path / "external/other-0123abcd").mkdir(parents=True)
+    for name in ("metrics.json", "external/other-0123abcd/metrics.json"):
+        (path / name).write_text((path / "metrics.json").read_text())
+        change(path, name, lambda of: of["test"].update(kappa=0.5))
+        change(path, name, lambda of: of["test"]["intervals"].update(kappa=[0.4, 0.6]))
+    change(path, "external/other-0123abcd/metrics.json", lambda of: of["data"].update(left_out=5))
+    other = classifier(tmp_path / "other", 2)
+
+    def tables():
+        parts = contents.sections(read_runs([path, other]), tmp_path)
+        found = [b.table for part in parts for b in part.blocks if isinstance(b, Tabulated)]
+        return [t for t in found if t.title == "Test metrics" or "on each set" in t.title]
+
+    for scores in tables():
+        cells = [row[scores.header.index("kappa")] for row in scores.rows]
+        with_it = ["0.5000 [0.400, 0.600]"]
+        assert cells == (with_it * 2 if "set" in scores.title else [*with_it, None, None, None])
+    agreement = Metric(lambda truth, probabilities: 0.5, "Cohen's kappa", macro=False)
+    monkeypatch.setitem(METRICS, "kappa", agreement)
+    assert all("Cohen's kappa" in scores.header for scores in tables())
+    assert len(tables()) == 2
 
 
 @pytest.mark.parametrize("ends", [(0.7, 0.9), None])
