@@ -11,6 +11,7 @@ import pytest
 import kerascxr
 from kerascxr.cli.start import run_command
 from kerascxr.progress import ProgressBar
+from kerascxr.tables import text_table
 from kerascxr.training import callbacks
 from kerascxr.training.callbacks import EpochBar
 
@@ -36,6 +37,10 @@ def draw(argv, prog):
         pass
 
 
+def fail(argv, prog):
+    raise ValueError("this must be of use. Got an option that is of no use.")
+
+
 def test_bars_are_drawn_on_a_terminal_only():
     with standard_error(Terminal()) as terminal:
         draw([], "")
@@ -43,6 +48,21 @@ def test_bars_are_drawn_on_a_terminal_only():
     with standard_error(io.StringIO()) as file:
         draw([], "")
     assert not file.getvalue()
+
+
+def test_no_line_has_colours():
+    """So that NO_COLOR has nothing to switch off, on a terminal either."""
+    bar = EpochBar(steps=1, epochs=1)
+    with standard_error(Terminal()) as terminal:
+        assert run_command(draw, [], "test") == 0
+        bar.on_epoch_begin(0)
+        bar.on_train_batch_end(0, {"loss": 0.125})
+        bar.on_epoch_end(0)
+        print(text_table(["measure", "value"], [["accuracy", 0.5]]), file=terminal)
+        run_command(fail, [], "test")
+    shown = terminal.getvalue()
+    assert "Drawing" in shown and "Epoch 1/1" in shown and "of no use" in shown
+    assert not re.search(r"\x1b\[[0-9;]*m", shown)
 
 
 @pytest.mark.parametrize(("flag", "drawn"), [("--quiet", False), ("", True), ("--verbose", True)])
