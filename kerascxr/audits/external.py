@@ -6,6 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
+
 from kerascxr.audits.answers import write_answers
 from kerascxr.config import (
     ClassificationConfig,
@@ -19,7 +22,7 @@ from kerascxr.data.roi import ROIS, check_roi
 from kerascxr.evaluation.calibration import apply_temperature, calibrate
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.evaluation.transfer import compare_with_internal
-from kerascxr.models.decision_rule import FILE
+from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
@@ -27,11 +30,11 @@ from kerascxr.runs.atomic import replace_folder
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_predictions, read_run, truth_and_probabilities
 from kerascxr.training import classification, segmentation
-from kerascxr.training.decisions import load_decider
-from kerascxr.training.engines import EngineChoice, EngineName, likely_engine
+from kerascxr.training.decisions import LogitsAndStatistics, apply_rule
+from kerascxr.training.engines import EngineChoice, likely_engine
 from kerascxr.training.figures import draw_test
 from kerascxr.training.inputs import describe_lungs, open_data, read_everything
-from kerascxr.training.learner import predict_probabilities
+from kerascxr.training.learner import softmax
 from kerascxr.training.lungs import choose_lungs, lungs_title, require_same_lungs
 
 logger = logging.getLogger(__name__)
@@ -120,13 +123,11 @@ def _ask(
     """Writes what a classifier answers on images of other classes, which it returns."""
     model = load_saved(run / "model.keras")
     classes = known["test"]["classes"]
-    decider = load_decider(run, model, images, classes, _engine(config))
-    if decider is None:
+    if not (run / FILE).exists():
         raise ValueError(f"{run} must have a decision rule. It has no {FILE}; train it again.")
-    probabilities = apply_temperature(
-        predict_probabilities(model, images, config.batch_size),
-        known["calibration"]["temperature"],
-    )
+    rule = DecisionRule.load(run / FILE)
+    uncalibrated, statistics = _outputs(model, config, images)
+    probabilities = apply_temperature(uncalibrated, known["calibration"]["temperature"])
     about = {
         "task": known["task"],
         "title": f"{known['title']}, on {store.path.name}",
@@ -135,7 +136,7 @@ def _ask(
         "classes": classes,
         "data": _about_data(config, store, images, left_out),
     }
-    decisions = decider.decide(store, images, probabilities)
+    decisions = apply_rule(rule, store, images, probabilities, classes, statistics)
     result, table = write_answers(
         folder, about, images, probabilities, decisions, known["abstention"]
     )
@@ -143,10 +144,17 @@ def _ask(
     return result
 
 
-def _engine(config: ClassificationConfig) -> EngineName:
-    """Returns the engine of a run's features, where it is installed."""
+def _outputs(
+    model: keras.Model, config: ClassificationConfig, images: Images
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns uncalibrated probabilities, float64 (n, k), and layer statistics, of n images.
+
+    The engine is that of the run's features, where it is installed.
+    """
     wanted: EngineChoice = "auto" if config.feature_engine == "openvino" else config.feature_engine
-    return likely_engine(wanted)
+    outputs = LogitsAndStatistics(model, likely_engine(wanted), images.pixels)
+    logits, statistics = outputs.of(images.pixels)
+    return softmax(logits), statistics
 
 
 def _about_data(
@@ -186,7 +194,7 @@ def _test(
     if isinstance(config, ClassificationConfig):
         classes = known["test"]["classes"]
         images = _relabelled(images, store, classes)
-        probabilities = predict_probabilities(model, images, config.batch_size)
+        probabilities, statistics = _outputs(model, config, images)
         metrics["weights"] = known["weights"]
         metrics["test"] = evaluate(images.labels, probabilities, classes)
         validation = run / "validation_predictions.csv"
@@ -196,11 +204,11 @@ def _test(
             metrics["calibration"] = calibrate(
                 known_images, (images.labels, probabilities), classes, images.groups
             )
-            decider = load_decider(run, model, images, classes, _engine(config))
             temperature = metrics["calibration"]["temperature"]
-            if decider is not None:
+            if (run / FILE).exists():
+                rule = DecisionRule.load(run / FILE)
                 calibrated = apply_temperature(probabilities, temperature)
-                decisions = decider.decide(store, images, calibrated)
+                decisions = apply_rule(rule, store, images, calibrated, classes, statistics)
         classification.write_test(folder, metrics, images, probabilities, classes, decisions)
         _add_comparison(folder, metrics, known, ("accuracy", "f1", "auc"))
         draw_test(folder, metrics, images, probabilities, classes)

@@ -36,7 +36,7 @@ from kerascxr.runs.calibration_tables import bound_note, calibration_markdown
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import CALIBRATED, UNCALIBRATED
 from kerascxr.tables import csv_text
-from kerascxr.training.decisions import describe_rule, fit_decider
+from kerascxr.training.decisions import apply_rule, describe_rule, fit_decider
 from kerascxr.training.figures import draw_evidence, draw_test, draw_training
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
 from kerascxr.training.inputs import (
@@ -139,18 +139,18 @@ def train(
             | {"lung model": lungs_sha256},
         ),
     )
-    answer = learner.probabilities
+    outputs = learner.outputs
     about_probe: dict[str, Any] = {}
     if learner.features is not None and uses_linear_probe(config, learner.features):
         logger.info("Fitting the linear probe: a softmax regression of all frozen stages.")
         model, about_probe = with_linear_probe(model, splits, config, learner)
-        answer = by_features(model, learner.features)
+        outputs = by_features(model, learner.features)
     with replacing(folder.path / "model.keras") as partial:
         keras.Model(model.input, model.output, name=model.name).save(partial)  # not compiled
-    for_calibration = answer(splits["validation"])
+    for_calibration, _ = outputs(splits["validation"])
     if about_probe:
         about_probe["validation"]["both"] = accuracy_and_f1(splits["validation"], for_calibration)
-    probabilities = answer(splits["test"])
+    probabilities, statistics = outputs(splits["test"])
     metrics: dict[str, Any] = {
         "task": "classification",
         "title": title,
@@ -198,7 +198,14 @@ def train(
         with replacing(folder.path / FILE) as partial:
             decider.rule.save(partial)
         calibrated = apply_temperature(probabilities, temperature)
-        decisions = decider.decide(store, splits["test"], calibrated)
+        decisions = apply_rule(
+            decider.rule,
+            store,
+            splits["test"],
+            calibrated,
+            store.classes,
+            decider.statistics.of if statistics is None else statistics,
+        )
         metrics["abstention"] = describe_rule(decider.rule, splits["validation"].labels)
     folder.write_text("training_images.csv", csv_text(seen_images(store, splits)))
     write_predictions(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -21,7 +20,7 @@ from kerascxr.evaluation.conformal import (
     common_threshold,
     prediction_sets,
 )
-from kerascxr.models.decision_rule import FILE, DecisionRule
+from kerascxr.models.decision_rule import DecisionRule
 from kerascxr.models.input_checks import InputChecks, OrientationClassifier, turned_copies
 from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.models.ood_detector import FALSE_ALARMS, OODDetector
@@ -103,22 +102,10 @@ class Decider:
     Attributes:
         rule: The rule.
         statistics: The model's layer statistics.
-        classes: The class names.
     """
 
     rule: DecisionRule
     statistics: Statistics
-    classes: tuple[str, ...]
-
-    def decide(self, store: Store, images: Images, probabilities: np.ndarray) -> Decisions:
-        """Decides on images.
-
-        Args:
-            store: The images' store, which knows their own sizes.
-            images: The n images, as the classifier gets them.
-            probabilities: float (n, k), calibrated.
-        """
-        return apply_rule(self.rule, store, images, probabilities, self.classes, self.statistics.of)
 
 
 def apply_rule(
@@ -170,25 +157,6 @@ def decisions_of(answers: Sequence[dict[str, tf.Tensor]], sets: np.ndarray) -> D
     return Decisions(texts("decision"), sets, scores, texts("warnings"))
 
 
-def load_decider(
-    run: Path, model: keras.Model, images: Images, classes: Sequence[str], engine: EngineName
-) -> Decider | None:
-    """Reads a finished run's rule; None for a run without one.
-
-    Args:
-        run: The run's folder.
-        model: Its classifier.
-        images: The images to decide on.
-        classes: Its class names.
-        engine: What computes layer statistics.
-    """
-    if not (run / FILE).exists():
-        return None
-    rule = DecisionRule.load(run / FILE)
-    statistics = Statistics.of_model(model, engine, images.pixels)
-    return Decider(rule, statistics, tuple(classes))
-
-
 def fit_decider(
     model: keras.Model,
     splits: dict[str, Images],
@@ -233,7 +201,7 @@ def fit_decider(
     thresholds = class_thresholds(validation.labels, probabilities).astype(np.float32)
     least = float(np.float32(common_threshold(validation.labels, probabilities)))
     rule = DecisionRule(InputChecks(detector, orientation), thresholds, least)
-    return Decider(rule, statistics, training.classes)
+    return Decider(rule, statistics)
 
 
 def describe_rule(rule: DecisionRule, labels: np.ndarray) -> dict[str, Any]:

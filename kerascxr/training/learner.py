@@ -34,6 +34,9 @@ from kerascxr.training.features import (
 
 logger = logging.getLogger(__name__)
 
+Outputs = tuple[np.ndarray, np.ndarray | None]
+"""See ``Learner.outputs``."""
+
 _PREDICT_BATCH = 64
 _STANDARDIZE_ON = 512  # images: enough for a mean and a deviation, seconds where nothing is cached
 
@@ -47,8 +50,9 @@ class Learner:
         training_pairs: Batches (x, y[, weight]) without end, from an epoch on.
         validation_figures: Loss and metrics of the model as it is.
         monitor: The one of them that picks the best epoch.
-        probabilities: float64 (n, n_classes) of images, in order, by the whole classifier as it is,
-            in full precision.
+        outputs: Of images, in order, by the whole classifier as it is, in full precision:
+            probabilities, float64 (n, n_classes), and layer statistics, float32 (n, m); None in
+            place of these where they would take another pass.
         cached_copies: Number of versions of each training image whose features are cached; 0 where
             the whole model runs on images in every epoch.
         features: The cached features; None without.
@@ -58,7 +62,7 @@ class Learner:
     training_pairs: Callable[[int], tf.data.Dataset]
     validation_figures: Callable[[], dict[str, float]]
     monitor: str
-    probabilities: Callable[[Images], np.ndarray]
+    outputs: Callable[[Images], Outputs]
     cached_copies: int = 0
     features: BackboneFeatures | None = None
 
@@ -152,7 +156,7 @@ class Learner:
             training_pairs,
             lambda: _figures(model, validation, splits["validation"]),
             config.monitor,
-            lambda images: predict_probabilities(model, images, config.batch_size),
+            lambda images: (predict_probabilities(model, images, config.batch_size), None),
         )
 
     @classmethod
@@ -205,15 +209,16 @@ class Learner:
         return cls(rest, training_pairs, figures, monitor, by_features(model, features))
 
 
-def by_features(model: keras.Model, features: BackboneFeatures) -> Callable[[Images], np.ndarray]:
-    """Returns what ``predict_probabilities`` does, the backbone running in the features' engine.
+def by_features(model: keras.Model, features: BackboneFeatures) -> Callable[[Images], Outputs]:
+    """Returns what computes ``Learner.outputs``, the backbone running in the features' engine.
 
     Args:
         model: A classifier, of any depth.
         features: Of the same model.
 
     Returns:
-        A function of images to float64 (n, n_classes), each row summing to 1.
+        A function of images to probabilities, and to layer statistics if the backbone names its
+        stages.
     """
     inputs = [cut_at_depth(model, 2)]
     if has_linear_probe(model):
@@ -224,11 +229,15 @@ def by_features(model: keras.Model, features: BackboneFeatures) -> Callable[[Ima
         *(tf.TensorSpec((None, *tensor.shape[1:])) for tensor in inputs),
     )
 
-    def probabilities(images: Images) -> np.ndarray:
-        parts = (parts[: len(inputs)] for parts in features.stream(images))
-        return softmax(np.concatenate([run(*given) for given in parts]))
+    def outputs(images: Images) -> Outputs:
+        logits: list[tf.Tensor] = []
+        statistics: list[np.ndarray] = []
+        for parts in features.stream(images):
+            logits.append(run(*parts[: len(inputs)]))
+            statistics += parts[1:]
+        return softmax(np.concatenate(logits)), np.concatenate(statistics) if statistics else None
 
-    return probabilities
+    return outputs
 
 
 def predict_probabilities(model: keras.Model, images: Images, batch_size: int) -> np.ndarray:

@@ -80,7 +80,10 @@ def test_it_is_fitted_to_all_copies_and_its_temperatures_to_validation(learned):
 def test_the_whole_model_is_evaluated(learned):
     model, splits, config, learner = learned
     whole, _ = with_linear_probe(model, splits, config, learner)
-    by_parts = by_features(whole, learner.features)(splits["validation"])
+    by_parts, statistics = by_features(whole, learner.features)(splits["validation"])
+    np.testing.assert_allclose(
+        statistics, learner.features.statistics(splits["validation"]), rtol=1e-5, atol=1e-6
+    )
     on_images = predict_probabilities(whole, splits["validation"], 8)
     np.testing.assert_allclose(by_parts, on_images, atol=1e-4)
     assert np.abs(on_images - predict_probabilities(model, splits["validation"], 8)).max() > 1e-3
