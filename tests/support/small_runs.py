@@ -69,8 +69,10 @@ def masked_classes(folder, each=20, masks=True):
         for index in range(each):
             y, x = random.uniform(0.4, (0.55, 0.6))
             aside = np.abs(columns - x) - 0.2
-            inside = (rows - y) ** 2 / 0.06 + aside**2 / (0.08 + 0.1 * rows) ** 2 < 1
-            pixels = np.where(inside, 110, around) + random.normal(0, 15, inside.shape)
+            distance = (rows - y) ** 2 / 0.06 + aside**2 / (0.08 + 0.1 * rows) ** 2
+            inside = distance < 1
+            # The masks' edges, which are coarser, must not hold a trace of what is around.
+            pixels = np.where(distance < 1.8, 110, around) + random.normal(0, 15, inside.shape)
             file = f"{name}-{index}.png"
             shown = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
             shown.save(folder / name / "images" / file)
