@@ -223,6 +223,31 @@ def test_both_directions_of_a_shift_are_one_change():
     assert 16 < in_rows.sum() < 48
 
 
+CHANGES = {
+    **{"rotation_degrees": 20.0, "shift": 0.3, "zoom": 0.3, "stretch": 0.5, "brightness": 0.3},
+    **{"contrast": 0.5, "gamma": 0.5, "noise": 0.1, "bias_field": 0.2, "blur": 2.0, "sharpen": 3.0},
+    **{"jpeg": 10, "resolution": 0.8},
+}
+
+
+def test_no_change_hangs_on_the_draw_of_another():
+    rows, columns = np.mgrid[:16, :16]
+    noise = np.random.default_rng(0).normal(0, 20, (16, 16))
+    image = np.clip(60 + 8 * np.hypot(rows - 4, columns - 7) + noise, 10, 245).astype(np.uint8)
+    given = np.repeat(image[None, ..., None], 128, axis=0)
+    sizes = []
+    for name, value in CHANGES.items():
+        config = AugmentConfig(**STILL | {name: value})
+        changed, _ = Augment(config)(given, tf.constant([3, 4], tf.int64))
+        sizes.append(np.abs(np.asarray(changed, np.float64) - given).mean(axis=(1, 2, 3)))
+    together = np.corrcoef(sizes) - np.eye(len(sizes))
+    assert np.abs(together).max() < 0.35
+
+
+def test_gamma_of_what_other_changes_made_darker_than_black_is_a_number():
+    assert np.isfinite(augmented(np.zeros((16, 16)), bias_field=0.3, gamma=0.5)).all()
+
+
 def test_jpeg_compression_is_that_of_a_file_of_this_quality():
     config = AugmentConfig(
         rotation_degrees=0, shift=0, zoom=0, brightness=0, contrast=0, jpeg=95

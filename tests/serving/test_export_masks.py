@@ -127,6 +127,7 @@ def test_the_warm_up_requests_are_ones_that_it_answers(exported, loaded):
         batch = tf.constant(tf.make_ndarray(request.inputs["images"]))
         given = loaded.signatures["serving_default"](images=batch)
         sizes.append(len(given["mask_bytes"]))
+        assert all(len(np.unique(pixels_of(file))) > 2 for file in batch.numpy())  # no masks
     assert sizes == [1, 8]
 
 
@@ -151,6 +152,13 @@ class Turned(Segmenter):
 
     def mask_at(self, probabilities, size):
         return super().mask_at(probabilities, size)[::-1]
+
+
+class Empty(Segmenter):
+    """It finds no component that is lung."""
+
+    def of_lungs(self, probabilities):
+        return 0 * probabilities
 
 
 class Small(Segmenter):
@@ -180,6 +188,7 @@ def two(runs):
         (Segmenter, np.nan, "a difference of nan in Dice"),
         (Turned, 0.0, r"a difference of [0-9.e-]+ in Dice and of 0\.\d+ in pixels"),
         (Small, 0.0, "and of 1 in pixels"),
+        (Empty, 0.0, r"a difference of [0-9.e-]+ in Dice and of 0\.\d+ in pixels"),
     ],
 )
 def test_dice_and_masks_are_compared_each(loaded, two, monkeypatch, kind, change, words):

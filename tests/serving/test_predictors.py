@@ -14,7 +14,7 @@ from kerascxr.serving.predict import _identity
 @pytest.fixture
 def identity(tmp_path, monkeypatch):
     """Returns the identity of a run on the lungs' box, some of which is changed."""
-    lungs = SimpleNamespace(size=(8, 8), threshold=0.5)
+    lungs = SimpleNamespace(size=(8, 8), threshold=0.5, masks=lambda images: images)
     monkeypatch.setattr(predictors, "load_segmenter", lambda run: lungs)
     monkeypatch.setattr(
         predictors, "load_saved", lambda path: SimpleNamespace(input_shape=(None, 8, 8, 3))
