@@ -321,8 +321,9 @@ def efficientnet():
 
 
 # Keras' ImageNet file has standard deviations where its layer expects variances.
-@pytest.mark.parametrize("power", [1, 2])
-@pytest.mark.parametrize("ending", [".weights.h5", ".h5", ".keras"])
+@pytest.mark.parametrize(
+    ("ending", "power"), [(".weights.h5", 1), (".weights.h5", 2), (".h5", 1), (".keras", 2)]
+)
 def test_efficientnet_from_keras_own_backbone(
     keras_efficientnet, efficientnet, tmp_path, ending, power
 ):

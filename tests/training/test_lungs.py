@@ -34,6 +34,7 @@ from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_data, read_folds
 from kerascxr.training.lungs import choose_lungs, load_segmenter, read_lungs
 from tests.support.lung_models import write_tiny_lung_model
+from tests.support.no_figures import without_figures
 from tests.support.small_runs import arguments, masked_classes
 
 pytestmark = pytest.mark.usefixtures("any_lung_masks")  # of U-Nets trained for a moment
@@ -269,7 +270,8 @@ def test_a_class_that_only_the_surroundings_tell_is_learnt_only_where_they_are_s
 @pytest.mark.figures
 def test_channel_trains_on_features_and_on_images_and_stands_corruptions(folder, monkeypatch):
     on_images = ["--features", "false", "--augment.enabled", "true", "--epochs", "1"]
-    trained(folder, "channel-images", "--roi", "lung_channel", *on_images)
+    with without_figures():
+        trained(folder, "channel-images", "--roi", "lung_channel", *on_images)
     clean = trained(folder, "channel", "--roi", "lung_channel", "--features", "true")
     assert clean > 0.95
     run = folder / "runs/classification/channel"
