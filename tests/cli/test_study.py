@@ -22,7 +22,8 @@ def study(workplace, *more):
         [
             *("study", "--backbones", "[tiny]", "--depths", "[0,1]"),
             *("--weights.tiny", "none", "--classifier.image_size", "[32,32]"),
-            *("--classifier.epochs", "1", "--runtime.tensorboard", "false"),
+            *("--classifier.epochs", "1", "--classifier.augmented_copies", "1"),
+            *("--runtime.tensorboard", "false"),
             *("--data.source", f"{workplace}/set", "--data.stores", f"{workplace}/stores"),
             *("--data.features", f"{workplace}/features", "--runs", f"{workplace}/study", *more),
         ]

@@ -85,7 +85,14 @@ def fit_one_step(model, images):
 
 
 @pytest.mark.parametrize(
-    ("depth", "update_statistics"), [(0, True), (1, True), (2, False), ("all", True)]
+    ("model", "depth", "update_statistics"),
+    [
+        (name, depth, update_statistics)
+        for name in NAMES
+        for depth, update_statistics in ((0, True), (1, True), (2, False), ("all", True))
+        if name in NAMES[:2] or depth in (1, 2)  # which the names of layers decide
+    ],
+    indirect=["model"],
 )
 def test_nothing_frozen_moves_and_all_else_does(model, images, depth, update_statistics):
     start = model.get_weights()
