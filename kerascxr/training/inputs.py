@@ -12,6 +12,7 @@ from kerascxr.data.ingest.folds import N_FOLDS, SPLITS, random_folds, split_fold
 from kerascxr.data.ingest.store import Store, open_store
 from kerascxr.data.pipeline import Images, read_parts
 from kerascxr.data.roi import ROIS, Region
+from kerascxr.data.sources.layouts import LAYOUTS
 from kerascxr.data.sources.open import choose_source, open_source
 from kerascxr.evaluation.lung_masks import LungMaskCheck
 from kerascxr.runs.reading import Run
@@ -19,6 +20,9 @@ from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.lungs import read_lungs, require_plausible, require_same_lungs
 
 logger = logging.getLogger(__name__)
+
+_LAYOUTS = ("radiography", "folders", "splits", "csv", "pairs", "images", "phantom")
+"""What the package's own sources name their layouts; see ``Source``."""
 
 
 def open_data(data: DataConfig, plain_images: bool = False) -> Store:
@@ -68,7 +72,16 @@ def open_run_store(run: Run, data: DataConfig) -> Store:
             "images leak into its training images. Train one that keeps them (split.groups kept)."
         )
     require_same_lungs(run)
-    store = open_data(data)
+    layout = run.metrics["data"].get("layout")
+    try:
+        store = open_data(data)
+    except ValueError as error:
+        if layout is None or layout in _LAYOUTS or layout in LAYOUTS:
+            raise
+        raise ValueError(
+            f"{error} {run.path} was trained on a source of the layout {layout!r}, which a script "
+            "added; start the command from that script."
+        ) from error
     if store.fingerprint["digest"] != run.metrics["data"]["fingerprint"]:
         raise ValueError(
             f"the images must be those that {run.path} was tested on. "

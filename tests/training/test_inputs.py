@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from kerascxr.config import DataConfig
+from kerascxr.data.sources.layouts import LAYOUTS
 from kerascxr.data.sources.open import USUAL_PLACE
 from kerascxr.training.inputs import as_read, open_data, open_run_store
 
@@ -48,3 +49,23 @@ def test_a_run_is_not_tested_on_a_swapped_split(tmp_path):
     write(("test", "train"))
     with pytest.raises(ValueError, match="the images must be those"):
         open_run_store(run, data)
+
+
+def test_a_run_of_a_layout_that_another_script_added_is_one_line(tmp_path, monkeypatch):
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    Image.new("L", (9, 9)).save(folder / "a__1__1.png")
+    data = DataConfig(source=str(folder), stores=tmp_path / "stores")
+
+    def of_layout(name):
+        metrics = {"data": {"fingerprint": "", "layout": name}}
+        return SimpleNamespace(path=tmp_path / "run", config={}, metrics=metrics)
+
+    hint = r"layout 'labelled names', which a script added; start the command from that script"
+    with pytest.raises(ValueError, match=f"must have one sub-folder.* {hint}"):
+        open_run_store(of_layout("labelled names"), data)
+    for name in ("folders", "labelled names"):  # the package's, or added here too
+        monkeypatch.setitem(LAYOUTS, name, LAYOUTS["classes"])
+        with pytest.raises(ValueError, match="must have one sub-folder") as raised:
+            open_run_store(of_layout(name), data)
+        assert "script" not in str(raised.value)
