@@ -31,6 +31,7 @@ class ClassificationConfig:
         image_size: Height and width of the model's input, in pixels, as 224,224.
         roi: Part of each image that the model gets, as "lung_crop". "none" is the full image,
             "lung_crop" the box around the lungs, "lungs_only" the lungs with the rest black,
+            "lungs_equalized" also without what differs between hospitals in sharpness and grey,
             "lung_channel" the full image with the lung mask as a channel. The others are input
             ablations, which measure what a model learns from the rest: "without_lungs",
             "border_only", "without_corners", "thumbnail" (8x8), "lung_outline".

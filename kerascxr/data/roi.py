@@ -4,6 +4,7 @@
 entry with an ``ablation`` is also trained by every audit (``kerascxr audit RUN``).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from kerascxr.names import look_up
 LUNG_MARGIN = 0.05  # of the image's side, around the lungs' box
 BORDER = 0.1  # of the side
 CORNER = 0.2  # of the side
+SMOOTHING = 2 / 224  # of the side: the deviation of the low-pass
 THUMBNAIL = (8, 8)
+_BINS = 1024  # of the grey values, for their ranks
 
 Size = tuple[int, int]
 Apply = Callable[[tf.Tensor, tf.Tensor, Size], tf.Tensor]
@@ -102,17 +105,47 @@ def lung_box(lungs: tf.Tensor) -> tf.Tensor:
     return tf.cond(tf.reduce_any(inside), found, lambda: tf.constant([0.0, 0.0, 1.0, 1.0]))
 
 
-def _lung_crop(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
+def _cropped(pixels: tf.Tensor, lungs: tf.Tensor) -> tf.Tensor:
+    """Returns the part of an image, or of its mask, (h, w, 1), around the lungs."""
     top, left, bottom, right = tf.unstack(lung_box(lungs))
     # The same fraction of height and width, so that the aspect ratio is kept.
     share = tf.maximum(bottom - top, right - left)
     top = tf.clip_by_value((top + bottom - share) / 2, 0.0, 1.0 - share)
     left = tf.clip_by_value((left + right - share) / 2, 0.0, 1.0 - share)
-    sides = tf.cast(tf.shape(image)[:2], tf.float32)
+    sides = tf.cast(tf.shape(pixels)[:2], tf.float32)
     begin = tf.cast(tf.floor(tf.stack([top, left]) * sides), tf.int32)
     end = tf.cast(tf.math.ceil(tf.stack([top + share, left + share]) * sides), tf.int32)
-    end = tf.minimum(end, tf.shape(image)[:2])
-    return resize_image(image[begin[0] : end[0], begin[1] : end[1]], size)
+    end = tf.minimum(end, tf.shape(pixels)[:2])
+    return pixels[begin[0] : end[0], begin[1] : end[1]]
+
+
+def _lung_crop(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
+    return resize_image(_cropped(image, lungs), size)
+
+
+def _lungs_equalized(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
+    inside = _in_lungs(_cropped(lungs, lungs), size)
+    weights = tf.cast(inside, tf.float32)
+    values = tf.cast(_lung_crop(image, lungs, size), tf.float32) * weights
+    # What is outside has no weight in the mean around a pixel.
+    smooth = tf.math.divide_no_nan(_low_pass(values), _low_pass(weights))
+    bins = tf.cast(tf.clip_by_value(smooth, 0.0, 255.0) * (_BINS - 1) / 255, tf.int32)
+    counts = tf.math.bincount(tf.boolean_mask(bins, inside), minlength=_BINS, maxlength=_BINS)
+    counts = tf.cast(counts, tf.float32)
+    ranks = (tf.cumsum(counts) - counts / 2) / tf.reduce_sum(counts)
+    return tf.cast(tf.round(255 * tf.gather(ranks, bins) * weights), tf.uint8)
+
+
+def _low_pass(values: tf.Tensor) -> tf.Tensor:
+    """Returns float32 (h, w, 1), convolved with a Gaussian; there is nothing around it."""
+    for axis in (0, 1):
+        deviation = SMOOTHING * values.shape[axis]
+        reach = math.ceil(3 * deviation)
+        kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+        shape = (-1, 1, 1, 1) if axis == 0 else (1, -1, 1, 1)
+        weights = tf.constant(np.reshape(kernel / kernel.sum(), shape), tf.float32)
+        values = tf.nn.conv2d(values[None], weights, strides=1, padding="SAME")[0]
+    return values
 
 
 def _in_lungs(lungs: tf.Tensor, size: Size) -> tf.Tensor:
@@ -178,6 +211,10 @@ ROIS = {
         _lungs_only,
         "the lungs, black elsewhere",
         ablation=Ablation("lungs only", lungs_visible=True, without="what is not lung"),
+    ),
+    "lungs_equalized": Roi(
+        _lungs_equalized,
+        "the lungs, enlarged to fill the image, of one sharpness and with equalised grey values",
     ),
     "lung_channel": Roi(
         _lung_channel, "the full image, with the lung mask in the blue channel", channels=2

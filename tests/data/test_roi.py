@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import ndimage
 
 from kerascxr.data.images import resize_mask, to_backbone_input
 from kerascxr.data.roi import BORDER, CORNER, LUNG_MARGIN, ROIS, THUMBNAIL, check_roi, lung_box
@@ -169,3 +170,60 @@ def test_the_regions_have_the_stated_sizes():
     without_masks = {name for name, roi in ROIS.items() if not roi.needs_lungs}
     assert without_masks == {"none", "without_corners", "border_only", "thumbnail"}
     assert {name for name, roi in ROIS.items() if roi.channels == 2} == {"lung_channel"}
+
+
+@pytest.fixture(scope="module")
+def chest():
+    """An image of 112 pixels with structure of several sizes, and its lungs."""
+    random = np.random.default_rng(0)
+    rows, columns = np.mgrid[:112, :112] / 112
+    inside = np.abs(columns - 0.5) + 0.2 * rows < 0.42
+    inside &= (np.abs(columns - 0.5) > 0.08) & (rows > 0.15) & (rows < 0.8)
+    waves = np.sin(40 * rows) + np.cos(23 * columns + 9 * rows)
+    image = 110 + 25 * waves + 30 * rows + random.normal(0, 4, rows.shape)
+    return image, (255 * inside[..., None]).astype(np.uint8)
+
+
+def equalized(image, mask, size=(112, 112)):
+    grey = np.clip(np.rint(image), 0, 255).astype(np.uint8)[..., None]
+    return ROIS["lungs_equalized"].apply(tf.constant(grey), tf.constant(mask), size).numpy()[..., 0]
+
+
+def test_equalized_lungs_have_all_grey_values_equally_often(chest):
+    found = equalized(*chest)
+    lungs_alone = found[found > 0]
+    np.testing.assert_allclose(np.percentile(lungs_alone, [5, 50, 95]), [13, 128, 242], atol=4)
+    assert 0.3 < (found > 0).mean() < 0.9  # enlarged; the mask has a fifth of the image
+    whole = equalized(chest[0], np.zeros_like(chest[1]))
+    assert (whole > 0).mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda image: 255 * (image / 255) ** 1.6,
+        lambda image: 0.6 * image + 70,
+        lambda image: ndimage.gaussian_filter(image, 0.5),
+    ],
+    ids=["gamma", "contrast", "slight blur"],
+)
+def test_equalized_lungs_do_not_hold_how_the_image_was_made(chest, made):
+    image, mask = chest
+    as_is, changed = (equalized(pixels, mask).astype(float) for pixels in (image, made(image)))
+    assert np.abs(as_is - changed).mean() < 2.5
+    only = [
+        ROIS["lungs_only"]
+        .apply(np.clip(np.rint(pixels), 0, 255).astype(np.uint8)[..., None], mask, (112, 112))
+        .numpy()
+        .astype(float)
+        for pixels in (image, made(image))
+    ]
+    assert np.abs(as_is - changed).mean() < np.abs(only[0] - only[1]).mean()
+
+
+def test_equalized_lungs_hold_nothing_of_their_surroundings(chest):
+    image, mask = chest
+    far = ~ndimage.binary_dilation(mask[..., 0] > 0, iterations=3)
+    np.testing.assert_array_equal(
+        equalized(image, mask), equalized(np.where(far, 255, image), mask)
+    )
