@@ -70,11 +70,11 @@ def test_it_finishes_and_its_config_gives_the_same_regime_on_another_machine(
     assert (run / "DONE").exists()
     recorded = json.loads((run / "metrics.json").read_text())["regime"]
     assert recorded == recorded | regime
-    # Layer statistics of images as they are come with cached features: no pass of their own.
+    # Layer statistics of images as they are come with features: they take no pass of their own.
     parts = json.loads((run / "metrics.json").read_text())["data"]["images"]
-    expected = [parts["train"]] * 4 + [parts["test"]]  # altered in four ways, and the test
+    expected = [parts["train"]] * 4  # altered in four ways
     if regime["trained_on"] == "images":
-        expected = [parts["train"], parts["validation"], *expected]
+        expected = [parts["train"], parts["validation"], *expected, parts["test"]]
     assert [len(pixels) for pixels in passes] == expected
     assert recorded["device_strategy"] == "single" and recorded["xla"] is False
     assert "CPU" in recorded["devices"][0]
