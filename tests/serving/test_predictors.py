@@ -24,17 +24,19 @@ def identity(tmp_path, monkeypatch):
     for name in ("run", "lungs"):
         (tmp_path / name).mkdir()
 
-    def of(weights=b"w", temperature=1.0, lung_weights=b"l", threshold=0.5):
+    def of(weights=b"w", temperature=1.0, lung_weights=b"l", threshold=0.5, **more):
         (tmp_path / "run/model.keras").write_bytes(weights)
         (tmp_path / "lungs/model.keras").write_bytes(lung_weights)
         lungs.threshold = threshold
-        metrics = {"test": {"classes": ["a", "b"]}, "data": {}}
+        metrics = {"test": {"classes": more.get("classes", ["a", "b"])}, "data": {}}
         metrics["calibration"] = {"temperature": temperature}
-        config = {"roi": "lung_crop", "lungs": str(tmp_path / "lungs")}
+        config = {"roi": more.get("roi", "lung_crop"), "lungs": str(tmp_path / "lungs")}
         run = Run(tmp_path / "run", metrics, [], [], {}, config, 1.0, "run")
         finder = predictors.load_lung_finder(tmp_path / "lungs")
+        predictor = predictors._from_runs([run])
+        assert predictor.keras_model is None  # Grad-CAM is of the whole image
         return (
-            _identity(predictors._from_runs([run]), None, None),
+            _identity(predictor, None, None),
             _identity(SimpleNamespace(identity=""), finder, None),
         )
 
@@ -42,9 +44,13 @@ def identity(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"weights": b"v"}, {"temperature": 2.0}, {"lung_weights": b"m"}, {"threshold": 0.4}]
+    "changed",
+    [
+        *({"weights": b"v"}, {"temperature": 2.0}, {"lung_weights": b"m"}, {"threshold": 0.4}),
+        *({"roi": "lungs_only"}, {"classes": ["b", "a"]}),
+    ],
 )
-def test_a_run_is_another_with_other_weights_temperature_lungs_or_threshold(identity, changed):
+def test_a_run_is_another_with_other_weights_lungs_settings_or_classes(identity, changed):
     run, finder = identity()
     assert identity() == (run, finder)
     other_run, other_finder = identity(**changed)
