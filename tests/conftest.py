@@ -17,22 +17,30 @@ settings.load_profile("kerascxr")
 
 # Files that take longest, in this order: or one worker would end with them alone.
 _LONG = (
+    "test_classifier.py",
     "test_input_ablations.py",
     "test_lungs.py",
-    "test_train_seg.py",
-    "test_roi_export.py",
     "test_train_cls.py",
+    "test_roi_export.py",
+    "test_train_seg.py",
+    "test_ensemble.py",
     "test_export.py",
-    "test_classifier.py",
+    "test_weights.py",
     "test_documented_commands.py",
-    "test_extending.py",
-    "test_repeats.py",
     "test_predict.py",
+    "test_pretraining.py",
+    "test_extending.py",
+    "test_engines.py",
+    "test_public_api.py",
     "test_ways_of_training.py",
+    "test_repeats.py",
+    "test_callbacks.py",
     "test_robustness.py",
-    "test_store.py",
+    "test_notebooks.py",
+    "test_export_masks.py",
+    "test_graph.py",
     "test_phantom.py",
-    "test_study.py",
+    "test_store.py",
 )
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
