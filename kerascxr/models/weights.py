@@ -16,7 +16,7 @@ import numpy as np
 
 from kerascxr.models.backbones import BACKBONES, Backbone
 from kerascxr.models.download import fetch, file_digest, is_cached, is_reachable
-from kerascxr.models.layers import HEAD_PREFIX, IMAGENET_MEAN, IMAGENET_STD
+from kerascxr.models.layers import HEAD_PREFIX, IMAGENET_MEAN, IMAGENET_STD, LINEAR_PROBE
 from kerascxr.models.packed_weights import read_card, read_weights
 from kerascxr.models.torch_checkpoint import read_torch_checkpoint
 from kerascxr.names import look_up
@@ -195,6 +195,7 @@ def _load_file(model: keras.Model, backbone: Backbone, path: Path) -> str:
     body = [layer for layer in model.layers if not layer.name.startswith(HEAD_PREFIX)]
     in_head = {name: arrays.pop(name) for name in list(arrays) if name.startswith(HEAD_PREFIX)}
     scaling = [arrays.pop(name) for name in list(arrays) if name.startswith(_SCALING_PREFIX)]
+    has_probe = arrays.pop(LINEAR_PROBE, None) is not None
     _check(path, backbone, "layers", _shapes_of_layers(body), _shapes_of_arrays(arrays))
     notes = [path.name]
     if head and _shapes_of_layers(head) == _shapes_of_arrays(in_head):
@@ -202,6 +203,8 @@ def _load_file(model: keras.Model, backbone: Backbone, path: Path) -> str:
         notes.append("with its head")
     elif head and in_head:
         notes.append("its head not loaded: its shapes differ")
+    if has_probe:  # a training fits one of its own
+        notes.append("its linear probe not loaded")
     if any(not _is_imagenet_scaling(*values[:2]) for values in scaling):
         notes.append("ITS INPUT SCALING, WHICH IS NOT IMAGENET'S, REPLACED")
     for name, values in arrays.items():

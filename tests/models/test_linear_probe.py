@@ -6,10 +6,12 @@ import pytest
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from kerascxr.models.classifier import build_classifier, cut_at_depth, split_at_depth
+from kerascxr.models.backbones import BACKBONES
+from kerascxr.models.classifier import build_classifier, cut_at_depth, head_logits, split_at_depth
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.models.linear_probe import StatisticsRegression, add_linear_probe, has_linear_probe
+from kerascxr.models.weights import load_weights
 
 CLASSES = 3
 
@@ -70,6 +72,18 @@ def test_it_is_saved_and_cut_with_the_model(plain, regression, probed, tmp_path)
     frozen, rest = split_at_depth(again, 1)
     np.testing.assert_allclose(rest(frozen(images)), plain(images), rtol=1e-4, atol=1e-5)
     assert layer_statistics(again).sizes == layer_statistics(plain).sizes
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
+def test_a_training_can_start_from_a_model_that_has_one(probed, tmp_path, name):
+    path = tmp_path / name
+    probed.save_weights(path) if name.endswith("h5") else probed.save(path)
+    model = build_classifier("tiny", CLASSES, image_size=(32, 32))
+    used = load_weights(model, BACKBONES["tiny"], path)
+    assert used.description.endswith("with its head, its linear probe not loaded")
+    images = images_of(2, seed=4)
+    logits = keras.Model(probed.input, head_logits(probed))
+    np.testing.assert_allclose(model(images), logits(images), rtol=1e-4, atol=1e-5)
 
 
 def test_grad_cam_is_of_the_head(plain, probed):
