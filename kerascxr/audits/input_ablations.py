@@ -120,6 +120,8 @@ def _audit(run: Run, lungs: Path | None, depth: Depth | None, epochs: int) -> di
             patience=epochs,
             overwrite=False,
             features="auto",
+            # The run's choice; a depth without cached features has none.
+            linear_probe="auto" if config.linear_probe else False,
             augmented_copies=1,
             runtime=dataclasses.replace(config.runtime, tensorboard=False),
         )

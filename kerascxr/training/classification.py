@@ -50,6 +50,7 @@ from kerascxr.training.inputs import (
 from kerascxr.training.learner import Learner, by_features
 from kerascxr.training.linear_probe import (
     accuracy_and_f1,
+    check_linear_probe,
     uses_linear_probe,
     with_linear_probe,
 )
@@ -82,6 +83,7 @@ def train(
     started = time.perf_counter()
     config = folder.settings(config)
     backbone = look_up(BACKBONES, config.backbone, "backbone")
+    check_linear_probe(config, backbone)
     check_roi(config.roi, config.lungs)
     check_control_marker(config.control_marker)
     runtime = set_up(config.runtime)

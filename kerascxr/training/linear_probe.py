@@ -9,6 +9,7 @@ from kerascxr.config import ClassificationConfig
 from kerascxr.data.pipeline import Images
 from kerascxr.evaluation.calibration import fit_temperature
 from kerascxr.evaluation.classification import evaluate
+from kerascxr.models.backbones import Backbone
 from kerascxr.models.linear_probe import StatisticsRegression, add_linear_probe
 from kerascxr.training.features import BackboneFeatures, array_batches
 from kerascxr.training.learner import Learner, softmax
@@ -16,18 +17,22 @@ from kerascxr.training.learner import Learner, softmax
 _BATCH = 64
 
 
-def uses_linear_probe(config: ClassificationConfig, features: BackboneFeatures | None) -> bool:
-    """Returns whether a classifier gets a linear probe: "auto" means where it costs no pass.
+def check_linear_probe(config: ClassificationConfig, backbone: Backbone) -> None:
+    """Checks that a linear probe can be had where it is asked for.
 
     Raises:
-        ValueError: If it is asked for and cannot be had.
+        ValueError: If the backbone names no stages.
     """
-    possible = features is not None and features.sizes is not None
-    if config.linear_probe is True and not possible:
+    if config.linear_probe is True and not backbone.stage_outputs:
         raise ValueError(
-            f"linear_probe must be false or auto for the backbone {config.backbone}, which names "
+            f"linear_probe must be false or auto for the backbone {backbone.name}, which names "
             "no stages."
         )
+
+
+def uses_linear_probe(config: ClassificationConfig, features: BackboneFeatures | None) -> bool:
+    """Returns whether a classifier gets a linear probe: "auto" means where it costs no pass."""
+    possible = features is not None and features.sizes is not None
     return possible and config.linear_probe is not False
 
 

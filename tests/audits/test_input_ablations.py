@@ -232,6 +232,23 @@ def test_a_run_is_audited_with_the_lungs_that_it_was_trained_with(
     assert result(run)["lungs"] == str(runs[1])
 
 
+def test_an_audit_at_depth_all_leaves_the_linear_probe_out(
+    runs, tmp_path, monkeypatch, any_lung_masks
+):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    assert "linear_probe: true" in (run / "config.yaml").read_text()
+    trained = []
+    monkeypatch.setattr(audit, "_train", lambda config, *_: trained.append(config) or run)
+    monkeypatch.setattr(audit, "ROIS", {name: ROIS[name] for name in ("none", "border_only")})
+    for depth in (1, "all"):
+        audit_run(run, runs[1], depth, epochs=1)
+    # "auto" adds one at depth 1 and none at depth all, where True is refused.
+    assert {(config.depth, config.linear_probe) for config in trained} == {
+        (1, "auto"),
+        ("all", "auto"),
+    }
+
+
 @pytest.mark.parametrize("roi", ["none", "lung_crop", "lungs_only"])
 def test_the_share_in_the_lungs_is_that_of_the_models_own_input(roi, monkeypatch):
     size = (32, 32)

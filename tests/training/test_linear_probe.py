@@ -1,5 +1,7 @@
 """When a classifier gets a linear probe, and what it is fitted to."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -11,7 +13,12 @@ from kerascxr.models.classifier import build_classifier
 from kerascxr.models.linear_probe import StatisticsRegression
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.learner import Learner, by_features, predict_probabilities, softmax
-from kerascxr.training.linear_probe import uses_linear_probe, with_linear_probe
+from kerascxr.training.linear_probe import (
+    check_linear_probe,
+    uses_linear_probe,
+    with_linear_probe,
+)
+from tests.support.tiny_backbone import TINY
 
 
 class Features:
@@ -34,8 +41,11 @@ def test_auto_means_where_statistics_are_cached(wanted, features, used):
 
 
 def test_it_is_not_left_out_silently():
-    with pytest.raises(ValueError, match="names no stages"):
-        uses_linear_probe(ClassificationConfig(linear_probe=True), Features(None))
+    without = dataclasses.replace(TINY, stage_outputs=())
+    check_linear_probe(ClassificationConfig(linear_probe=True), TINY)
+    check_linear_probe(ClassificationConfig(), without)
+    with pytest.raises(ValueError, match="the backbone tiny, which names no stages"):
+        check_linear_probe(ClassificationConfig(linear_probe=True), without)
     for more in ({"depth": "all"}, {"features": False}):
         with pytest.raises(ValueError, match="linear_probe must be false or auto"):
             ClassificationConfig(linear_probe=True, **more)
