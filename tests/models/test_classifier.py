@@ -38,11 +38,23 @@ def images():
     return np.random.default_rng(0).uniform(0, 255, (4, *SIZE, 3)).astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def built():
+    """The classifiers built so far, by backbone."""
+    return {}
+
+
 @pytest.fixture(scope="module", params=NAMES)
-def model(request):
+def model(request, built):
     """One classifier a backbone; its statistics are those of some images, as a trained one's."""
+    if request.param not in built:
+        built[request.param] = build(request.param)
+    return built[request.param]
+
+
+def build(name):
     keras.utils.set_random_seed(0)
-    model = build_classifier(request.param, 3, image_size=SIZE, dropout=0.0)
+    model = build_classifier(name, 3, image_size=SIZE, dropout=0.0)
     rng = np.random.default_rng(1)
     for layer in model.layers:
         if isinstance(layer, SwitchableBatchNormalization):
