@@ -196,6 +196,8 @@ def test_equalized_lungs_have_all_grey_values_equally_often(chest):
     assert 0.3 < (found > 0).mean() < 0.9  # enlarged; the mask has a fifth of the image
     whole = equalized(chest[0], np.zeros_like(chest[1]))
     assert (whole > 0).mean() > 0.95
+    flat = equalized(np.full_like(chest[0], 90), chest[1])
+    assert set(np.unique(flat)) == {0, 128}  # one grey value has the middle rank
 
 
 @pytest.mark.parametrize(
