@@ -7,7 +7,8 @@ Run by hand, from the project's root::
 
 The plain side is ``keras.Model.fit`` of the same model with the same optimizer, on images decoded
 beforehand into memory, validated after each epoch. It trains for ``--plain-epochs``; the rest of
-``--epochs`` is counted at the time that its epochs after the first took. Our side is the command
+``--epochs`` is counted at the time that its epochs after the first took. Of a single epoch, what
+its first steps took longer than the others, which is tracing, is left out. Our side is the command
 itself, with an empty folder of features, and trains in full. The two take turns, each in a process
 of its own, so that whatever else the machine does hits both; the ratios hold on a busy machine,
 the seconds only on an idle one.
@@ -16,9 +17,11 @@ the seconds only on an idle one.
 import argparse
 import json
 import os
+import platform
 import re
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -87,10 +90,25 @@ def plain_worker(settings: dict[str, Any]) -> None:
         jit_compile=False,
     )
     seconds: list[float] = []
+    parts: dict[str, list[float]] = {"train": [], "test": []}  # of the steps
 
     class Clock(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
-            self.started = time.perf_counter()
+            self.started = self.last = time.perf_counter()
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.count("train")
+
+        def on_test_begin(self, logs=None):
+            self.last = time.perf_counter()
+
+        def on_test_batch_end(self, batch, logs=None):
+            self.count("test")
+
+        def count(self, part):
+            now = time.perf_counter()
+            parts[part].append(now - self.last)
+            self.last = now
 
         def on_epoch_end(self, epoch, logs=None):
             seconds.append(time.perf_counter() - self.started)
@@ -104,7 +122,36 @@ def plain_worker(settings: dict[str, Any]) -> None:
     )
     accuracy = np.asarray(model.evaluate(batches("test", False), verbose=0))[1]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"epochs": seconds, "peak": peak, "accuracy": float(accuracy)}))
+    found = {"epochs": seconds, "parts": parts, "peak": peak, "accuracy": float(accuracy)}
+    print(json.dumps(found))
+
+
+def epoch_seconds(epochs: list[float], parts: dict[str, list[float]]) -> float:
+    """Returns the seconds of an epoch once everything is traced.
+
+    Args:
+        epochs: The seconds of each epoch.
+        parts: The seconds of the steps, of training and of validation, each traced at its first.
+    """
+    if len(epochs) > 1:
+        return statistics.fmean(epochs[1:])
+    tracing = [steps[0] - statistics.fmean(steps[1:]) for steps in parts.values() if len(steps) > 1]
+    return epochs[0] - sum(max(0.0, seconds) for seconds in tracing)
+
+
+def processor(info: Path = Path("/proc/cpuinfo")) -> str:
+    """Returns the processor's name, the cores that this process may use, and number types.
+
+    Args:
+        info: What Linux states of its processors; other systems have no such file.
+    """
+    text = info.read_text(encoding="utf-8") if info.exists() else ""
+    fields = dict(re.findall(r"^([\w ]+?)\s*: (.*)$", text, re.MULTILINE))
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    flags = fields.get("flags", "").split()
+    types = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+    return ", ".join([name, f"{cores} cores", *types])
 
 
 def run_plain(settings: dict[str, Any]) -> dict[str, float]:
@@ -114,8 +161,7 @@ def run_plain(settings: dict[str, Any]) -> dict[str, float]:
     finished = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     wall = time.perf_counter() - started
     given = json.loads(finished.stdout.splitlines()[-1])
-    later = given["epochs"][1:]
-    epoch = sum(later) / len(later)
+    epoch = epoch_seconds(given["epochs"], given["parts"])
     missing = settings["epochs"] - len(given["epochs"])
     return {"epoch": epoch, "whole": wall + missing * epoch, "peak": given["peak"]}
 
@@ -146,12 +192,16 @@ def run_ours(settings: dict[str, Any], work: Path) -> dict[str, float]:
     command += ["--data.source", settings["source"], "--data.stores", settings["stores"]]
     command += ["--data.features", str(features), "--runs", str(work)]
     wall, peak = _timed(command, work / "log.txt")
-    log = (work / "classification" / "ours" / "log.txt").read_text(encoding="utf-8")
+    run = work / "classification" / "ours"
+    log = (run / "log.txt").read_text(encoding="utf-8")
     ends = [
         datetime.fromisoformat(stamp).timestamp()
         for stamp in re.findall(r"^(\S+ \S+)  epoch \d+/", log, re.MULTILINE)
     ]
-    return {"epoch": (ends[-1] - ends[0]) / (len(ends) - 1), "whole": wall, "peak": peak}
+    later = json.loads((run / "history.json").read_text(encoding="utf-8"))[1:]
+    # The log's times include checkpoints, but are whole seconds.
+    whole = max(ends[-1] - ends[0], sum(row["seconds"] for row in later))
+    return {"epoch": whole / len(later), "whole": wall, "peak": peak}
 
 
 def run_study(arguments: argparse.Namespace, stores: Path, work: Path) -> float:
@@ -183,12 +233,15 @@ def main() -> None:
         return
     if not arguments.source:
         parser.error("--source must name a source with classes")
+    if arguments.plain_epochs < 1 or arguments.epochs < 2:
+        parser.error("--plain-epochs must be at least 1, and --epochs at least 2")
     arguments.weights = dict(item.split("=", 1) for item in arguments.weights)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         stores = work / "stores"
         ingest = [sys.executable, "-m", "kerascxr", "data", "--source", arguments.source]
         _timed([*ingest, "--stores", str(stores)], work / "log.txt")
+        print(f"{processor()}, {datetime.now():%Y-%m-%d %H:%M}.\n")
         print("| " + " | ".join(HEADER) + " |\n|---|---|---|---:|---:|---:|", flush=True)
         plain_total = 0.0
         for backbone in arguments.backbones:
