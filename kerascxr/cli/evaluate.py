@@ -9,6 +9,7 @@ from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import DataConfig
 from kerascxr.data.sources.open import check_source
+from kerascxr.runs.inflated_scores import warn_of_inflated_scores
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.model_folder import check_lungs
 
@@ -31,7 +32,7 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv, GROUPS)
-    read_run(values.run)
+    warn_of_inflated_scores(read_run(values.run))
     check_lungs(values.lungs)
     check_source(values.data.source)
     start_tensorflow()

@@ -10,7 +10,7 @@ from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import PACKAGED
 from kerascxr.serving.files import find_files
-from kerascxr.serving.model_folder import check_packaged, find_model
+from kerascxr.serving.model_folder import check_packaged, find_model, warn_of_run
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ def run(argv: Sequence[str], prog: str) -> int:
         task, _ = find_model(values.lungs)
         if task != "segmentation":
             raise ValueError(f"--lungs must be a U-Net's. Got {values.lungs}, a {task} model.")
+        warn_of_run(values.lungs)
     start_tensorflow()
     from kerascxr.serving.predict import report_unreadable
     from kerascxr.training.lungs import choose_lungs

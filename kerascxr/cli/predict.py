@@ -12,7 +12,7 @@ from kerascxr.cli.start import start_tensorflow
 from kerascxr.evaluation.ensembles import check_members
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.files import find_files
-from kerascxr.serving.model_folder import check_lungs, find_model
+from kerascxr.serving.model_folder import check_lungs, find_model, warn_of_run
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     if values.runs:
         check_members([read_run(path) for path in values.runs])
     task, _ = find_model(values.model)
+    warn_of_run(values.model)
     files = find_files(paths)
     check_lungs(values.segmentation)
     start_tensorflow()

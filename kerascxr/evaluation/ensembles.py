@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from kerascxr.evaluation.calibration import expected_calibration_error, reliability_curve
+from kerascxr.runs.inflated_scores import require_fair_scores
 from kerascxr.runs.reading import CALIBRATED, Run, read_predictions
 from kerascxr.tables import Table, with_interval
 
@@ -58,13 +59,7 @@ def check_members(runs: Sequence[Run]) -> None:
     for run in runs:
         if run.task != "classification":
             raise ValueError(f"{run.path} must be a classification run. Got a {run.task} run.")
-        for option, usual in _HONEST.items():
-            given = _option(run, option)
-            if given != usual:
-                raise ValueError(
-                    f"runs of an ensemble must have {option} {usual}, or its scores would say too "
-                    f"much. Got {given} in {run.path}."
-                )
+        require_fair_scores(run)
     if len({os.path.realpath(run.path) for run in runs}) < len(runs):
         paths = ", ".join(str(run.path) for run in runs)
         raise ValueError(f"runs of an ensemble must be different ones. Got {paths}.")
@@ -75,17 +70,6 @@ def check_members(runs: Sequence[Run]) -> None:
                     f"runs of an ensemble must have the same {what}. Got {one} in {first.path} and "
                     f"{other} in {run.path}."
                 )
-
-
-_HONEST = {"split.groups": "kept", "control_marker": None}
-
-
-def _option(run: Run, name: str) -> Any:
-    """Returns a run's option; the default where its config has none."""
-    value: Any = run.config
-    for part in name.split("."):
-        value = (value or {}).get(part)
-    return _HONEST[name] if value is None else value
 
 
 _SAME = ("classes, in the same order", "image_size", "roi", "lung model")

@@ -7,13 +7,14 @@ from typing import Any
 from kerascxr.names import counted
 from kerascxr.report import reference
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
+from kerascxr.runs.inflated_scores import ignores_groups
 from kerascxr.runs.reading import Run
 from kerascxr.tables import Table
 
 
 def describe_data(run: Run) -> str:
     """Says in a few words what a run's images are, and whether they are the study's."""
-    if run.config.get("split", {}).get("groups") == "ignored":
+    if ignores_groups(run):
         return f"{_images_of(run)}, groups ignored: test images leak into training"
     return _images_of(run)
 
@@ -110,7 +111,7 @@ def _split_table(splits: Sequence[Sequence[Run]]) -> Table:
 
 def _groups_in_short(run: Run) -> str:
     """Returns the value of a table's cell that ``_groups`` explains."""
-    if run.config.get("split", {}).get("groups") == "ignored":
+    if ignores_groups(run):
         return "ignored"
     cut = run.environment["data_fingerprint"].get("groups_cut_by_split", 0)
     return f"divided: {cut:,}" if cut else "together"
@@ -118,7 +119,7 @@ def _groups_in_short(run: Run) -> str:
 
 def _groups(run: Run) -> str:
     """Returns how the split treats groups: near-duplicates, or one patient's images."""
-    if run.config.get("split", {}).get("groups") == "ignored":
+    if ignores_groups(run):
         return "groups are ignored, so test images leak into training"
     cut = run.environment["data_fingerprint"].get("groups_cut_by_split", 0)
     if cut:

@@ -22,6 +22,7 @@ from kerascxr.models.ood_detector import FALSE_ALARMS
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import write_json
+from kerascxr.runs.inflated_scores import require_fair_scores
 from kerascxr.runs.reading import UNCALIBRATED, Run, read_run
 from kerascxr.serving.graph import Classifier, from_bytes, from_pixels
 from kerascxr.serving.publishing import (
@@ -68,13 +69,13 @@ def export_run(
         from another source, it must reproduce those that Keras computes with this U-Net.
 
     Raises:
-        ValueError: If a run is not finished or of another task, its images are missing or have
-            changed (their split included), too many lung masks are implausible, or the
-            probabilities differ.
+        ValueError: If a run is not finished or of another task, its test scores are not fair (see
+            ``require_fair_scores``), its images are missing or have changed (their split included),
+            too many lung masks are implausible, or the probabilities differ.
     """
     run = read_run(run_path, "classification")
     config = load_config(ClassificationConfig, run_path / "config.yaml")
-    require_no_marker(run_path, config)
+    require_fair_scores(run)
     store = open_run_store(run, config.data)
     samples = _test_files(run, config, store)
     classes = run.metrics["test"]["classes"]
@@ -120,19 +121,6 @@ def export_run(
         write_warm_up(folder, to.name, files_of_samples)
 
     return publish(run, to, fill)
-
-
-def require_no_marker(run: Path, config: ClassificationConfig) -> None:
-    """Checks that a run was not trained on images with a planted marker.
-
-    Raises:
-        ValueError: If it was.
-    """
-    if config.control_marker:
-        raise ValueError(
-            f"{run} was trained on images with a planted marker that reveals the class "
-            f"(control_marker={config.control_marker!r}); it cannot be exported."
-        )
 
 
 def check_lung_masks(run: Path, config: ClassificationConfig, store: Store) -> LungMaskCheck:

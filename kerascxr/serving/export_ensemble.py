@@ -31,7 +31,6 @@ from kerascxr.serving.export import (
     check_lung_masks,
     compare_reloaded,
     describe_outputs,
-    require_no_marker,
     same_folder,
 )
 from kerascxr.serving.graph import Answering, Outputs, from_bytes, from_pixels
@@ -74,7 +73,6 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
     for path in paths:
         if not (path / FILE).exists():
             raise ValueError(f"{path} must have a decision rule ({FILE}). Train it again.")
-        require_no_marker(path, load_config(ClassificationConfig, path / "config.yaml"))
     run = runs[0]
     config = load_config(ClassificationConfig, run.path / "config.yaml")
     store = open_run_store(run, config.data)

@@ -21,6 +21,7 @@ from kerascxr.evaluation.segmentation import score_image, summarise
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import replace_folder, write_json
+from kerascxr.runs.inflated_scores import require_fair_scores
 from kerascxr.runs.reading import Run as FinishedRun
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.ensemble import EnsembleClassifier, read_members
@@ -103,6 +104,7 @@ def export_formats(paths: Sequence[Path], to: Path, names: Sequence[str]) -> Pat
     formats = {name: find_format(name) for name in names}
     runs = read_members(paths) if len(paths) > 1 else [read_run(paths[0])]
     run = runs[0]
+    require_fair_scores(run)
     subject = _unet(run) if run.task == "segmentation" else _classifier(runs)
     train, test = subject.train, subject.test
     order = np.sort(epoch_order(train.labels, run.config["runtime"]["seed"], 0)[:_CALIBRATION])

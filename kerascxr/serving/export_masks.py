@@ -15,6 +15,7 @@ from kerascxr.models.input_checks import ASPECT, CONSTANT
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import write_json
+from kerascxr.runs.inflated_scores import require_fair_scores
 from kerascxr.runs.reading import Run, read_predictions, read_run
 from kerascxr.serving.graph import masks_from_bytes, masks_from_pixels
 from kerascxr.serving.publishing import (
@@ -54,6 +55,7 @@ def export_masks(run_path: Path, to: Path) -> Path:
             changed (their split included), or the masks differ.
     """
     run = read_run(run_path, "segmentation")
+    require_fair_scores(run)
     config = load_config(SegmentationConfig, run_path / "config.yaml")
     store = open_run_store(run, config.data)
     dice = {row["id"]: float(row["dice"]) for row in read_predictions(run_path / "predictions.csv")}

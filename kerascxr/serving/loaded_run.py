@@ -17,6 +17,7 @@ from kerascxr.data.files import read_grey
 from kerascxr.data.images import resize_image
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
+from kerascxr.runs.inflated_scores import warn_of_inflated_scores
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.serving.files import find_files
 from kerascxr.serving.predictors import Predictor, load_predictor
@@ -201,6 +202,7 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
         2
     """
     run: Run = read_run(Path(path))
+    warn_of_inflated_scores(run)
     return LoadedRun(run.path, run.task, run.metrics, run.config)
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from kerascxr.config import PACKAGED
+from kerascxr.runs.inflated_scores import warn_of_inflated_scores
 from kerascxr.runs.reading import read_run
 
 
@@ -30,6 +31,12 @@ def find_model(path: Path) -> tuple[str, Path]:
             f"the model must be a finished run's folder or an export. Got {path}, which is neither."
         )
     return task, place
+
+
+def warn_of_run(path: Path) -> None:
+    """Logs one line if a model's folder is a run whose test scores say too much."""
+    if (path / "DONE").exists():
+        warn_of_inflated_scores(read_run(path))
 
 
 def check_lungs(path: Path | None) -> None:

@@ -15,6 +15,7 @@ from kerascxr.data.roi import ROIS, Region
 from kerascxr.data.sources.layouts import LAYOUTS
 from kerascxr.data.sources.open import choose_source, open_source
 from kerascxr.evaluation.lung_masks import LungMaskCheck
+from kerascxr.runs.inflated_scores import ignores_groups, why_inflated
 from kerascxr.runs.reading import Run
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.lungs import read_lungs, require_plausible, require_same_lungs
@@ -66,11 +67,8 @@ def open_run_store(run: Run, data: DataConfig) -> Store:
     Raises:
         ValueError: If they, or the lung model of the training, are not to be had or have changed.
     """
-    if run.config.get("split", {}).get("groups") == "ignored":
-        raise ValueError(
-            f"{run.path} ignored groups in its split, to measure what that is worth: its test "
-            "images leak into its training images. Train one that keeps them (split.groups kept)."
-        )
+    if ignores_groups(run):  # the store does not even have its folds
+        raise ValueError(f"{run.path} {why_inflated(run)}")
     require_same_lungs(run)
     layout = run.metrics["data"].get("layout")
     try:
