@@ -14,6 +14,7 @@ from kerascxr.models.graphs import traced
 from kerascxr.models.layers import (
     HEAD_PREFIX,
     FeatureStandardization,
+    LinearProbe,
     SwitchableBatchNormalization,
 )
 from kerascxr.models.weights import load_weights
@@ -220,6 +221,11 @@ def split_at_depth(model: keras.Model, depth: Depth) -> tuple[keras.Model, keras
 def head_logits(model: keras.Model) -> keras.KerasTensor:
     """Returns the logits of a classifier's head: its output if it has no linear probe."""
     return model.get_layer(_LOGITS).output
+
+
+def linear_probe_of(model: keras.Model) -> LinearProbe | None:
+    """Returns a classifier's linear probe, or None."""
+    return next((layer for layer in model.layers if isinstance(layer, LinearProbe)), None)
 
 
 def pooled_layer(model: keras.Model) -> keras.layers.Layer:

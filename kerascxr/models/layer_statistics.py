@@ -6,9 +6,13 @@ Early layers carry how an image was made (sharpness, noise, compression), late o
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
-from kerascxr.models.classifier import backbone_of, pooled_layer
-from kerascxr.models.layers import LINEAR_PROBE
+from kerascxr.models.classifier import backbone_of, linear_probe_of, pooled_layer
+
+
+class NonFiniteStatisticsError(ArithmeticError):
+    """Layer statistics are NaN or infinite."""
 
 
 class LayerStatistics(NamedTuple):
@@ -34,10 +38,9 @@ def layer_statistics(model: keras.Model) -> LayerStatistics:
         Those of the layers that its backbone names as ``stage_outputs``; of the backbone's output
         if it names none.
     """
-    names = backbone_of(model).stage_outputs
-    probe = next((layer for layer in model.layers if layer.name == LINEAR_PROBE), None)
-    layers = [model.get_layer(name).output for name in names] or [pooled_layer(model).input]
+    layers = [tensor for _, tensor in _measured(model)]
     sizes = tuple(2 * layer.shape[-1] for layer in layers)
+    probe = linear_probe_of(model)
     if probe is not None:  # the same tensor, so that a model can be cut there
         return LayerStatistics(probe.input[1], sizes)
     parts = []
@@ -46,3 +49,34 @@ def layer_statistics(model: keras.Model) -> LayerStatistics:
         mean, variance = keras.ops.moments(values, axes=(1, 2))
         parts += [mean, keras.ops.sqrt(keras.ops.maximum(variance, 0.0))]
     return LayerStatistics(keras.ops.concatenate(parts, axis=-1), sizes)
+
+
+def require_finite(model: keras.Model, statistics: np.ndarray, images: str) -> None:
+    """Checks layer statistics before something is fitted to them.
+
+    Args:
+        model: The classifier that they are of.
+        statistics: float (n, statistics).
+        images: What they are of, e.g. "training images".
+
+    Raises:
+        NonFiniteStatisticsError: If one is NaN or infinite.
+    """
+    finite = np.isfinite(statistics)
+    if finite.all():
+        return
+    ends = np.cumsum([2 * tensor.shape[-1] for _, tensor in _measured(model)])
+    broken = int(np.searchsorted(ends, int(np.flatnonzero(~finite.all(axis=0))[0]), "right"))
+    raise NonFiniteStatisticsError(
+        f"layer statistics must be finite. Got NaN or infinity for {(~finite.all(axis=1)).sum():,} "
+        f"of {len(statistics):,} {images}, first in {_measured(model)[broken][0]}; try "
+        "--runtime.precision float32, other --weights or a lower --optimizer.learning_rate."
+    )
+
+
+def _measured(model: keras.Model) -> list[tuple[str, keras.KerasTensor]]:
+    """Returns what is measured: the names and the outputs of layers."""
+    names = backbone_of(model).stage_outputs
+    if not names:
+        return [("the backbone's output", pooled_layer(model).input)]
+    return [(name, model.get_layer(name).output) for name in names]

@@ -91,8 +91,3 @@ def add_linear_probe(
     logits = layer([head_logits(model), layer_statistics(model).output])
     layer.set(regression.kernel, regression.bias, temperatures)
     return keras.Model(model.input, logits, name=model.name)
-
-
-def has_linear_probe(model: keras.Model) -> bool:
-    """Returns whether a classifier has a linear probe."""
-    return any(layer.name == LINEAR_PROBE for layer in model.layers)

@@ -79,6 +79,7 @@ def train(
     Raises:
         ValueError: If the config asks for what the data or this machine does not have.
         NonFiniteLossError: If the loss becomes NaN or infinite.
+        NonFiniteStatisticsError: If the layer statistics of an image are.
     """
     started = time.perf_counter()
     config = folder.settings(config)

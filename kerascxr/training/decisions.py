@@ -22,7 +22,7 @@ from kerascxr.evaluation.conformal import (
 )
 from kerascxr.models.decision_rule import DecisionRule
 from kerascxr.models.input_checks import InputChecks, OrientationClassifier, turned_copies
-from kerascxr.models.layer_statistics import layer_statistics
+from kerascxr.models.layer_statistics import layer_statistics, require_finite
 from kerascxr.models.ood_detector import FALSE_ALARMS, OODDetector
 from kerascxr.training.engines import Engine, EngineName, build_engine
 from kerascxr.training.learner import Learner
@@ -174,6 +174,9 @@ def fit_decider(
         probabilities: float (n, k), of the validation images, calibrated.
         config: How it was trained.
         learner: What it was trained by.
+
+    Raises:
+        NonFiniteStatisticsError: If layer statistics are NaN or infinite.
     """
     training, validation = splits["train"], splits["validation"]
     chosen = _chosen(training, _TRAINING)
@@ -189,6 +192,12 @@ def fit_decider(
         as_is = statistics.of(pixels)
         held_out = statistics.of(_some(validation.pixels, _VALIDATION))
     altered = statistics.of(altered_copies(pixels, config.runtime.seed))
+    for values, of in (
+        (as_is, "training images"),
+        (held_out, "validation images"),
+        (altered, "altered copies of training images"),
+    ):
+        require_finite(model, values, of)
     orientation = None
     if config.roi == "none":  # a rotated crop is not the crop of a rotated image
         size = pixels.shape[1:3]
@@ -196,6 +205,8 @@ def fit_decider(
             name: statistics.of(resize_image(copies, size).numpy())
             for name, copies in turned_copies(_some(pixels, _TURNED)).items()
         }
+        for values in turned.values():
+            require_finite(model, values, "inverted or rotated training images")
         orientation = OrientationClassifier.fit({"": as_is} | turned, held_out, tuple(turned))
     detector = OODDetector.fit(as_is, altered, held_out, statistics.sizes)
     thresholds = class_thresholds(validation.labels, probabilities).astype(np.float32)

@@ -14,13 +14,13 @@ from kerascxr.data.pipeline import Images, epoch_order, evaluation_batches, trai
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.models.classifier import (
     cut_at_depth,
+    linear_probe_of,
     pooled_features,
     split_at_depth,
     standardize_features,
 )
 from kerascxr.models.graphs import traced
 from kerascxr.models.layer_statistics import layer_statistics
-from kerascxr.models.linear_probe import has_linear_probe
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import has_checkpoint
 from kerascxr.training.engines import EngineName, likely_engine
@@ -221,7 +221,7 @@ def by_features(model: keras.Model, features: BackboneFeatures) -> Callable[[Ima
         stages.
     """
     inputs = [cut_at_depth(model, 2)]
-    if has_linear_probe(model):
+    if linear_probe_of(model) is not None:
         inputs.append(layer_statistics(model).output)
     behind = keras.Model(inputs, model.output)
     run = traced(

@@ -10,6 +10,7 @@ from kerascxr.data.pipeline import Images
 from kerascxr.evaluation.calibration import fit_temperature
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.models.backbones import Backbone
+from kerascxr.models.layer_statistics import require_finite
 from kerascxr.models.linear_probe import StatisticsRegression, add_linear_probe
 from kerascxr.training.features import BackboneFeatures, array_batches
 from kerascxr.training.learner import Learner, softmax
@@ -56,19 +57,27 @@ def with_linear_probe(
         The classifier with the probe, and what metrics.json says of it: the number of statistics
         and of parameters, the temperatures, and the accuracy and the macro F1 of head and probe
         alone on validation images.
+
+    Raises:
+        NonFiniteStatisticsError: If statistics are NaN or infinite.
     """
     training, validation = splits["train"], splits["validation"]
     features = learner.features
     assert features is not None
+    views = [features.statistics(training, view) for view in range(learner.cached_copies)]
+    known = features.statistics(validation)
+    for view in views:
+        require_finite(model, view, "training images")
+    require_finite(model, known, "validation images")
     regression = StatisticsRegression.fit(
-        [features.statistics(training, view) for view in range(learner.cached_copies)],
+        views,
         training.labels,
         balanced=config.class_balance != "none",
     )
     held_out = array_batches(features.of(validation), _BATCH)
     alone = {
         "head": softmax(learner.model.predict(held_out, verbose=0)),
-        "probe": regression.probabilities(features.statistics(validation)),
+        "probe": regression.probabilities(known),
     }
     temperatures = {name: fit_temperature(validation.labels, of) for name, of in alone.items()}
     whole = add_linear_probe(model, regression, (temperatures["head"], temperatures["probe"]))

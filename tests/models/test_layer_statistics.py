@@ -8,7 +8,11 @@ import pytest
 
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import build_classifier, cut_at_depth
-from kerascxr.models.layer_statistics import layer_statistics
+from kerascxr.models.layer_statistics import (
+    NonFiniteStatisticsError,
+    layer_statistics,
+    require_finite,
+)
 from tests.support.tiny_backbone import TINY
 
 
@@ -46,3 +50,24 @@ def test_without_stages_they_are_of_the_features(images, monkeypatch):
     values = keras.Model(model.input, found.output)(images).numpy()
     assert found.sizes == (256,)
     np.testing.assert_allclose(values[:, :128], features, rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_not_finite_is_named(monkeypatch):
+    two = dataclasses.replace(TINY, stage_outputs=("stem_relu", "stage4_relu"))
+    monkeypatch.setitem(BACKBONES, "tiny", two)
+    model = build_classifier("tiny", 2, image_size=(64, 64))
+    first, second = layer_statistics(model).sizes
+    values = np.zeros((5, first + second), np.float32)
+    require_finite(model, values, "training images")
+    values[1, first] = np.inf  # the second layer's first number
+    values[3:, -1] = np.nan
+    known = "for 3 of 5 altered copies, first in stage4_relu; try --runtime.precision float32"
+    with pytest.raises(NonFiniteStatisticsError, match=known) as caught:
+        require_finite(model, values, "altered copies")
+    assert "\n" not in str(caught.value)
+    values[0, first - 1] = np.nan
+    with pytest.raises(NonFiniteStatisticsError, match="for 4 of 5 altered copies, first in stem_"):
+        require_finite(model, values, "altered copies")
+    monkeypatch.setitem(BACKBONES, "tiny", dataclasses.replace(TINY, stage_outputs=()))
+    with pytest.raises(NonFiniteStatisticsError, match="first in the backbone's output;"):
+        require_finite(model, np.full((1, 256), np.nan), "training images")

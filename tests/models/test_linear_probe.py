@@ -7,10 +7,16 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from kerascxr.models.backbones import BACKBONES
-from kerascxr.models.classifier import build_classifier, cut_at_depth, head_logits, split_at_depth
+from kerascxr.models.classifier import (
+    build_classifier,
+    cut_at_depth,
+    head_logits,
+    linear_probe_of,
+    split_at_depth,
+)
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.models.layer_statistics import layer_statistics
-from kerascxr.models.linear_probe import StatisticsRegression, add_linear_probe, has_linear_probe
+from kerascxr.models.linear_probe import StatisticsRegression, add_linear_probe
 from kerascxr.models.weights import load_weights
 
 CLASSES = 3
@@ -53,7 +59,7 @@ def expected_logits(plain, regression, images):
 
 def test_the_answer_is_the_mean_of_both_at_their_temperatures(plain, regression, probed):
     images = images_of(5)
-    assert has_linear_probe(probed) and not has_linear_probe(plain)
+    assert linear_probe_of(probed) is not None and linear_probe_of(plain) is None
     expected = expected_logits(plain, regression, images)
     np.testing.assert_allclose(probed(images).numpy(), expected, rtol=1e-4, atol=1e-4)
     assert not any("linear_probe" in weight.path for weight in probed.trainable_weights)
@@ -69,6 +75,9 @@ def test_it_is_saved_and_cut_with_the_model(plain, regression, probed, tmp_path)
     parts = keras.Model(again.input, tensors)(images)
     behind = keras.Model(tensors, again.output)
     np.testing.assert_allclose(behind(parts).numpy(), expected, rtol=1e-4, atol=1e-4)
+    # Computed from the stages once more, they would not be those that are given.
+    nothing = behind([parts[0], keras.ops.zeros_like(parts[1])]).numpy()
+    assert np.abs(nothing - expected).max() > 0.1
     frozen, rest = split_at_depth(again, 1)
     np.testing.assert_allclose(rest(frozen(images)), plain(images), rtol=1e-4, atol=1e-5)
     assert layer_statistics(again).sizes == layer_statistics(plain).sizes

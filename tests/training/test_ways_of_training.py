@@ -12,7 +12,7 @@ import yaml
 
 import train_cls
 from kerascxr.models.decision_rule import FILE
-from kerascxr.training import classification, decisions, runtime
+from kerascxr.training import classification, decisions, features, runtime
 from tests.support.small_runs import arguments, bright_and_dark
 
 
@@ -119,3 +119,30 @@ def test_killed_while_its_rule_is_fitted_it_ends_with_the_same_rule(
     assert (resumed / "predictions.csv").read_text() == (whole / "predictions.csv").read_text()
     with np.load(whole / FILE) as one, np.load(resumed / FILE) as other:
         assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("options", "patched"),
+    [
+        (["--depth", "0"], (features.BackboneFeatures, "statistics")),
+        (["--depth", "0", "--linear_probe", "false"], (features.BackboneFeatures, "statistics")),
+        (["--depth", "all"], (decisions.Statistics, "of")),
+    ],
+    ids=["probe", "rule", "whole"],
+)
+def test_a_frozen_stage_that_overflows_is_one_line(
+    workplace, options, patched, tmp_path, monkeypatch, capsys
+):
+    compute = getattr(*patched)
+
+    def overflowing(*given):
+        values = np.array(compute(*given))
+        values[-1, 1] = np.inf
+        return values
+
+    monkeypatch.setattr(*patched, overflowing)
+    argv = arguments(workplace, "--data.source", f"{workplace}/set", "--epochs", "1", *options)
+    assert train_cls.main([*argv, "--runs", str(tmp_path)]) == 1
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert "layer statistics must be finite. Got NaN or infinity for 1 of" in line
+    assert "training images, first in stem_relu; try --runtime.precision float32" in line
