@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import keras
 from keras import layers
 
-from kerascxr.models.layers import ChannelShuffle, FeatureStandardization
+from kerascxr.models.layers import ChannelShuffle, FeatureStandardization, LinearProbe
 from kerascxr.tables import text_table
 
 _MB = 1024 * 1024
@@ -49,7 +49,7 @@ def count_parameters(layer: layers.Layer) -> int:
     """Returns how many parameters a layer or a model has, frozen ones included.
 
     BatchNorm's moving statistics, the input's scaling and the constants of the head's
-    standardisation are not parameters.
+    standardisation and of a linear probe are not parameters.
     """
     inner = layer.layers if isinstance(layer, keras.Model) else [layer]
     return sum(
@@ -64,7 +64,8 @@ def parameter_summary(model: keras.Model) -> dict[str, int | float]:
     """Counts a model's parameters and estimates its memory for one image.
 
     Parameters are kernels, biases, gamma and beta. As in torch, the moving statistics of BatchNorm,
-    the input's scaling and the states of random generators are not.
+    the input's scaling and the states of random generators are not. A linear probe is not counted:
+    it is no part of the network that is trained, and metrics.json has its size beside these counts.
 
     Memory is computed for float32 under every policy; 1 MB is 1024 x 1024 bytes.
 
@@ -130,10 +131,10 @@ def format_parameter_table(summaries: Mapping[str, Mapping[str, int | float]]) -
 
 
 def _is_state(layer: layers.Layer, weight: keras.Variable) -> bool:
-    """Whether a weight describes data and is not a parameter."""
+    """Whether a weight is not a parameter of the network: a constant, or a moving statistic."""
     if isinstance(layer, layers.BatchNormalization):
         return weight is layer.moving_mean or weight is layer.moving_variance
-    return isinstance(layer, layers.Normalization | FeatureStandardization)
+    return isinstance(layer, layers.Normalization | FeatureStandardization | LinearProbe)
 
 
 def _module_outputs(model: keras.Model) -> int:

@@ -47,6 +47,12 @@ def test_it_has_the_runs_record(classifier, unet, runs):
     assert classifier.model is classifier.model
 
 
+def test_its_models_parameters_are_those_of_its_record(classifier, unet):
+    assert "linear_probe" in classifier.metrics
+    for run in (classifier, unet):
+        assert kerascxr.models.parameter_summary(run.model) == run.metrics["parameters"]
+
+
 def test_documented_lines_give_calibrated_probabilities_of_a_loaded_model(classifier, runs):
     page = Path(__file__).parents[2] / "docs/how-to/use-it-from-python.md"
     after = page.read_text(encoding="utf-8").partition('/model.keras")\n')[2].partition("```")[0]
