@@ -79,6 +79,24 @@ class DecisionRule:
             "warnings": warnings,
         }
 
+    def borderline(
+        self, probabilities: np.ndarray, scores: np.ndarray, tolerance: float, of_scores: float
+    ) -> np.ndarray:
+        """Returns where a small difference can change the decision or the prediction set.
+
+        Args:
+            probabilities: float (n, k), calibrated.
+            scores: float (n,), out-of-distribution scores.
+            tolerance: How far a probability may differ.
+            of_scores: How far a score may differ.
+
+        Returns:
+            bool (n,): where a probability is that near to a threshold, the largest to the second
+            largest, or the score to its limit.
+        """
+        near = np.abs(scores - self.checks.ood_detector.limit) <= of_scores
+        return near | near_thresholds(probabilities, self.thresholds, self.least, tolerance)
+
     def save(self, path: Path) -> None:
         """Writes the rule as an .npz."""
         parts: dict[str, Any] = {"thresholds": self.thresholds, "least": self.least}
@@ -113,6 +131,22 @@ class DecisionRule:
                 f"{path} must be a decision rule that kerascxr wrote. It cannot be read "
                 f"({reason}); train again with --overwrite true."
             ) from error
+
+
+def near_thresholds(
+    probabilities: np.ndarray, thresholds: np.ndarray, least: float, tolerance: float
+) -> np.ndarray:
+    """Returns where probabilities are near to thresholds, or to each other: see ``borderline``.
+
+    Args:
+        probabilities: float (n, k).
+        thresholds: float (k,), of the prediction sets.
+        least: From which on a class is likely enough.
+        tolerance: How near.
+    """
+    second, first = np.sort(probabilities, axis=1)[:, -2:].T
+    near = np.minimum(np.abs(probabilities - thresholds), np.abs(probabilities - least))
+    return (near <= tolerance).any(axis=1) | (first - second <= 2 * tolerance)
 
 
 def _arrays(prefix: str, part: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from kerascxr.evaluation.abstention import NOT_DECIDED, SEPARATOR, SEVERAL
 from kerascxr.evaluation.conformal import class_thresholds, common_threshold
-from kerascxr.models.decision_rule import DecisionRule
+from kerascxr.models.decision_rule import DecisionRule, near_thresholds
 from kerascxr.models.input_checks import joined
 
 
@@ -106,6 +106,30 @@ class EnsembleRule:
             "ood_score": over[len(self.members) // 2],
             "warnings": reasons,
         }
+
+    def borderline(
+        self, probabilities: np.ndarray, scores: np.ndarray, tolerance: float, of_scores: float
+    ) -> np.ndarray:
+        """Returns where a small difference can change the decision or the prediction set.
+
+        Args:
+            probabilities: float (m, n, k), each member's, calibrated.
+            scores: float (n,), the ensemble's out-of-distribution scores.
+            tolerance: See ``DecisionRule.borderline``.
+            of_scores: The same.
+
+        Returns:
+            bool (n,).
+        """
+        mean = probabilities.mean(axis=0)
+        near = np.abs(scores) <= of_scores  # the limit is 0
+        if self.thresholds is not None:
+            return near | near_thresholds(mean, self.thresholds, self.least, tolerance)
+        second, first = np.sort(mean, axis=1)[:, -2:].T
+        near |= first - second <= 2 * tolerance
+        for rule, own in zip(self.members, probabilities, strict=True):
+            near |= near_thresholds(own, rule.thresholds, rule.least, tolerance)
+        return near
 
     def prediction_sets(self, probabilities: np.ndarray) -> np.ndarray:
         """Returns the classes in each image's prediction set.

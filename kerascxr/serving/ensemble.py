@@ -31,6 +31,7 @@ from kerascxr.models.ood_detector import FALSE_ALARMS
 from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.serving.graph import Classifier, Outputs
+from kerascxr.serving.publishing import record_of
 from kerascxr.tables import text_table
 from kerascxr.training.decisions import decisions_of
 
@@ -165,12 +166,14 @@ def describe_ensemble(
 
     Returns:
         ``members``: ``run``, ``path``, ``model_sha256``, ``temperature``, ``seed``,
-        ``split_offset``, ``data_fingerprint`` and, if all have the same test images, ``test``
-        (``accuracy``, ``ece``, ``not_decided``, ``accuracy_of_decided``); ``probabilities`` and
+        ``split_offset``, ``data_fingerprint``, ``differs`` (see ``divide_records``) and, if all
+        have the same test images, ``test`` (``accuracy``, ``ece``, ``not_decided``,
+        ``accuracy_of_decided``); ``probabilities`` and
         ``decisions``, texts; ``test`` of the ensemble, with ``n`` and what ``measure_abstention``
         gives, or None; ``note``, why there is none.
     """
     scores: list[dict[str, Any]] = [*score_members(tested)] if tested else []
+    _, differing = divide_records([record_of(run) for run in runs])
     members = [
         {
             "run": run.path.name,
@@ -180,8 +183,9 @@ def describe_ensemble(
             "seed": run.config["runtime"]["seed"],
             "split_offset": run.config["split"]["offset"],
             "data_fingerprint": run.metrics["data"]["fingerprint"],
+            "differs": differs,
         }
-        for run in runs
+        for run, differs in zip(runs, differing, strict=True)
     ]
     test = None
     if tested:
@@ -209,6 +213,35 @@ def describe_ensemble(
         "test": test,
         "note": None if tested else NO_TEST,
     }
+
+
+def divide_records(
+    records: Sequence[Mapping[str, Any]],
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Divides what is known of an ensemble's members.
+
+    Args:
+        records: A record of each; nested dictionaries are divided entry by entry.
+
+    Returns:
+        What is the same in all, and what is not, of each.
+    """
+    same: dict[str, Any] = {}
+    differing: list[dict[str, Any]] = [{} for _ in records]
+    for key in dict.fromkeys(key for record in records for key in record):
+        having = [place for place, record in enumerate(records) if key in record]
+        values = [records[place][key] for place in having]
+        everywhere = len(having) == len(records)
+        if everywhere and all(value == values[0] for value in values):
+            same[key] = values[0]
+        elif everywhere and all(isinstance(value, Mapping) for value in values):
+            same[key], parts = divide_records(values)
+            for own, part in zip(differing, parts, strict=True):
+                own |= {key: part} if part else {}
+        else:
+            for place, value in zip(having, values, strict=True):
+                differing[place][key] = value
+    return same, differing
 
 
 def log_ensemble(about: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Export of a finished run as a SavedModel for TF Serving: image bytes in, probabilities out."""
 
-import csv
+import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import write_json
 from kerascxr.runs.inflated_scores import require_fair_scores
-from kerascxr.runs.reading import UNCALIBRATED, Run, read_run
-from kerascxr.serving.graph import Classifier, from_bytes, from_pixels
+from kerascxr.runs.reading import UNCALIBRATED, Run, read_predictions, read_run
+from kerascxr.serving.graph import DECIDING, Classifier, Outputs, from_bytes, from_pixels
 from kerascxr.serving.publishing import (
     describe,
     examples_of,
@@ -36,13 +36,19 @@ from kerascxr.serving.publishing import (
     write_model,
     write_warm_up,
 )
+from kerascxr.serving.read_back import (
+    SCORE_TOLERANCE,
+    Expected,
+    allowed_at,
+    answers_of,
+    compare_reloaded,
+)
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_run_store
 from kerascxr.training.lungs import choose_lungs, load_segmenter, read_lungs, require_plausible
 
 logger = logging.getLogger(__name__)
 
-TOLERANCE = 1e-5
 LUNG_OUTPUTS = {
     "lung_mask_bytes": tensor("string", [None], "a PNG of 0 and 255, at the image's own size"),
     "lung_fraction": tensor("float32", [None], "the share of the image that is lung, 0..1"),
@@ -64,20 +70,19 @@ def export_run(
             the package's lung model if that used the masks of the source.
 
     Returns:
-        The version's folder. It is written only if the reloaded SavedModel reproduces the run's
-        calibrated probabilities for test images to ``TOLERANCE``. If the lungs of the training came
-        from another source, it must reproduce those that Keras computes with this U-Net.
+        The version's folder. It is written only if the reloaded SavedModel reproduces what the
+        run's predictions.csv has of test images: see ``compare_reloaded``. If the lungs of the
+        training came from another source, it must reproduce what Keras computes with this U-Net.
 
     Raises:
         ValueError: If a run is not finished or of another task, its test scores are not fair (see
             ``require_fair_scores``), its images are missing or have changed (their split included),
-            too many lung masks are implausible, or the probabilities differ.
+            too many lung masks are implausible, or the answers differ.
     """
     run = read_run(run_path, "classification")
     config = load_config(ClassificationConfig, run_path / "config.yaml")
     require_fair_scores(run)
     store = open_run_store(run, config.data)
-    samples = _test_files(run, config, store)
     classes = run.metrics["test"]["classes"]
     model = load_saved(run_path / "model.keras")
     roi = ROIS[config.roi]
@@ -89,15 +94,13 @@ def export_run(
     rule = DecisionRule.load(run_path / FILE)
     classifier = Classifier(model, classes, rule, run.temperature)
     serve = from_bytes(classifier, (height, width), segmenter, config.roi)
-    expected = apply_temperature(np.stack([known for _, known in samples]), run.temperature)
-    files_of_samples = [data for data, _ in samples]
+    expected = _of_test(run, config, store, rule)
     if roi.needs_lungs and not same_folder(segmentation, config.lungs):
-        by_masks = expected
-        given = tf.function(serve)(tf.constant(files_of_samples))
-        expected = given["probabilities"].numpy().astype(np.float64)
+        by_masks = expected.probabilities
+        expected = _of_keras(run, serve, expected, rule)
         logger.info(
             "The lung masks of the training came from another source: probabilities differ from "
-            f"the run's by {np.abs(expected - by_masks).mean():.3f} on average."
+            f"the run's by {np.abs(expected.probabilities - by_masks).mean():.3f} on average."
         )
 
     def fill(folder: Path) -> None:
@@ -113,12 +116,12 @@ def export_run(
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
         description = _describe(run, config, segmentation, rule, lung_masks)
         write_json(folder / "metadata.json", description)
-        difference = compare_reloaded(folder, files_of_samples, expected, classes, run.temperature)
+        difference = compare_reloaded(folder, expected, classes, run.temperature)
         logger.info(
-            f"The reloaded export reproduces the run's probabilities of {len(samples)} test "
-            f"images: largest difference {difference:.1e}."
+            f"The reloaded export reproduces the run's answers to {len(expected.ids)} test images: "
+            f"largest difference of a probability {difference:.1e}."
         )
-        write_warm_up(folder, to.name, files_of_samples)
+        write_warm_up(folder, to.name, expected.files)
 
     return publish(run, to, fill)
 
@@ -136,56 +139,42 @@ def same_folder(one: Path | None, other: Path | None) -> bool:
     return one is not None and other is not None and one.resolve() == other.resolve()
 
 
-def _test_files(
-    run: Run, config: ClassificationConfig, store: Store
-) -> list[tuple[bytes, np.ndarray]]:
-    """Returns some test images as the store has them, with the run's uncalibrated probabilities."""
-    with (run.path / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        rows = {row["id"]: row for row in csv.DictReader(file)}
-    names = run.metrics["test"]["classes"]
-    samples = []
-    for example in examples_of(store, split_folds(config.split)["test"], some_of(list(rows))):
-        row = rows[example["id"].decode()]
-        expected = [float(row[f"{UNCALIBRATED} {kind}"]) for kind in names]
-        samples.append((example["image"], np.array(expected)))
-    return samples
+def _of_test(run: Run, config: ClassificationConfig, store: Store, rule: DecisionRule) -> Expected:
+    """Returns what the run's predictions.csv has of some test images, with the store's files."""
+    rows = {row["id"]: row for row in read_predictions(run.path / "predictions.csv")}
+    examples = examples_of(store, split_folds(config.split)["test"], some_of(list(rows)))
+    ids = [example["id"].decode() for example in examples]
+    known = [rows[image] for image in ids]
+    columns = [f"{UNCALIBRATED} {kind}" for kind in run.metrics["test"]["classes"]]
+    uncalibrated = np.array([[float(row[name]) for name in columns] for row in known])
+    probabilities = apply_temperature(uncalibrated, run.temperature)
+    answers: dict[str, list[Any]] = {name: [row[name] for row in known] for name in DECIDING}
+    answers["ood_score"] = [float(score) for score in answers["ood_score"]]
+    return Expected(
+        ids,
+        [example["image"] for example in examples],
+        probabilities,
+        answers,
+        _borderline(run, rule, probabilities, answers),
+    )
 
 
-def compare_reloaded(
-    folder: Path,
-    files: list[bytes],
-    expected: np.ndarray,
-    classes: list[str],
-    temperature: float,
-) -> float:
-    """Compares a written SavedModel, read back, with what it must answer.
+def _of_keras(
+    run: Run, serve: Callable[[tf.Tensor], Outputs], known: Expected, rule: DecisionRule
+) -> Expected:
+    """Returns what Keras computes for the same files."""
+    given = tf.function(serve)(tf.constant(known.files))
+    probabilities = given["probabilities"].numpy().astype(np.float64)
+    answers = answers_of(given)
+    near = _borderline(run, rule, probabilities, answers)
+    return dataclasses.replace(known, probabilities=probabilities, answers=answers, borderline=near)
 
-    Args:
-        folder: The SavedModel.
-        files: Image files.
-        expected: float (n, k), their probabilities.
-        classes: The k class names.
-        temperature: Of the model; the lowest of an ensemble's.
 
-    Returns:
-        The largest difference.
-
-    Raises:
-        ValueError: If it is over ``TOLERANCE`` (a temperature below 1 allows more), or the classes
-            are others.
-    """
-    loaded = tf.saved_model.load(str(folder))
-    given = loaded.signatures["serving_default"](images=tf.constant(files))
-    difference = float(np.abs(given["probabilities"].numpy() - expected).max())
-    labels = [label.decode() for label in given["labels"].numpy()[0]]
-    # A temperature below 1 enlarges the logits' rounding errors.
-    allowed = TOLERANCE * max(1.0, 1 / temperature)
-    if not difference <= allowed or labels != classes:
-        raise ValueError(
-            f"the export must reproduce the run's probabilities to {allowed:g}. Got a difference "
-            f"of {difference:.2g}; nothing was written."
-        )
-    return difference
+def _borderline(
+    run: Run, rule: DecisionRule, probabilities: np.ndarray, answers: Mapping[str, Sequence[Any]]
+) -> np.ndarray:
+    scores = np.array(answers["ood_score"], float)
+    return rule.borderline(probabilities, scores, allowed_at(run.temperature), SCORE_TOLERANCE)
 
 
 def _describe(

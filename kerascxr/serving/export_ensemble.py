@@ -16,12 +16,15 @@ from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.ensembles import TEST, CommonPredictions, common_predictions
 from kerascxr.evaluation.lung_masks import LungMaskCheck
 from kerascxr.models.decision_rule import FILE
+from kerascxr.models.ensemble_rule import EnsembleRule
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import write_json
 from kerascxr.runs.reading import Run, read_predictions
 from kerascxr.serving.ensemble import (
     Ensemble,
+    decide_together,
     describe_ensemble,
+    divide_records,
     load_ensemble,
     log_ensemble,
     read_members,
@@ -29,7 +32,6 @@ from kerascxr.serving.ensemble import (
 from kerascxr.serving.export import (
     LUNG_OUTPUTS,
     check_lung_masks,
-    compare_reloaded,
     describe_outputs,
     same_folder,
 )
@@ -40,9 +42,17 @@ from kerascxr.serving.publishing import (
     files_spec,
     pixels_spec,
     publish,
+    record_of,
     some_of,
     write_model,
     write_warm_up,
+)
+from kerascxr.serving.read_back import (
+    SCORE_TOLERANCE,
+    Expected,
+    allowed_at,
+    answers_of,
+    compare_reloaded,
 )
 from kerascxr.training.inputs import open_run_store
 from kerascxr.training.lungs import choose_lungs, load_segmenter
@@ -62,12 +72,13 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
 
     Returns:
         The version's folder. It is written only if the reloaded SavedModel gives, for test images
-        of the first run, the mean of the members' calibrated probabilities: those of their tests,
-        or those that Keras computes if they were tested on other images or with other lungs.
+        of the first run, the mean of the members' calibrated probabilities and their decisions:
+        those of their tests, or those that Keras computes if they were tested on other images or
+        with other lungs. See ``compare_reloaded``.
 
     Raises:
         ValueError: If the runs do not fit together, one has no decision rule, images are missing or
-            have changed, too many lung masks are implausible, or the probabilities differ.
+            have changed, too many lung masks are implausible, or the answers differ.
     """
     runs = read_members(paths)
     for path in paths:
@@ -81,24 +92,33 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
         segmentation = choose_lungs(segmentation or config.lungs)
     segmenter = load_segmenter(segmentation) if segmentation else None
     lung_masks = check_lung_masks(segmentation, config, store) if segmentation else None
-    ids = [row["id"] for row in read_predictions(run.path / TEST)]
-    examples = examples_of(store, split_folds(config.split)["test"], some_of(ids))
+    tested = [row["id"] for row in read_predictions(run.path / TEST)]
+    examples = examples_of(store, split_folds(config.split)["test"], some_of(tested))
     files = [example["image"] for example in examples]
+    ids = [example["id"].decode() for example in examples]
+    classes = run.metrics["test"]["classes"]
     ensemble = load_ensemble(runs)
+    rule = ensemble.rule
+    assert rule is not None  # every member has one
     size = (config.image_size[0], config.image_size[1])
 
     def of_bytes(classifier: Answering) -> Callable[[tf.Tensor], Outputs]:
         return from_bytes(classifier, size, segmenter, config.roi)
 
     common = common_predictions(runs, TEST)
+    lowest = min(one.temperature for one in runs)
     if common is None or (roi.needs_lungs and not same_folder(segmentation, config.lungs)):
-        each = [
-            tf.function(of_bytes(one))(tf.constant(files))["probabilities"].numpy()
-            for one in ensemble.classifiers
-        ]
-        expected = np.stack(each).astype(np.float64).mean(axis=0)
+        asked: list[Answering] = [*ensemble.classifiers, ensemble.whole]
+        given = [tf.function(of_bytes(one))(tf.constant(files)) for one in asked]
+        each = np.stack([one["probabilities"].numpy() for one in given[:-1]]).astype(np.float64)
+        answers: dict[str, Sequence[Any]] = {**answers_of(given[-1])}
     else:
-        expected = _of_images(common, [example["id"].decode() for example in examples])
+        found = _of_images(common, ids)
+        each = found.probabilities
+        answers = decide_together(rule, found, classes).columns(classes)
+    scores = np.array(answers["ood_score"], float)
+    near = rule.borderline(each, scores, allowed_at(lowest), SCORE_TOLERANCE)
+    expected = Expected(ids, files, each.mean(axis=0), answers, near)
 
     def fill(folder: Path) -> None:
         tracked = [*ensemble.models, *([segmenter.model] if segmenter else [])]
@@ -110,29 +130,28 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
             ),
         }
         write_model(folder, tracked, signatures)
-        classes = run.metrics["test"]["classes"]
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
-        lowest = min(one.temperature for one in runs)
-        difference = compare_reloaded(folder, files, expected, classes, lowest)
-        about = describe_ensemble(runs, ensemble.rule, common)
+        difference = compare_reloaded(folder, expected, classes, lowest)
+        about = describe_ensemble(runs, rule, common)
         about["cost"] = _cost(ensemble, of_bytes, files[0])
         logger.info(
-            f"The reloaded export gives the mean of the {len(runs)} members' probabilities for "
-            f"{len(files)} images: largest difference {difference:.1e}."
+            f"The reloaded export gives the mean of the {len(runs)} members' probabilities, and "
+            f"their decisions, for {len(files)} images: largest difference {difference:.1e}."
         )
         log_ensemble(about)
-        description = _describe(ensemble, config, segmentation, lung_masks, about)
+        description = _describe(runs, rule, config, segmentation, lung_masks, about)
         write_json(folder / "metadata.json", description)
         write_warm_up(folder, to.name, files)
 
     return publish(run, to, fill)
 
 
-def _of_images(found: CommonPredictions, ids: Sequence[str]) -> np.ndarray:
-    """Returns the ensemble's probabilities of some images, in their order."""
+def _of_images(found: CommonPredictions, ids: Sequence[str]) -> CommonPredictions:
+    """Returns what is known of some images, in their order."""
     places = {row["id"]: place for place, row in enumerate(found.rows[0])}
-    mean: np.ndarray = found.mean[[places[image] for image in ids]]
-    return mean
+    chosen = [places[image] for image in ids]
+    rows = [[of[place] for place in chosen] for of in found.rows]
+    return CommonPredictions(rows, found.truth[chosen], found.probabilities[:, chosen])
 
 
 def _cost(
@@ -156,14 +175,14 @@ def _cost(
 
 
 def _describe(
-    ensemble: Ensemble,
+    runs: Sequence[Run],
+    rule: EnsembleRule,
     config: ClassificationConfig,
     segmentation: Path | None,
     lung_masks: LungMaskCheck | None,
     about: dict[str, Any],
 ) -> dict[str, Any]:
-    run, rule = ensemble.runs[0], ensemble.rule
-    assert rule is not None  # every member has one
+    run = runs[0]
     classes = run.metrics["test"]["classes"]
     outputs = describe_outputs(
         len(classes),
@@ -188,8 +207,9 @@ def _describe(
             "input_region": ROIS[config.roi].description,
         },
     )
-    name = f"ensemble of {len(ensemble.runs)} runs: {_titles(ensemble.runs)}"
-    return described | {"name": name, "test_metrics": about["test"]}
+    name = f"ensemble of {len(runs)} runs: {_titles(runs)}"
+    same, _ = divide_records([record_of(one) for one in runs])
+    return described | same | {"name": name, "test_metrics": about["test"]}
 
 
 def _titles(runs: Sequence[Run]) -> str:

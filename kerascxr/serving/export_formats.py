@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 _CALIBRATION = 200  # training images
 _REPEATS = 50
+_OF_RUN = 1e-3  # of a probability, and of the Dice: another engine may have computed the run's
+_OF_16_BITS = 10.0  # times as much where a model computes with 16-bit numbers
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Subject:
         batch: Images a batch.
         slack: The formats' tolerances are multiplied by this.
         beside: Text files to write beside the formats.
+        check_keras: Raises ``ValueError`` if Keras' probabilities, by batch, and scores are not
+            those of the run's own test.
     """
 
     compute: Callable[[tf.Tensor], tf.Tensor]
@@ -60,6 +64,7 @@ class Subject:
     batch: int
     slack: float
     beside: Mapping[str, str]
+    check_keras: Callable[[Sequence[np.ndarray], Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -98,8 +103,9 @@ def export_formats(paths: Sequence[Path], to: Path, names: Sequence[str]) -> Pat
 
     Raises:
         ValueError: If a run is not a finished one, runs do not fit together, a format is unknown,
-            a package is missing, a conversion fails, or a format's probabilities, accuracy or Dice
-            differ from Keras' by more than it allows. Nothing is written then.
+            a package is missing, a conversion fails, a format's probabilities, accuracy or Dice
+            differ from Keras' by more than it allows, or Keras' probabilities or Dice from the
+            run's. Nothing is written then.
     """
     formats = {name: find_format(name) for name in names}
     runs = read_members(paths) if len(paths) > 1 else [read_run(paths[0])]
@@ -122,6 +128,7 @@ def export_formats(paths: Sequence[Path], to: Path, names: Sequence[str]) -> Pat
         expected = list(_outputs(in_keras, subject))
         models = [path / "model.keras" for path in paths]
         first = measure("keras", in_keras, expected, subject, *models)
+        subject.check_keras(expected, first.scores)
         rows = [first]
         for name, form in formats.items():
             logger.info(f"Converting to {name}.")
@@ -161,7 +168,8 @@ def _classifier(runs: Sequence[FinishedRun]) -> Subject:
         Classifier(load_saved(one.path / "model.keras"), classes, temperature=one.temperature)
         for one in runs
     ]
-    if len(runs) > 1 and common_predictions(runs, TEST) is None:
+    saved = common_predictions(runs, TEST)
+    if saved is None:
         raise ValueError(
             "these formats are measured on test images, and the runs of an ensemble must have the "
             f"same. Got {', '.join(str(one.path) for one in runs)}; export them as saved_model."
@@ -175,6 +183,14 @@ def _classifier(runs: Sequence[FinishedRun]) -> Subject:
         sums = given.sum(axis=1, keepdims=True)  # of int8, they differ from 1
         return evaluate(splits["test"].labels, given / sums, splits["test"].classes)
 
+    slack = slack_at(min(one.temperature for one in runs))
+
+    def check_keras(batches: Sequence[np.ndarray], scores: Mapping[str, Any]) -> None:
+        places = {row["id"]: place for place, row in enumerate(saved.rows[0])}
+        known = saved.mean[[places[image] for image in splits["test"].ids]]
+        difference = np.abs(np.concatenate(batches) - known).max()
+        _require_near(run, "probabilities", difference, _OF_RUN * slack)
+
     return Subject(
         lambda images: classifier.answer(images)["probabilities"],
         splits["train"],
@@ -182,9 +198,20 @@ def _classifier(runs: Sequence[FinishedRun]) -> Subject:
         score,
         {"accuracy": "accuracy", "auc": "AUC"},
         batch=32,
-        slack=slack_at(min(one.temperature for one in runs)),
+        slack=slack,
         beside={"labels.txt": "\n".join(classes) + "\n"},
+        check_keras=check_keras,
     )
+
+
+def _require_near(run: FinishedRun, what: str, difference: float, allowed: float) -> None:
+    if run.metrics["regime"]["precision"] != "float32":
+        allowed *= _OF_16_BITS
+    if not difference <= allowed:
+        raise ValueError(
+            f"Keras must reproduce the {what} of the test of {run.path} to {allowed:g}. Got a "
+            f"difference of {difference:.2g}; nothing was written."
+        )
 
 
 def slack_at(temperature: float) -> float:
@@ -216,6 +243,9 @@ def _unet(run: FinishedRun) -> Subject:
         batch=8,
         slack=1.0,
         beside={"metadata.json": json.dumps(known, indent=2) + "\n"},
+        check_keras=lambda batches, scores: _require_near(
+            run, "Dice", abs(scores["dice"] - run.metrics["test"]["dice"]), _OF_RUN
+        ),
     )
 
 

@@ -16,6 +16,9 @@ from kerascxr.models.segmenter import Segmenter
 Outputs = dict[str, tf.Tensor]
 Sizes = tuple[tuple[int, int], ...]
 
+DECIDING = ("decision", "prediction_set", "ood_score", "warnings")
+"""What ``DecisionRule.apply`` returns; a run's predictions.csv has columns of these names."""
+
 
 class Answering(Protocol):
     """What answers images: a ``Classifier``, or an ensemble."""

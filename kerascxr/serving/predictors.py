@@ -25,7 +25,7 @@ from kerascxr.serving.ensemble import (
     log_ensemble,
     read_members,
 )
-from kerascxr.serving.graph import Answering, Classifier, from_bytes
+from kerascxr.serving.graph import DECIDING, Answering, Classifier, from_bytes
 from kerascxr.serving.model_folder import find_model
 from kerascxr.serving.publishing import files_spec, pixels_spec
 from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_digest, require_same_lungs
@@ -33,7 +33,6 @@ from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_digest, 
 Answer = Mapping[str, np.ndarray]
 """``probabilities`` float (n, n_classes), after the temperature, and what ``extras`` names."""
 
-DECIDING = ("decision", "prediction_set", "ood_score", "warnings")
 EXTRAS = (*DECIDING, "lung_fraction")
 """What a model may return beside probabilities, each (n,): the same names are columns."""
 

@@ -108,7 +108,7 @@ def examples_of(store: Store, folds: Sequence[int], ids: set[str]) -> list[dict[
     return [example for example in encoded if example["id"].decode() in ids]
 
 
-def write_warm_up(folder: Path, name: str, files: list[bytes]) -> None:
+def write_warm_up(folder: Path, name: str, files: Sequence[bytes]) -> None:
     """Writes the requests that TF Serving runs before it reports that it is ready."""
     from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
@@ -129,6 +129,16 @@ def write_warm_up(folder: Path, name: str, files: list[bytes]) -> None:
 def tensor(kind: str, shape: list[int | None], meaning: str) -> dict[str, Any]:
     """Returns metadata.json's description of a tensor."""
     return {"type": kind, "shape": shape, "meaning": meaning}
+
+
+def record_of(run: Run) -> dict[str, Any]:
+    """Returns what metadata.json has of a run's training."""
+    return {
+        "weights": run.environment["weights"],
+        "packages": run.environment["packages"],
+        "data": run.metrics["data"],
+        "data_fingerprint": run.environment["data_fingerprint"],
+    }
 
 
 def describe(
@@ -167,9 +177,6 @@ def describe(
             for name, given in inputs.items()
         },
         **more,
-        "weights": run.environment["weights"],
-        "packages": run.environment["packages"],
-        "data": run.metrics["data"],
-        "data_fingerprint": run.environment["data_fingerprint"],
+        **record_of(run),
         "test_metrics": {name: run.metrics["test"][name] for name in test_metrics},
     }

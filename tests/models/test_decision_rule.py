@@ -95,3 +95,20 @@ def test_a_damaged_file_is_one_line(tmp_path):
         with pytest.raises(ValueError, match=r"train again") as error:
             DecisionRule.load(tmp_path / name)
         assert "\n" not in str(error.value)
+
+
+def test_what_a_rounding_error_can_change_is_borderline(rule):
+    cases = [
+        ([0.60, 0.30, 0.10], 1.0, False),
+        ([0.60, 0.2009, 0.1991], 1.0, True),  # the threshold of the set of b
+        ([0.60, 0.1991, 0.2009], 1.0, True),
+        ([0.3991, 0.30, 0.3009], 1.0, True),  # the least probability
+        ([0.4505, 0.4495, 0.10], 1.0, True),  # two largest ones
+        ([0.60, 0.30, 0.10], 3.995, True),  # the limit of the score
+        ([0.60, 0.30, 0.10], 4.005, True),
+        ([0.60, 0.30, 0.10], 4.02, False),
+    ]
+    probabilities, scores, expected = map(np.array, zip(*cases, strict=True))
+    given = rule.borderline(probabilities, scores, 0.001, 0.01)
+    assert given.tolist() == expected.tolist()
+    assert rule.borderline(probabilities, scores, 1e-5, 1e-5).sum() == 0

@@ -104,3 +104,16 @@ def test_votes_keep_what_they_promise():
         probabilities.append(random.uniform(0.01, 0.99, n))
     decided = apply(EnsembleRule(tuple(rules)), np.array(probabilities).T)["decision"]
     assert 0 < decided.count("b") / n < 0.1
+
+
+def test_what_a_rounding_error_can_change_is_borderline():
+    """For a vote it is each member's thresholds that count, else those of the mean."""
+    each = np.array([[0.6, 0.88, 0.301, 0.501], [0.6, 0.52, 0.8, 0.4995]])  # of a, by member
+    each = np.stack([each, 1 - each], axis=-1)
+    scores = np.array([0.5, 0.5, 0.5, 0.5])
+    vote = EnsembleRule((member(), member()))
+    assert vote.borderline(each, scores, 0.002, 0.01).tolist() == [False, False, True, True]
+    fitted = EnsembleRule((member(), member()), np.float32([0.599, 0.1]), 0.7)
+    assert fitted.borderline(each, scores, 0.002, 0.01).tolist() == [True, True, False, True]
+    assert vote.borderline(each, np.full(4, -0.009), 0.0, 0.01).all()
+    assert not vote.borderline(each, np.full(4, -0.011), 0.0, 0.01).any()

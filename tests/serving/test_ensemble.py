@@ -22,7 +22,7 @@ from kerascxr.models.input_checks import InputChecks
 from kerascxr.models.ood_detector import OODDetector
 from kerascxr.runs.reading import read_run
 from kerascxr.serving import export_ensemble
-from kerascxr.serving.ensemble import decide_together, load_ensemble
+from kerascxr.serving.ensemble import decide_together, divide_records, load_ensemble
 from kerascxr.serving.formats import FORMATS, Format
 from tests.support.small_runs import arguments
 
@@ -59,6 +59,10 @@ def folds(seeds, tmp_path_factory):
     config = yaml.safe_load((copies[1] / "config.yaml").read_text())
     config["split"]["offset"] = 3
     (copies[1] / "config.yaml").write_text(yaml.safe_dump(config))
+    known = json.loads((copies[1] / "environment.json").read_text())
+    known["packages"]["numpy"] = "0.1"
+    known["weights"]["sha256"] = "another"
+    (copies[1] / "environment.json").write_text(json.dumps(known))
     return copies
 
 
@@ -72,6 +76,19 @@ def exported(seeds, tmp_path_factory):
 def predicted(models, served, to):
     assert verbs.main(["predict", *map(str, models), str(served / "set"), "--to", str(to)]) == 0
     return read(to)
+
+
+def test_what_members_have_in_common_is_told_from_what_differs():
+    records = [
+        {"a": 1, "b": {"c": [1, 2], "d": 3}, "e": 4, "g": {"h": 1}},
+        {"a": 1, "b": {"c": [1, 2], "d": 5}, "f": 6, "g": 2},
+    ]
+    same, differing = divide_records(records)
+    assert same == {"a": 1, "b": {"c": [1, 2]}}
+    assert differing == [
+        {"b": {"d": 3}, "e": 4, "g": {"h": 1}},
+        {"b": {"d": 5}, "f": 6, "g": 2},
+    ]
 
 
 def test_a_class_name_may_hold_the_sign_between_classes():
@@ -144,13 +161,25 @@ def test_folds_vote_and_have_no_metrics(folds, served, tmp_path, messages):
     about = json.loads((to / "1/metadata.json").read_text(encoding="utf-8"))
     assert about["test_metrics"] is None and "no metrics" in about["ensemble"]["note"]
     assert "the members vote" in about["ensemble"]["decisions"]
-    assert [one["split_offset"] for one in about["ensemble"]["members"]] == [0, 3]
+    members = about["ensemble"]["members"]
+    assert [one["split_offset"] for one in members] == [0, 3]
+    first = read_run(folds[0])
+    packages = first.environment["packages"]
+    assert about["packages"] == {key: packages[key] for key in packages if key != "numpy"}
+    assert about["data"] == first.metrics["data"] and "sha256" not in about["weights"]
+    assert [one["differs"] for one in members] == [
+        {"weights": {"sha256": sha256}, "packages": {"numpy": version}}
+        for sha256, version in (
+            (first.environment["weights"]["sha256"], packages["numpy"]),
+            ("another", "0.1"),
+        )
+    ]
 
 
 def test_an_export_that_differs_is_not_written(seeds, tmp_path, monkeypatch, capsys):
     asked = []
 
-    def compare(folder, files, expected, classes, temperature):
+    def compare(folder, expected, classes, temperature):
         asked.append(expected)
         raise ValueError("the export must reproduce the run's probabilities.")
 
@@ -161,8 +190,14 @@ def test_an_export_that_differs_is_not_written(seeds, tmp_path, monkeypatch, cap
     assert "the export must reproduce" in capsys.readouterr().err
     assert not list(to.glob("[0-9]*"))
     [expected] = asked
-    mean = common_predictions([read_run(path) for path in seeds], TEST).mean
-    assert sorted(map(tuple, expected)) == sorted(map(tuple, mean))  # all 12 test images
+    members = [read_run(path) for path in seeds]
+    found = common_predictions(members, TEST)
+    places = [[row["id"] for row in found.rows[0]].index(image) for image in expected.ids]
+    assert len(set(places)) == len(found.truth) == 12  # all test images
+    np.testing.assert_array_equal(expected.probabilities, found.mean[places])
+    decided = decide_together(load_ensemble(members).rule, found, CLASSES).columns(CLASSES)
+    for name, column in decided.items():
+        assert list(expected.answers[name]) == [column[place] for place in places]
 
 
 def test_other_formats_hold_the_mean(seeds, folds, tmp_path, monkeypatch, capsys):

@@ -2,8 +2,10 @@
 
 import base64
 import csv
+import dataclasses
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +20,8 @@ from tensorflow_serving.apis import predict_pb2
 
 import train_cls
 from kerascxr import __main__ as verbs
-from kerascxr.serving import export, publishing
+from kerascxr.models.decision_rule import FILE, DecisionRule
+from kerascxr.serving import export, publishing, read_back
 from tests.support.c_api import run_in_c
 from tests.support.recorded_server import answer_grpc, answer_rest
 from tests.support.small_runs import arguments
@@ -171,12 +174,22 @@ def test_what_stands_beside_the_model_describes_it(exported, signature, runs):
 
 
 def test_a_difference_writes_nothing(exported, runs, monkeypatch, capsys):
-    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    monkeypatch.setattr(read_back, "TOLERANCE", -1.0)
     assert verbs.main(["export", str(runs[0]), "--to", str(exported.parent)]) == 2
     message = capsys.readouterr().err
     assert "must reproduce the run's probabilities" in message
     assert message.rstrip().count("\n") == 0
     assert [path.name for path in exported.parent.iterdir() if path.is_dir()] == ["1"]
+
+
+def test_another_rule_than_that_of_the_test_writes_nothing(runs, tmp_path, capsys):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    rule = DecisionRule.load(run / FILE)
+    dataclasses.replace(rule, thresholds=np.full(3, 2, np.float32)).save(run / FILE)
+    assert verbs.main(["export", str(run), "--to", str(tmp_path / "model")]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert re.search("reproduce the run's prediction_set. Got '[a-z]+' instead of '[a-z]+; ", line)
+    assert not list((tmp_path / "model").glob("[0-9]*"))
 
 
 def test_a_second_export_is_the_next_version(plain):

@@ -3,12 +3,15 @@
 import dataclasses
 import importlib.util
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from kerascxr import __main__ as verbs
+from kerascxr.runs.reading import read_predictions
 from kerascxr.serving.formats import FORMATS, Format
+from kerascxr.tables import csv_text
 
 
 def installed(name):
@@ -95,6 +98,26 @@ def test_a_format_that_fails_is_one_line_and_nothing_is_written(
     assert verbs.main(command) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out" / "formats").exists()
+
+
+def test_a_model_that_is_not_the_one_that_was_tested_is_one_line(
+    runs, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(FORMATS, "made-up", MADE_UP)
+    copies = [shutil.copytree(run, tmp_path / f"{place}") for place, run in enumerate(runs)]
+    rows = read_predictions(copies[0] / "predictions.csv")
+    for name in [name for name in rows[0] if name.startswith("probability ")]:
+        rows[0][name], rows[1][name] = rows[1][name], rows[0][name]
+    (copies[0] / "predictions.csv").write_text(csv_text(rows))
+    metrics = json.loads((copies[1] / "metrics.json").read_text())
+    metrics["test"]["dice"] += 0.002
+    (copies[1] / "metrics.json").write_text(json.dumps(metrics))
+    for run, what in zip(copies, ("probabilities", "Dice"), strict=True):
+        command = ["export", str(run), "--to", str(tmp_path / "out"), "--format", "made-up"]
+        assert verbs.main(command) == 2
+        [line] = capsys.readouterr().err.strip().splitlines()
+        assert f"Keras must reproduce the {what} of the test of {run} to 0.001. Got" in line
+        assert not (tmp_path / "out" / "formats").exists()
 
 
 def test_one_entry_adds_a_format(runs, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from kerascxr import __main__ as verbs
 from kerascxr.serving.export_formats import Measured, check, slack_at
 from kerascxr.serving.formats import FORMATS
 from kerascxr.serving.predictors import load_predictor
+from kerascxr.tables import csv_text
 
 TEMPERATURE = 2.5
 
@@ -39,13 +40,25 @@ def images(served, runs):
 
 
 @pytest.fixture(scope="module")
-def warm(runs, tmp_path_factory):
+def warm(runs, images, tmp_path_factory):
     """A run of temperature 2.5, and its export."""
     folder = tmp_path_factory.mktemp("warm")
     found = {"calibration": {"temperature": TEMPERATURE, "fitted_on": "a test's say-so"}}
     run = copied(runs[0], folder / "run", found)
+    _decide_again(run, images[0])
     assert verbs.main(["export", str(run), "--to", str(folder / "model")]) == 0
     return run, folder / "model" / "1"
+
+
+def _decide_again(run, pixels):
+    """Gives the run's predictions the decisions at its temperature, which its export must have."""
+    answer = load_predictor(run).answer(tf.constant(pixels), tf.fill((len(pixels), 2), 32))
+    with (run / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for index, row in enumerate(rows):
+        for name in ("decision", "prediction_set", "warnings"):
+            row[name] = answer[name][index].decode()
+    (run / "predictions.csv").write_text(csv_text(rows))
 
 
 def test_an_export_divides_the_logits(warm, images):
