@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from kerascxr import __version__
+from kerascxr.cli.program import note_script
 from kerascxr.cli.start import print_error, run_command
 from kerascxr.names import look_up
 
@@ -49,6 +50,7 @@ def overview() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
+    note_script()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview())

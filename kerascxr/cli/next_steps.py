@@ -1,8 +1,9 @@
 """The last lines of a training: what was made, and what to do with it."""
 
 import shlex
-import shutil
 from pathlib import Path
+
+from kerascxr.cli.program import program
 
 _REPORT = ("report {run}", "one page with all pictures, report/index.html")
 _STEPS = {
@@ -34,9 +35,8 @@ def next_steps(run: Path, task: str) -> str:
     made += [f"{pictures} pictures in figures/"] if pictures else []
     if not steps or not made:
         return ""
-    program = "kerascxr" if shutil.which("kerascxr") else "python -m kerascxr"
     lines = [
-        f"  {program} {command.format(run=shlex.quote(str(run)))}\n      {what}"
+        f"  {program()} {command.format(run=shlex.quote(str(run)))}\n      {what}"
         for command, what in steps
     ]
     return "\n".join([f"It holds {', '.join(made)}.", "", "Next:", *lines])

@@ -1,9 +1,13 @@
 """The last lines of a training name what is there, and commands that exist."""
 
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from kerascxr.cli import program
 from kerascxr.cli.main import command_module
 from kerascxr.cli.next_steps import next_steps
 
@@ -42,3 +46,29 @@ def test_a_folder_of_several_runs_is_for_the_report_alone(run):
 
 def test_a_pretraining_has_none(run):
     assert next_steps(run, "pretraining") == ""
+
+
+def test_a_script_that_takes_the_commands_is_named(run):
+    """Its entries are known to no other program; one that takes no commands is not named."""
+    page = Path(__file__).parents[2] / "docs/extending.md"
+    ends = page.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    asks = "from kerascxr.cli.next_steps import next_steps\n"
+    asks += f"from pathlib import Path\nprint(next_steps(Path({str(run)!r}), 'classification'))\n"
+    takes_commands = run.parent / "try it.py"
+    takes_commands.write_text(
+        ends.replace("sys.exit(main(sys.argv[1:]))", f"main(['--version'])\n{asks}")
+    )
+    other = run.parent / "other.py"
+    other.write_text(asks)
+
+    def commands(*command):
+        done = subprocess.run(
+            [sys.executable, *map(str, command)], capture_output=True, text=True, cwd=run.parent
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return [line.strip() for line in done.stdout.splitlines() if " report " in line]
+
+    assert commands("try it.py") == [f"python 'try it.py' report '{run}'"]
+    usual = [f"{program.program()} report '{run}'"]
+    assert commands("other.py") == commands("-c", takes_commands.read_text()) == usual
+    assert usual[0].startswith(("kerascxr", "python -m kerascxr"))
