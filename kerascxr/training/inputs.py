@@ -10,9 +10,10 @@ import numpy as np
 from kerascxr.config import ClassificationConfig, DataConfig, SplitConfig, TrainingConfig
 from kerascxr.data.ingest.folds import N_FOLDS, SPLITS, random_folds, split_folds
 from kerascxr.data.ingest.store import Store, open_store
+from kerascxr.data.phantom.drawing import PHANTOM
 from kerascxr.data.pipeline import Images, read_parts
 from kerascxr.data.roi import ROIS, Region
-from kerascxr.data.sources.layouts import LAYOUTS
+from kerascxr.data.sources.layouts import layout_names
 from kerascxr.data.sources.open import choose_source, open_source
 from kerascxr.evaluation.lung_masks import LungMaskCheck
 from kerascxr.runs.inflated_scores import ignores_groups, why_inflated
@@ -21,9 +22,6 @@ from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.lungs import read_lungs, require_plausible, require_same_lungs
 
 logger = logging.getLogger(__name__)
-
-_LAYOUTS = ("radiography", "folders", "splits", "csv", "pairs", "images", "phantom")
-"""What the package's own sources name their layouts; see ``Source``."""
 
 
 def open_data(data: DataConfig, plain_images: bool = False) -> Store:
@@ -74,7 +72,7 @@ def open_run_store(run: Run, data: DataConfig) -> Store:
     try:
         store = open_data(data)
     except ValueError as error:
-        if layout is None or layout in _LAYOUTS or layout in LAYOUTS:
+        if layout is None or layout == PHANTOM or layout in layout_names():
             raise
         raise ValueError(
             f"{error} {run.path} was trained on a source of the layout {layout!r}, which a script "

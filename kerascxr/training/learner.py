@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy import special
 
 from kerascxr.config import ClassificationConfig, DataConfig
 from kerascxr.data.images import to_backbone_input
@@ -259,9 +260,7 @@ def predict_probabilities(model: keras.Model, images: Images, batch_size: int) -
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Returns probabilities, float64 (n, k), of logits (n, k)."""
-    logits = logits.astype(np.float64)
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    return np.asarray(special.softmax(logits.astype(np.float64), axis=1))
 
 
 def _uses_cached_features(config: ClassificationConfig) -> bool:

@@ -1,5 +1,6 @@
 """Opening the images of a finished run: only the same images with the same split will do."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from PIL import Image
 
 from kerascxr.config import DataConfig
-from kerascxr.data.sources.layouts import LAYOUTS
+from kerascxr.data.sources.class_folders import open_class_folders
+from kerascxr.data.sources.layouts import LAYOUTS, Layout
 from kerascxr.data.sources.open import USUAL_PLACE
 from kerascxr.training.inputs import as_read, open_data, open_run_store
 
@@ -65,7 +67,7 @@ def test_a_run_of_a_layout_that_another_script_added_is_one_line(tmp_path, monke
     with pytest.raises(ValueError, match=f"must have one sub-folder.* {hint}"):
         open_run_store(of_layout("labelled names"), data)
     for name in ("folders", "labelled names"):  # the package's, or added here too
-        monkeypatch.setitem(LAYOUTS, name, LAYOUTS["classes"])
+        monkeypatch.setitem(LAYOUTS, name, Layout(Path.is_dir, open_class_folders))
         with pytest.raises(ValueError, match="must have one sub-folder") as raised:
             open_run_store(of_layout(name), data)
         assert "script" not in str(raised.value)

@@ -25,6 +25,9 @@ from kerascxr.data.phantom.shapes import blur, step
 from kerascxr.data.sources.examples import Example, Source
 from kerascxr.names import look_up
 
+PHANTOM = "phantom"
+"""The layout of its sources."""
+
 VERSION = 2  # part of the source's signature: raise it with every change of the drawings
 
 # The radiography database's class names and, roughly, its proportions.
@@ -133,7 +136,7 @@ def phantom_source(images: int, seed: int, marked: bool = False) -> Source:
         settings.append(("phantom/marked", (1, 0)))
     return Source(
         name="phantom-marked" if marked else "phantom",
-        layout="phantom",
+        layout=PHANTOM,
         root=None,
         classes=tuple(SHARES),
         examples=tuple(example for label in SHARES for example in examples[label]),

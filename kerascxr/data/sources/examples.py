@@ -69,7 +69,7 @@ class Source:
 
     Attributes:
         name: For people and for run folders.
-        layout: "radiography", "folders", "csv", "pairs" or "phantom".
+        layout: How it is arranged: one of ``layout_names``, or "phantom".
         root: The folder that names are relative to; None for the phantom.
         classes: In their fixed order; () without labels.
         examples: All images to be used.

@@ -28,10 +28,17 @@ class Layout:
             names only.
         open: Lists the images of such a path, without reading them. Raises ``ValueError`` in one
             line where the path cannot be used.
+        names: What ``Source.layout`` can be of such a path; the entry's own name if empty.
     """
 
     applies: Callable[[Path], bool]
     open: Callable[[Path], Source]
+    names: tuple[str, ...] = ()
+
+
+def layout_names() -> set[str]:
+    """Returns what ``Source.layout`` can be, of files and folders."""
+    return {name for key, layout in LAYOUTS.items() for name in layout.names or (key,)}
 
 
 def open_path(path: Path, plain_images: bool = False) -> Source:
@@ -100,13 +107,19 @@ def _open_downloaded_set(path: Path) -> Source:
 
 
 LAYOUTS: dict[str, Layout] = {
-    "classes": Layout(Path.is_dir, open_class_folders),
+    "classes": Layout(Path.is_dir, open_class_folders, ("radiography", "folders", "images")),
     "splits": Layout(has_split_folders, lambda path: open_split_folders(path, _open_one_split)),
-    "downloaded set": Layout(lambda path: bool(_downloaded_sets(path)), _open_downloaded_set),
-    "radiography database one level down": Layout(
-        _has_inner_radiography, lambda path: open_class_folders(path / RADIOGRAPHY_NAME)
+    "downloaded set": Layout(
+        lambda path: bool(_downloaded_sets(path)), _open_downloaded_set, ("pairs",)
     ),
-    "images and masks": Layout(lambda path: find_mask_folders(path) is not None, open_mask_folders),
+    "radiography database one level down": Layout(
+        _has_inner_radiography,
+        lambda path: open_class_folders(path / RADIOGRAPHY_NAME),
+        ("radiography", "folders"),
+    ),
+    "images and masks": Layout(
+        lambda path: find_mask_folders(path) is not None, open_mask_folders, ("pairs",)
+    ),
     "csv": Layout(lambda path: path.is_file() and path.suffix.lower() == ".csv", open_csv),
 }
 """From general to special: of the layouts that apply to a path, the last one reads it."""

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kerascxr.data.files import read_mask
+from kerascxr.data.phantom.drawing import PHANTOM
 from kerascxr.data.sources import open as open_module
 from kerascxr.data.sources.class_folders import case_groups
 from kerascxr.data.sources.examples import Example, Source, natural_key, unique_ids
-from kerascxr.data.sources.layouts import LAYOUTS, Layout
+from kerascxr.data.sources.layouts import LAYOUTS, Layout, layout_names
 from kerascxr.data.sources.open import check_source, open_source
 from kerascxr.progress import ProgressBar
 
@@ -33,7 +34,9 @@ def touch(root, *names):
 
 
 def open_(source, images=20, seed=0):
-    return open_source(str(source), phantom_images=images, phantom_seed=seed)
+    opened = open_source(str(source), phantom_images=images, phantom_seed=seed)
+    assert opened.layout in {*layout_names(), PHANTOM}
+    return opened
 
 
 def ids(source):
