@@ -3,6 +3,7 @@
 import doctest
 import inspect
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import kerascxr
 
 ROOT = Path(__file__).parent.parent
 
 PROMISED = {
-    "kerascxr": ["load_run", "models"],
+    "kerascxr": ["load_ensemble", "load_run", "models"],
     "kerascxr.models": [
         "BACKBONES",
         "Backbone",
@@ -67,6 +69,10 @@ def place(runs, served, tmp_path, monkeypatch, whole_unet):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "classification").mkdir(parents=True)
     (tmp_path / "runs" / "classification" / "mine").symlink_to(runs[0])
+    other = shutil.copytree(runs[0], tmp_path / "runs" / "classification" / "other")
+    config = yaml.safe_load((other / "config.yaml").read_text())
+    config["runtime"]["seed"] = 1
+    (other / "config.yaml").write_text(yaml.safe_dump(config))
     for name, file in (("chest", "dark/0.png"), ("ward", "bright/1.png")):
         (tmp_path / f"{name}.png").symlink_to(served / "set" / file)
 

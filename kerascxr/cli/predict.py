@@ -80,6 +80,7 @@ def _members(model: Path, paths: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def _classes(values: Namespace, files: list[Path]) -> list[tuple[str, str]]:
+    from kerascxr.serving.ensemble import ensemble_metrics, log_ensemble
     from kerascxr.serving.predict import predict_files
     from kerascxr.serving.predictors import (
         load_ensemble_predictor,
@@ -89,6 +90,8 @@ def _classes(values: Namespace, files: list[Path]) -> list[tuple[str, str]]:
 
     if values.overlays is True:
         raise ValueError("--overlays must be a folder for a classifier. Got true.")
+    if values.runs:
+        log_ensemble(ensemble_metrics(values.runs))
     return predict_files(
         load_ensemble_predictor(values.runs) if values.runs else load_predictor(values.model),
         files,

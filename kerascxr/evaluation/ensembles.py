@@ -7,13 +7,14 @@ on, from saved predictions.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kerascxr.evaluation.calibration import expected_calibration_error, reliability_curve
 from kerascxr.runs.inflated_scores import require_fair_scores
-from kerascxr.runs.reading import CALIBRATED, Run, read_predictions
+from kerascxr.runs.reading import CALIBRATED, Run, read_predictions, read_run
 from kerascxr.tables import Table, with_interval
 
 VALIDATION, TEST = "validation_predictions.csv", "predictions.csv"
@@ -42,6 +43,21 @@ class CommonPredictions:
     def groups(self) -> list[str]:
         """The images' groups, n names."""
         return [row["group"] for row in self.rows[0]]
+
+
+def read_members(paths: Sequence[Path]) -> list[Run]:
+    """Reads the runs of an ensemble.
+
+    Raises:
+        ValueError: If one is no finished classification run, or they do not fit together; see
+            ``check_members``.
+    """
+    for path in paths:
+        if not (path / "DONE").exists():
+            raise ValueError(f"an ensemble must be of finished runs' folders. Got {path}.")
+    runs = [read_run(path) for path in paths]
+    check_members(runs)
+    return runs
 
 
 def check_members(runs: Sequence[Run]) -> None:

@@ -13,27 +13,26 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerascxr.evaluation.abstention import Decisions, measure_abstention
+from kerascxr.evaluation.abstention import measure_abstention
 from kerascxr.evaluation.conformal import COVERAGE
 from kerascxr.evaluation.ensembles import (
-    VALIDATION,
+    TEST,
     CommonPredictions,
-    check_members,
     common_predictions,
     ensemble_table,
+    read_members,
     score_members,
 )
 from kerascxr.evaluation.shares import share_interval
-from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.download import file_digest
 from kerascxr.models.ensemble_rule import EnsembleRule
 from kerascxr.models.ood_detector import FALSE_ALARMS
 from kerascxr.models.saved import load_saved
-from kerascxr.runs.reading import Run, read_run
+from kerascxr.runs.reading import Run
 from kerascxr.serving.graph import Classifier, Outputs
 from kerascxr.serving.publishing import record_of
 from kerascxr.tables import text_table
-from kerascxr.training.decisions import decisions_of
+from kerascxr.training.ensembles import decide_together, ensemble_rule
 
 logger = logging.getLogger(__name__)
 
@@ -112,46 +111,21 @@ class Ensemble:
     rule: EnsembleRule | None
 
 
-def read_members(paths: Sequence[Path]) -> list[Run]:
-    """Reads the runs of an ensemble.
-
-    Raises:
-        ValueError: If one is no finished classification run, or they do not fit together; see
-            ``check_members``.
-    """
-    for path in paths:
-        if not (path / "DONE").exists():
-            raise ValueError(f"an ensemble must be of finished runs' folders. Got {path}.")
-    runs = [read_run(path) for path in paths]
-    check_members(runs)
-    return runs
-
-
-def load_ensemble(runs: Sequence[Run]) -> Ensemble:
+def build_ensemble(runs: Sequence[Run]) -> Ensemble:
     """Loads the models of an ensemble and fits its rule.
 
     Args:
         runs: From ``read_members``.
     """
     classes = runs[0].metrics["test"]["classes"]
-    rules = None
-    if all((run.path / FILE).exists() for run in runs):
-        rules = [DecisionRule.load(run.path / FILE) for run in runs]
+    rule = ensemble_rule(runs)
     models = [load_saved(run.path / "model.keras") for run in runs]
     classifiers = [
-        Classifier(model, classes, rules[index] if rules else None, run.temperature)
+        Classifier(model, classes, rule.members[index] if rule else None, run.temperature)
         for index, (run, model) in enumerate(zip(runs, models, strict=True))
     ]
-    rule = _rule(runs, rules) if rules else None
     whole = EnsembleClassifier(classifiers, classes, rule)
     return Ensemble(list(runs), models, classifiers, whole, rule)
-
-
-def _rule(runs: Sequence[Run], rules: Sequence[DecisionRule]) -> EnsembleRule:
-    held_out = common_predictions(runs, VALIDATION)
-    if held_out is None:
-        return EnsembleRule(tuple(rules))
-    return EnsembleRule.fit(rules, held_out.truth, held_out.mean)
 
 
 def describe_ensemble(
@@ -215,6 +189,12 @@ def describe_ensemble(
     }
 
 
+def ensemble_metrics(paths: Sequence[Path]) -> dict[str, Any]:
+    """Returns what ``describe_ensemble`` does of some runs' folders; no model is loaded."""
+    runs = read_members(paths)
+    return describe_ensemble(runs, ensemble_rule(runs), common_predictions(runs, TEST))
+
+
 def divide_records(
     records: Sequence[Mapping[str, Any]],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -257,22 +237,3 @@ def log_ensemble(about: Mapping[str, Any]) -> None:
         logger.info(f"\n{table.title}\n\n{text_table(table.header, table.rows)}\n")
     if about["decisions"]:
         logger.info(f"Decisions: {about['decisions']}")
-
-
-def decide_together(
-    rule: EnsembleRule, found: CommonPredictions, classes: Sequence[str]
-) -> Decisions:
-    """Decides on images from the members' saved predictions.
-
-    Args:
-        rule: The ensemble's rule.
-        found: The predictions, with the columns of the members' decisions.
-        classes: The k class names.
-    """
-    answer = rule.apply(
-        tf.constant(found.probabilities, tf.float32),
-        tf.constant([[row["warnings"] for row in rows] for rows in found.rows]),
-        tf.constant([[float(row["ood_score"]) for row in rows] for rows in found.rows], tf.float32),
-        classes,
-    )
-    return decisions_of([answer], rule.prediction_sets(found.probabilities))

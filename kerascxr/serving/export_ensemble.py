@@ -13,7 +13,7 @@ import tensorflow as tf
 from kerascxr.config import ClassificationConfig
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.roi import ROIS
-from kerascxr.evaluation.ensembles import TEST, CommonPredictions, common_predictions
+from kerascxr.evaluation.ensembles import TEST, CommonPredictions, common_predictions, read_members
 from kerascxr.evaluation.lung_masks import LungMaskCheck
 from kerascxr.models.decision_rule import FILE
 from kerascxr.models.ensemble_rule import EnsembleRule
@@ -22,12 +22,10 @@ from kerascxr.runs.atomic import write_json
 from kerascxr.runs.reading import Run, read_predictions
 from kerascxr.serving.ensemble import (
     Ensemble,
-    decide_together,
+    build_ensemble,
     describe_ensemble,
     divide_records,
-    load_ensemble,
     log_ensemble,
-    read_members,
 )
 from kerascxr.serving.export import (
     LUNG_OUTPUTS,
@@ -54,6 +52,7 @@ from kerascxr.serving.read_back import (
     answers_of,
     compare_reloaded,
 )
+from kerascxr.training.ensembles import decide_together
 from kerascxr.training.inputs import open_run_store
 from kerascxr.training.lungs import choose_lungs, load_segmenter
 
@@ -97,7 +96,7 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
     files = [example["image"] for example in examples]
     ids = [example["id"].decode() for example in examples]
     classes = run.metrics["test"]["classes"]
-    ensemble = load_ensemble(runs)
+    ensemble = build_ensemble(runs)
     rule = ensemble.rule
     assert rule is not None  # every member has one
     size = (config.image_size[0], config.image_size[1])

@@ -16,7 +16,7 @@ from kerascxr.config import ClassificationConfig, SegmentationConfig, TrainingCo
 from kerascxr.data.pipeline import Images, epoch_order
 from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.classification import evaluate
-from kerascxr.evaluation.ensembles import TEST, common_predictions
+from kerascxr.evaluation.ensembles import TEST, common_predictions, read_members
 from kerascxr.evaluation.segmentation import score_image, summarise
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
@@ -24,7 +24,7 @@ from kerascxr.runs.atomic import replace_folder, write_json
 from kerascxr.runs.inflated_scores import require_fair_scores
 from kerascxr.runs.reading import Run as FinishedRun
 from kerascxr.runs.reading import read_run
-from kerascxr.serving.ensemble import EnsembleClassifier, read_members
+from kerascxr.serving.ensemble import EnsembleClassifier
 from kerascxr.serving.formats import Format, Run, find_format
 from kerascxr.serving.graph import Answering, Classifier
 from kerascxr.tables import markdown_table, text_table

@@ -15,12 +15,14 @@ from PIL import Image
 
 from kerascxr.data.files import read_grey
 from kerascxr.data.images import resize_image
+from kerascxr.evaluation.ensembles import read_members
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.runs.inflated_scores import warn_of_inflated_scores
 from kerascxr.runs.reading import Run, read_run
+from kerascxr.serving.ensemble import ensemble_metrics
 from kerascxr.serving.files import find_files
-from kerascxr.serving.predictors import Predictor, load_predictor
+from kerascxr.serving.predictors import Predictor, load_ensemble_predictor, load_predictor
 from kerascxr.training.lungs import load_segmenter
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -121,29 +123,7 @@ class LoadedRun:
         """
         if self.task == "segmentation":
             return self._masks(images)
-        predictor = self._predictor
-        ids: list[str] = []
-        found = []
-        for names, greys in _batches(images):
-            items = tf.stack([predictor.prepare(tf.constant(grey[..., None])) for grey in greys])
-            ids += names
-            sizes = tf.constant([grey.shape for grey in greys], tf.int32)
-            found.append(predictor.predict(items, sizes))
-        columns = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-        predicted = ClassPredictions(tuple(ids), predictor.classes, columns["probabilities"])
-        if not predictor.extras:
-            return predicted
-
-        def texts(name: str) -> tuple[str, ...]:
-            return tuple(text.decode() for text in columns[name])
-
-        return replace(
-            predicted,
-            decisions=texts("decision"),
-            prediction_sets=texts("prediction_set"),
-            ood_scores=columns["ood_score"],
-            warnings=texts("warnings"),
-        )
+        return _classes(self._predictor, images)
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -204,6 +184,107 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
     run: Run = read_run(Path(path))
     warn_of_inflated_scores(run)
     return LoadedRun(run.path, run.task, run.metrics, run.config)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedEnsemble:
+    """Several finished classification runs as one model; ``load_ensemble`` makes one.
+
+    Attributes:
+        members: The runs.
+    """
+
+    members: tuple[LoadedRun, ...]
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """What is known of the ensemble, as ``ensemble`` of an export's metadata.json has it.
+
+        ``test`` is its test on the images that all members were tested on, None if they were not
+        tested on the same ones; ``note`` says so; ``members`` has a dictionary of each.
+        """
+        return ensemble_metrics([member.path for member in self.members])
+
+    def predict(self, images: Paths | Arrays) -> ClassPredictions:
+        """Predicts images as the command ``kerascxr predict RUN RUN ...`` does.
+
+        Args:
+            images: See ``LoadedRun.predict``.
+
+        Returns:
+            The mean of the members' calibrated probabilities, with the ensemble's own decisions.
+
+        Raises:
+            ValueError: See ``LoadedRun.predict``.
+        """
+        return _classes(self._predictor, images)
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return load_ensemble_predictor([member.path for member in self.members])
+
+
+def load_ensemble(paths: Sequence[str | os.PathLike[str]]) -> LoadedEnsemble:
+    """Reads several finished classification runs as one model.
+
+    Args:
+        paths: Two or more runs' folders, of the same classes, image size, region of interest and
+            lung model.
+
+    Returns:
+        The ensemble, with ``.members`` (each as ``load_run`` gives it), ``.metrics`` (how good it
+        is on common test images) and ``.predict(paths or arrays)``.
+
+    Raises:
+        ValueError: If there are fewer than two, one is not a finished classification run, or they
+            do not fit together.
+
+    Source:
+        Lakshminarayanan et al., NeurIPS 2017, on the mean probability of several networks.
+
+    Examples:
+        >>> import kerascxr
+        >>> runs = ["runs/classification/mine", "runs/classification/other"]
+        >>> ensemble = kerascxr.load_ensemble(runs)
+        >>> [run.config["runtime"]["seed"] for run in ensemble.members]
+        [0, 1]
+        >>> found = ensemble.predict(["chest.png", "ward.png"])
+        >>> found.probabilities.shape == (2, len(found.classes))
+        True
+        >>> 0 <= ensemble.metrics["test"]["accuracy"] <= 1
+        True
+    """
+    if isinstance(paths, str | os.PathLike) or len(paths) < 2:
+        raise ValueError(f"paths must be two or more runs' folders. Got paths={paths!r}.")
+    runs = read_members([Path(path) for path in paths])
+    return LoadedEnsemble(
+        tuple(LoadedRun(run.path, run.task, run.metrics, run.config) for run in runs)
+    )
+
+
+def _classes(predictor: Predictor, images: Paths | Arrays) -> ClassPredictions:
+    ids: list[str] = []
+    found = []
+    for names, greys in _batches(images):
+        items = tf.stack([predictor.prepare(tf.constant(grey[..., None])) for grey in greys])
+        ids += names
+        sizes = tf.constant([grey.shape for grey in greys], tf.int32)
+        found.append(predictor.predict(items, sizes))
+    columns = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    predicted = ClassPredictions(tuple(ids), predictor.classes, columns["probabilities"])
+    if not predictor.extras:
+        return predicted
+
+    def texts(name: str) -> tuple[str, ...]:
+        return tuple(text.decode() for text in columns[name])
+
+    return replace(
+        predicted,
+        decisions=texts("decision"),
+        prediction_sets=texts("prediction_set"),
+        ood_scores=columns["ood_score"],
+        warnings=texts("warnings"),
+    )
 
 
 def _batches(images: Paths | Arrays) -> Iterator[tuple[list[str], list[np.ndarray]]]:

@@ -13,18 +13,13 @@ import tensorflow as tf
 
 from kerascxr.data.images import resize_image
 from kerascxr.data.roi import ROIS
-from kerascxr.evaluation.ensembles import TEST, VALIDATION, common_predictions
+from kerascxr.evaluation.ensembles import VALIDATION, read_members
 from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.download import file_digest
 from kerascxr.models.graphs import traced
 from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import Run, read_run
-from kerascxr.serving.ensemble import (
-    describe_ensemble,
-    load_ensemble,
-    log_ensemble,
-    read_members,
-)
+from kerascxr.serving.ensemble import build_ensemble
 from kerascxr.serving.graph import DECIDING, Answering, Classifier, from_bytes
 from kerascxr.serving.model_folder import find_model
 from kerascxr.serving.publishing import files_spec, pixels_spec
@@ -110,7 +105,7 @@ def load_predictor(path: Path) -> Predictor:
 
 
 def load_ensemble_predictor(paths: Sequence[Path]) -> Predictor:
-    """Reads several finished classification runs as one model, and logs how good that is.
+    """Reads several finished classification runs as one model.
 
     Raises:
         ValueError: If they are none or do not fit together, see ``check_members``.
@@ -132,9 +127,7 @@ def _from_runs(runs: Sequence[Run]) -> Predictor:
     classifier: Answering
     model = None
     if together:
-        ensemble = load_ensemble(runs)
-        tested = common_predictions(runs, TEST)
-        log_ensemble(describe_ensemble(runs, ensemble.rule, tested))
+        ensemble = build_ensemble(runs)
         classifier, has_rule = ensemble.whole, ensemble.rule is not None
         size = ensemble.models[0].input_shape[1:3]
     else:

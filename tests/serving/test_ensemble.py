@@ -11,6 +11,7 @@ import tensorflow as tf
 import yaml
 from filelock import FileLock
 
+import kerascxr
 import train_cls
 from kerascxr import __main__ as verbs
 from kerascxr.evaluation.abstention import SEVERAL
@@ -22,8 +23,9 @@ from kerascxr.models.input_checks import InputChecks
 from kerascxr.models.ood_detector import OODDetector
 from kerascxr.runs.reading import read_run
 from kerascxr.serving import export_ensemble
-from kerascxr.serving.ensemble import decide_together, divide_records, load_ensemble
+from kerascxr.serving.ensemble import divide_records
 from kerascxr.serving.formats import FORMATS, Format
+from kerascxr.training.ensembles import decide_together, ensemble_rule
 from tests.support.small_runs import arguments
 
 CLASSES = ["bright", "dark", "middle"]
@@ -122,7 +124,7 @@ def test_the_export_answers_so_and_says_how_good_that_is(exported, seeds, served
     signature = tf.saved_model.load(str(exported / "1")).signatures["serving_default"]
     given = signature(images=tf.constant(files))
     np.testing.assert_allclose(given["probabilities"], found.mean, atol=1e-5)
-    decisions = decide_together(load_ensemble(runs).rule, found, CLASSES)
+    decisions = decide_together(ensemble_rule(runs), found, CLASSES)
     for name, expected in (("decision", decisions.decisions), ("warnings", decisions.warnings)):
         assert tuple(text.decode() for text in given[name].numpy()) == expected
     about = json.loads((exported / "1/metadata.json").read_text(encoding="utf-8"))
@@ -136,6 +138,29 @@ def test_the_export_answers_so_and_says_how_good_that_is(exported, seeds, served
     cost = about["ensemble"]["cost"]
     assert cost["times_one_member"] == cost["milliseconds"] / cost["milliseconds_of_one_member"]
     assert "fitted to validation images that all members held out" in about["ensemble"]["decisions"]
+
+
+def test_python_has_the_same_ensemble(exported, seeds, served, tmp_path):
+    rows = predicted(seeds, served, tmp_path / "both.csv")
+    ensemble = kerascxr.load_ensemble(list(map(str, seeds)))
+    given = ensemble.predict([row["path"] for row in rows])
+    assert given.ids == tuple(row["path"] for row in rows)
+    np.testing.assert_allclose(given.probabilities, numbers(rows), atol=1e-6)
+    assert given.decisions == tuple(row["decision"] for row in rows)
+    assert given.warnings == tuple(row["warnings"] for row in rows)
+    assert [member.path for member in ensemble.members] == seeds
+    assert ensemble.members[1].predict([rows[0]["path"]]).ids == given.ids[:1]
+    about = json.loads((exported / "1/metadata.json").read_text(encoding="utf-8"))["ensemble"]
+    about.pop("cost")
+    assert json.loads(json.dumps(ensemble.metrics)) == about
+
+
+def test_python_refuses_what_is_no_ensemble(seeds, runs):
+    for paths in (str(seeds[0]), seeds[:1]):
+        with pytest.raises(ValueError, match="paths must be two or more runs' folders"):
+            kerascxr.load_ensemble(paths)
+    with pytest.raises(ValueError, match="must be a classification run"):
+        kerascxr.load_ensemble([seeds[0], runs[1]])
 
 
 def test_predict_takes_the_export(exported, seeds, served, tmp_path):
@@ -195,7 +220,7 @@ def test_an_export_that_differs_is_not_written(seeds, tmp_path, monkeypatch, cap
     places = [[row["id"] for row in found.rows[0]].index(image) for image in expected.ids]
     assert len(set(places)) == len(found.truth) == 12  # all test images
     np.testing.assert_array_equal(expected.probabilities, found.mean[places])
-    decided = decide_together(load_ensemble(members).rule, found, CLASSES).columns(CLASSES)
+    decided = decide_together(ensemble_rule(members), found, CLASSES).columns(CLASSES)
     for name, column in decided.items():
         assert list(expected.answers[name]) == [column[place] for place in places]
 
