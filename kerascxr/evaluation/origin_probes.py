@@ -57,8 +57,9 @@ def why_not(train_origins: np.ndarray, test_origins: np.ndarray) -> str:
     known = sorted(set(train_origins.tolist()) - {""})
     if not known or not (test_origins != "").any():
         return (
-            "Origins were not checked: the source does not say where its images come from (in the "
-            "radiography database, the files CLASS.metadata.xlsx do)."
+            "Origins were not checked: the source does not say where its images come from (in a "
+            "CSV list, the column origin does; in the radiography database, the files "
+            "CLASS.metadata.xlsx)."
         )
     if len(known) == 1:
         return f"Origins were not checked: all images of a known one come from {known[0]}."

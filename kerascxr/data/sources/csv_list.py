@@ -1,8 +1,10 @@
 """A CSV file that lists X-rays."""
 
 import csv
+import difflib
 import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +13,9 @@ from kerascxr.data.sources.examples import SPLIT_NAMES, Example, Source, relativ
 from kerascxr.names import look_up
 
 SPACING = ("row_mm", "column_mm")
-COLUMNS = ("path", "label", "mask", "group", "split", *SPACING)
-_HEADER = "path,label[,mask][,group][,split][,row_mm,column_mm]"
+COLUMNS = ("path", "label", "mask", "group", "origin", "split", *SPACING)
+_HEADER = "path,label[,mask][,group][,origin][,split][,row_mm,column_mm]"
+_PATIENT = re.compile(r"(patient|subject|person)s?([ _.-]*(id|ids|no|nr|number|name|key|code))?")
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,14 @@ class _Row:
 def open_csv(path: Path) -> Source:
     """Reads a list of images.
 
-    The columns are ``path,label[,mask][,group][,split][,row_mm,column_mm]``; others are ignored.
-    Paths are relative to the CSV's folder. ``mask`` may name several files, separated by ``;``
-    (left and right lung). Labels may be left out, for all rows, where each row has a mask.
-    ``split`` is train, validation or test, and is given for all rows or for none. ``row_mm`` and
-    ``column_mm`` are the distances of the image's rows and of its columns in millimetres; where
-    they are left out, a DICOM file's own count.
+    The columns are ``path,label[,mask][,group][,origin][,split][,row_mm,column_mm]``. Paths are
+    relative to the CSV's folder. ``mask`` may name several files, separated by ``;`` (left and
+    right lung). Labels may be left out, for all rows, where each row has a mask. Images of one
+    ``group`` (a patient) stay together. ``origin`` is the hospital or collection. ``split`` is
+    train, validation or test, and is given for all rows or for none. ``row_mm`` and ``column_mm``
+    are the distances of the image's rows and of its columns in millimetres; where they are left
+    out, a DICOM file's own count. Other columns are not used, and the source's ``notice`` names
+    them.
 
     Raises:
         ValueError: In one line with the file, the line's number, what is wrong and the hint.
@@ -66,6 +71,7 @@ def open_csv(path: Path) -> Source:
             label=row.values["label"] or None,
             masks=tuple(path.parent / name for name in _mask_names(row)),
             group=row.values["group"] or None,
+            origin=row.values["origin"] or None,
             split=SPLIT_NAMES.get(row.values["split"].casefold()),
             spacing=_spacing(path, row),
         )
@@ -73,7 +79,9 @@ def open_csv(path: Path) -> Source:
     )
     # Another spelling of the suffix is another file.
     name = path.name.removesuffix(".csv")
-    return Source(name, "csv", path.parent, classes, examples, companions=(path,))
+    unused = [column or "''" for column in rows[0].values if column not in COLUMNS]
+    notice = f"Columns of {path.name} that are not used: {', '.join(unused)}." if unused else ""
+    return Source(name, "csv", path.parent, classes, examples, companions=(path,), notice=notice)
 
 
 def _read_rows(path: Path) -> Iterator[_Row]:
@@ -117,6 +125,23 @@ def _check_header(path: Path, header: list[str]) -> None:
         raise _bad(path, 1, f"the column {min(doubled)!r} is there twice", hint)
     if "path" not in header or not {"label", "mask"} & set(header):
         raise _bad(path, 1, f"the header is {','.join(header)[:80]!r}", hint)
+    _check_unknown(path, header)
+
+
+def _check_unknown(path: Path, header: list[str]) -> None:
+    """Refuses unknown columns without which the split would not be what the list says."""
+    absent = [name for name in COLUMNS if name not in header]
+    for column in header:
+        if column in COLUMNS:
+            continue
+        near = difflib.get_close_matches(column.casefold(), absent, n=1, cutoff=0.8)
+        if near:
+            problem = f"unknown column {column!r}, did you mean {near[0]!r}?"
+            raise _bad(path, 1, problem, "Rename it")
+        if "group" in absent and _PATIENT.fullmatch(column.casefold()):
+            problem = f"the column {column!r} is not used, and there is no column 'group'"
+            hint = "Name the patients' column group, so that a patient's images stay together"
+            raise _bad(path, 1, problem, hint)
 
 
 def _require_all_or_none(path: Path, rows: list[_Row], column: str) -> None:
@@ -136,7 +161,7 @@ def _check(path: Path, row: _Row) -> None:
         raise _bad(path, row.line, problem, "Give one class per image")
     for name in (row.values["path"], *_mask_names(row)):
         if not (path.parent / name).is_file():
-            hint = f"Paths are relative to {path.parent}"
+            hint = f"Paths are relative to {path.parent.absolute()}"
             raise _bad(path, row.line, f"there is no file {name!r}", hint)
     if row.values["split"]:
         try:

@@ -75,7 +75,7 @@ class Source:
         examples: All images to be used.
         rejected: What was found and is not used.
         companions: Files besides images and masks that were read (a CSV, metadata).
-        notice: One sentence for the user, or "".
+        notice: A sentence or two for the user, or "".
         settings: Instead of files: what the drawings depend on, by name.
     """
 

@@ -90,7 +90,7 @@ def _choose(phantom_images: int, phantom_seed: int) -> Source:
     except ValueError as error:
         raise ValueError(_by_variable(error) if by_variable else str(error)) from error
     if by_variable:
-        return replace(chosen, notice=f"Data: {place}, as {VARIABLE} says.")
+        return replace(chosen, notice=f"Data: {place}, as {VARIABLE} says. {chosen.notice}".strip())
     if place != "phantom":
         return replace(chosen, notice=f"Data: {place}, found there.")
     notice = (

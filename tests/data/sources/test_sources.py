@@ -367,6 +367,35 @@ def test_a_suffix_may_be_in_capitals(tmp_path):
     refuse(tmp_path / "SET.ZIP", "be a folder or a .csv file", "Unpack it")
 
 
+def test_csv_with_origins(tmp_path):
+    source = open_(listed(tmp_path, "path,label,origin\nx/1.png,a,north\nx/2.png,b,\n"))
+    assert [example.origin for example in source.examples] == ["north", None]
+
+
+@pytest.mark.parametrize(
+    ("columns", "notice"),
+    [
+        ("group,age", "Columns of list.csv that are not used: age."),
+        ("age,hospital", "Columns of list.csv that are not used: age, hospital."),
+        # The patients are grouped already.
+        ("group,patient", "Columns of list.csv that are not used: patient."),
+        ("patient_age,", "Columns of list.csv that are not used: patient_age, ''."),
+        ("group,origin", ""),
+    ],
+)
+def test_csv_columns_that_are_not_used_are_named(tmp_path, monkeypatch, columns, notice):
+    path = listed(tmp_path, f"path,label,{columns}\nx/1.png,a,1,2\nx/2.png,b,1,2\n")
+    assert open_(path).notice == notice
+    monkeypatch.setenv("KERASCXR_DATA", str(path))
+    assert open_("auto").notice == f"Data: {path}, as KERASCXR_DATA says. {notice}".strip()
+
+
+@pytest.mark.parametrize("column", ["patient", "Patient ID", "patient_id", "PatientID", "subject"])
+def test_a_patient_column_without_groups_is_refused(tmp_path, column):
+    path = listed(tmp_path, f"path,label,{column}\nx/1.png,a,p\nx/2.png,b,p\n")
+    refuse(path, f"line 1: the column {column!r} is not used", "Name the patients' column group")
+
+
 def test_csv_as_excel_saves_it(tmp_path):
     path = listed(tmp_path, "path,label\r\nx/1.png,a\r\nx/2.png,b\r\n", "utf-8-sig")
     assert ids(open_(path)) == ["x/1", "x/2"]
@@ -421,6 +450,8 @@ def test_csv_of_files_outside_its_folder(tmp_path):
         ("path,label,row_mm,column_mm\nx/1.png,a,1,inf\nx/2.png,b,,\n", "are '1' and 'inf'"),
         ("path,label,row_mm,column_mm\nx/1.png,a,nan,1\nx/2.png,b,,\n", "are 'nan' and '1'"),
         ("path,label,group,group\n", "line 1: the column 'group' is there twice"),
+        ("path,label,groups\n", "line 1: unknown column 'groups', did you mean 'group'?"),
+        ("path,label,Split\n", "line 1: unknown column 'Split', did you mean 'split'?"),
         ("path,label\nx/1.png,a\nx/2.png,b|c\n", "line 3: the label 'b|c' names several classes"),
         ("path,label\nx/1.png,a,b\n", "line 2: 3 values for 2 columns"),
         ('path,label\nx/1.png,a\n"x/2.png,b\n', "list.csv, line "),
