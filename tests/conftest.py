@@ -148,6 +148,16 @@ def shallow_unet():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def float32_on_every_cpu():
+    """Lets no test depend on this CPU: some compute in bfloat16, and training would choose it."""
+    from kerascxr.training import processor
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(processor, "computes_bfloat16", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def whole_unet():
     """Gives U-Nets the four stages that users' U-Nets have."""

@@ -12,7 +12,7 @@ import pytest
 
 from kerascxr.config import OptimizerConfig, SegmentationConfig, SplitConfig
 from kerascxr.parsing import to_yaml
-from tools.benchmark import epoch_seconds, processor
+from tools.benchmark import epoch_seconds
 from tools.pack_backbone import MEASURES, card_markdown, result
 from tools.pack_lung_model import cross_validation
 
@@ -89,11 +89,3 @@ def test_a_single_plain_epoch_is_counted_without_its_tracing():
     assert epoch_seconds([13.0], steps) == pytest.approx(13.0 - 3.5 - 2.5)
     assert epoch_seconds([13.0, 7.0, 9.0], steps) == 8.0
     assert epoch_seconds([9.0], {"train": [5.0], "test": [4.0]}) == 9.0  # nothing to compare with
-
-
-def test_a_benchmark_names_the_processor(tmp_path):
-    info = tmp_path / "cpuinfo"
-    info.write_text("processor\t: 0\nmodel name\t: Some CPU 9\nflags\t\t: fpu avx2 avx512_bf16\n")
-    text = processor(info)
-    assert re.fullmatch(r"Some CPU 9, \d+ cores, avx2, avx512_bf16", text)
-    assert re.fullmatch(r".+, \d+ cores", processor(tmp_path / "none"))

@@ -17,7 +17,6 @@ the seconds only on an idle one.
 import argparse
 import json
 import os
-import platform
 import re
 import resource
 import shutil
@@ -29,6 +28,8 @@ import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from kerascxr.training.processor import processor_name
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = ("backbone", "depth", "what", "plain fit", "ours", "ratio")
@@ -139,21 +140,6 @@ def epoch_seconds(epochs: list[float], parts: dict[str, list[float]]) -> float:
     return epochs[0] - sum(max(0.0, seconds) for seconds in tracing)
 
 
-def processor(info: Path = Path("/proc/cpuinfo")) -> str:
-    """Returns the processor's name, the cores that this process may use, and number types.
-
-    Args:
-        info: What Linux states of its processors; other systems have no such file.
-    """
-    text = info.read_text(encoding="utf-8") if info.exists() else ""
-    fields = dict(re.findall(r"^([\w ]+?)\s*: (.*)$", text, re.MULTILINE))
-    name = fields.get("model name") or platform.processor() or platform.machine()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    flags = fields.get("flags", "").split()
-    types = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
-    return ", ".join([name, f"{cores} cores", *types])
-
-
 def run_plain(settings: dict[str, Any]) -> dict[str, float]:
     """Returns seconds of an epoch and of a whole run, and the peak bytes, of the plain side."""
     started = time.perf_counter()
@@ -241,7 +227,7 @@ def main() -> None:
         stores = work / "stores"
         ingest = [sys.executable, "-m", "kerascxr", "data", "--source", arguments.source]
         _timed([*ingest, "--stores", str(stores)], work / "log.txt")
-        print(f"{processor()}, {datetime.now():%Y-%m-%d %H:%M}.\n")
+        print(f"{processor_name()}, {datetime.now():%Y-%m-%d %H:%M}.\n")
         print("| " + " | ".join(HEADER) + " |\n|---|---|---|---:|---:|---:|", flush=True)
         plain_total = 0.0
         for backbone in arguments.backbones:

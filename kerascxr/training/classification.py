@@ -55,6 +55,7 @@ from kerascxr.training.linear_probe import (
     with_linear_probe,
 )
 from kerascxr.training.lungs import choose_lungs, lungs_digest
+from kerascxr.training.precision import StepPrecision, bfloat16_pays, check_step
 from kerascxr.training.runtime import Runtime, as_set, environment, regime_of, set_up
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def train(
     check_linear_probe(config, backbone)
     check_roi(config.roi, config.lungs)
     check_control_marker(config.control_marker)
-    runtime = set_up(config.runtime)
+    runtime = set_up(config.runtime, bfloat16_pays(config))
     store = open_data(config.data)
     if ROIS[config.roi].needs_lungs:
         config = dataclasses.replace(config, lungs=choose_lungs(config.lungs, store))
@@ -96,13 +97,14 @@ def train(
     check_classes(splits)
     # Again, right before weights are drawn: an ingest on the way here may have drawn numbers too.
     keras.utils.set_random_seed(config.runtime.seed)
+
+    def build() -> keras.Model:
+        size = config.image_size
+        n_classes = len(store.classes)
+        return build_classifier(config.backbone, n_classes, image_size=size, dropout=config.dropout)
+
     with runtime.scope():
-        model = build_classifier(
-            config.backbone,
-            len(store.classes),
-            image_size=config.image_size,
-            dropout=config.dropout,
-        )
+        model = build()
         weights = load_weights(model, config.backbone, config.weights)
         _check_weights(config, weights)
         fine_tune(model, config.depth, update_statistics=config.update_statistics)
@@ -113,6 +115,13 @@ def train(
     title += f", with the control marker {config.control_marker}" if config.control_marker else ""
     logger.info(format_parameter_table({title: parameters}))
     learner = Learner.build(model, splits, config, folder)
+    loss = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=config.label_smoothing
+    )
+    precision = StepPrecision.of(model, build, runtime.precision)
+    if config.runtime.precision == "auto":
+        precision = check_step(precision, learner.model, learner.training_pairs, loss)
+        runtime = dataclasses.replace(runtime, precision=precision.policy)
     augmented = config.augment.enabled and learner.cached_copies != 1
     regime = regime_of(runtime, augmented, learner.cached_copies, learner.engine)
     folder.write_json(
@@ -128,11 +137,10 @@ def train(
             steps_per_epoch(splits["train"], config.batch_size),
             learner.validation_figures,
             learner.monitor,
-            keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=config.label_smoothing
-            ),
+            loss,
             [keras.metrics.CategoricalAccuracy(name="accuracy")],
             _SHOWN,
+            precision,
         ),
         Session(
             config,

@@ -21,6 +21,7 @@ from kerascxr.training.callbacks import (
     StopOnNonFinite,
     Validate,
 )
+from kerascxr.training.precision import FLOAT32, StepPrecision
 from kerascxr.training.runtime import Runtime, versions
 
 logger = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ class Fitting:
         loss: The loss.
         metrics: Keras metrics of the training batches.
         shown: The metrics in the line printed for an epoch.
+        precision: What a training step computes in; validation is in float32.
     """
 
     model: keras.Model
@@ -114,6 +116,12 @@ class Fitting:
     loss: keras.losses.Loss | list[keras.losses.Loss]
     metrics: list[keras.metrics.Metric]
     shown: tuple[str, ...]
+    precision: StepPrecision = FLOAT32
+
+    def validate_in_float32(self) -> dict[str, float]:
+        """Returns the validation metrics, within a training step's precision."""
+        with self.precision.paused():
+            return self.validate()
 
 
 @dataclass(frozen=True)
@@ -176,7 +184,7 @@ def fit(fitting: Fitting, session: Session) -> Progress:
     steps, stage = fitting.steps, session.stage
     epochs = config.epochs
     assert epochs is not None
-    with runtime.scope():
+    with runtime.scope(), fitting.precision.step(model):
         optimizer = build_optimizer(config.optimizer, epochs, steps)
         model.compile(
             optimizer=optimizer,
@@ -206,22 +214,23 @@ def fit(fitting: Fitting, session: Session) -> Progress:
         callbacks: list[keras.callbacks.Callback] = [StopOnNonFinite()]
         if config.optimizer.ema:
             callbacks.append(AveragedWeights(in_model=resumed))
-        callbacks.append(Validate(fitting.validate))
+        callbacks.append(Validate(fitting.validate_in_float32))
         if config.runtime.tensorboard:
             callbacks.append(
                 keras.callbacks.TensorBoard(folder.path / "tensorboard" / stage, write_graph=False)
             )
         callbacks += [EpochBar(steps, epochs), progress, table]
         if first < epochs and not stopped:
-            model.fit(
-                fitting.batches(first),
-                initial_epoch=first,
-                epochs=epochs,
-                steps_per_epoch=steps,
-                callbacks=callbacks,
-                shuffle=False,
-                verbose=0,  # Keras' bar would not end before the line of an epoch
-            )
+            with fitting.precision.step(model):
+                model.fit(
+                    fitting.batches(first),
+                    initial_epoch=first,
+                    epochs=epochs,
+                    steps_per_epoch=steps,
+                    callbacks=callbacks,
+                    shuffle=False,
+                    verbose=0,  # Keras' bar would not end before the line of an epoch
+                )
         table.write()
         progress.finish()
     progress.restore_best()

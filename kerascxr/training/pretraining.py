@@ -23,6 +23,7 @@ from kerascxr.runs.atomic import replacing
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.drawn_batches import CELLS, FINDINGS, DrawnBatches, Exaggeration
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
+from kerascxr.training.precision import StepPrecision
 from kerascxr.training.runtime import Runtime, as_set, environment, regime_of, set_up
 
 logger = logging.getLogger(__name__)
@@ -195,6 +196,11 @@ def _fit(
         start = load_weights(features, config.backbone, config.weights)
         features = for_pretraining(features)
         model = build_pretraining_model(features)
+
+    def build() -> keras.Model:
+        return build_pretraining_model(for_pretraining(BACKBONES[config.backbone].build(size)))
+
+    precision = StepPrecision.of(model, build, runtime.precision)
     steps = config.drawings * config.crops // config.batch_size
     batches = DrawnBatches(
         config.image_size,
@@ -230,6 +236,7 @@ def _fit(
             [loss] * len(targets),
             [],
             ("loss", "val_loss", *(f"val_auc {name}" for name in FINDINGS)),
+            precision,
         ),
         Session(
             config,

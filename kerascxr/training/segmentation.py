@@ -1,6 +1,7 @@
 """Segmentation: one run from config to run folder."""
 
 import dataclasses
+import functools
 import hashlib
 import logging
 import time
@@ -46,6 +47,7 @@ from kerascxr.training.fitting import Fitting, Session, fit, identity_of
 from kerascxr.training.inputs import as_read, open_data, read_splits, seen_images
 from kerascxr.training.losses import LOSSES
 from kerascxr.training.metrics import Dice
+from kerascxr.training.precision import StepPrecision, bfloat16_pays, check_step
 from kerascxr.training.runtime import Runtime, as_set, environment, regime_of, set_up
 
 logger = logging.getLogger(__name__)
@@ -69,7 +71,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
     """
     started = time.perf_counter()
     config = folder.settings(config)
-    runtime = set_up(config.runtime)
+    runtime = set_up(config.runtime, bfloat16_pays(config))
     config = _sized(config, runtime, folder)
     base_filters = config.base_filters
     assert base_filters is not None
@@ -80,6 +82,11 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
     keras.utils.set_random_seed(config.runtime.seed)
     with runtime.scope():
         model = build_unet(config.image_size, base_filters, config.upsampling)
+    precision = _precision_of(model, config, runtime)
+    if config.runtime.precision == "auto":
+        pairs = functools.partial(_training_pairs, splits["train"], config)
+        precision = check_step(precision, model, pairs, _loss(config))
+        runtime = dataclasses.replace(runtime, precision=precision.policy)
     parameters = parameter_summary(model)
     title = f"U-Net, {base_filters} base filters"
     logger.info(text_table(STAGE_HEADER, stage_cells(model)) + "\n")
@@ -186,10 +193,6 @@ def _fit(
     stage: str = "",
 ) -> Progress:
     regime = regime_of(runtime, config.augment.enabled)
-    if config.loss == "bce_dice":
-        loss = LOSSES["bce_dice"](bce_weight=config.bce_weight, dice_weight=config.dice_weight)
-    else:
-        loss = LOSSES[config.loss]()
     validation = evaluation_batches(splits["validation"], config.batch_size).map(_pair)
     return fit(
         Fitting(
@@ -198,12 +201,27 @@ def _fit(
             steps_per_epoch(splits["train"], config.batch_size),
             lambda: model.evaluate(validation, verbose=0, return_dict=True),
             config.monitor,
-            loss,
+            _loss(config),
             [Dice()],
             _SHOWN,
+            _precision_of(model, config, runtime),
         ),
         Session(config, runtime, folder, identity_of(store.fingerprint["digest"], regime), stage),
     )
+
+
+def _precision_of(
+    model: keras.Model, config: SegmentationConfig, runtime: Runtime
+) -> StepPrecision:
+    assert config.base_filters is not None
+    like = (config.image_size, config.base_filters, config.upsampling)
+    return StepPrecision.of(model, lambda: build_unet(*like), runtime.precision)
+
+
+def _loss(config: SegmentationConfig) -> keras.losses.Loss:
+    if config.loss == "bce_dice":
+        return LOSSES["bce_dice"](bce_weight=config.bce_weight, dice_weight=config.dice_weight)
+    return LOSSES[config.loss]()
 
 
 def _report_pairs(store: Store, folder: RunFolder) -> None:
