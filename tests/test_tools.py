@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from kerascxr.config import OptimizerConfig, SegmentationConfig, SplitConfig
 from kerascxr.parsing import to_yaml
 from tools.benchmark import epoch_seconds
+from tools.gpu_check import difference, epochs_to_pay, measure
 from tools.pack_backbone import MEASURES, card_markdown, result
 from tools.pack_lung_model import cross_validation
 
@@ -89,3 +91,26 @@ def test_a_single_plain_epoch_is_counted_without_its_tracing():
     assert epoch_seconds([13.0], steps) == pytest.approx(13.0 - 3.5 - 2.5)
     assert epoch_seconds([13.0, 7.0, 9.0], steps) == 8.0
     assert epoch_seconds([9.0], {"train": [5.0], "test": [4.0]}) == 9.0  # nothing to compare with
+
+
+def test_a_gpu_check_measures_steps_and_their_difference_to_float32():
+    size = {"image": 32, "batch": 4, "filters": 2}
+    plain, half = (
+        measure("U-Net", precision, False, size, 0.0) for precision in ("float32", "mixed_bfloat16")
+    )
+    assert 0 < difference(half["losses"], plain["losses"]) < 0.05
+    assert plain["losses"][0] > plain["losses"][-1]  # it trains
+    assert plain["images/s"] > 0 and plain["peak"] is None
+
+
+def test_a_gpu_check_compares_losses_and_names_the_epoch_from_which_features_pay():
+    assert difference([0.8, 2.0], [1.0, 2.0]) == pytest.approx(0.1)
+    assert difference([1.0, math.nan], [1.0, 2.0]) == math.inf
+    assert epochs_to_pay(image=3.0, step=1.0, features=5.0) == 3  # 9 > 5 + 3, 6 < 5 + 2
+    assert epochs_to_pay(image=1.0, step=1.0, features=5.0) is None
+
+
+def test_a_gpu_check_without_a_gpu_ends_in_one_line(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["gpu_check"])
+    with pytest.raises(SystemExit, match=r"^gpu_check: TensorFlow must find a GPU\. Got none;.*$"):
+        importlib.import_module("tools.gpu_check").main()
