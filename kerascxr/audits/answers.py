@@ -21,7 +21,7 @@ def write_answers(
     images: Images,
     probabilities: np.ndarray,
     decisions: Decisions,
-    own: Mapping[str, Any],
+    own: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], str]:
     """Writes answers.json, answers.md and predictions.csv.
 
@@ -31,7 +31,7 @@ def write_answers(
         images: The n images; their labels are classes that the model does not know.
         probabilities: float (n, k), calibrated.
         decisions: What the model's rule decides.
-        own: The entry "abstention" of the run's metrics.json, to compare with.
+        own: The entry "abstention" of the run's metrics.json, to compare with; None without.
 
     Returns:
         What answers.json holds, and the table as text.
@@ -40,7 +40,8 @@ def write_answers(
     measured = measure_answers(decisions, probabilities, classes, images.groups)
     result = dict(about) | {"answers": measured}
     folder.write_json(RESULT, result)
-    table = answers_table({"own test images": own, about["data"]["source"]: measured}, classes)
+    sets = {"own test images": own} if own else {}
+    table = answers_table(sets | {about["data"]["source"]: measured}, classes)
     text = f"# {about['title']}\n\n{markdown_table(table.header, table.rows)}\n"
     folder.write_text("answers.md", text)
     columns = decisions.columns(classes)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,30 +74,18 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
     task = known["task"]
     config: TrainingConfig
     if task == "classification":
-        config = load_config(ClassificationConfig, run / "config.yaml")
-        config = dataclasses.replace(config, lungs=lungs or config.lungs)
-        check_roi(config.roi, config.lungs)
-        if lungs is None:
-            require_same_lungs(read_run(run))
+        config = config_elsewhere(run, data, lungs)
     elif lungs is not None:
         raise ValueError(f"lungs must be left out for a U-Net. Got lungs={str(lungs)!r}.")
     else:
-        config = load_config(SegmentationConfig, run / "config.yaml")
-    config = dataclasses.replace(config, data=data)
-    is_classifier = isinstance(config, ClassificationConfig)
-    store = open_data(data, plain_images=is_classifier)
-    if isinstance(config, ClassificationConfig) and ROIS[config.roi].needs_lungs:
-        config = dataclasses.replace(config, lungs=choose_lungs(config.lungs, store))
-    every = read_everything(config, store, masks=task == "segmentation")
-    images = _unseen(every, store, run)
-    left_out = len(every) - len(images)
-    place = run / "external" / store.path.name
-    unknown = _unknown_classes(store, known) if is_classifier else []
-    if unknown:
-        logger.warning(
-            f"{store.path.name} has no classes of its own, or others than the model's "
-            f"({', '.join(unknown)}): there are answers, and no scores."
+        config = dataclasses.replace(
+            load_config(SegmentationConfig, run / "config.yaml"), data=data
         )
+    config, store, images, left_out = read_unseen([run], config)
+    place = run / "external" / store.path.name
+    unknown = []
+    if task == "classification":
+        unknown = unknown_classes(store, known["test"]["classes"])
     metrics: dict[str, Any] = {}
 
     def fill(partial: Path) -> None:
@@ -109,6 +98,44 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
     replace_folder(place, fill, "external test")
     logger.info(f"Written to {place}")
     return metrics
+
+
+def config_elsewhere(run: Path, data: DataConfig, lungs: Path | None) -> ClassificationConfig:
+    """Returns a classifier's config for images of another set.
+
+    Raises:
+        ValueError: If its lung masks are not to be had, or its lung model has changed.
+    """
+    config = load_config(ClassificationConfig, run / "config.yaml")
+    config = dataclasses.replace(config, lungs=lungs or config.lungs, data=data)
+    check_roi(config.roi, config.lungs)
+    if lungs is None:
+        require_same_lungs(read_run(run))
+    return config
+
+
+def read_unseen(
+    runs: Sequence[Path], config: TrainingConfig
+) -> tuple[TrainingConfig, Store, Images, int]:
+    """Reads the images of a set that no run was trained or validated on.
+
+    Args:
+        runs: Finished runs' folders.
+        config: How images are read, and of which set.
+
+    Returns:
+        The config with its lung model, the set's store, the images, and how many were left out.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    is_classifier = isinstance(config, ClassificationConfig)
+    store = open_data(config.data, plain_images=is_classifier)
+    if isinstance(config, ClassificationConfig) and ROIS[config.roi].needs_lungs:
+        config = dataclasses.replace(config, lungs=choose_lungs(config.lungs, store))
+    every = read_everything(config, store, masks=not is_classifier)
+    images = _unseen(every, store, runs)
+    return config, store, images, len(every) - len(images)
 
 
 def _ask(
@@ -126,7 +153,7 @@ def _ask(
     if not (run / FILE).exists():
         raise ValueError(f"{run} must have a decision rule. It has no {FILE}; train it again.")
     rule = DecisionRule.load(run / FILE)
-    uncalibrated, statistics = _outputs(model, config, images)
+    uncalibrated, statistics = outputs_of(model, config, images)
     probabilities = apply_temperature(uncalibrated, known["calibration"]["temperature"])
     about = {
         "task": known["task"],
@@ -134,7 +161,7 @@ def _ask(
         "run": str(run),
         "weights": known["weights"],
         "classes": classes,
-        "data": _about_data(config, store, images, left_out),
+        "data": about_data(config, store, images, left_out),
     }
     decisions = apply_rule(rule, store, images, probabilities, classes, statistics)
     result, table = write_answers(
@@ -144,7 +171,7 @@ def _ask(
     return result
 
 
-def _outputs(
+def outputs_of(
     model: keras.Model, config: ClassificationConfig, images: Images
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns uncalibrated probabilities, float64 (n, k), and layer statistics, of n images.
@@ -157,9 +184,10 @@ def _outputs(
     return softmax(logits), statistics
 
 
-def _about_data(
+def about_data(
     config: TrainingConfig, store: Store, images: Images, left_out: int
 ) -> dict[str, Any]:
+    """Returns the entry ``data`` of what a test on another set gives."""
     about = {
         "source": store.path.name,
         "layout": store.layout,
@@ -189,12 +217,12 @@ def _test(
         "task": task,
         "title": f"{known['title']}, on {store.path.name}",
         "run": str(run),
-        "data": _about_data(config, store, images, left_out),
+        "data": about_data(config, store, images, left_out),
     }
     if isinstance(config, ClassificationConfig):
         classes = known["test"]["classes"]
-        images = _relabelled(images, store, classes)
-        probabilities, statistics = _outputs(model, config, images)
+        images = relabelled(images, store, classes)
+        probabilities, statistics = outputs_of(model, config, images)
         metrics["weights"] = known["weights"]
         metrics["test"] = evaluate(images.labels, probabilities, classes)
         validation = run / "validation_predictions.csv"
@@ -229,14 +257,15 @@ def _add_comparison(
     folder.write_json("metrics.json", metrics)
 
 
-def _unseen(images: Images, store: Store, run: Path) -> Images:
-    """Returns the images that a run's model was neither trained nor validated on."""
-    seen = {row["digest"] for row in read_predictions(run / _SEEN)}
+def _unseen(images: Images, store: Store, runs: Sequence[Path]) -> Images:
+    """Returns the images that no run's model was trained or validated on."""
+    seen = {row["digest"] for run in runs for row in read_predictions(run / _SEEN)}
+    named = ", ".join(map(str, runs))
     digests = {row["id"]: row["digest"] for row in store.rows}
     kept = [index for index, image in enumerate(images.ids) if digests[image] not in seen]
     if not kept:
         raise ValueError(
-            f"the set must hold images that {run} was not trained or validated on. Got "
+            f"the set must hold images that {named} was not trained or validated on. Got "
             f"{store.path.name}, of which it was trained or validated on all {len(images):,}."
         )
     if len(kept) == len(images):
@@ -248,12 +277,19 @@ def _unseen(images: Images, store: Store, run: Path) -> Images:
     return images.only(kept)
 
 
-def _unknown_classes(store: Store, known: dict[str, Any]) -> list[str]:
-    """Returns the classes of a set that a classifier does not know."""
-    return sorted(set(store.classes) - set(known["test"]["classes"]))
+def unknown_classes(store: Store, classes: Sequence[str]) -> list[str]:
+    """Returns the classes of a set that a classifier does not know, which a line names."""
+    unknown = sorted(set(store.classes) - set(classes))
+    if unknown:
+        logger.warning(
+            f"{store.path.name} has no classes of its own, or others than the model's "
+            f"({', '.join(unknown)}): there are answers, and no scores."
+        )
+    return unknown
 
 
-def _relabelled(images: Images, store: Store, classes: list[str]) -> Images:
+def relabelled(images: Images, store: Store, classes: Sequence[str]) -> Images:
+    """Returns images with labels that count in a classifier's classes."""
     places = [classes.index(name) for name in store.classes]
     labels = images.labels.copy()
     for place, target in enumerate(places):

@@ -1,4 +1,4 @@
-"""Test a finished run on another data set."""
+"""Test a finished run, or several as one model, on another data set."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,17 +9,29 @@ from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import DataConfig
 from kerascxr.data.sources.open import check_source
+from kerascxr.evaluation.ensembles import read_members
 from kerascxr.runs.inflated_scores import warn_of_inflated_scores
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.model_folder import check_lungs
 
-GROUPS = {"What to test": ("run", "data.source", "lungs")}
+GROUPS = {"What to test": ("runs", "to", "data.source", "lungs")}
 
 
 def parser(prog: str) -> ArgumentParser:
     """Returns the command's parser."""
     made = new_parser(prog, __doc__)
-    made.add_argument("run", type=Path, help="The folder of a finished run.")
+    made.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        help="The folder of a finished run. Several classification runs are tested as one model, "
+        "whose probabilities are the mean of theirs.",
+    )
+    made.add_argument(
+        "--to",
+        type=Path | None,
+        help="For several runs: the folder of the test. One run's test is in its own folder.",
+    )
     made.add_argument(
         "--lungs",
         type=Path | None,
@@ -32,10 +44,21 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv, GROUPS)
-    warn_of_inflated_scores(read_run(values.run))
+    first, together = values.runs[0], len(values.runs) > 1
+    if together:
+        read_members(values.runs)
+    else:
+        warn_of_inflated_scores(read_run(first))
+    if together != (values.to is not None):
+        rule = "name a folder for several runs" if together else "be left out for one run"
+        raise ValueError(f"--to must {rule}. Got to={values.to and str(values.to)!r}.")
     check_lungs(values.lungs)
     check_source(values.data.source)
     start_tensorflow()
     from kerascxr.audits.external import evaluate_run
+    from kerascxr.audits.external_ensemble import evaluate_ensemble
 
-    evaluate_run(values.run, values.data, values.lungs)
+    if together:
+        evaluate_ensemble(values.runs, values.data, values.to, values.lungs)
+    else:
+        evaluate_run(first, values.data, values.lungs)

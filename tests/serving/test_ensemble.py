@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from kerascxr.serving import export_ensemble
 from kerascxr.serving.ensemble import divide_records
 from kerascxr.serving.formats import FORMATS, Format
 from kerascxr.training.ensembles import decide_together, ensemble_rule
-from tests.support.small_runs import arguments
+from tests.support.small_runs import arguments, bright_and_dark
 
 CLASSES = ["bright", "dark", "middle"]
 COLUMNS = [f"probability {name}" for name in CLASSES]
@@ -65,6 +66,8 @@ def folds(seeds, tmp_path_factory):
     known["packages"]["numpy"] = "0.1"
     known["weights"]["sha256"] = "another"
     (copies[1] / "environment.json").write_text(json.dumps(known))
+    seen = (copies[0] / "training_images.csv").read_text().splitlines()
+    (copies[0] / "training_images.csv").write_text("\n".join([seen[0], *seen[2:]]) + "\n")
     return copies
 
 
@@ -73,6 +76,10 @@ def exported(seeds, tmp_path_factory):
     to = tmp_path_factory.mktemp("models") / "pair"
     assert verbs.main(["export", *map(str, seeds), "--to", str(to)]) == 0
     return to
+
+
+def bright_and_dark_files(folder):
+    return sorted(Path(bright_and_dark(folder / "set", each=8, seed=6)).glob("*/*.png"))
 
 
 def predicted(models, served, to):
@@ -161,6 +168,70 @@ def test_python_refuses_what_is_no_ensemble(seeds, runs):
             kerascxr.load_ensemble(paths)
     with pytest.raises(ValueError, match="must be a classification run"):
         kerascxr.load_ensemble([seeds[0], runs[1]])
+
+
+def evaluated(models, source, folder):
+    argv = ["evaluate", *map(str, models), "--to", str(folder / "to"), "--data.source", str(source)]
+    argv += ["--data.stores", f"{folder}/stores"]
+    assert verbs.main(argv) == 0
+    [place] = (folder / "to").glob("[!.]*")
+    return place, read(place / "predictions.csv")
+
+
+def test_another_set_is_answered_as_predict_does(seeds, served, tmp_path):
+    other = Path(bright_and_dark(tmp_path / "other", each=24, seed=5))
+    seen = read(seeds[1] / "training_images.csv")[0]["id"]
+    shutil.copy(served / "set" / f"{seen}.png", other / "dark/seen.png")
+    place, rows = evaluated(seeds, other, tmp_path)
+    metrics = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["data"]["left_out"] == 1 and len(rows) == 72
+    assert verbs.main(["predict", *map(str, seeds), str(other), "--to", f"{tmp_path}/t.csv"]) == 0
+    known = {row["path"]: row for row in read(tmp_path / "t.csv")}
+    expected = [known[f"{other}/{row['id']}.png"] for row in rows]
+    np.testing.assert_allclose(numbers(rows), numbers(expected), atol=1e-5)
+    for name in ("predicted", "decision", "prediction_set", "warnings"):
+        assert [row[name] for row in rows] == [row[name] for row in expected]
+    right = np.mean([row["predicted"] == row["truth"] for row in rows])
+    assert (
+        metrics["test"]["accuracy"]
+        == right
+        == 1 - np.mean([row["truth"] != row["id"].partition("/")[0] for row in rows])
+    )
+    low, high = metrics["test"]["intervals"]["accuracy"]
+    assert low <= right <= high
+    assert [one["run"] for one in metrics["members"]] == list(map(str, seeds))
+    undecided = np.mean([row["decision"] == "not decided" for row in rows])
+    assert metrics["abstention"]["not_decided"]["value"] == undecided
+    internal = common_predictions([read_run(path) for path in seeds], TEST)
+    before = (internal.mean.argmax(axis=1) == internal.truth).mean()
+    assert metrics["against_internal"]["accuracy"]["difference"] == pytest.approx(right - before)
+
+
+@pytest.mark.parametrize("which", ["seeds", "folds"])
+def test_images_without_classes_are_answered(which, request, served, tmp_path):
+    models = request.getfixturevalue(which)
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for path in bright_and_dark_files(tmp_path):
+        shutil.copy(path, plain / f"{path.parent.name}{path.name}")
+    seen = read(models[1] / "training_images.csv")[0]["id"]  # of the folds, by the second one alone
+    shutil.copy(served / "set" / f"{seen}.png", plain / "seen.png")
+    place, rows = evaluated(models, plain, tmp_path)
+    answers = json.loads((place / "answers.json").read_text(encoding="utf-8"))["answers"]
+    assert len(rows) == 24 and "seen" not in {row["id"] for row in rows}
+    shares = {name: of["predicted"]["value"] for name, of in answers["answers"].items()}
+    assert shares == {name: np.mean([row["predicted"] == name for row in rows]) for name in CLASSES}
+    columns = (place / "answers.md").read_text(encoding="utf-8")
+    assert ("own test images" in columns) is (which == "seeds")
+
+
+def test_where_the_test_of_an_ensemble_is_written_must_be_said(seeds, tmp_path, capsys):
+    for argv, message in (
+        (seeds, "--to must name a folder for several runs. Got to=None"),
+        ([seeds[0], "--to", tmp_path], "--to must be left out for one run. Got to="),
+    ):
+        assert verbs.main(["evaluate", *map(str, argv)]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_predict_takes_the_export(exported, seeds, served, tmp_path):

@@ -1,0 +1,189 @@
+"""Testing several finished runs, as one model, on another set."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerascxr.audits.answers import write_answers
+from kerascxr.audits.external import (
+    about_data,
+    config_elsewhere,
+    outputs_of,
+    read_unseen,
+    relabelled,
+    unknown_classes,
+)
+from kerascxr.config import ClassificationConfig, DataConfig
+from kerascxr.data.ingest.store import Store
+from kerascxr.data.pipeline import Images
+from kerascxr.evaluation.abstention import measure_abstention
+from kerascxr.evaluation.calibration import apply_temperature
+from kerascxr.evaluation.classification import evaluate
+from kerascxr.evaluation.ensembles import (
+    TEST,
+    CommonPredictions,
+    common_predictions,
+    read_members,
+    score_members,
+)
+from kerascxr.evaluation.metric_tables import metrics_markdown, metrics_text
+from kerascxr.evaluation.transfer import compare_with_internal
+from kerascxr.evaluation.uncertainty import classification_intervals
+from kerascxr.models.ensemble_rule import EnsembleRule
+from kerascxr.models.saved import load_saved
+from kerascxr.parsing import load_config
+from kerascxr.runs.abstention_tables import abstention_markdown, decided_text
+from kerascxr.runs.atomic import replace_folder
+from kerascxr.runs.folder import RunFolder
+from kerascxr.runs.reading import Run
+from kerascxr.training.classification import write_predictions
+from kerascxr.training.decisions import apply_rule
+from kerascxr.training.ensembles import decide_together, ensemble_rule
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_ensemble(
+    paths: Sequence[Path], data: DataConfig, to: Path, lungs: Path | None = None
+) -> dict[str, Any]:
+    """Tests an ensemble on a set; writes ``to/<set>/`` whole or not at all.
+
+    Its answer is the mean of the members' calibrated probabilities. Images that a member was
+    trained or validated on are left out. Of classes that the members do not know, or none, it is
+    counted what the ensemble answers there.
+
+    Args:
+        paths: Finished classification runs that fit together; see ``check_members``.
+        data: The other set.
+        to: Where to.
+        lungs: See ``evaluate_run``.
+
+    Returns:
+        What metrics.json holds: ``members``, each with ``run``, ``accuracy`` and ``ece``; ``test``,
+        ``ece``, ``abstention`` and, if all members were tested on the same images,
+        ``against_internal``, the difference to these. Or what answers.json holds.
+
+    Raises:
+        ValueError: If the runs do not fit together, one has no decision rule, or they have seen the
+            whole set.
+    """
+    runs = read_members(paths)
+    rule = ensemble_rule(runs)
+    if rule is None:
+        raise ValueError(
+            f"runs of an ensemble must have decision rules. Got {', '.join(map(str, paths))}."
+        )
+    config = config_elsewhere(paths[0], data, lungs)
+    read, store, images, left_out = read_unseen(paths, config)
+    classes = runs[0].metrics["test"]["classes"]
+    unknown = unknown_classes(store, classes)
+    if not unknown:
+        images = relabelled(images, store, classes)
+    about: dict[str, Any] = {
+        "task": "classification",
+        "title": f"Ensemble of {len(runs)} runs, on {store.path.name}",
+        "runs": [str(path) for path in paths],
+        "classes": classes,
+        "data": about_data(read, store, images, left_out),
+    }
+    found = _answers(runs, rule, store, images, unknown)
+    result: dict[str, Any] = {}
+
+    def fill(partial: Path) -> None:
+        write = _write_answers if unknown else _write_test
+        result.update(write(RunFolder(partial), about, runs, rule, images, found))
+
+    place = to / store.path.name
+    replace_folder(place, fill, "external test")
+    logger.info(f"Written to {place}")
+    return result
+
+
+def _answers(
+    runs: Sequence[Run], rule: EnsembleRule, store: Store, images: Images, unknown: Sequence[str]
+) -> CommonPredictions:
+    """Returns what each member answers; without labels where the classes are unknown."""
+    classes = runs[0].metrics["test"]["classes"]
+    rows, each = [], []
+    for run, own in zip(runs, rule.members, strict=True):
+        config = load_config(ClassificationConfig, run.path / "config.yaml")
+        uncalibrated, statistics = outputs_of(load_saved(run.path / "model.keras"), config, images)
+        calibrated = apply_temperature(uncalibrated, run.temperature)
+        decided = apply_rule(own, store, images, calibrated, classes, statistics)
+        each.append(calibrated)
+        rows.append(
+            [
+                {"group": group, "warnings": warnings, "ood_score": repr(float(score))}
+                for group, warnings, score in zip(
+                    images.groups, decided.warnings, decided.ood_scores, strict=True
+                )
+            ]
+        )
+    truth = np.zeros(0, np.int64) if unknown else images.labels
+    return CommonPredictions(rows, truth, np.stack(each))
+
+
+def _write_test(
+    folder: RunFolder,
+    about: dict[str, Any],
+    runs: Sequence[Run],
+    rule: EnsembleRule,
+    images: Images,
+    found: CommonPredictions,
+) -> dict[str, Any]:
+    classes = about["classes"]
+    scores: list[dict[str, Any]] = [*score_members(found)]
+    metrics = about | {
+        "members": [
+            {"run": str(run.path)} | score for run, score in zip(runs, scores[:-1], strict=True)
+        ],
+        "ece": scores[-1]["ece"],
+        **_measured(found, rule, classes),
+    }
+    common = common_predictions(runs, TEST)
+    if common is not None:
+        internal = _measured(common, rule, classes)["test"]
+        metrics["against_internal"] = compare_with_internal(
+            internal, metrics["test"], ("accuracy", "f1", "auc")
+        )
+    folder.write_json("metrics.json", metrics)
+    text = metrics_markdown(metrics["test"], about["title"])
+    folder.write_text("metrics.md", text + abstention_markdown(metrics["abstention"]))
+    decisions = decide_together(rule, found, classes)
+    write_predictions(folder, "predictions.csv", images, found.mean, classes, 1.0, decisions)
+    logger.info(f"\n{about['title']}\n\n{metrics_text(metrics['test'])}\n")
+    logger.info(decided_text(metrics["abstention"]))
+    return metrics
+
+
+def _measured(
+    found: CommonPredictions, rule: EnsembleRule, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Returns ``test`` and ``abstention`` of an ensemble on labelled images."""
+    test = evaluate(found.truth, found.mean, classes)
+    test["intervals"] = classification_intervals(found.truth, found.mean, classes, found.groups)
+    decisions = decide_together(rule, found, classes)
+    return {
+        "test": test,
+        "abstention": measure_abstention(decisions, found.truth, found.mean, classes, found.groups),
+    }
+
+
+def _write_answers(
+    folder: RunFolder,
+    about: dict[str, Any],
+    runs: Sequence[Run],
+    rule: EnsembleRule,
+    images: Images,
+    found: CommonPredictions,
+) -> dict[str, Any]:
+    classes = about["classes"]
+    common = common_predictions(runs, TEST)
+    own = _measured(common, rule, classes)["abstention"] if common is not None else None
+    decisions = decide_together(rule, found, classes)
+    result, table = write_answers(folder, about, images, found.mean, decisions, own)
+    logger.info(f"\n{about['title']}\n\n{table}\n")
+    return result
