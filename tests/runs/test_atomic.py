@@ -166,6 +166,19 @@ def test_an_error_while_writing_names_the_file(tmp_path, error, said):
         replace_folder(tmp_path / "table", fill, "table")
 
 
+def test_a_file_is_on_the_disk_before_it_takes_the_old_ones_place(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    atomic.write_json(path, {"old": 1})
+    waited = []
+
+    def fsync(file):
+        waited.append((os.fstat(file).st_size, path.read_text()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    atomic.write_json(path, {"new": 22})
+    assert waited == [(path.stat().st_size, '{\n  "old": 1\n}\n')]
+
+
 def test_json_is_indented_utf_8_that_others_may_read(tmp_path):
     path = tmp_path / "new" / "é.json"
     umask = os.umask(0o022)
