@@ -11,6 +11,7 @@ from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import PACKAGED
 from kerascxr.serving.files import find_files
 from kerascxr.serving.model_folder import check_packaged, find_model, warn_of_run
+from kerascxr.serving.rejected import report_unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +50,10 @@ def run(argv: Sequence[str], prog: str) -> int:
             raise ValueError(f"--lungs must be a U-Net's. Got {values.lungs}, a {task} model.")
         warn_of_run(values.lungs)
     start_tensorflow()
-    from kerascxr.serving.predict import report_unreadable
     from kerascxr.training.lungs import choose_lungs
 
     unreadable = write_masks(values, choose_lungs(values.lungs), files)
-    report_unreadable(unreadable)
+    report_unreadable(unreadable, values.to)
     logger.info(f"Written: {values.to}")
     return 1 if unreadable else 0
 

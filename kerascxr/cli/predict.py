@@ -13,6 +13,7 @@ from kerascxr.evaluation.ensembles import check_members
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.files import find_files
 from kerascxr.serving.model_folder import check_lungs, find_model, warn_of_run
+from kerascxr.serving.rejected import report_unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -59,11 +60,9 @@ def run(argv: Sequence[str], prog: str) -> int:
     files = find_files(paths)
     check_lungs(values.segmentation)
     start_tensorflow()
-    from kerascxr.serving.predict import report_unreadable
-
     predict = _masks if task == "segmentation" else _classes
     unreadable = predict(values, files)
-    report_unreadable(unreadable)
+    report_unreadable(unreadable, values.to)
     logger.info(f"Written: {values.to}")
     return 1 if unreadable else 0
 

@@ -13,7 +13,6 @@ from PIL import Image
 from kerascxr.data.files import ImageFileError, read_grey
 from kerascxr.data.images import resize_image, to_backbone_input
 from kerascxr.models.gradcam import GradCAM
-from kerascxr.names import counted
 from kerascxr.plots.heat import heat_overlay
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing
@@ -27,7 +26,6 @@ logger = logging.getLogger(__name__)
 _BATCH = 32
 _FILES_BATCH = 8  # of images at their own size, which take more memory
 _READERS = os.cpu_count() or 1  # tf.data's own choice was at times one reader, a fifth as fast
-_SHOWN = 20
 _TEXTS = (
     "path",
     "predicted",
@@ -169,13 +167,3 @@ def _draw(
         if not error:
             with replacing(folder / derived_name(path, ".png")) as partial:
                 Image.fromarray(heat_overlay(image[..., 0], heat)).save(partial)
-
-
-def report_unreadable(unreadable: Sequence[tuple[str, str]]) -> None:
-    """Logs which files could not be read, the first of them by name."""
-    if unreadable:
-        logger.info(f"{counted(len(unreadable), 'file')} could not be read:")
-        for path, reason in unreadable[:_SHOWN]:
-            logger.info(f"  {path}: {reason}")
-        if len(unreadable) > _SHOWN:
-            logger.info(f"  ... and {len(unreadable) - _SHOWN:,} more")

@@ -95,12 +95,23 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_there(served, runs, tmp_p
     to = tmp_path / "table.csv"
     assert verbs.main(["predict", str(runs[0]), str(folder), str(odd), "--to", str(to)]) == 1
     shown = capsys.readouterr().out
-    assert "4 files could not be read" in shown
+    rejected = tmp_path / "table.rejected.csv"
+    assert f"4 files could not be read, listed in {rejected}:" in shown
     reasons = (("cut", "truncated"), ("empty", "0 bytes"), ("page", "HTML page"))
     for name, words in (*reasons, ("a\\xff", "not UTF-8")):
         (line,) = [line for line in shown.splitlines() if f"{name}.png" in line]
         assert words in line
     assert [row["path"] for row in read(to)] == [str(folder / "good.png")]
+    reasons = {Path(row["path"]).name: row["reason"] for row in read(rejected)}
+    assert reasons["empty.png"] == "is empty (0 bytes)"
+    assert set(reasons) == {"cut.png", "empty.png", "page.png", "a\\xff.png"}
+    quiet = ["predict", str(runs[0]), str(folder), "--to", str(to), "--quiet"]
+    assert verbs.main(quiet) == 1
+    assert "cut.png: is truncated" in capsys.readouterr().out
+    for name in ("cut", "empty", "page"):
+        (folder / f"{name}.png").unlink()
+    assert verbs.main(quiet) == 0
+    assert capsys.readouterr().out == "" and not rejected.exists()
 
 
 def test_killed_it_goes_on_and_gives_the_same_table(served, runs, tmp_path, monkeypatch, messages):
@@ -375,21 +386,3 @@ def test_a_row_has_the_likeliest_class_all_probabilities_and_the_extras():
         ["b", "", "x", "0.5", "0.5", "", "0.5"],
         ["c", "is empty", "", "", "", "", ""],
     ]
-
-
-@pytest.mark.parametrize(
-    ("count", "first", "last"),
-    [
-        (1, "1 file could not be read:", "  0: r0"),
-        (20, "20 files could not be read:", "  19: r19"),
-        (21, "21 files could not be read:", "  ... and 1 more"),
-    ],
-)
-def test_the_first_twenty_unreadable_files_are_named(messages, count, first, last):
-    predict.report_unreadable([(str(n), f"r{n}") for n in range(count)])
-    shown = messages()
-    assert (shown[0], shown[-1]) == (first, last)
-    assert shown[1:21] == [f"  {n}: r{n}" for n in range(min(count, 20))]
-    messages.clear()
-    predict.report_unreadable([])
-    assert messages() == []

@@ -175,6 +175,7 @@ def test_what_cannot_be_read_is_listed(folder, runs, tmp_path, capsys):
         ".lungs.csv.writing.lock",
         "lungs.csv",
         "masks",
+        "rejected.csv",
     ]
 
 

@@ -1,0 +1,44 @@
+"""The files that a prediction could not read: listed for people, and for programs."""
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from kerascxr.names import counted
+from kerascxr.runs.atomic import write_text
+
+logger = logging.getLogger(__name__)
+
+_COLUMNS = ("path", "reason")
+_SHOWN = 20
+
+
+def report_unreadable(unreadable: Sequence[tuple[str, str]], to: Path) -> None:
+    """Writes which files could not be read beside what was predicted, and logs the first of them.
+
+    The list is ``rejected.csv`` in a folder, ``NAME.rejected.csv`` beside a table. Where all files
+    were read, that of an earlier call is removed.
+
+    Args:
+        unreadable: Path and reason of each.
+        to: The folder or the table that holds the others.
+    """
+    place = to / "rejected.csv" if to.is_dir() else to.with_name(f"{to.stem}.rejected.csv")
+    if not unreadable:
+        if _is_list(place):
+            place.unlink()
+        return
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *unreadable])
+    write_text(place, text.getvalue())
+    logger.warning(f"{counted(len(unreadable), 'file')} could not be read, listed in {place}:")
+    for path, reason in unreadable[:_SHOWN]:
+        logger.warning(f"  {path}: {reason}")
+    if len(unreadable) > _SHOWN:
+        logger.warning(f"  ... and {len(unreadable) - _SHOWN:,} more")
+
+
+def _is_list(path: Path) -> bool:
+    return path.is_file() and path.read_bytes().startswith(",".join(_COLUMNS).encode())
