@@ -3,6 +3,8 @@
 import hashlib
 import logging
 import math
+import re
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,8 +93,7 @@ def read_dicom(path: Path, max_pixels: int) -> np.ndarray:
     except DicomError:
         raise
     except Exception as error:  # each of pydicom's decoders raises errors of its own
-        reason = " ".join(str(error).split())[:120]
-        raise DicomError(f"is a DICOM file that cannot be decoded ({reason})") from error
+        raise DicomError(f"is a DICOM file that cannot be decoded ({reason(error)})") from error
     return 255 - grey if kind == "MONOCHROME1" else grey
 
 
@@ -174,6 +175,8 @@ def open_dicom(path: Path, pixels: bool = True) -> Any:
     Raises:
         DicomError: If the file is damaged, or deflated as a whole.
     """
+    for library in ("pydicom", "highdicom"):  # warnings that quote values, such as a patient's name
+        warnings.filterwarnings("ignore", module=rf"{library}\.")
     try:
         # pydicom would inflate the whole file, whatever its size, before the first element.
         syntax = read_file_meta_info(path).get("TransferSyntaxUID")
@@ -183,8 +186,12 @@ def open_dicom(path: Path, pixels: bool = True) -> Any:
     except DicomError:
         raise
     except Exception as error:  # pydicom raises errors of any type on damaged files
-        reason = " ".join(str(error).split())[:120]
-        raise DicomError(f"is a damaged DICOM file ({reason})") from error
+        raise DicomError(f"is a damaged DICOM file ({reason(error)})") from error
+
+
+def reason(error: Exception) -> str:
+    """Returns an error's text without the values that it quotes: they can name the patient."""
+    return re.sub(r"""(?<!\w)(['"]).*?\1(?!\w)""", "'...'", " ".join(str(error).split()))[:120]
 
 
 def _as_displayed(stored: np.ndarray, dataset: Any) -> tuple[np.ndarray, float, float]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kerascxr import __version__
-from kerascxr.data.dicom import DicomError, open_dicom
+from kerascxr.data.dicom import DicomError, open_dicom, reason
 from kerascxr.evaluation.lung_areas import LEFT, RIGHT, lung_sides
 from kerascxr.runs.atomic import replacing
 
@@ -67,8 +67,8 @@ def write_dicom_seg(source: Path, mask: np.ndarray, path: Path, model: str) -> N
     except OSError:
         raise
     except Exception as error:  # pydicom and highdicom raise of any kind on values out of order
-        reason = " ".join(str(error).split())[:120]
-        raise DicomError(f"holds values that a DICOM SEG cannot take over ({reason})") from error
+        text = f"holds values that a DICOM SEG cannot take over ({reason(error)})"
+        raise DicomError(text) from error
 
 
 def is_frontal(header: Any) -> bool:
@@ -115,6 +115,11 @@ def _segmentation(header: Any, mask: np.ndarray, model: str) -> Any:
     )
     segmentation.PatientOrientation = header.PatientOrientation
     segmentation.ContentCreatorName = ""  # must be there, and may be empty
+    for shared in segmentation.SharedFunctionalGroupsSequence:
+        # A projection has no SliceThickness, without which highdicom cannot read the pixels' size
+        # that it wrote. That of the source image, which each frame refers to, is the same.
+        if "SliceThickness" not in shared.get("PixelMeasuresSequence", [{}])[0]:
+            shared.pop("PixelMeasuresSequence", None)
     dimensions = _uid("dimensions", *known)
     for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
         item.DimensionOrganizationUID = dimensions

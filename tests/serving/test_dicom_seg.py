@@ -1,5 +1,8 @@
 """DICOM SEG files: what a reader finds in them by the standard, and what they refer to."""
 
+import warnings
+
+import highdicom
 import numpy as np
 import pydicom
 import pytest
@@ -109,6 +112,21 @@ def test_each_lung_is_a_segment_that_refers_to_the_image(tmp_path, sop_class, ta
     assert seg.SeriesInstanceUID != image.SeriesInstanceUID and seg.InstanceNumber == 7
     assert seg.ContentCreatorName == ""
     assert seg.get("FrameOfReferenceUID") == image.get("FrameOfReferenceUID")
+    read = highdicom.seg.segread(tmp_path / "seg" / "a.dcm")
+    lungs = read.get_pixels_by_source_instance(["1.2.3.4"], combine_segments=True)
+    np.testing.assert_array_equal(lungs[0], RIGHT + 2 * LEFT.astype(np.uint8))
+
+
+def test_no_message_quotes_what_names_a_patient(tmp_path, recwarn):
+    warnings.simplefilter("always")
+    source = xray(tmp_path / "a.dcm", PatientName="Doejane", PatientID="X-17" * 20)
+    recwarn.clear()
+    write_dicom_seg(source, RIGHT | LEFT, tmp_path / "seg.dcm", MODEL)
+    assert not [str(item.message) for item in recwarn]
+    source = xray(tmp_path / "a.dcm", PatientBirthDate="2 May 1970")
+    with pytest.raises(DicomError, match="cannot take over") as caught:
+        write_dicom_seg(source, RIGHT | LEFT, tmp_path / "seg.dcm", MODEL)
+    assert "1970" not in str(caught.value) and "Unable to convert" in str(caught.value)
 
 
 def test_uids_are_those_of_the_source_the_mask_and_the_model(tmp_path):
