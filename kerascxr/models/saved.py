@@ -30,3 +30,11 @@ def load_saved(path: Path) -> keras.Model:
             f"{path} must be a model that kerascxr wrote. It cannot be read ({reason}); train "
             "again with --overwrite true."
         ) from error
+
+
+def computes_in_16_bits(model: keras.Model) -> bool:
+    """Returns whether a layer of a model computes with 16-bit numbers.
+
+    One that was only trained with them does not: see docs/design/mixed-precision.md.
+    """
+    return any(layer.compute_dtype in ("float16", "bfloat16") for layer in model.layers)

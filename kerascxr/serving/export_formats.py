@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -18,7 +19,7 @@ from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.evaluation.ensembles import TEST, common_predictions, read_members
 from kerascxr.evaluation.segmentation import score_image, summarise
-from kerascxr.models.saved import load_saved
+from kerascxr.models.saved import computes_in_16_bits, load_saved
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import replace_folder, write_json
 from kerascxr.runs.inflated_scores import require_fair_scores
@@ -164,9 +165,10 @@ def _classifier(runs: Sequence[FinishedRun]) -> Subject:
             "saved_model."
         )
     classes = tuple(run.metrics["test"]["classes"])
+    models = [load_saved(one.path / "model.keras") for one in runs]
     members = [
-        Classifier(load_saved(one.path / "model.keras"), classes, temperature=one.temperature)
-        for one in runs
+        Classifier(model, classes, temperature=one.temperature)
+        for model, one in zip(models, runs, strict=True)
     ]
     saved = common_predictions(runs, TEST)
     if saved is None:
@@ -189,7 +191,7 @@ def _classifier(runs: Sequence[FinishedRun]) -> Subject:
         places = {row["id"]: place for place, row in enumerate(saved.rows[0])}
         known = saved.mean[[places[image] for image in splits["test"].ids]]
         difference = np.abs(np.concatenate(batches) - known).max()
-        _require_near(run, "probabilities", difference, _OF_RUN * slack)
+        _require_near(run, models, "probabilities", difference, _OF_RUN * slack)
 
     return Subject(
         lambda images: classifier.answer(images)["probabilities"],
@@ -204,8 +206,10 @@ def _classifier(runs: Sequence[FinishedRun]) -> Subject:
     )
 
 
-def _require_near(run: FinishedRun, what: str, difference: float, allowed: float) -> None:
-    if run.metrics["regime"]["precision"] != "float32":
+def _require_near(
+    run: FinishedRun, models: Sequence[keras.Model], what: str, difference: float, allowed: float
+) -> None:
+    if any(map(computes_in_16_bits, models)):
         allowed *= _OF_16_BITS
     if not difference <= allowed:
         raise ValueError(
@@ -233,6 +237,10 @@ def _unet(run: FinishedRun) -> Subject:
             [score_image(truth, mask) for truth, mask in zip(truths, masks, strict=True)]
         )
 
+    def check_keras(_: Sequence[np.ndarray], scores: Mapping[str, Any]) -> None:
+        difference = abs(scores["dice"] - run.metrics["test"]["dice"])
+        _require_near(run, [segmenter.model], "Dice", difference, _OF_RUN)
+
     known = {"task": run.task, "threshold": segmenter.threshold, "size": list(segmenter.size)}
     return Subject(
         segmenter.probabilities,
@@ -243,9 +251,7 @@ def _unet(run: FinishedRun) -> Subject:
         batch=8,
         slack=1.0,
         beside={"metadata.json": json.dumps(known, indent=2) + "\n"},
-        check_keras=lambda batches, scores: _require_near(
-            run, "Dice", abs(scores["dice"] - run.metrics["test"]["dice"]), _OF_RUN
-        ),
+        check_keras=check_keras,
     )
 
 

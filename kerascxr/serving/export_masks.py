@@ -12,6 +12,7 @@ from kerascxr.data.images import decode_png, resize_image, resize_mask
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.evaluation.segmentation import score_image
 from kerascxr.models.input_checks import ASPECT, CONSTANT
+from kerascxr.models.saved import computes_in_16_bits
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import write_json
@@ -61,7 +62,6 @@ def export_masks(run_path: Path, to: Path) -> Path:
     dice = {row["id"]: float(row["dice"]) for row in read_predictions(run_path / "predictions.csv")}
     samples = examples_of(store, split_folds(config.split)["test"], some_of(list(dice)))
     segmenter = load_segmenter(run_path)
-    precision = run.metrics["regime"]["precision"]
 
     def fill(folder: Path) -> None:
         write_model(
@@ -73,7 +73,7 @@ def export_masks(run_path: Path, to: Path) -> Path:
             },
         )
         write_json(folder / "metadata.json", _describe(run, segmenter))
-        allowed = TOLERANCE * (1.0 if precision == "float32" else _OF_16_BITS)
+        allowed = TOLERANCE * (_OF_16_BITS if computes_in_16_bits(segmenter.model) else 1.0)
         difference = _compare(folder, segmenter, samples, dice, allowed)
         logger.info(
             f"The reloaded export reproduces the Dice of {len(samples)} test images: largest "

@@ -20,6 +20,7 @@ from kerascxr.runs.reading import CALIBRATED
 from kerascxr.serving.files import derived_name, nameable
 from kerascxr.serving.predictors import Answer, LungFinder, Predictor, digest_of
 from kerascxr.serving.saved_rows import FORMATS, saved_rows
+from kerascxr.training.runtime import versions
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def predict_files(
 
 def _identity(predictor: Predictor, lungs: LungFinder | None, overlays: Path | None) -> str:
     folder = overlays and str(overlays.absolute())
-    return digest_of([predictor.identity, lungs and lungs.identity, folder])
+    return digest_of([versions(), predictor.identity, lungs and lungs.identity, folder])
 
 
 def _batches(

@@ -24,6 +24,7 @@ from kerascxr.serving.files import derived_name, nameable
 from kerascxr.serving.mask_predictors import MaskPredictor
 from kerascxr.serving.predictors import digest_of
 from kerascxr.serving.saved_rows import ERROR, PATH, saved_rows
+from kerascxr.training.runtime import versions
 
 TABLE, MASKS, OVERLAYS, SEGMENTATIONS = "lungs.csv", "masks", "overlays", "dicom_seg"
 
@@ -107,7 +108,7 @@ def predict_masks(
 
 
 def _identity(predictor: MaskPredictor, overlays: Path | None) -> str:
-    return digest_of([predictor.identity, overlays and str(overlays.absolute())])
+    return digest_of([versions(), predictor.identity, overlays and str(overlays.absolute())])
 
 
 def _read_ahead(

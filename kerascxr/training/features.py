@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from kerascxr.config import AugmentConfig
 from kerascxr.data.pipeline import Images, evaluation_batches, index_batches
+from kerascxr.models.backbones import Backbone
 from kerascxr.models.classifier import Depth, backbone_of, cut_at_depth
 from kerascxr.models.graphs import traced
 from kerascxr.models.layer_statistics import layer_statistics
@@ -55,6 +56,10 @@ class BackboneFeatures:
         augment: How images change in views after the first.
         seed: Seed of the changes.
         engine: What runs the frozen part; Keras where that turns out not to work.
+
+    Raises:
+        ValueError: If the backbone names a layer behind depth 2's boundary as a stage's output: its
+            statistics would be those from before the training.
     """
 
     def __init__(
@@ -72,7 +77,9 @@ class BackboneFeatures:
         self._frozen = frozen
         self._running = frozen
         self.sizes: tuple[int, ...] | None = None
-        if backbone_of(model).stage_outputs:
+        backbone = backbone_of(model)
+        if backbone.stage_outputs:
+            _require_frozen(backbone, frozen)
             found = layer_statistics(model)
             self.sizes = found.sizes
             self._running = keras.Model(model.input, [boundary, found.output])
@@ -263,6 +270,16 @@ class BackboneFeatures:
 
         assert self._augment is not None
         return tf.function(Augment(self._augment), reduce_retracing=True)  # once for all views
+
+
+def _require_frozen(backbone: Backbone, frozen: keras.Model) -> None:
+    names = {layer.name for layer in frozen.layers}
+    behind = [name for name in backbone.stage_outputs if name not in names]
+    if behind:
+        raise ValueError(
+            f"stage_outputs of the backbone {backbone.name} must be layers before its last_stage, "
+            f"which depth 2 trains. Got {', '.join(behind)}."
+        )
 
 
 def _layers_of(model: keras.Model) -> str:

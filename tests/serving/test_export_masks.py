@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from kerascxr.serving import export_masks
 from kerascxr.serving.graph import masks_from_pixels
 from kerascxr.serving.loaded_run import load_run
 from kerascxr.serving.publishing import examples_of
+from kerascxr.tables import csv_text
 from kerascxr.training.inputs import open_run_store
 from kerascxr.training.lungs import load_segmenter
 from tests.support.recorded_server import answer_rest
@@ -248,3 +250,15 @@ def test_the_example_client_writes_the_masks(loaded, files, tmp_path, monkeypatc
         assert (tmp_path / f"to/{number}-{path.stem}.png").read_bytes() == png
         assert lines[number].startswith(f"{path}: lung ")
     assert "WARNING: nearly constant" in "".join(lines)
+
+
+def test_a_float32_model_has_the_small_tolerance_however_it_was_trained(runs, tmp_path, capsys):
+    run = shutil.copytree(runs[1], tmp_path / "run")
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["regime"]["precision"] = "mixed_bfloat16"
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    rows = read_predictions(run / "predictions.csv")
+    rows = [row | {"dice": float(row["dice"]) + 0.005} for row in rows]
+    (run / "predictions.csv").write_text(csv_text(rows))
+    assert verbs.main(["export", str(run), "--to", str(tmp_path / "model")]) == 2
+    assert "must reproduce the run's masks to 0.001. Got" in capsys.readouterr().err

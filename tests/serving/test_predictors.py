@@ -7,7 +7,7 @@ import pytest
 from kerascxr.evaluation.ensembles import VALIDATION
 from kerascxr.models.decision_rule import FILE
 from kerascxr.runs.reading import Run
-from kerascxr.serving import predict_masks, predictors
+from kerascxr.serving import predict, predict_masks, predictors
 from kerascxr.serving.predict import _identity
 
 
@@ -65,6 +65,16 @@ def test_rows_are_others_in_another_folder_of_overlays_or_with_another_model(tmp
     masks = {predict_masks._identity(model, None) for model in (one, other)}
     masks |= {predict_masks._identity(one, at) for at in (tmp_path, tmp_path / "a")}
     assert (len(rows), len(masks)) == (5, 4)
+
+
+def test_rows_of_other_package_versions_are_not_taken_up(monkeypatch):
+    model = SimpleNamespace(identity="a")
+    before = _identity(model, None, None), predict_masks._identity(model, None)
+    assert (_identity(model, None, None), predict_masks._identity(model, None)) == before
+    for module in (predict, predict_masks):
+        monkeypatch.setattr(module, "versions", lambda: {"TensorFlow": "1.0"})
+    after = _identity(model, None, None), predict_masks._identity(model, None)
+    assert before[0] != after[0] and before[1] != after[1]
 
 
 def test_a_run_is_another_with_another_rule_or_other_validation_predictions(tmp_path):

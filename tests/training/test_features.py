@@ -19,6 +19,7 @@ from kerascxr.training import engines, runtime
 from kerascxr.training.engines import KerasEngine
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.features import BackboneFeatures, feature_batches
+from tests.support.tiny_backbone import TINY
 
 OFF = AugmentConfig(enabled=False)
 
@@ -93,6 +94,15 @@ def test_a_backbone_without_stages_has_features_alone(images, tmp_path, monkeypa
     assert features.sizes is None and len(features.of(images)) == len(images)
     with pytest.raises(ValueError, match="tiny must name its stage_outputs"):
         features.statistics(images)
+
+
+@pytest.mark.parametrize("stages", [("stage4_relu",), ("stem_relu", "conv5_conv")])
+def test_statistics_of_what_is_trained_are_refused(tmp_path, monkeypatch, stages):
+    """They would be those from before the training, and the same for other weights behind."""
+    monkeypatch.setitem(BACKBONES, "tiny", dataclasses.replace(TINY, stage_outputs=stages))
+    model = build_classifier("tiny", 3, image_size=(32, 32))
+    with pytest.raises(ValueError, match=f"before its last_stage.* Got {stages[-1]}"):
+        BackboneFeatures(model, 0, FeatureFolder(tmp_path))
 
 
 def test_one_pass_serves_all_depths_and_later_runs(model, images, tmp_path, messages):
