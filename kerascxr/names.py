@@ -1,7 +1,8 @@
-"""Names in messages: looked up in a registry with a helpful error, and counted."""
+"""Names in messages: looked up in a registry with a helpful error, counted, and made to differ."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 Value = TypeVar("Value")
@@ -23,6 +24,25 @@ def look_up(registry: Mapping[str, Value], name: str, what: str) -> Value:
     near = difflib.get_close_matches(name, list(registry), n=1)
     hint = f", did you mean {near[0]!r}?" if near else "."
     raise ValueError(f"unknown {what} {name!r}{hint} Known: {', '.join(registry)}.")
+
+
+def with_folders(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
+    """Returns names that differ: to those that several have, the end of their paths is added.
+
+    Args:
+        names: Names, some of them equal.
+        paths: The folders that they are of, all different.
+    """
+    found = list(names)
+    for name in set(names):
+        places = [place for place, other in enumerate(names) if other == name]
+        parts = [paths[place].absolute().parts for place in places]
+        count = 1
+        while len({of[-count:] for of in parts}) < len(parts) and count < max(map(len, parts)):
+            count += 1
+        for place, of in zip(places, parts, strict=True):
+            found[place] = f"{name} ({'/'.join(of[-count:])})" if len(places) > 1 else name
+    return found
 
 
 def counted(count: int, noun: str) -> str:

@@ -1,6 +1,8 @@
 """Names in messages."""
 
-from kerascxr.names import counted
+from pathlib import Path
+
+from kerascxr.names import counted, with_folders
 
 
 def test_one_is_singular_and_all_other_counts_are_plural():
@@ -10,3 +12,13 @@ def test_one_is_singular_and_all_other_counts_are_plural():
         "2 files",
         "2,000 files",
     ]
+
+
+def test_equal_names_get_as_much_of_their_paths_as_differs(tmp_path, monkeypatch):
+    paths = [Path(name) for name in ("a/run", "b/run", "c/other", "d/run")]
+    names = ["m", "m", "m", "n"]
+    assert with_folders(names, paths) == ["m (a/run)", "m (b/run)", "m (c/other)", "n"]
+    assert with_folders(["m", "m"], [paths[0], paths[2]]) == ["m (run)", "m (other)"]
+    monkeypatch.chdir(tmp_path)
+    here = with_folders(["m", "m"], [Path(), Path("b")])
+    assert here == [f"m ({tmp_path.name})", "m (b)"]

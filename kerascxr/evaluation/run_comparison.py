@@ -18,6 +18,7 @@ from kerascxr.evaluation.uncertainty import (
     classification_metrics,
     segmentation_metrics,
 )
+from kerascxr.names import with_folders
 from kerascxr.runs.reading import find_runs, read_predictions, truth_and_probabilities
 
 SIGNIFICANT = 0.05
@@ -149,11 +150,8 @@ def _run_folders(paths: Sequence[Path]) -> list[Path]:
 
 
 def _named_apart(runs: list[Tested]) -> list[Tested]:
-    often = Counter(run.name for run in runs)
-    return [
-        replace(run, name=f"{run.name} ({run.path.name})") if often[run.name] > 1 else run
-        for run in runs
-    ]
+    names = with_folders([run.name for run in runs], [run.path for run in runs])
+    return [replace(run, name=name) for run, name in zip(runs, names, strict=True)]
 
 
 def _of_one_kind(runs: list[Tested]) -> tuple[list[Tested], list[Tested]]:

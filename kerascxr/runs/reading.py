@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import yaml
+
+from kerascxr.names import with_folders
 
 CALIBRATED = "probability"
 UNCALIBRATED = "uncalibrated probability"
@@ -152,11 +153,8 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
         ValueError: If a file is missing or damaged.
     """
     runs = [read_run(path) for path in paths]
-    often = {name for name, count in Counter(run.name for run in runs).items() if count > 1}
-    runs = [
-        replace(run, name=f"{run.name} ({run.path.name})") if run.name in often else run
-        for run in runs
-    ]
+    names = with_folders([run.name for run in runs], [run.path for run in runs])
+    runs = [replace(run, name=name) for run, name in zip(runs, names, strict=True)]
     return sorted(runs, key=lambda run: (run.task, run.name, str(run.path)))
 
 

@@ -46,6 +46,17 @@ def compare(capsys, *argv):
     return code, shown.out + shown.err
 
 
+def test_folds_of_two_models_are_named_with_what_differs(tmp_path, capsys):
+    runs = [classifier(tmp_path / name / "fold-00", range(2)) for name in ("deep", "flat")]
+    code, text = compare(capsys, *runs, "--to", str(tmp_path / "out"))
+    assert code == 0 and "deep/fold-00" in text
+    [pair, *_] = json.loads((tmp_path / "out/compare.json").read_text())["differences"]
+    assert (pair["first"], pair["second"]) == (
+        "fold-00 (deep/fold-00)",
+        "fold-00 (flat/fold-00)",
+    )
+
+
 def test_all_pairs_are_compared_and_written(tmp_path, capsys):
     good = classifier(tmp_path / "good", range(2), order=-1)
     fair = classifier(tmp_path / "fair", range(3))

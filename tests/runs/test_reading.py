@@ -99,6 +99,14 @@ def test_classifiers_are_first_and_equal_names_get_their_folders(tmp_path):
     assert names == ["B", f"{depth_1} (x)", f"{depth_1} (y)", "A U-Net"]
 
 
+def test_equal_names_in_folders_of_one_name_get_what_differs(tmp_path):
+    """The folds of two cross-validations: an audit of one would be taken for the other's."""
+    paths = [finished(tmp_path / name) for name in ("a/fold-00", "b/fold-00", "a/fold-01")]
+    depth_1 = "EfficientNet-B0, depth 1"
+    expected = [f"{depth_1} ({name})" for name in ("a/fold-00", "a/fold-01", "b/fold-00")]
+    assert [run.name for run in read_runs(paths)] == expected
+
+
 def test_predictions_are_read_as_they_stand(tmp_path):
     path = tmp_path / "predictions.csv"
     columns = "uncalibrated probability a,uncalibrated probability é"
