@@ -165,17 +165,18 @@ def read_predictions(path: Path) -> list[dict[str, str]]:
 
 
 def truth_and_probabilities(
-    rows: Sequence[Mapping[str, str]], classes: Sequence[str]
+    rows: Sequence[Mapping[str, str]], classes: Sequence[str], column: str = UNCALIBRATED
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns what a classifier's metrics are computed from.
 
     Args:
         rows: From ``read_predictions``.
         classes: The k classes.
+        column: ``UNCALIBRATED``, or ``CALIBRATED`` for an ensemble, whose definition this is.
 
     Returns:
-        True class indices, int64 (n,), and uncalibrated probabilities, float64 (n, k).
+        True class indices, int64 (n,), and probabilities, float64 (n, k).
     """
     truth = np.array([classes.index(row["truth"]) for row in rows], np.int64)
-    columns = [f"{UNCALIBRATED} {name}" for name in classes]
+    columns = [f"{column} {name}" for name in classes]
     return truth, np.array([[float(row[name]) for name in columns] for row in rows])

@@ -17,7 +17,13 @@ from kerascxr.evaluation.summary_table import summary_table
 from kerascxr.evaluation.uncertainty import classification_intervals, segmentation_intervals
 from kerascxr.parsing import load_config, with_own_places
 from kerascxr.runs.folder import RunFolder
-from kerascxr.runs.reading import Run, read_predictions, read_run, truth_and_probabilities
+from kerascxr.runs.reading import (
+    CALIBRATED,
+    Run,
+    read_predictions,
+    read_run,
+    truth_and_probabilities,
+)
 from kerascxr.tables import csv_text, markdown_table, text_table
 
 logger = logging.getLogger(__name__)
@@ -45,7 +51,7 @@ _NOTES = {
         "Explorations 2010)."
     ),
     "pooled segmentation": "Each run has the threshold that its own validation images chose.",
-    "ensemble": "Ensemble: the mean of the runs' probabilities, scored as one model.",
+    "ensemble": "Ensemble: the mean of the runs' calibrated probabilities, scored as one model.",
 }
 
 
@@ -141,8 +147,8 @@ def summarise(paths: Sequence[Path], folder: RunFolder) -> dict[str, Any]:
     Returns:
         What summary.json holds: ``runs`` (name, split.offset, seed, test metrics), ``spread`` (see
         ``spread``), and ``pooled`` (metrics of folds' joint predictions) or, of classifiers that
-        differ in their seeds and test the same images, ``ensemble`` (those of their mean
-        probabilities, image by image).
+        differ in their seeds and test the same images, ``ensemble`` (those of the mean of their
+        calibrated probabilities, image by image).
 
     Raises:
         ValueError: If the runs are not on the same images or not trained in one way (regime,
@@ -180,7 +186,7 @@ def summarise(paths: Sequence[Path], folder: RunFolder) -> dict[str, Any]:
         folder.write_text("predictions.csv", csv_text(marked))
         notes += [_NOTES["pooled"], _NOTES[f"pooled {task}"]]
     elif classes and matched:
-        read = [truth_and_probabilities(rows, classes) for rows in matched]
+        read = [truth_and_probabilities(rows, classes, CALIBRATED) for rows in matched]
         truth, mean = read[0][0], np.mean([probabilities for _, probabilities in read], axis=0)
         summary["ensemble"] = classification.evaluate(truth, mean, classes)
         notes.append(_NOTES["ensemble"])

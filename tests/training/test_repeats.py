@@ -27,6 +27,7 @@ from kerascxr.data.ingest.folds import split_folds
 from kerascxr.models.classifier import build_classifier
 from kerascxr.parsing import load_config
 from kerascxr.runs.reading import find_runs, read_run
+from kerascxr.serving.ensemble import ensemble_metrics
 from kerascxr.tables import csv_text, format_value
 from kerascxr.training import classification, repeats, segmentation
 from kerascxr.training.inputs import open_data, read_splits
@@ -171,7 +172,8 @@ def write_run(path, seed, table):
     path.mkdir(parents=True, exist_ok=True)
     rows = [
         {"id": name, "group": name, "truth": truth}
-        | {"uncalibrated probability a": p, "uncalibrated probability b": 1 - p}
+        | {"probability a": p, "probability b": 1 - p}
+        | {"uncalibrated probability a": 1 - p, "uncalibrated probability b": p}
         for name, truth, p in table
     ]
     (path / "predictions.csv").write_text(csv_text(rows))
@@ -220,7 +222,7 @@ def test_a_failed_overwrite_keeps_the_last_finished_repeats(tmp_path, monkeypatc
     with pytest.raises(ValueError, match="must exist"):
         repeat(None)
     (row,) = read_rows(folder / "seed-1" / "predictions.csv")
-    assert row["uncalibrated probability a"] == "0.7"
+    assert row["probability a"] == "0.7"
     assert (folder / "summary.json").exists()
 
 
@@ -341,7 +343,7 @@ def test_seeds_differ_and_share_features(workplace, capsys, monkeypatch):
     summary = read_json(folder / "summary.json")
     assert [part["seed"] for part in summary["runs"]] == [3, 4]
     names = summary["ensemble"]["classes"]
-    columns = [f"uncalibrated probability {name}" for name in names]
+    columns = [f"probability {name}" for name in names]
     mean = [
         np.mean([[float(row[column]) for column in columns] for row in pair], axis=0)
         for pair in zip(one, other, strict=True)
@@ -349,6 +351,8 @@ def test_seeds_differ_and_share_features(workplace, capsys, monkeypatch):
     truth = [row["truth"] for row in one]
     auc = metrics.roc_auc_score(truth, mean, multi_class="ovr", labels=names)
     assert summary["ensemble"]["auc"] == pytest.approx(auc)
+    together = ensemble_metrics([folder / f"seed-{seed}" for seed in (3, 4)])  # as an export has it
+    assert summary["ensemble"]["accuracy"] == together["test"]["accuracy"]
     assert not (folder / "predictions.csv").exists()
 
 
