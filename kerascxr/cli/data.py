@@ -49,3 +49,7 @@ def run(argv: Sequence[str], prog: str) -> None:
 
     store = open_data(data)
     logger.info(f"The store is in {store.path}.")
+    try:
+        store.require_folds()
+    except ValueError as error:
+        logger.warning(f"Enough for evaluate, not for a training: {error}")

@@ -37,7 +37,9 @@ def run(argv: Sequence[str], prog: str) -> None:
     source = open_source(
         data.source, phantom_images=data.phantom_images, phantom_seed=data.phantom_seed
     )
-    found = audit(source, open_store(source, data.stores, data.stores_gb))
+    store = open_store(source, data.stores, data.stores_gb)
+    store.require_folds()
+    found = audit(source, store)
     page = write_audit(found, to)
     print("\n".join(headlines(found.summary)))
     print(f"Written: {page}")

@@ -98,9 +98,10 @@ def read_splits(config: TrainingConfig, store: Store, masks: bool = False) -> di
         {"train": ..., "validation": ..., "test": ...}.
 
     Raises:
-        ValueError: If the source fixes its split and the config asks for another, or if too many
-            lung masks are implausible.
+        ValueError: If the set is too small for folds, if the source fixes its split and the config
+            asks for another, or if too many lung masks are implausible.
     """
+    store.require_folds()
     if store.fixed_split and config.split != SplitConfig():
         raise ValueError(
             "split must be left as it is, and folds left out, where the source itself says what "

@@ -265,6 +265,32 @@ def test_it_is_tested_on_a_set_with_fewer_classes(finished, workplace, tmp_path,
     shutil.rmtree(run / "external")
 
 
+@pytest.mark.parametrize("column", ["", ",split"])
+def test_a_set_too_small_to_train_on_is_tested(finished, workplace, tmp_path, capsys, column):
+    run, _ = finished
+    bright_and_dark(tmp_path, each=3, names=("dark", "middle"))
+    source = tmp_path / "small.csv"
+    rows = [f"{label}/{n}.png,{label}" for label in ("dark", "middle") for n in range(3)]
+    lines = [f"path,label{column}", *(f"{row}{column and ',test'}" for row in rows)]
+    source.write_text("\n".join(lines), encoding="utf-8")
+    places = ["--data.source", str(source), "--data.stores", f"{tmp_path}/stores"]
+    assert verbs.main(["evaluate", str(run), *places]) == 0
+    (external,) = (run / "external").glob("[!.]*")
+    rows = read_predictions(external)
+    assert sorted(row["truth"] for row in rows) == ["dark"] * 3 + ["middle"] * 3
+    shutil.rmtree(run / "external")
+    reason = "must name 'train' images" if column else "'dark' with 3 images in 3 groups"
+    capsys.readouterr()
+    assert verbs.main(["data", str(source), "--stores", f"{tmp_path}/stores"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("Enough for evaluate, not for a training: ") and reason in last
+    assert train_cls.main(arguments(workplace, *places, "--name", "small")) == 2
+    assert reason in capsys.readouterr().err
+    audit = ["data", "audit", str(source), "--stores", f"{tmp_path}/stores"]
+    assert verbs.main([*audit, "--to", f"{tmp_path}/audit"]) == 2
+    assert reason in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("layout", ["strange", "plain"])
 def test_on_other_classes_it_says_what_the_model_answers(finished, tmp_path, capsys, layout):
     run, _ = finished

@@ -19,11 +19,29 @@ def assign_folds(labels: Sequence[str], groups: Sequence[str], seed: int = 0) ->
         seed: Breaks ties; the same seed and order give the same folds.
 
     Returns:
-        int64 (n,), 0..19.
+        int64 (n,), 0..19. Some folds lack a class that has fewer than 20 groups: see
+        ``check_folds``.
+    """
+    return _spread(np.asarray(labels), np.asarray(groups), N_FOLDS, seed)
+
+
+def check_folds(labels: Sequence[str], groups: Sequence[str], splits: Sequence[str]) -> None:
+    """Checks that a set's folds can train and test. A set that is only tested needs no folds.
+
+    Args:
+        labels: Class name of each image.
+        groups: Group of each image.
+        splits: "train", "validation" or "test" for each image where the source fixes it, else "".
 
     Raises:
-        ValueError: If a class has fewer than 20 groups.
+        ValueError: If the source fixes the split and train or test is empty; if it does not, and a
+            class has fewer than 20 groups.
     """
+    if any(splits):
+        for name in ("train", "test"):
+            if name not in splits:
+                raise ValueError(f"a fixed split must name {name!r} images. Got {name}=0.")
+        return
     label_array, group_array = np.asarray(labels), np.asarray(groups)
     for name in np.unique(label_array):
         count = len(np.unique(group_array[label_array == name]))
@@ -34,7 +52,6 @@ def assign_folds(labels: Sequence[str], groups: Sequence[str], seed: int = 0) ->
                 f"Got class {str(name)!r} with {images} images in {count} groups; "
                 "add images or leave the class out."
             )
-    return _spread(label_array, group_array, N_FOLDS, seed)
 
 
 def assign_fixed_folds(
@@ -54,15 +71,9 @@ def assign_fixed_folds(
 
     Returns:
         int64 (n,), 0..19.
-
-    Raises:
-        ValueError: If train or test is empty.
     """
     label_array, group_array = np.asarray(labels), np.asarray(groups)
     split_array = np.asarray(splits)
-    for name in ("train", "test"):
-        if not (split_array == name).any():
-            raise ValueError(f"a fixed split must name {name!r} images. Got {name}=0.")
     if (split_array == "validation").any():
         ranges = {"train": (0, 14), "validation": (14, 17), "test": (17, 20)}
     else:
@@ -70,6 +81,8 @@ def assign_fixed_folds(
     folds = np.zeros(len(label_array), np.int64)
     for name, (first, end) in ranges.items():
         chosen = split_array == name
+        if not chosen.any():  # an error in check_folds only
+            continue
         n_folds = min(end - first, len(np.unique(group_array[chosen])))
         if n_folds == 1:
             folds[chosen] = first

@@ -44,7 +44,7 @@ def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
         folder: Where to; it is complete only when this returns.
 
     Raises:
-        ValueError: If over a tenth of the files cannot be used, or a class has under 20 images.
+        ValueError: If over a tenth of the files cannot be used.
     """
     rejected = list(source.rejected)
     with tempfile.TemporaryFile(dir=folder) as spool:  # each file is decoded once, encoded once

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kerascxr.data.ingest import records
+from kerascxr.data.ingest.folds import check_folds
 from kerascxr.data.ingest.ingest import FORMAT, ingest
 from kerascxr.data.sources.open import Source
 from kerascxr.evaluation.masks import resized
@@ -79,6 +80,14 @@ class Store:
                 "another process has ingested it again; give the command again."
             )
 
+    def require_folds(self) -> None:
+        """Checks that the folds can train and test.
+
+        Raises:
+            ValueError: See ``check_folds``.
+        """
+        check_folds(*([row[name] for row in self.rows] for name in ("label", "group", "split")))
+
     @cached_property
     def duplicates(self) -> list[dict[str, str]]:
         """One row a pair of copies, by the images' ids: first, second, similarity, exact (0 or 1).
@@ -123,7 +132,7 @@ def open_store(source: Source, stores: Path, limit_gb: float = float("inf")) -> 
         The store. Its folder appears only when it is complete.
 
     Raises:
-        ValueError: If over a tenth of the files cannot be used, or a class has under 20 images.
+        ValueError: If over a tenth of the files cannot be used.
     """
     stores.mkdir(parents=True, exist_ok=True)
     place = stores / _store_name(source)

@@ -10,6 +10,7 @@ from kerascxr.data.ingest.folds import (
     N_FOLDS,
     assign_fixed_folds,
     assign_folds,
+    check_folds,
     random_folds,
     split_folds,
 )
@@ -46,7 +47,12 @@ def test_a_class_with_too_few_groups_is_named():
     labels = ["a"] * 40 + ["rare"] * 30
     groups = [f"a{index}" for index in range(40)] + [f"r{index // 2}" for index in range(30)]
     with pytest.raises(ValueError, match=r"'rare' with 30 images in 15 groups"):
-        assign_folds(labels, groups)
+        check_folds(labels, groups, [""] * 70)
+    check_folds(labels, groups, ["train"] * 60 + ["test"] * 10)  # the source's own split
+    folds = assign_folds(labels, groups)
+    groups_of = {group: set(folds[np.array(groups) == group]) for group in groups}
+    assert all(len(its) == 1 for its in groups_of.values())
+    assert len(set(folds[40:])) == 15
 
 
 @given(offset=st.integers(0, 19), validation=st.integers(1, 6), test=st.integers(1, 6))
@@ -83,8 +89,14 @@ def test_without_fixed_validation_some_training_images_validate():
     )
     assert set(folds[:40]) == set(range(17))
     assert folds[40:].min() >= 17
-    with pytest.raises(ValueError, match="test=0"):
-        assign_fixed_folds(["a"] * 3, list("abc"), ["train"] * 3)
+
+
+@pytest.mark.parametrize(("present", "absent"), [("train", "test"), ("test", "train")])
+def test_a_fixed_split_without_training_or_test_images_is_for_no_training(present, absent):
+    with pytest.raises(ValueError, match=f"{absent}=0"):
+        check_folds(["a"] * 3, list("abc"), [present] * 3)
+    folds = assign_fixed_folds(["a"] * 3, list("abc"), [present] * 3)
+    assert len(set(folds.tolist())) == 3 and (folds.min() >= 17) == (present == "test")
 
 
 def test_blind_folds_spread_classes_evenly_and_split_groups():

@@ -209,8 +209,10 @@ def test_cropped_and_brightened_copies_share_a_fold(tmp_path):
 def test_a_rare_class_is_named(folder, tmp_path):
     for path in sorted((folder / "ill").iterdir())[:10]:
         path.unlink()
+    store = ingest(folder, tmp_path / "stores")
+    assert len(store.rows) == 40
     with pytest.raises(ValueError, match="'ill' with 15 images"):
-        ingest(folder, tmp_path / "stores")
+        store.require_folds()
 
 
 def test_masks_and_fixed_splits_come_along(tmp_path):
