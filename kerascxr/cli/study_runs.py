@@ -14,6 +14,7 @@ from kerascxr.runs.locks import locked
 from kerascxr.tables import text_table
 from kerascxr.training import classification, segmentation
 from kerascxr.training.inputs import open_data
+from kerascxr.training.sharing import sharing
 
 logger = logging.getLogger(__name__)
 
@@ -68,12 +69,13 @@ def run_study(config: StudyConfig) -> bool:
 
 def _run_study(config: StudyConfig) -> bool:
     parts = _parts(config)
-    for number, part in enumerate(parts, 1):
-        if part.state != "waiting":
-            continue
-        logger.info(f"\n=== {number} of {len(parts)}: {part.name} ===")
-        part.state = _run(part)
-        logger.info(f"\n{_progress(parts)}")
+    with sharing():
+        for number, part in enumerate(parts, 1):
+            if part.state != "waiting":
+                continue
+            logger.info(f"\n=== {number} of {len(parts)}: {part.name} ===")
+            part.state = _run(part)
+            logger.info(f"\n{_progress(parts)}")
     finished = [part.folder for part in parts if (part.folder / "DONE").exists()]
     if not finished:
         raise ValueError(f"at least one run must finish for a report. Got {parts[0].state}.")

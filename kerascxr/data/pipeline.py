@@ -1,8 +1,10 @@
 """From a store to batches: evaluation in a fixed order, training shuffled and augmented."""
 
+import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +24,7 @@ Batch = dict[str, tf.Tensor]
 
 _MEMORY_SHARE = 0.25
 _READ_BATCH = 64
+_DIGEST_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,15 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the pixels, which nobody changes."""
+        digest = hashlib.sha256(str(self.pixels.shape).encode())
+        for begin in range(0, len(self), _DIGEST_BATCH):
+            part = self.pixels[begin : begin + _DIGEST_BATCH]
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
 
     @property
     def cached_in(self) -> Literal["memory", "disk"]:

@@ -26,6 +26,7 @@ from kerascxr.models.layer_statistics import layer_statistics, require_finite
 from kerascxr.models.ood_detector import FALSE_ALARMS, OODDetector
 from kerascxr.training.engines import Engine, EngineName, build_engine
 from kerascxr.training.learner import Learner
+from kerascxr.training.sharing import shared
 
 _TRAINING = 1500  # images
 _TURNED = 150  # of these, also inverted and rotated
@@ -182,15 +183,46 @@ def fit_decider(
     chosen = _chosen(training, _TRAINING)
     pixels = training.pixels[chosen]
     features = learner.features
+
+    def fit_checks() -> InputChecks:
+        return _fit_checks(model, statistics, pixels, as_is, held_out, config)
+
     if features is not None and features.sizes is not None:
         statistics = Statistics(features.engine_for(validation), features.sizes)
         as_is = features.statistics(training)[chosen]
         held_out = _some(features.statistics(validation), _VALIDATION)
+        images = (training.digest, chosen.tobytes(), validation.digest)
+        key = (features.identity, *images, config.runtime.seed, config.roi)
+        checks = shared("input checks", key, fit_checks)
     else:
         engine = learner.engine or "keras"  # as config.yaml has it
         statistics = Statistics.of_model(model, engine, validation.pixels)
         as_is = statistics.of(pixels)
         held_out = statistics.of(_some(validation.pixels, _VALIDATION))
+        checks = fit_checks()
+    thresholds = class_thresholds(validation.labels, probabilities).astype(np.float32)
+    least = float(np.float32(common_threshold(validation.labels, probabilities)))
+    return Decider(DecisionRule(checks, thresholds, least), statistics)
+
+
+def _fit_checks(
+    model: keras.Model,
+    statistics: Statistics,
+    pixels: np.ndarray,
+    as_is: np.ndarray,
+    held_out: np.ndarray,
+    config: ClassificationConfig,
+) -> InputChecks:
+    """Fits the checks of images. Of the model they depend on the layer statistics alone.
+
+    Args:
+        model: The classifier, for messages.
+        statistics: Its layer statistics.
+        pixels: Training images, uint8 (n, height, width, channels).
+        as_is: Their statistics, float32 (n, statistics).
+        held_out: Those of validation images.
+        config: The seed of altered copies, and the region of interest.
+    """
     altered = statistics.of(altered_copies(pixels, config.runtime.seed))
     for values, of in (
         (as_is, "training images"),
@@ -209,10 +241,7 @@ def fit_decider(
             require_finite(model, values, "inverted or rotated training images")
         orientation = OrientationClassifier.fit({"": as_is} | turned, held_out, tuple(turned))
     detector = OODDetector.fit(as_is, altered, held_out, statistics.sizes)
-    thresholds = class_thresholds(validation.labels, probabilities).astype(np.float32)
-    least = float(np.float32(common_threshold(validation.labels, probabilities)))
-    rule = DecisionRule(InputChecks(detector, orientation), thresholds, least)
-    return Decider(rule, statistics)
+    return InputChecks(detector, orientation)
 
 
 def describe_rule(rule: DecisionRule, labels: np.ndarray) -> dict[str, Any]:

@@ -26,12 +26,14 @@ from kerascxr.progress import ProgressBar
 from kerascxr.runs.locks import locked
 from kerascxr.training.engines import Engine, EngineName, build_engine, computed_by
 from kerascxr.training.feature_files import FeatureFolder, Stored
+from kerascxr.training.sharing import shared
 
 logger = logging.getLogger(__name__)
 
 _FORMAT = 3
 _BATCH = 32
 _STORED_AT: Depth = 2
+_SHARED_BYTES = 2**26  # of full-precision features, which are shared by runs in memory
 _IN_TRAINING = {"trainable", "update_statistics", "shared_object_id"}  # of a layer's config
 
 
@@ -175,8 +177,11 @@ class BackboneFeatures:
         """
         engine = self._running_engine(images)
         batches = evaluation_batches(images, engine.batch_size).as_numpy_iterator()
-        pixels = (batch["image"].astype(np.float32) for batch in batches)
-        yield from engine.run(pixels)
+        outputs = engine.run(batch["image"].astype(np.float32) for batch in batches)
+        if 2 * self.bytes_for(len(images)) > _SHARED_BYTES:
+            yield from outputs
+            return
+        yield from shared("stream", (self.identity, images.digest), lambda: list(outputs), most=2)
 
     def engine_for(self, images: Images) -> Engine:
         """Returns what computes features and, if there are any, statistics; tried on the images."""
@@ -187,28 +192,43 @@ class BackboneFeatures:
         """The name of the engine: the one wanted, until it was tried."""
         return self._engine_name
 
-    def _change(self, view: int) -> object:
-        changed = self._augment is not None and self._augment.enabled and view > 0
-        return (self._augment, self._seed, view) if changed else None
+    def change(self, view: int) -> tuple[AugmentConfig, int, int] | None:
+        """Returns how a view's images are augmented: by what, seed, view; None if they are not."""
+        if self._augment is None or not self._augment.enabled or view == 0:
+            return None
+        return self._augment, self._seed, view
 
     def _running_engine(self, images: Images) -> Engine:
         if self._engine is None:
             sample = images.pixels[: min(2, len(images))].astype(np.float32)
-            self._engine = build_engine(self._running, self._engine_name, sample)
+            self._engine = shared(
+                "engine",
+                (self.identity, sample.tobytes()),
+                lambda: build_engine(self._running, self._engine_name, sample),
+            )
             self._engine_name = self._engine.name  # features of another engine are another file
         return self._engine
 
-    def _key(self, images: Images, view: int) -> str:
-        policies = sorted({layer.dtype_policy.name for layer in self._frozen.layers})
+    @property
+    def identity(self) -> str:
+        """A digest of the frozen layers, their weights, the engine, its device and the packages."""
         by = computed_by(self._engine_name)
-        known = (_FORMAT, by, policies, self._frozen.input_shape, self.sizes, self._layers)
-        digest = hashlib.sha256(f"{known} {self._change(view)}".encode())
+        return hashlib.sha256(f"{by} {self._frozen_identity}".encode()).hexdigest()
+
+    @cached_property
+    def _frozen_identity(self) -> str:
+        policies = sorted({layer.dtype_policy.name for layer in self._frozen.layers})
+        known = (_FORMAT, policies, self._frozen.input_shape, self.sizes, self._layers)
+        digest = hashlib.sha256(f"{known}".encode())
         for weight in self._frozen.weights:
             digest.update(f"{weight.path} {weight.shape}".encode())
             digest.update(np.ascontiguousarray(weight).tobytes())
-        for begin in range(0, len(images), _BATCH):  # the pixels themselves: ids could be reused
-            digest.update(np.ascontiguousarray(images.pixels[begin : begin + _BATCH]).tobytes())
-        return digest.hexdigest()[:32]
+        return digest.hexdigest()
+
+    def _key(self, images: Images, view: int) -> str:
+        # The pixels themselves: ids could be reused.
+        known = f"{self.identity} {self.change(view)} {images.digest}"
+        return hashlib.sha256(known.encode()).hexdigest()[:32]
 
     def _compute(self, images: Images, key: str, view: int, engine: Engine) -> Stored:
         """Computes and keeps features. Its caller holds the key's lock.
@@ -243,7 +263,7 @@ class BackboneFeatures:
         self, images: Images, view: int, engine: Engine, bar: ProgressBar
     ) -> Iterator[tuple[np.ndarray, ...]]:
         size = engine.batch_size
-        if self._change(view):
+        if self.change(view):
             batches = self._changed(images, view, size)
         else:
             batches = evaluation_batches(images, size)

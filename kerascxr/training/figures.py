@@ -62,21 +62,22 @@ def draw_evidence(
         classes: The k class names.
     """
     predicted = probabilities.argmax(axis=1)
-    camera = GradCAM(model)
-
-    def example(index: int | None) -> heat.Evidence | None:
-        if index is None:
-            return None
-        pixels, label = images.pixels[[index]], predicted[[index]]
-        [found] = camera(to_backbone_input(pixels).numpy(), label)
-        truth, named = classes[images.labels[index]], classes[label[0]]
-        title = f"truth: {truth}\npredicted: {named} {probabilities[index].max():.0%}"
-        return heat.Evidence(pixels[0, ..., 0], found, title)
-
     chosen = {
         "correct": typical_images(images.labels, probabilities),
         "wrong": confident_errors(images.labels, probabilities),
     }
+    shown = [index for of in chosen.values() for index in of if index is not None]
+    # All at once: a model that is not traced takes most of its time for the call.
+    inputs = to_backbone_input(images.pixels[shown]).numpy()
+    maps = dict(zip(shown, GradCAM(model)(inputs, predicted[shown]), strict=True))
+
+    def example(index: int | None) -> heat.Evidence | None:
+        if index is None:
+            return None
+        truth, named = classes[images.labels[index]], classes[predicted[index]]
+        title = f"truth: {truth}\npredicted: {named} {probabilities[index].max():.0%}"
+        return heat.Evidence(images.pixels[index, ..., 0], maps[index], title)
+
     rows = {name: [example(index) for index in of] for name, of in chosen.items()}
     with folder.figure("grad_cam") as path:
         heat.evidence_grid(rows, path)

@@ -20,6 +20,7 @@ from kerascxr.runs.inflated_scores import ignores_groups, why_inflated
 from kerascxr.runs.reading import Run
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.lungs import read_lungs, require_plausible, require_same_lungs
+from kerascxr.training.sharing import shared
 
 logger = logging.getLogger(__name__)
 
@@ -175,16 +176,19 @@ def _read_parts(
             cache=config.data.cache,
         )
 
-    if not isinstance(config, ClassificationConfig):
-        return read(parts, Region())
-    if not ROIS[config.roi].needs_lungs:
-        return read(parts, Region(config.roi, None, config.control_marker))
-    features = FeatureFolder.of(config.data)
-    found = []
-    for folds in parts:  # one after the other: each part's lungs take as much memory as its images
-        lungs = read_lungs(store, folds, config.lungs, config.image_size, features)
-        found += read([folds], Region(config.roi, lungs, config.control_marker))
-    return found
+    region = Region()
+    if isinstance(config, ClassificationConfig):
+        region = Region(config.roi, None, config.control_marker)
+        if ROIS[config.roi].needs_lungs:
+            features = FeatureFolder.of(config.data)
+            found = []
+            for folds in parts:  # one after the other: a part's lungs take the memory of its images
+                lungs = read_lungs(store, folds, config.lungs, config.image_size, features)
+                found += read([folds], replace(region, lungs=lungs))
+            return found
+    key = (store.path, store.fingerprint["digest"], tuple(map(tuple, parts)), config.image_size)
+    more = (masks, region.roi, region.control_marker)
+    return list(shared("images", key + more, lambda: read(parts, region)))
 
 
 def require_lungs(config: TrainingConfig, parts: Iterable[Images]) -> None:

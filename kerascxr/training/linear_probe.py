@@ -14,6 +14,7 @@ from kerascxr.models.layer_statistics import require_finite
 from kerascxr.models.linear_probe import StatisticsRegression, add_linear_probe
 from kerascxr.training.features import BackboneFeatures, array_batches
 from kerascxr.training.learner import Learner, softmax
+from kerascxr.training.sharing import shared
 
 _BATCH = 64
 
@@ -69,10 +70,12 @@ def with_linear_probe(
     for view in views:
         require_finite(model, view, "training images")
     require_finite(model, known, "validation images")
-    regression = StatisticsRegression.fit(
-        views,
-        training.labels,
-        balanced=config.class_balance != "none",
+    balanced = config.class_balance != "none"
+    images = (training.digest, training.labels.tobytes(), *map(features.change, range(len(views))))
+    regression = shared(
+        "linear probe",
+        (features.identity, *images, balanced),
+        lambda: StatisticsRegression.fit(views, training.labels, balanced),
     )
     held_out = array_batches(features.of(validation), _BATCH)
     alone = {

@@ -25,6 +25,7 @@ from kerascxr.runs.reading import (
     truth_and_probabilities,
 )
 from kerascxr.tables import csv_text, markdown_table, text_table
+from kerascxr.training.sharing import sharing
 
 logger = logging.getLogger(__name__)
 
@@ -105,18 +106,19 @@ def run_repeats(
     """
     parts = plan(config, folder.path.name)
     trained, resolved = 0, None
-    for number, (part, alone) in enumerate(parts.items(), 1):
-        with RunFolder.start_at(alone, folder.path / part) as run:
-            if not run.finished:
-                logger.info(f"\n=== {number} of {len(parts)}: {part} ===\n")
-                try:
-                    with run.log_file():
-                        load_trainer()(_like(resolved, alone) if resolved else alone, run)
-                except (ValueError, OSError):
-                    run.abandon()
-                    raise
-                trained += 1
-        resolved = resolved or load_config(type(config), run.path / "config.yaml")
+    with sharing():
+        for number, (part, alone) in enumerate(parts.items(), 1):
+            with RunFolder.start_at(alone, folder.path / part) as run:
+                if not run.finished:
+                    logger.info(f"\n=== {number} of {len(parts)}: {part} ===\n")
+                    try:
+                        with run.log_file():
+                            load_trainer()(_like(resolved, alone) if resolved else alone, run)
+                    except (ValueError, OSError):
+                        run.abandon()
+                        raise
+                    trained += 1
+            resolved = resolved or load_config(type(config), run.path / "config.yaml")
     assert resolved is not None
     alike: Any = _like(resolved, replace(config, name=folder.path.name))
     data = replace(alike.data, cache=resolved.data.cache)
