@@ -65,8 +65,8 @@ def blocks_of(run: Run, label: str) -> list[Block]:
     ]
 
 
-def abstention_text(runs: Sequence[Run]) -> str:
-    """Returns the summary's sentences, one a run with a rule; "" without any."""
+def abstention_text(runs: Sequence[Run]) -> list[str]:
+    """Returns the summary's sentences, one a run with a rule."""
     said = []
     for run in runs:
         found = run.metrics.get("abstention")
@@ -76,7 +76,7 @@ def abstention_text(runs: Sequence[Run]) -> str:
         line = f"{run.name} does not decide on {_share(undecided)} of {found['n']:,} test images"
         line += f"; the accuracy of its decisions is {_share(accuracy)}." if accuracy else "."
         said.append(line)
-    return " ".join(said)
+    return said
 
 
 def _share(share: dict[str, Any] | None) -> str | None:

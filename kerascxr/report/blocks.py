@@ -1,5 +1,6 @@
 """What a report is made of: figures, tables and paragraphs in sections."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,15 +53,20 @@ class Tabulated:
 
 @dataclass(frozen=True)
 class Statement:
-    """A paragraph that begins with what it is about.
+    """A paragraph that begins with what it is about, or a list under it.
 
     Attributes:
         about: One or two words, in bold.
-        text: The sentences.
+        points: The sentences; more than one are a list, such as one entry a model.
     """
 
     about: str
-    text: str
+    points: Sequence[str]
+
+    @property
+    def text(self) -> str:
+        """All points as one paragraph."""
+        return " ".join(self.points)
 
 
 Block = str | Statement | Tabulated | Figure

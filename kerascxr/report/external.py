@@ -75,7 +75,7 @@ def answers_text(run: Run) -> list[str]:
         said.append(
             f"{run.name} on {external_name(folder)} ({found['n']:,} images of other or unknown "
             f"classes): not decided "
-            f"{with_interval(undecided['value'], undecided['interval'])}; most often answered with "
+            f"{with_interval(undecided['value'], undecided['interval'])}; most often decided with "
             f"a probability of {least} or more: {name}, "
             f"{with_interval(shares[name]['value'], shares[name]['interval'])}."
         )

@@ -72,7 +72,7 @@ def _pieces(blocks: Sequence[Block]) -> Iterator[dict[str, Any]]:
             if isinstance(block, Tabulated):
                 yield {"kind": "table"} | _table(block)
             elif isinstance(block, Statement):
-                yield {"kind": "statement", "about": block.about, "text": block.text}
+                yield {"kind": "statement", "about": block.about, "points": block.points}
             else:
                 yield {"kind": "paragraph", "text": block}
 

@@ -55,13 +55,19 @@ def markdown_page(parts: Sequence[Section], notice: str = "") -> str:
             if isinstance(block, str):
                 lines.append(block)
             elif isinstance(block, Statement):
-                lines.append(f"**{block.about}** {block.text}")
+                lines.append(_statement(block))
             elif isinstance(block, Figure):
                 lines.append(f"![{block.alt}](figures/{block.path.name})\n\n*{block.caption}*")
             else:
                 table = markdown_table(block.table.header, block.table.rows)
                 lines += [f"**{block.table.title}**", table, *([block.note] if block.note else [])]
     return "\n\n".join(lines) + "\n"
+
+
+def _statement(block: Statement) -> str:
+    if len(block.points) == 1:
+        return f"**{block.about}** {block.text}"
+    return "\n".join([f"**{block.about}**\n", *(f"- {point}" for point in block.points)])
 
 
 def latex_tables(parts: Sequence[Section]) -> str:

@@ -32,18 +32,18 @@ def summary_section(runs: Sequence[Run], repeats: Sequence[Repeats], drawn: Path
         drawn: The folder to draw the figures in.
     """
     figures: list[Block] = []
-    scores = []
+    scores: list[str] = []
     for task in _MEASURES:
         of_task = [run for run in runs if run.task == task]
         if of_task:
             own = [part for part in repeats if part.summary["task"] == task]
             figures.append(_forest(of_task, own, task, drawn))
-            scores.append(_scores(of_task, own, task))
+            scores += _scores(of_task, own, task)
     audits = {run.name: input_ablations.read_audit(run.path) for run in runs}
     found = {name: result for name, result in audits.items() if result}
     blocks = [
         *figures,
-        Statement("Scores.", " ".join(scores)),
+        Statement("Scores.", scores),
         Statement("Other hospitals.", _other_sets(runs)),
         Statement("Leaked test images.", _leaks(runs)),
     ]
@@ -57,7 +57,7 @@ def summary_section(runs: Sequence[Run], repeats: Sequence[Repeats], drawn: Path
         blocks.append(Statement("Shortcuts.", _shortcuts(found, unaudited)))
         if found:
             blocks.append(_verdict_table(found))
-    return Section("In short", [*blocks, Statement("Limits.", limits(runs))])
+    return Section("In short", [*blocks, Statement("Limits.", [limits(runs)])])
 
 
 def _forest(runs: Sequence[Run], repeats: Sequence[Repeats], task: str, drawn: Path) -> Figure:
@@ -111,28 +111,28 @@ def _row(
     return Row(f"{label}, {test['n']:,} images" * bool(label), scores, kind, chance)
 
 
-def _scores(runs: Sequence[Run], repeats: Sequence[Repeats], task: str) -> str:
+def _scores(runs: Sequence[Run], repeats: Sequence[Repeats], task: str) -> list[str]:
     measures = _MEASURES[task]
     whole = [part.summary for part in repeats if "pooled" in part.summary]
     inside = {path for part in repeats if "pooled" in part.summary for path in part.runs}
     tests = [(run.name, run.metrics["test"]) for run in runs if run.path not in inside]
     tests += [(f"{of['title']}, {len(of['runs'])} folds together", of["pooled"]) for of in whole]
     if len(tests) <= _FEW:
-        return " ".join(
+        return [
             f"{name}: {_with_ends(test, measures, task)} on {test['n']:,} test images."
             for name, test in tests
-        )
+        ]
     ranges = []
     for measure in measures:
         values = [test[measure] for _, test in tests if test[measure] is not None]
         if values:
             ends = f"{min(values):.3f} to {max(values):.3f}"
             ranges.append(f"{metric_title(task, measure)} is from {ends}")
-    return (
+    return [
         f"Over the {len(tests)} {_KINDS[task]}, {' and '.join(ranges)} on the test images. "
         "Overlapping intervals do not decide which model is better; the command compare tests the "
         "differences on the same images."
-    )
+    ]
 
 
 def _with_ends(test: Mapping[str, Any], measures: Sequence[str], task: str) -> str:
@@ -146,7 +146,7 @@ def _with_ends(test: Mapping[str, Any], measures: Sequence[str], task: str) -> s
     return ", ".join(parts)
 
 
-def _other_sets(runs: Sequence[Run]) -> str:
+def _other_sets(runs: Sequence[Run]) -> list[str]:
     said = []
     for run in runs:
         for folder, of in read_external(run.path).items():
@@ -160,11 +160,11 @@ def _other_sets(runs: Sequence[Run]) -> str:
             said.append(f"{line} {_changes(of, run.task)}")
         said += answers_text(run)
     if not said:
-        return (
+        return [
             "No model was tested on the images of another hospital. How far the scores hold there "
             "is unknown; the command evaluate tests it."
-        )
-    return " ".join(said)
+        ]
+    return said
 
 
 def _changes(of: Mapping[str, Any], task: str) -> str:
@@ -192,7 +192,7 @@ def _changes(of: Mapping[str, Any], task: str) -> str:
     return " ".join(said)
 
 
-def _leaks(runs: Sequence[Run]) -> str:
+def _leaks(runs: Sequence[Run]) -> list[str]:
     free, said, unknown = [], [], []
     for run in runs:
         leak = run.metrics.get("leak")
@@ -211,7 +211,7 @@ def _leaks(runs: Sequence[Run]) -> str:
         )
     if unknown:
         said.append(f"Not counted for {'; '.join(unknown)}.")
-    return " ".join(said)
+    return said
 
 
 def _leak(name: str, leak: Mapping[str, Any]) -> str:
@@ -237,7 +237,7 @@ def _leak(name: str, leak: Mapping[str, Any]) -> str:
     return said + "Whether the leak raises the score is not decided."
 
 
-def _shortcuts(audits: Mapping[str, Mapping[str, Any]], unaudited: Sequence[str]) -> str:
+def _shortcuts(audits: Mapping[str, Mapping[str, Any]], unaudited: Sequence[str]) -> list[str]:
     said = [f"{name}: {input_ablations.verdict(result)}" for name, result in audits.items()]
     if unaudited:
         whose = "; ".join(unaudited) if audits else "The classifiers"
@@ -245,7 +245,7 @@ def _shortcuts(audits: Mapping[str, Mapping[str, Any]], unaudited: Sequence[str]
             f"{whose} {'was' if len(unaudited) == 1 and audits else 'were'} not audited, so "
             "whether the score comes from the lungs is unknown; the command audit tests it."
         )
-    return " ".join(said)
+    return said
 
 
 def _verdict_table(audits: Mapping[str, Mapping[str, Any]]) -> Tabulated:

@@ -210,7 +210,7 @@ def test_markdown_and_latex_hold_the_same(report):
     assert sorted(pictures) == sorted(f"figures/{path.name}" for path in report.glob("figures/*"))
     assert len(set(pictures)) == len(pictures) == 14
     latex = (report / "tables.tex").read_text(encoding="utf-8")
-    titles = re.findall(r"^\*\*(.+)\*\*$", text, re.MULTILINE)
+    titles = re.findall(r"^\*\*(.+[^.])\*\*$", text, re.MULTILINE)
     assert len(titles) == latex.count(r"\begin{table}") == 8
     labels = re.findall(r"\\label\{(.+)\}", latex)
     assert len(set(labels)) == len(labels)

@@ -1,11 +1,12 @@
 """The first section: verdicts in JSON become sentences, scores a forest plot."""
 
 import json
+import re
 
 import pytest
 import yaml
 
-from kerascxr.report import contents
+from kerascxr.report import contents, page
 from kerascxr.report.blocks import Figure, Statement, Tabulated
 from kerascxr.report.repeats import read_repeats
 from kerascxr.report.summary import summary_section
@@ -44,6 +45,19 @@ def test_scores_have_their_intervals(tmp_path):
     for measure, name in (("accuracy", "accuracy"), ("auc", "macro AUC")):
         low, high = test["intervals"][measure]
         assert f"{name} {test[measure]:.3f} [{low:.3f}, {high:.3f}]" in text
+
+
+def test_two_models_are_a_list_and_one_is_a_paragraph(tmp_path):
+    paths = [classifier(tmp_path / name, 1) for name in ("first", "second")]
+    for count in (1, 2):
+        page.write_report(paths[:count], tmp_path / f"report{count}")
+        markdown = (tmp_path / f"report{count}" / "report.md").read_text()
+        html = (tmp_path / f"report{count}" / "index.html").read_text()
+        [scores] = [part for part in markdown.split("\n\n**") if part.startswith("Scores.")]
+        assert scores.count("\n- ") == (count if count > 1 else 0)
+        [scores] = re.findall(r"<strong>Scores\.</strong>(.*?)<strong>", html, re.S)
+        assert scores.count("<li>") == (count if count > 1 else 0)
+        assert scores.count("macro AUC") == count
 
 
 def test_many_models_share_a_sentence(tmp_path):
