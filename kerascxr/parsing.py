@@ -49,6 +49,13 @@ def _one_line(parser: ArgumentParser, error: Exception, argv: Sequence[str] = ()
         if _is_list(hints.get(name)):
             wanted, got = _list_rule(hints[name]), _given(argv, f"--{name}") or got
         text = f"--{name} must be {wanted}. Got {name}={got}."
+    part = re.match(r'Parser key "([\w.]+)": Unable to load config', text)
+    if part:
+        name = part[1]
+        options = [action.dest for action in parser._actions if action.dest.startswith(f"{name}.")]
+        leaf = next(item for item in options if not any(o.startswith(f"{item}.") for o in options))
+        got = _given(argv, f"--{name}")
+        text = f"--{name} must be a YAML file of options such as --{leaf}. Got {name}={got}."
     required = re.match(r"(the following arguments are required: )(.+)", text)
     if required:
         flags = {

@@ -73,6 +73,14 @@ SIZE = "must be two whole numbers, as 64,64. Got image_size="
         ),
         (["--depths", ""], "depths must be different ones, at least one. Got depths=()."),
         (["--epochs", "many"], "--epochs must be a whole number. Got epochs=many."),
+        (
+            ["--data", "images"],
+            "--data must be a YAML file of options such as --data.source. Got data=images.",
+        ),
+        (
+            ["--unet=false", "--depths", "0"],
+            "--unet must be a YAML file of options such as --unet.base_filters. Got unet=false.",
+        ),
         (["--optimizer.learning_rate", "x"], "learning_rate must be a number. Got"),
     ],
 )

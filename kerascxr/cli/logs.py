@@ -16,6 +16,12 @@ class ConsoleHandler(logging.StreamHandler):
         """The current standard output."""
         return sys.stdout
 
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        """Lets ``run_command`` end the command where nobody reads on, as after "| head"."""
+        if isinstance(sys.exception(), BrokenPipeError):
+            raise
+        super().handleError(record)
+
 
 def set_up_logging(level: int = logging.INFO) -> None:
     """Prints the package's messages; calling it again changes the level.

@@ -60,7 +60,8 @@ def run_study(config: StudyConfig) -> bool:
         Whether all runs are there.
 
     Raises:
-        ValueError: If the source cannot be used, or no run was finished.
+        ValueError: If the source cannot be used, the folder holds a run of the study with other
+            settings, or no run was finished.
     """
     lock = config.runs.with_name(f".{config.runs.name}.study.lock")
     with locked(lock, f"Another process trains a study in {config.runs}; waiting for it."):
@@ -69,6 +70,7 @@ def run_study(config: StudyConfig) -> bool:
 
 def _run_study(config: StudyConfig) -> bool:
     parts = _parts(config)
+    _check_settings(parts)
     with sharing():
         for number, part in enumerate(parts, 1):
             if part.state != "waiting":
@@ -82,6 +84,14 @@ def _run_study(config: StudyConfig) -> bool:
     page = write_report(finished, config.runs / "report")
     logger.info(f"\nThe report: {page}")
     return not any(part.state.startswith("failed") for part in parts)
+
+
+def _check_settings(parts: list[Part]) -> None:
+    """Refuses a study that would put runs with its settings beside finished ones with others."""
+    hint = "Give the study another --runs, or replace such runs with --overwrite true"
+    for part in parts:
+        if part.state == "waiting" and not part.config.overwrite:
+            RunFolder.check(part.config, part.folder, hint)
 
 
 def _parts(config: StudyConfig) -> list[Part]:

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 _KIND = "run"
 _REQUEST = "request.yaml"
+_HINT = "Give this one another --name, or replace it with --overwrite true"
 _AT_START = {_REQUEST, "config.yaml", "environment.json", "log.txt", MARKER}
 
 Config = TypeVar("Config")
@@ -124,12 +125,13 @@ class RunFolder:
         return folder
 
     @staticmethod
-    def check(config: Any, path: Path) -> None:
+    def check(config: Any, path: Path, hint: str = _HINT) -> None:
         """Checks that a folder is free for a run, or holds the same one.
 
         Args:
             config: The run's config.
             path: The folder.
+            hint: What to do where it holds a run with other settings.
 
         Raises:
             ValueError: If the folder holds a run with other settings, or other things.
@@ -140,8 +142,7 @@ class RunFolder:
             if not differing or (resolved.exists() and not _differences(config, resolved)):
                 return
             raise ValueError(
-                f"{path} holds a run with other settings ({', '.join(differing[:4])}). "
-                "Give this one another --name, or replace it with --overwrite true."
+                f"{path} holds a run with other settings ({', '.join(differing[:4])}). {hint}."
             )
         # A killed start may have left the marker, or less.
         names = {item.name for item in path.iterdir()} if path.exists() else set()

@@ -1,6 +1,8 @@
 """Errors of commands: one line on standard error, and an exit code."""
 
 import errno
+import subprocess
+import sys
 
 import pytest
 
@@ -26,3 +28,20 @@ def test_an_error_is_one_line(capsys, error, code, said):
 
     assert run_command(fail, [], "kerascxr x") == code
     assert capsys.readouterr().err == f"kerascxr x: error: {said}\n"
+
+
+def test_a_reader_that_stops_ends_a_command_without_a_traceback():
+    script = (
+        "import logging, sys\n"
+        "from kerascxr.cli.start import run_command\n"
+        "log = logging.getLogger('kerascxr.x')\n"
+        "sys.stdout.reconfigure(line_buffering=True)\n"
+        "sys.exit(run_command(lambda argv, prog: [log.info('line') for _ in range(9999)], [], 'x'))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as command:
+        assert command.stdout.readline() == "line\n"
+        command.stdout.close()
+        assert command.stderr.read() == ""
+    assert command.returncode == 1
