@@ -5,22 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kerascxr.audits.answers import write_answers
 from kerascxr.audits.external import (
     about_data,
     config_elsewhere,
-    outputs_of,
     read_unseen,
     relabelled,
     unknown_classes,
 )
-from kerascxr.config import ClassificationConfig, DataConfig
-from kerascxr.data.ingest.store import Store
+from kerascxr.config import DataConfig
 from kerascxr.data.pipeline import Images
 from kerascxr.evaluation.abstention import measure_abstention
-from kerascxr.evaluation.calibration import apply_temperature
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.evaluation.ensembles import (
     TEST,
@@ -33,15 +28,12 @@ from kerascxr.evaluation.metric_tables import metrics_markdown, metrics_text
 from kerascxr.evaluation.transfer import compare_with_internal
 from kerascxr.evaluation.uncertainty import classification_intervals
 from kerascxr.models.ensemble_rule import EnsembleRule
-from kerascxr.models.saved import load_saved
-from kerascxr.parsing import load_config
 from kerascxr.runs.abstention_tables import abstention_markdown, decided_text
 from kerascxr.runs.atomic import replace_folder
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import Run
 from kerascxr.training.classification import write_predictions
-from kerascxr.training.decisions import apply_rule
-from kerascxr.training.ensembles import decide_together, ensemble_rule
+from kerascxr.training.ensembles import Members, decide_together, ensemble_rule
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +81,7 @@ def evaluate_ensemble(
         "classes": classes,
         "data": about_data(read, store, images, left_out),
     }
-    found = _answers(runs, rule, store, images, unknown)
+    found = Members(runs, rule, images.pixels).answer(store, images)
     result: dict[str, Any] = {}
 
     def fill(partial: Path) -> None:
@@ -100,30 +92,6 @@ def evaluate_ensemble(
     replace_folder(place, fill, "external test")
     logger.info(f"Written to {place}")
     return result
-
-
-def _answers(
-    runs: Sequence[Run], rule: EnsembleRule, store: Store, images: Images, unknown: Sequence[str]
-) -> CommonPredictions:
-    """Returns what each member answers; without labels where the classes are unknown."""
-    classes = runs[0].metrics["test"]["classes"]
-    rows, each = [], []
-    for run, own in zip(runs, rule.members, strict=True):
-        config = load_config(ClassificationConfig, run.path / "config.yaml")
-        uncalibrated, statistics = outputs_of(load_saved(run.path / "model.keras"), config, images)
-        calibrated = apply_temperature(uncalibrated, run.temperature)
-        decided = apply_rule(own, store, images, calibrated, classes, statistics)
-        each.append(calibrated)
-        rows.append(
-            [
-                {"group": group, "warnings": warnings, "ood_score": repr(float(score))}
-                for group, warnings, score in zip(
-                    images.groups, decided.warnings, decided.ood_scores, strict=True
-                )
-            ]
-        )
-    truth = np.zeros(0, np.int64) if unknown else images.labels
-    return CommonPredictions(rows, truth, np.stack(each))
 
 
 def _write_test(

@@ -3,35 +3,30 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from kerascxr.audits.robustness_scores import ClassifierTest, EnsembleTest, Score, segmenter_score
 from kerascxr.config import ClassificationConfig, SegmentationConfig, TrainingConfig
 from kerascxr.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt, trained_on
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS
-from kerascxr.evaluation import classification, segmentation
-from kerascxr.evaluation.calibration import apply_temperature
+from kerascxr.evaluation.ensembles import TEST, common_predictions, read_members
 from kerascxr.evaluation.metrics import metric_title
 from kerascxr.evaluation.robustness import (
     CLEAN,
-    ECE,
     MEASURES,
-    RELIABILITY,
     RESULT,
     by_severity,
     intervals_by_severity,
-    measure_reliability,
 )
 from kerascxr.evaluation.shares import LEVEL
-from kerascxr.evaluation.uncertainty import classification_intervals, segmentation_intervals
-from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.download import file_digest
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
@@ -43,16 +38,13 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.tables import csv_text
-from kerascxr.training.decisions import LogitsAndStatistics, apply_rule
+from kerascxr.training.decisions import LogitsAndStatistics
 from kerascxr.training.engines import EngineName, computed_by, likely_engine
 from kerascxr.training.inputs import open_run_store, read_folds
-from kerascxr.training.learner import softmax
 
 logger = logging.getLogger(__name__)
 
 _SHOWN = (1, 3, 5)
-
-Score = Callable[[Images], dict[str, Any]]
 
 
 def measure_robustness(path: Path) -> dict[str, Any]:
@@ -73,6 +65,75 @@ def measure_robustness(path: Path) -> dict[str, Any]:
     run = read_run(path)
     with locked(path / ".robustness.lock", f"Another process tests {path}; waiting for it."):
         return _measure(run)
+
+
+def measure_ensemble(paths: Sequence[Path], to: Path) -> dict[str, Any]:
+    """Tests an ensemble as ``measure_robustness`` tests a run.
+
+    Args:
+        paths: Finished classification runs that fit together; see ``check_members``.
+        to: Where to: ``to/robustness/`` and ``to/figures/``.
+
+    Returns:
+        What robustness.json holds.
+
+    Raises:
+        ValueError: If the runs do not fit together or were tested on different images, or these
+            have changed or are not to be had.
+    """
+    runs = read_members(paths)
+    if common_predictions(runs, TEST) is None:
+        raise ValueError(
+            "runs must have the same test images, or one was trained on images that another is "
+            f"tested on. Got {', '.join(map(str, paths))}."
+        )
+    to.mkdir(parents=True, exist_ok=True)
+    with locked(to / ".robustness.lock", f"Another process tests in {to}; waiting for it."):
+        return _measure_ensemble(runs, to)
+
+
+def _measure_ensemble(runs: Sequence[Run], to: Path) -> dict[str, Any]:
+    configs = [load_config(ClassificationConfig, run.path / "config.yaml") for run in runs]
+    config, folder = configs[0], RunFolder(to)
+    store = open_run_store(runs[0], config.data)
+    with folder.log_file():
+        images = read_folds(_before_hiding(config), store, split_folds(config.split)["test"])
+        seen = corrupt_images(_first(images), CLEAN, 0, 0, config.roi)
+        score = EnsembleTest(runs, store, seen.pixels)
+        used = {
+            name
+            for run, one in zip(runs, configs, strict=True)
+            if run.metrics["regime"]["augmentation"]
+            for name in trained_on(one.augment)
+        }
+        about = _about(config, store, images, score.measures) | {
+            "task": "classification",
+            "title": f"Ensemble of {len(runs)} runs",
+            "runs": [str(run.path) for run in runs],
+            "model": [file_digest(run.path / "model.keras") for run in runs],
+            "computed_by": [computed_by(engine) for engine in score.engines],
+            "trained_on": [name for name in CORRUPTIONS if name in used],
+        }
+        result = _begun(folder, about)
+        _fill(result, images, config.roi, score, folder)
+        _write(result, images, config.roi, folder)
+        return result
+
+
+def _about(
+    config: TrainingConfig, store: Store, images: Images, measures: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "images": len(images),
+        "seed": config.runtime.seed,
+        "level": LEVEL,
+        "measures": list(measures),
+        "data": store.fingerprint["digest"],
+        "strengths": {
+            name: {"unit": corruption.unit, "values": list(corruption.strengths)}
+            for name, corruption in CORRUPTIONS.items()
+        },
+    }
 
 
 def _measure(run: Run) -> dict[str, Any]:
@@ -100,27 +161,19 @@ def _measure(run: Run) -> dict[str, Any]:
         if isinstance(config, ClassificationConfig):
             seen = corrupt_images(_first(images), CLEAN, 0, 0, roi)
             outputs = LogitsAndStatistics(model, likely_engine(config.feature_engine), seen.pixels)
-            score, engine = _ClassifierTest(run, store, outputs), outputs.engine
+            score, engine = ClassifierTest(run, store, outputs), outputs.engine
             measures = score.measures
         else:
-            score = _segmenter_score(Segmenter(model, run.metrics["threshold"]), config.batch_size)
+            score = segmenter_score(Segmenter(model, run.metrics["threshold"]), config.batch_size)
         result = _begun(
             folder,
-            {
+            _about(config, store, images, measures)
+            | {
                 "task": run.task,
                 "title": run.name,
-                "images": len(images),
-                "seed": config.runtime.seed,
-                "level": LEVEL,
-                "measures": list(measures),
                 "model": file_digest(path / "model.keras"),
-                "data": store.fingerprint["digest"],
                 "computed_by": computed_by(engine),
                 "trained_on": trained_on(config.augment) if augmented else [],
-                "strengths": {
-                    name: {"unit": corruption.unit, "values": list(corruption.strengths)}
-                    for name, corruption in CORRUPTIONS.items()
-                },
             },
         )
         _fill(result, images, roi, score, folder)
@@ -210,59 +263,6 @@ def _fill(
             result["cells"].append(cell | values | {"intervals": ends})
             folder.write_json(RESULT, result)
             bar.update()
-
-
-class _ClassifierTest:
-    """Tests a classifier; each image passes through the backbone once.
-
-    Args:
-        run: The run.
-        store: The images' store.
-        outputs: Its classifier's.
-    """
-
-    def __init__(self, run: Run, store: Store, outputs: LogitsAndStatistics):
-        self._run, self._store, self._outputs = run, store, outputs
-        self._rule = DecisionRule.load(run.path / FILE) if (run.path / FILE).exists() else None
-
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """What is measured."""
-        return MEASURES["classification"] + (RELIABILITY if self._rule else (ECE,))
-
-    def __call__(self, images: Images) -> dict[str, Any]:
-        logits, statistics = self._outputs.of(images.pixels)
-        tested = (images.labels, softmax(logits), images.classes)
-        ends = _as_json(classification_intervals(*tested, images.groups))
-        calibrated = apply_temperature(tested[1], self._run.temperature)
-        decided = None
-        if self._rule:
-            given = (self._store, images, calibrated, images.classes, statistics)
-            decided = apply_rule(self._rule, *given).decided
-        values, more = measure_reliability(images.labels, calibrated, images.groups, decided)
-        return classification.evaluate(*tested) | values | {"intervals": ends | more}
-
-
-def _segmenter_score(segmenter: Segmenter, batch_size: int) -> Score:
-    find = tf.function(segmenter.masks, reduce_retracing=True)
-
-    def score(images: Images) -> dict[str, Any]:
-        assert images.masks is not None
-        masks = (
-            mask
-            for begin in range(0, len(images), batch_size)
-            for mask in find(tf.constant(images.pixels[begin : begin + batch_size])).numpy()
-        )
-        rows, scores = segmentation.evaluate(images.masks[..., 0], (mask[..., 0] for mask in masks))
-        rows = [row | {"group": group} for row, group in zip(rows, images.groups, strict=True)]
-        return scores | {"intervals": _as_json(segmentation_intervals(rows))}
-
-    return score
-
-
-def _as_json(ends: dict[str, Any]) -> dict[str, Any]:
-    """Returns intervals as they are read back from JSON, so that a resumed test has the same."""
-    return {key: list(of) if isinstance(of, tuple) else of for key, of in ends.items()}
 
 
 def _flat(cell: dict[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from kerascxr.cli.options import new_parser, read_options
+from kerascxr.cli.options import check_ensemble_folder, new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import DataConfig
 from kerascxr.data.sources.open import check_source
-from kerascxr.evaluation.ensembles import read_members
 from kerascxr.runs.inflated_scores import warn_of_inflated_scores
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.model_folder import check_lungs
@@ -44,21 +43,15 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv, GROUPS)
-    first, together = values.runs[0], len(values.runs) > 1
-    if together:
-        read_members(values.runs)
-    else:
-        warn_of_inflated_scores(read_run(first))
-    if together != (values.to is not None):
-        rule = "name a folder for several runs" if together else "be left out for one run"
-        raise ValueError(f"--to must {rule}. Got to={values.to and str(values.to)!r}.")
+    check_ensemble_folder(values.runs, values.to)
     check_lungs(values.lungs)
     check_source(values.data.source)
     start_tensorflow()
     from kerascxr.audits.external import evaluate_run
     from kerascxr.audits.external_ensemble import evaluate_ensemble
 
-    if together:
+    if values.to:
         evaluate_ensemble(values.runs, values.data, values.to, values.lungs)
     else:
-        evaluate_run(first, values.data, values.lungs)
+        warn_of_inflated_scores(read_run(values.runs[0]))
+        evaluate_run(values.runs[0], values.data, values.lungs)

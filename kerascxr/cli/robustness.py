@@ -1,4 +1,4 @@
-"""Test a finished run on corrupted copies of its test images."""
+"""Test a finished run, or several as one model, on corrupted copies of its test images."""
 
 import logging
 from collections.abc import Sequence
@@ -6,11 +6,10 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from kerascxr.cli.options import new_parser, read_options
+from kerascxr.cli.options import check_ensemble_folder, new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.report.robustness import robustness_markdown, robustness_text
 from kerascxr.runs.folder import RunFolder
-from kerascxr.runs.reading import read_run
 
 logger = logging.getLogger(__name__)
 
@@ -18,19 +17,31 @@ logger = logging.getLogger(__name__)
 def parser(prog: str) -> ArgumentParser:
     """Returns the command's parser."""
     made = new_parser(prog, __doc__)
-    made.add_argument("run", type=Path, help="The folder of a finished run.")
+    made.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        help="The folder of a finished run. Several classification runs are tested as one model, "
+        "whose probabilities are the mean of theirs.",
+    )
+    made.add_argument(
+        "--to",
+        type=Path | None,
+        help="For several runs: the folder of the test. One run's test is in its own folder.",
+    )
     return made
 
 
 def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv)
-    read_run(values.run)
+    check_ensemble_folder(values.runs, values.to)
     start_tensorflow()
-    from kerascxr.audits.robustness import measure_robustness
+    from kerascxr.audits.robustness import measure_ensemble, measure_robustness
 
-    result = measure_robustness(values.run)
-    folder = RunFolder(values.run)
+    place = values.to or values.runs[0]
+    result = measure_ensemble(values.runs, place) if values.to else measure_robustness(place)
+    folder = RunFolder(place)
     folder.write_text("robustness/robustness.md", robustness_markdown(result))
     logger.info(f"\n{result['title']}\n\n{robustness_text(result)}\n")
-    logger.info(f"Written to {values.run / 'robustness'}")
+    logger.info(f"Written to {place / 'robustness'}")

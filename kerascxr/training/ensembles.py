@@ -1,15 +1,69 @@
-"""The decisions of an ensemble of finished runs: its rule, and that rule on saved predictions."""
+"""An ensemble of finished runs: its rule, its answers, and the rule on saved predictions."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from kerascxr.data.ingest.store import Store
+from kerascxr.data.pipeline import Images
 from kerascxr.evaluation.abstention import Decisions
+from kerascxr.evaluation.calibration import apply_temperature
 from kerascxr.evaluation.ensembles import VALIDATION, CommonPredictions, common_predictions
 from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.ensemble_rule import EnsembleRule
+from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import Run
-from kerascxr.training.decisions import decisions_of
+from kerascxr.training.decisions import LogitsAndStatistics, apply_rule, decisions_of
+from kerascxr.training.engines import EngineChoice, likely_engine
+from kerascxr.training.learner import softmax
+
+
+class Members:
+    """The members of an ensemble, ready to answer.
+
+    Args:
+        runs: The members.
+        rule: Their rule, or None.
+        sample: Some images, uint8 (n, height, width, channels), to try the engines on.
+
+    Attributes:
+        engines: What runs each member: that of its features, where it is installed.
+    """
+
+    def __init__(self, runs: Sequence[Run], rule: EnsembleRule | None, sample: np.ndarray):
+        self._runs, self._rule = list(runs), rule
+        self._classes = runs[0].metrics["test"]["classes"]
+        self._outputs = []
+        for run in runs:
+            wanted: EngineChoice = "keras" if run.config["feature_engine"] == "keras" else "auto"
+            model = load_saved(run.path / "model.keras")
+            self._outputs.append(LogitsAndStatistics(model, likely_engine(wanted), sample))
+        self.engines = [outputs.engine for outputs in self._outputs]
+
+    def answer(self, store: Store, images: Images) -> CommonPredictions:
+        """Returns what each member predicts for n images, in their order.
+
+        Args:
+            store: The images' store.
+            images: The images; their labels become ``truth`` as they are.
+        """
+        rows: list[list[dict[str, Any]]] = []
+        each = []
+        for number, (run, outputs) in enumerate(zip(self._runs, self._outputs, strict=True)):
+            logits, statistics = outputs.of(images.pixels)
+            calibrated = apply_temperature(softmax(logits), run.temperature)
+            each.append(calibrated)
+            rows.append([{"group": group} for group in images.groups])
+            if self._rule:
+                own = self._rule.members[number]
+                given = (store, images, calibrated, self._classes, statistics)
+                decided = apply_rule(own, *given)
+                pairs = zip(decided.warnings, decided.ood_scores, strict=True)
+                for row, (warnings, score) in zip(rows[-1], pairs, strict=True):
+                    row |= {"warnings": warnings, "ood_score": repr(float(score))}
+        return CommonPredictions(rows, images.labels, np.stack(each))
 
 
 def ensemble_rule(runs: Sequence[Run]) -> EnsembleRule | None:

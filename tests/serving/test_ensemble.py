@@ -15,9 +15,12 @@ from filelock import FileLock
 import kerascxr
 import train_cls
 from kerascxr import __main__ as verbs
+from kerascxr.audits import robustness
+from kerascxr.data.corruptions import CORRUPTIONS
 from kerascxr.evaluation.abstention import SEVERAL
 from kerascxr.evaluation.calibration import expected_calibration_error, reliability_curve
 from kerascxr.evaluation.ensembles import TEST, CommonPredictions, common_predictions
+from kerascxr.evaluation.robustness import by_severity, read_robustness
 from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.ensemble_rule import EnsembleRule
 from kerascxr.models.input_checks import InputChecks
@@ -227,11 +230,40 @@ def test_images_without_classes_are_answered(which, request, served, tmp_path):
 
 def test_where_the_test_of_an_ensemble_is_written_must_be_said(seeds, tmp_path, capsys):
     for argv, message in (
-        (seeds, "--to must name a folder for several runs. Got to=None"),
-        ([seeds[0], "--to", tmp_path], "--to must be left out for one run. Got to="),
+        (seeds, "--to must name a folder for several runs. Got none."),
+        ([seeds[0], "--to", tmp_path], "--to must be left out for one run. Got"),
     ):
-        assert verbs.main(["evaluate", *map(str, argv)]) == 2
-        assert message in capsys.readouterr().err
+        for command in ("evaluate", "robustness"):
+            assert verbs.main([command, *map(str, argv)]) == 2
+            assert message in capsys.readouterr().err
+
+
+def test_it_is_tested_on_corrupted_images(seeds, folds, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(robustness, "CORRUPTIONS", {"brightness": CORRUPTIONS["brightness"]})
+    command = ["robustness", *map(str, seeds), "--to", str(tmp_path / "to")]
+    assert verbs.main(command) == 0
+    result = read_robustness(tmp_path / "to")
+    assert result["runs"] == list(map(str, seeds)) and len(result["cells"]) == 6
+    known = kerascxr.load_ensemble(seeds).metrics["test"]
+    assert by_severity(result, "accuracy")[0] == known["accuracy"]
+    assert by_severity(result, "ece")[0] == pytest.approx(known["ece"], abs=1e-4)
+    assert by_severity(result, "not_decided")[0] == known["not_decided"]["value"]
+    own = [by_severity(_alone(path, tmp_path), "ece")[1]["brightness"] for path in seeds]
+    together = by_severity(result, "ece")[1]["brightness"]
+    assert all(together != one for one in own)
+    assert "Ensemble of 2 runs" in (tmp_path / "to/robustness/robustness.md").read_text()
+    capsys.readouterr()
+    assert verbs.main(command) == 0
+    assert "6 of 6 tests are there already" in capsys.readouterr().out
+    assert verbs.main(["robustness", *map(str, folds), "--to", str(tmp_path / "folds")]) == 2
+    assert "runs must have the same test images" in capsys.readouterr().err
+    assert not (tmp_path / "folds").exists()
+
+
+def _alone(path, folder):
+    run = shutil.copytree(path, folder / path.name)
+    assert verbs.main(["robustness", str(run)]) == 0
+    return read_robustness(run)
 
 
 def test_predict_takes_the_export(exported, seeds, served, tmp_path):
