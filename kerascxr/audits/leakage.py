@@ -17,6 +17,7 @@ from kerascxr.data.ingest.ingest import UNLABELLED
 from kerascxr.data.ingest.properties import KINDS
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.sources.examples import Example, Source
+from kerascxr.evaluation.leaks import leaked_images
 
 _RANDOM_SPLITS = 20
 _LEAST_FRAME = 0.01
@@ -86,7 +87,13 @@ def audit(source: Source, store: Store) -> Audit:
         "fixed_split": store.fixed_split,
         "same_above": SAME,
         "pairs": _count(pairs),
-        "splits": _leaks(ends_of.reshape(-1, 2), labels, splits, store.fixed_split),
+        "splits": _leaks(
+            ends_of.reshape(-1, 2),
+            [row["group"] if row else "" for row in rows],
+            labels,
+            splits,
+            store.fixed_split,
+        ),
         "properties": _by_class(measured, labels),
         "class_from": class_from_properties(
             {name: [measured[index][name] for index in known] for name in measured[0]},
@@ -130,25 +137,46 @@ def _count(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _leaks(
-    pairs: np.ndarray, labels: Sequence[str], splits: Sequence[str], fixed: bool
+    pairs: np.ndarray,
+    groups: Sequence[str],
+    labels: Sequence[str],
+    splits: Sequence[str],
+    fixed: bool,
 ) -> dict[str, Any]:
-    """Counts leaked test images: in the given split, and in random splits that ignore groups."""
-    ends = pairs[(np.array(splits)[pairs] != "").all(axis=1)]
-    own = leaked_test_images(ends, np.array(splits))
+    """Counts leaked test images: in the given split, and in random splits that ignore groups.
+
+    They are counted by near-duplicates alone, and by groups, which hold near-duplicates and what
+    the source says belongs together: images of one patient.
+    """
+    known = np.array(splits) != ""
+    ends = pairs[known[pairs].all(axis=1)]
+    places = np.flatnonzero(known)
+    names = np.array(groups)[places]
+
+    def count(split: np.ndarray) -> tuple[int, int]:
+        test, train = (names[split[places] == part] for part in ("test", "train"))
+        return leaked_test_images(ends, split), int(leaked_images(test, train).sum())
+
+    own, own_grouped = count(np.array(splits))
     generator = np.random.default_rng(0)
     random_leaks = []
     for _ in range(_RANDOM_SPLITS):
         shuffled = np.array(splits)
         for name in sorted(set(labels)):
-            members = np.array([label == name for label in labels]) & (shuffled != "")
+            members = np.array([label == name for label in labels]) & known
             shuffled[members] = generator.permutation(shuffled[members])
-        random_leaks.append(leaked_test_images(ends, shuffled))
+        random_leaks.append(count(shuffled))
+    mean, mean_grouped = np.mean(random_leaks, axis=0).tolist()
+    deviation, deviation_grouped = np.std(random_leaks, axis=0).tolist()
     return {
         "own": "the source's own split" if fixed else "the default split",
         "test_images": splits.count("test"),
         "leaked_test_images": own,
-        "random_leaked_test_images": float(np.mean(random_leaks)),
-        "random_leaked_test_images_std": float(np.std(random_leaks)),
+        "random_leaked_test_images": mean,
+        "random_leaked_test_images_std": deviation,
+        "grouped_test_images": own_grouped,
+        "random_grouped_test_images": mean_grouped,
+        "random_grouped_test_images_std": deviation_grouped,
         "random_splits": _RANDOM_SPLITS,
     }
 

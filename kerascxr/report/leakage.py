@@ -95,8 +95,14 @@ def headlines(summary: dict[str, Any]) -> list[str]:
         f"{both['across_classes']:,} pairs lie across two classes.",
         f"In {leaks['own']}, {leaks['leaked_test_images']:,} of {leaks['test_images']:,} test "
         f"images have a near-duplicate in training. In a random split that ignores groups: "
-        f"{leaks['random_leaked_test_images']:.1f} ± {leaks['random_leaked_test_images_std']:.1f}.",
+        f"{_random(leaks, 'leaked')}.",
     ]
+    if _has_groups(leaks):
+        lines.append(
+            f"In {leaks['own']}, {leaks['grouped_test_images']:,} of {leaks['test_images']:,} test "
+            "images share a group (a patient's images, or near-duplicates) with a training image. "
+            f"In a random split that ignores groups: {_random(leaks, 'grouped')}."
+        )
     if summary["class_from"]:
         whole = summary["class_from"][-1]
         best = max(summary["class_from"][:-1], key=lambda row: row["accuracy"])
@@ -123,20 +129,36 @@ def _duplicates(summary: dict[str, Any]) -> Section:
         "rejects it, and it has no fold."
     )
     leaks = summary["splits"]
-    mean, deviation = (leaks[f"random_leaked_test_images{end}"] for end in ("", "_std"))
+    kinds = {"leaked": "near-duplicate in training"}
+    if _has_groups(leaks):
+        kinds["grouped"] = "same group in training"
     split_rows = [
-        [leaks["own"], leaks["test_images"], str(leaks["leaked_test_images"])],
-        ["random, groups ignored", leaks["test_images"], f"{mean:.1f} ± {deviation:.1f}"],
+        [
+            leaks["own"],
+            leaks["test_images"],
+            *(str(leaks[f"{kind}_test_images"]) for kind in kinds),
+        ],
+        ["random, groups ignored", leaks["test_images"], *(_random(leaks, kind) for kind in kinds)],
     ]
     split_note = (
         f"Random: mean ± deviation over {leaks['random_splits']} stratified splits of that size."
     )
-    split_header = ["split", "test images", "leaked"]
+    split_header = ["split", "test images", *kinds.values()]
     blocks: list[Block] = [
         Tabulated(Table("Duplicates", header, rows), "duplicates", note),
         Tabulated(Table("Leaks through the split", split_header, split_rows), "leaks", split_note),
     ]
     return Section("Duplicates", blocks)
+
+
+def _random(leaks: dict[str, Any], kind: str) -> str:
+    mean, deviation = (leaks[f"random_{kind}_test_images{end}"] for end in ("", "_std"))
+    return f"{mean:.1f} ± {deviation:.1f}"
+
+
+def _has_groups(leaks: dict[str, Any]) -> bool:
+    """Returns whether groups hold more than near-duplicates."""
+    return leaks["random_grouped_test_images"] > leaks["random_leaked_test_images"]
 
 
 def _properties(summary: dict[str, Any]) -> Section:

@@ -14,6 +14,7 @@ from kerascxr.audits.property_baseline import class_from_properties
 from kerascxr.data.ingest.properties import KINDS, corner_markers, frame_widths, measure
 from kerascxr.data.ingest.store import open_store
 from kerascxr.data.sources.open import open_source
+from kerascxr.report.leakage import headlines
 
 DISTINCT = 60
 
@@ -214,3 +215,21 @@ def test_the_default_split_keeps_copies_together_and_a_blind_one_does_not(drawin
     assert leaks["own"] == "the default split"
     assert leaks["leaked_test_images"] == 0
     assert leaks["random_leaked_test_images"] > 0.5 * leaks["test_images"]
+
+
+def test_images_of_a_patient_are_counted_beside_near_duplicates(drawings, tmp_path):
+    lines = ["path,label,group"]
+    for index, image in enumerate(drawings):
+        save(image, tmp_path / f"{index}.png")
+        lines.append(f"{index}.png,{'ab'[index % 2]},patient-{index // 4}-{index % 2}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    source = open_source(str(tmp_path / "list.csv"), phantom_images=1, phantom_seed=0)
+    summary = audit(source, open_store(source, tmp_path / "stores")).summary
+    leaks = summary["splits"]
+    assert (leaks["leaked_test_images"], leaks["grouped_test_images"]) == (0, 0)
+    assert leaks["random_grouped_test_images"] > leaks["random_leaked_test_images"] + 2
+    random = f"{leaks['random_grouped_test_images']:.1f} ± "
+    (line,) = [line for line in headlines(summary) if "share a group" in line]
+    assert f"0 of {leaks['test_images']} test images share a group" in line and random in line
+    alone = {name: leaks[name.replace("grouped", "leaked")] for name in leaks}
+    assert not any("group (" in line for line in headlines(summary | {"splits": alone}))
