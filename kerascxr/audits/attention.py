@@ -83,7 +83,8 @@ def visible_lungs(config: ClassificationConfig, lungs: tf.Tensor, own: tf.Tensor
     """
     if config.roi == "none":
         return resize_mask(lungs, config.image_size)[..., 0] > 0
-    return ROIS[config.roi].apply(lungs, own, config.image_size)[..., 0] >= 128
+    roi = ROIS[config.roi]
+    return (roi.move or roi.apply)(lungs, own, config.image_size)[..., 0] >= 128
 
 
 def read_test(

@@ -56,6 +56,8 @@ class Roi:
         needs_lungs: Whether it needs the lung mask.
         channels: 1, or 2 where the second holds the lung mask.
         ablation: What an audit concludes from it; None leaves it out of audits.
+        move: Computes where the parts of an image come to lie, of a mask in place of the image, for
+            a region that changes grey values too; None where ``apply`` does that.
     """
 
     apply: Apply
@@ -63,6 +65,7 @@ class Roi:
     needs_lungs: bool = True
     channels: int = 1
     ablation: Ablation | None = None
+    move: Apply | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,11 @@ def _lungs_equalized(image: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tenso
     counts = tf.cast(counts, tf.float32)
     ranks = (tf.cumsum(counts) - counts / 2) / tf.reduce_sum(counts)
     return tf.cast(tf.round(255 * tf.gather(ranks, bins) * weights), tf.uint8)
+
+
+def _move_equalized(mask: tf.Tensor, lungs: tf.Tensor, size: Size) -> tf.Tensor:
+    inside = _in_lungs(_cropped(lungs, lungs), size)
+    return tf.where(inside, _lung_crop(mask, lungs, size), tf.constant(0, tf.uint8))
 
 
 def _low_pass(values: tf.Tensor) -> tf.Tensor:
@@ -215,6 +223,7 @@ ROIS = {
     "lungs_equalized": Roi(
         _lungs_equalized,
         "the lungs, enlarged to fill the image, of one sharpness and with equalised grey values",
+        move=_move_equalized,
     ),
     "lung_channel": Roi(
         _lung_channel, "the full image, with the lung mask in the blue channel", channels=2
