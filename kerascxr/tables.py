@@ -106,22 +106,27 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return _tabulated([[escaped_markdown(cell) for cell in line] for line in cells], right, "pipe")
 
 
-def latex_table(table: Table, label: str) -> str:
+def latex_table(table: Table, label: str, note: str = "") -> str:
     """Formats a table for LaTeX, with the booktabs package.
 
     Args:
-        table: The table; its title is the caption.
+        table: The table; its title begins the caption.
         label: The label for cross-references.
+        note: The rest of the caption; the list of tables leaves it out.
 
     Returns:
         A ``table`` environment.
     """
-    caption = "".join(LATEX_ESCAPE_RULES.get(letter, letter) for letter in table.title)
+    title, rest = (
+        "".join(LATEX_ESCAPE_RULES.get(letter, letter) for letter in text)
+        for text in (table.title, note)
+    )
+    caption = rf"\caption[{{{title}}}]{{{title}. {rest}}}" if rest else rf"\caption{{{title}}}"
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{caption}}}",
+            caption,
             rf"\label{{{label}}}",
             _tabulated(*table_cells(table), "latex_booktabs"),
             r"\end{table}",

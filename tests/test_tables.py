@@ -112,6 +112,11 @@ def test_latex_table():
     ]
 
 
+def test_a_note_follows_the_caption_and_is_not_in_the_list_of_tables():
+    text = latex_table(Table("Dice", ["set"], [["x"]]), "tab:dice", "In brackets: 95% of [a, b].")
+    assert text.split("\n")[2] == r"\caption[{Dice}]{Dice. In brackets: 95\% of [a, b].}"
+
+
 @pytest.mark.parametrize("table", [text_table, markdown_table])
 def test_a_row_of_the_wrong_length_is_refused(table):
     with pytest.raises(ValueError, match=r"rows must have 2 cells each\. Got row="):

@@ -1,6 +1,7 @@
 """The report: one self-contained HTML page, Markdown and LaTeX, written whole or not at all."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,11 +72,17 @@ def _statement(block: Statement) -> str:
 
 
 def latex_tables(parts: Sequence[Section]) -> str:
-    """Returns all tables for LaTeX, in order."""
-    tables = [
-        latex_table(block.table, f"tab:{block.label}")
-        for part in parts
-        for block in part.blocks
-        if isinstance(block, Tabulated)
-    ]
+    """Returns all tables for LaTeX, in order, with their notes as captions.
+
+    A title that several tables have is followed by its section's, such as a model's name.
+    """
+    blocks = [(part.title, item) for part in parts for item in part.blocks]
+    found = [(section, item) for section, item in blocks if isinstance(item, Tabulated)]
+    titles = Counter(item.table.title for _, item in found)
+    tables = []
+    for section, item in found:
+        table = item.table
+        if titles[table.title] > 1 and table.title.casefold() not in section.casefold():
+            table = table._replace(title=f"{table.title} ({section})")
+        tables.append(latex_table(table, f"tab:{item.label}", item.note))
     return "% Needs \\usepackage{booktabs}.\n\n" + "\n\n".join(tables) + "\n"

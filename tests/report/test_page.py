@@ -214,6 +214,10 @@ def test_markdown_and_latex_hold_the_same(report):
     assert len(titles) == latex.count(r"\begin{table}") == 8
     labels = re.findall(r"\\label\{(.+)\}", latex)
     assert len(set(labels)) == len(labels)
+    captions = re.findall(r"\\caption(?:\[\{(.+?)\}\]|\{(.+?)\})", latex)
+    named = [short or whole for short, whole in captions]
+    assert len(set(named)) == len(named) == 8, "which model is a table of?"
+    assert r"In brackets: 95\% intervals" in latex
 
 
 def test_our_figures_stand_beside_the_studys_and_say_what_they_came_from(runs, tmp_path):
