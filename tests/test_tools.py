@@ -10,9 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from kerascxr.config import OptimizerConfig, SegmentationConfig, SplitConfig
 from kerascxr.parsing import to_yaml
+from kerascxr.runs.atomic import write_json
+from tools import robustness_figure
 from tools.benchmark import epoch_seconds
 from tools.gpu_check import difference, epochs_to_pay, measure
 from tools.pack_backbone import MEASURES, card_markdown, result
@@ -114,3 +117,28 @@ def test_a_gpu_check_without_a_gpu_ends_in_one_line(monkeypatch):
     monkeypatch.setattr("sys.argv", ["gpu_check"])
     with pytest.raises(SystemExit, match=r"^gpu_check: TensorFlow must find a GPU\. Got none;.*$"):
         importlib.import_module("tools.gpu_check").main()
+
+
+@pytest.mark.figures
+def test_the_figure_of_robustness_reads_what_the_commands_wrote(tmp_path, monkeypatch):
+    cells = [
+        {"corruption": name, "severity": severity, "accuracy": value}
+        for name, values in {"none": [0.9], "blur": [0.8, 0.7], "noise": [0.6, 0.1]}.items()
+        for severity, value in enumerate(values, name != "none")
+    ]
+    cells += [{"corruption": "blur", "severity": level, "accuracy": 0.5} for level in (3, 4, 5)]
+    measure = {"value": 0.25, "interval": [0.2, 0.3]}
+    answers = {
+        "data": {"source": "other-0a1b2c3d"},
+        "answers": {"answers": {"A": {"confident": measure, "confident_and_decided": measure}}},
+    }
+    write_json(tmp_path / "robustness/robustness.json", {"cells": cells})
+    write_json(tmp_path / "external/other-0a1b2c3d/answers.json", answers)
+    assert robustness_figure.corrupted_accuracy(tmp_path) == pytest.approx(
+        [0.9, 0.7, 0.4, 0.5, 0.5, 0.5]
+    )
+    runs = [str(tmp_path)] * 3
+    main = ["--before", *runs, "--after", *runs, "--names", "other=Other", "--answer", "A"]
+    monkeypatch.setattr("sys.argv", ["", *main, "--to", str(tmp_path / "figure.png")])
+    robustness_figure.main()
+    assert Image.open(tmp_path / "figure.png").size == (1350, 435)
