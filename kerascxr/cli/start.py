@@ -13,6 +13,13 @@ from kerascxr.cli.gpu import warn_of_unused_gpu
 from kerascxr.cli.logs import set_up_logging
 from kerascxr.progress import ProgressBar
 
+_HINTS = {
+    errno.ENOSPC: ". Free some space, then give the same command again.",
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        ". Give another folder, or change the permissions of this one.",
+    ),
+}
 _LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
 
 
@@ -52,8 +59,7 @@ def print_error(prog: str, error: Exception, code: int) -> int:
     """Prints an error as one line, whole with KERASCXR_TRACEBACK=1; returns the exit code."""
     if os.environ.get("KERASCXR_TRACEBACK"):
         raise error
-    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-    hint = ". Free some space, then give the same command again." if full else ""
+    hint = _HINTS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
     print(f"{prog}: error: {' '.join(str(error).split())}{hint}", file=sys.stderr)
     return code
 

@@ -88,7 +88,8 @@ def decode_batch(encoded: tf.Tensor, sizes: Sizes) -> tuple[tuple[tf.Tensor, ...
         uint8 (batch, *size, 1) for each size, and int32 (batch, 2), the files' own sizes.
 
     Raises:
-        tf.errors.InvalidArgumentError: If an item cannot be decoded; the message has its index.
+        tf.errors.InvalidArgumentError: If there is no item, or one cannot be decoded; the message
+            has its index.
     """
 
     def prepare(place: tf.Tensor, data: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -117,7 +118,8 @@ def decode_batch(encoded: tf.Tensor, sizes: Sizes) -> tuple[tuple[tf.Tensor, ...
             first,
         ],
     )
-    with tf.control_dependencies([whole]):
+    some = tf.debugging.Assert(n > 0, ["images must be at least one file. Got none"])
+    with tf.control_dependencies([some, whole]):
         return tuple(
             tf.ensure_shape(tf.identity(item)[:-1], (None, *size, 1))
             for item, size in zip(images, sizes, strict=True)

@@ -20,6 +20,12 @@ from kerascxr.cli.start import run_command
             "[Errno 28] No space left on device: 'runs/a/model.keras'. Free some space, then give "
             "the same command again.",
         ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "runs"),
+            2,
+            "[Errno 13] Permission denied: 'runs'. Give another folder, or change the permissions "
+            "of this one.",
+        ),
     ],
 )
 def test_an_error_is_one_line(capsys, error, code, said):

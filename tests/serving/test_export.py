@@ -139,6 +139,8 @@ def test_one_broken_item_is_named_and_the_next_request_is_answered(signature, kn
         batch = [*files[:5], broken, *files[5:7]]
         with pytest.raises(tf.errors.InvalidArgumentError, match=r"counted from 0\)\] \[5\]"):
             signature(images=tf.constant(batch))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"at least one file\. Got none"):
+        signature(images=tf.constant([], tf.string))
     given = signature(images=tf.constant(files[:1]))["probabilities"]
     np.testing.assert_allclose(given, expected[:1], atol=1e-5)
 

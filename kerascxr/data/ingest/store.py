@@ -171,9 +171,10 @@ def open_store(source: Source, stores: Path, limit_gb: float = float("inf")) -> 
         with (place / "rejected.csv").open(encoding="utf-8", newline="") as file:
             first = list(islice(csv.DictReader(file), 3))
         shown = "; ".join(f"{row['path']}: {row['reason']}" for row in first)
+        count = store.fingerprint["rejected"]
+        more = f"; and {count - len(first):,} more" if count > len(first) else ""
         logger.info(
-            f"{counted(store.fingerprint['rejected'], 'file')} rejected, listed in "
-            f"{place / 'rejected.csv'}: {shown}"
+            f"{counted(count, 'file')} rejected, listed in {place / 'rejected.csv'}: {shown}{more}"
         )
     if store.fingerprint["groups_cut_by_split"]:
         _warn_of_cut_groups(store)

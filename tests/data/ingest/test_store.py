@@ -156,7 +156,11 @@ def test_broken_files_are_set_aside_listed_and_told(folder, tmp_path, messages):
         listed = {row["path"].rsplit("/", 1)[-1]: row["reason"] for row in csv.DictReader(file)}
     assert set(listed) == {"empty.png", "cut.png", "page.png"}
     assert all(listed.values())
-    assert any(line.startswith("3 files rejected") for line in messages())
+    (line,) = [line for line in messages() if line.startswith("3 files rejected")]
+    assert all(name in line for name in listed) and "more" not in line
+    (folder / "ill" / "second.png").write_bytes(b"")
+    ingest(folder, tmp_path / "stores")
+    assert messages()[-1].startswith("4 files rejected") and messages()[-1].endswith("; and 1 more")
 
 
 def test_too_many_broken_files_are_an_error(folder, tmp_path):
