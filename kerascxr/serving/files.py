@@ -8,7 +8,7 @@ from pathlib import Path
 from kerascxr.data.files import SUFFIXES
 from kerascxr.data.sources.paths import is_utf8, printable, walk
 
-_STEM = 60  # characters of an image's name: names of files are limited to 255 bytes
+_STEM, _STEM_BYTES = 60, 180  # of an image's name: names of files are limited to 255 bytes
 _DIGITS = 12
 
 
@@ -50,4 +50,5 @@ def derived_name(path: str, suffix: str) -> str:
     Images of the same name in several folders get several names, and each always the same one.
     """
     digest = hashlib.sha256(path.encode()).hexdigest()[:_DIGITS]
-    return f"{Path(path).stem[:_STEM]}-{digest}{suffix}"
+    stem = Path(path).stem[:_STEM].encode()[:_STEM_BYTES].decode(errors="ignore")
+    return f"{stem}-{digest}{suffix}"

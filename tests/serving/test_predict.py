@@ -14,6 +14,7 @@ from PIL import Image
 
 from kerascxr import __main__ as verbs
 from kerascxr.plots.heat import heat_overlay
+from kerascxr.runs.atomic import replacing
 from kerascxr.serving import predict
 from kerascxr.serving.files import derived_name, find_files
 from kerascxr.serving.loaded_run import load_run
@@ -285,6 +286,16 @@ def test_each_row_has_what_the_model_answers_for_its_file(squares, tmp_path):
             assert float(row["probability light"]) == pytest.approx(0.8 * value / 255, abs=0.01)
             expected = value / 255 if lungs else 0.4
             assert float(row["lung_fraction"]) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "胸", "\N{LUNGS}"])
+def test_a_long_name_in_any_script_gives_a_name_that_a_disk_takes(letter, tmp_path):
+    image = letter * (251 // len(letter.encode())) + ".png"  # the longest name there is
+    name = derived_name(f"/x/{image}", ".png")
+    with replacing(tmp_path / name) as partial:
+        partial.write_bytes(b"1")
+    assert [path.name for path in tmp_path.iterdir()] == [name] and name.startswith(3 * letter)
+    assert name != derived_name(f"/y/{image}", ".png")
 
 
 def test_an_overlay_is_of_its_images_class(squares, tmp_path):
