@@ -12,7 +12,7 @@ from scipy import special
 from kerascxr.config import ClassificationConfig, DataConfig
 from kerascxr.data.images import to_backbone_input
 from kerascxr.data.pipeline import Images, epoch_order, evaluation_batches, training_batches
-from kerascxr.evaluation.classification import evaluate
+from kerascxr.evaluation.metrics import METRICS
 from kerascxr.models.classifier import (
     cut_at_depth,
     linear_probe_of,
@@ -28,7 +28,6 @@ from kerascxr.training.engines import EngineName, likely_engine
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.features import (
     BackboneFeatures,
-    array_batches,
     feature_batches,
     mixed_views,
 )
@@ -155,7 +154,7 @@ class Learner:
         return cls(
             model,
             training_pairs,
-            lambda: _figures(model, validation, splits["validation"]),
+            lambda: _figures(model.predict(validation, verbose=0), splits["validation"]),
             config.monitor,
             lambda images: (predict_probabilities(model, images, config.batch_size), None),
         )
@@ -194,10 +193,18 @@ class Learner:
                 num_parallel_calls=tf.data.AUTOTUNE,
             ).prefetch(tf.data.AUTOTUNE)
 
-        validation = [array_batches(view, _PREDICT_BATCH) for view in held_out]
+        # Keras' predict makes a new pipeline at each call, which takes longer than a small set.
+        run = traced(
+            lambda batch: rest(batch, training=False), tf.TensorSpec((None, *rest.input_shape[1:]))
+        )
+
+        def logits(view: np.ndarray) -> np.ndarray:
+            begins = range(0, len(view), _PREDICT_BATCH)
+            parts = (view[begin : begin + _PREDICT_BATCH] for begin in begins)
+            return np.concatenate([run(part.astype(np.float32)) for part in parts])
 
         def figures() -> dict[str, float]:
-            as_is, *copies = (_figures(rest, view, splits["validation"]) for view in validation)
+            as_is, *copies = (_figures(logits(view), splits["validation"]) for view in held_out)
             for augmented in copies:
                 value = augmented[config.monitor]
                 as_is |= {
@@ -318,13 +325,16 @@ def _pairing(images: Images, config: ClassificationConfig) -> Callable[..., tupl
     return pair
 
 
-def _figures(model: keras.Model, batches: tf.data.Dataset, images: Images) -> dict[str, float]:
-    """Scores a model as the test does; NaN where the network has come to give NaN."""
+def _figures(logits: np.ndarray, images: Images) -> dict[str, float]:
+    """Scores logits as the test does; NaN where the network has come to give NaN."""
     names = ("accuracy", "precision", "recall", "f1", "auc")
-    probabilities = softmax(model.predict(batches, verbose=0))
+    probabilities = softmax(logits)
     if not np.isfinite(probabilities).all():
         return dict.fromkeys(("loss", *names), float("nan"))
-    scores = evaluate(images.labels, probabilities, images.classes)
+    scores = {name: METRICS[name].function(images.labels, probabilities) for name in names}
     of_truth = probabilities[np.arange(len(images)), images.labels]
     loss = float(-np.log(np.maximum(of_truth, 1e-12)).mean())
-    return {"loss": loss} | {name: scores[name] for name in names}
+    undefined = float("nan")  # of a single class, which no training has
+    return {"loss": loss} | {
+        name: undefined if value is None else value for name, value in scores.items()
+    }
