@@ -54,13 +54,18 @@ def check_ensemble_folder(runs: Sequence[Path], to: Path | None) -> None:
         to: What was given as the folder of the test.
 
     Raises:
-        ValueError: If a run is not finished, they do not fit together, or a folder is missing or
-            was given for one run, whose test is in its own.
+        ValueError: If a run is not finished, they do not fit together, or a folder is missing, is
+            that of a run, or was given for one run, whose test is in its own.
     """
     if len(runs) > 1:
         read_members(runs)
         if to is None:
             raise ValueError("--to must name a folder for several runs. Got none.")
+        place = to.resolve()
+        if any((folder / "DONE").exists() for folder in (place, *place.parents)):
+            raise ValueError(
+                f"--to must not be a run's folder or in one, whose own tests are there. Got {to}."
+            )
         return
     read_run(runs[0])
     if to is not None:

@@ -232,6 +232,8 @@ def test_where_the_test_of_an_ensemble_is_written_must_be_said(seeds, tmp_path, 
     for argv, message in (
         (seeds, "--to must name a folder for several runs. Got none."),
         ([seeds[0], "--to", tmp_path], "--to must be left out for one run. Got"),
+        ([*seeds, "--to", seeds[0]], "--to must not be a run's folder or in one"),
+        ([*seeds, "--to", seeds[1] / "external"], "--to must not be a run's folder or in one"),
     ):
         for command in ("evaluate", "robustness"):
             assert verbs.main([command, *map(str, argv)]) == 2
