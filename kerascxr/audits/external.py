@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from kerascxr.audits.answers import write_answers
+from kerascxr.audits.unseen import SEEN, unseen
 from kerascxr.config import (
     ClassificationConfig,
     DataConfig,
@@ -40,13 +41,12 @@ from kerascxr.training.lungs import choose_lungs, lungs_title, require_same_lung
 
 logger = logging.getLogger(__name__)
 
-_SEEN = "training_images.csv"
-
 
 def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict[str, Any]:
     """Tests a run's model on a set; writes ``RUN/external/<set>/`` whole or not at all.
 
-    Images that the model was trained or validated on, by the digests of their pixels, are left out.
+    Images that the model was trained or validated on, and near-duplicates of them, are left out:
+    see ``unseen.unseen``.
 
     A classifier is scored on the classes that the set has, and with the temperature, the thresholds
     and the decision rule of its own validation images. If one of the classes is not among its own,
@@ -67,7 +67,7 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
         ValueError: If the run is not finished, the set does not fit it, or the model was trained
             or validated on all of it.
     """
-    for name in ("DONE", "metrics.json", "model.keras", "config.yaml", _SEEN):
+    for name in ("DONE", "metrics.json", "model.keras", "config.yaml", SEEN):
         if not (run / name).exists():
             raise ValueError(f"{run} must be the folder of a finished run. It has no {name}.")
     known = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
@@ -134,7 +134,7 @@ def read_unseen(
     if isinstance(config, ClassificationConfig) and ROIS[config.roi].needs_lungs:
         config = dataclasses.replace(config, lungs=choose_lungs(config.lungs, store))
     every = read_everything(config, store, masks=not is_classifier)
-    images = _unseen(every, store, runs)
+    images = unseen(every, store, runs)
     return config, store, images, len(every) - len(images)
 
 
@@ -255,26 +255,6 @@ def _add_comparison(
     """Adds ``against_internal`` to metrics.json, once the intervals are known."""
     metrics["against_internal"] = compare_with_internal(known["test"], metrics["test"], measures)
     folder.write_json("metrics.json", metrics)
-
-
-def _unseen(images: Images, store: Store, runs: Sequence[Path]) -> Images:
-    """Returns the images that no run's model was trained or validated on."""
-    seen = {row["digest"] for run in runs for row in read_predictions(run / _SEEN)}
-    named = ", ".join(map(str, runs))
-    digests = {row["id"]: row["digest"] for row in store.rows}
-    kept = [index for index, image in enumerate(images.ids) if digests[image] not in seen]
-    if not kept:
-        raise ValueError(
-            f"the set must hold images that {named} was not trained or validated on. Got "
-            f"{store.path.name}, of which it was trained or validated on all {len(images):,}."
-        )
-    if len(kept) == len(images):
-        return images
-    logger.warning(
-        f"Left out: {len(images) - len(kept):,} of {len(images):,} images, which the model was "
-        "trained or validated on."
-    )
-    return images.only(kept)
 
 
 def unknown_classes(store: Store, classes: Sequence[str]) -> list[str]:

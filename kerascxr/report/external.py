@@ -20,7 +20,8 @@ _MEASURES = {
 _NOTE = (
     "One model, not trained again. Internal: the test images of the set that it was trained on. In "
     "brackets: 95% intervals. Classes that a set does not have are not averaged. Left out: images "
-    "of a set that the model was trained or validated on, recognised by their pixels."
+    "of a set that the model was trained or validated on, recognised by their pixels, and "
+    "near-duplicates of them where the store of the training was still there."
 )
 
 _ANSWERS_NOTE = (

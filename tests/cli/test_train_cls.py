@@ -237,7 +237,7 @@ def test_it_is_tested_on_a_set_with_fewer_classes(finished, workplace, tmp_path,
     run, _ = finished
     places = ["--data.stores", f"{tmp_path}/stores"]
     # dark and middle are classes 0 and 1 there, 1 and 2 here.
-    fewer = bright_and_dark(tmp_path / "fewer", names=("dark", "middle"))
+    fewer = bright_and_dark(tmp_path / "fewer", names=("dark", "middle"), seed=1)
     assert verbs.main(["evaluate", str(run), "--data.source", fewer, *places]) == 0
     (external,) = (run / "external").glob("[!.]*")
     metrics, own = (json.loads((at / "metrics.json").read_text()) for at in (external, run))
@@ -268,7 +268,7 @@ def test_it_is_tested_on_a_set_with_fewer_classes(finished, workplace, tmp_path,
 @pytest.mark.parametrize("column", ["", ",split"])
 def test_a_set_too_small_to_train_on_is_tested(finished, workplace, tmp_path, capsys, column):
     run, _ = finished
-    bright_and_dark(tmp_path, each=3, names=("dark", "middle"))
+    bright_and_dark(tmp_path, each=3, names=("dark", "middle"), seed=1)
     source = tmp_path / "small.csv"
     rows = [f"{label}/{n}.png,{label}" for label in ("dark", "middle") for n in range(3)]
     lines = [f"path,label{column}", *(f"{row}{column and ',test'}" for row in rows)]
@@ -328,7 +328,7 @@ def test_a_killed_test_on_another_set_leaves_the_earlier_one_whole(
     finished, tmp_path, monkeypatch, capsys
 ):
     run, _ = finished
-    fewer = bright_and_dark(tmp_path / "fewer", each=21, names=("dark", "middle"))
+    fewer = bright_and_dark(tmp_path / "fewer", each=21, names=("dark", "middle"), seed=1)
     command = ["evaluate", str(run), "--data.stores", f"{tmp_path}/stores", "--data.source", fewer]
     assert verbs.main(command) == 0
     (external,) = (run / "external").glob("[!.]*")
@@ -378,6 +378,35 @@ def test_images_that_the_model_was_trained_on_are_left_out_of_another_set(
     message = capsys.readouterr().err.splitlines()[-1]
     assert f"trained or validated on all {seen}" in message
     assert not (run / "external").exists()
+
+
+def test_resized_and_brighter_copies_of_training_images_are_left_out_of_another_set(
+    finished, workplace, tmp_path, capsys
+):
+    run, _ = finished
+    fitted = read_predictions(run, "training_images.csv")
+    for row in [*fitted, *read_predictions(run)]:
+        image = Image.open(workplace / "set" / f"{row['id']}.png").resize((90, 80))
+        place = tmp_path / "copy" / f"{row['id']}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        image.point(lambda grey: min(255, grey + 9)).save(place, quality=95)
+    command = ["evaluate", str(run), "--data.source", f"{tmp_path}/copy"]
+    command += ["--data.stores", f"{tmp_path}/stores"]
+    assert verbs.main(command) == 0
+    shown = capsys.readouterr().out
+    assert f"Left out: {len(fitted)} of 90 images, which are near-duplicates of such" in shown
+    (external,) = (run / "external").glob("[!.]*")
+    tested = {row["id"] for row in read_predictions(run)}
+    assert {row["id"] for row in read_predictions(external)} == tested
+    shutil.rmtree(run / "external")
+    # Without the training's store they cannot be found, which a line says.
+    config = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(config.replace(f"{workplace}/stores", f"{tmp_path}/none"))
+    assert verbs.main(command) == 0
+    shown = capsys.readouterr().out
+    assert "were not looked for: their store is neither in" in shown and "Left out" not in shown
+    (run / "config.yaml").write_text(config, encoding="utf-8")
+    shutil.rmtree(run / "external")
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_line(workplace, capsys):

@@ -85,6 +85,25 @@ def find_duplicates(thumbnails: np.ndarray, digests: Sequence[str]) -> list[Pair
     return sorted(pairs, key=lambda pair: (pair.first, pair.second))
 
 
+def copies_of(thumbnails: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Finds the images of one set that are near-duplicates of images of another.
+
+    Args:
+        thumbnails: uint8 (n, 64, 64), see ``thumbnail``.
+        others: uint8 (m, 64, 64), those of the other set.
+
+    Returns:
+        bool (n,).
+    """
+    n = len(thumbnails)
+    both = np.concatenate([thumbnails, others])
+    found = candidates(both)
+    across = found[(found[:, 0] < n) & (found[:, 1] >= n)]
+    result = np.zeros(n, bool)
+    result[across[similarities(both, across) > SAME, 0]] = True
+    return result
+
+
 def _exact_pairs(copies: Sequence[int]) -> Iterable[tuple[int, int]]:
     if len(copies) <= _MOST_COPIES:
         return combinations(copies, 2)

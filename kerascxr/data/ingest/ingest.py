@@ -25,8 +25,9 @@ from kerascxr.data.sources.open import Example, Rejected, Source
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import disk_errors, write_json
 
-FORMAT = 5  # raise it with every change of what a store holds: older ones are ingested again
+FORMAT = 6  # raise it with every change of what a store holds: older ones are ingested again
 UNLABELLED = "unlabelled"
+THUMBNAILS = "thumbnails.npy"
 _MAX_REJECTION_RATE = 0.1
 _THREADS = 4
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
@@ -58,6 +59,7 @@ def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
         pairs = find_duplicates(np.stack(thumbnails), [item.digest for item in everything])
         _write_pairs(folder / "duplicates.csv", pairs, everything)
         _write_csv(folder / "properties.csv", ("id", *PROPERTIES), measured)
+        np.save(folder / THUMBNAILS, np.stack(thumbnails)[kept])
         checked = [everything[index] for index in kept]
         places = [places[index] for index in kept]
         alike = duplicate_clusters(pairs, len(everything))[kept]

@@ -11,9 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kerascxr.data.ingest import records
 from kerascxr.data.ingest.folds import check_folds
-from kerascxr.data.ingest.ingest import FORMAT, ingest
+from kerascxr.data.ingest.ingest import FORMAT, THUMBNAILS, ingest
 from kerascxr.data.sources.open import Source
 from kerascxr.evaluation.masks import resized
 from kerascxr.names import counted
@@ -79,6 +81,11 @@ class Store:
                 f"{self.path} must stay as it is while it is read. The source has changed, and "
                 "another process has ingested it again; give the command again."
             )
+
+    @cached_property
+    def thumbnails(self) -> np.ndarray:
+        """The images at 64x64 pixels, uint8 (n, 64, 64), in the order of ``rows``."""
+        return np.load(self.path / THUMBNAILS)
 
     def require_folds(self) -> None:
         """Checks that the folds can train and test.
@@ -156,13 +163,7 @@ def open_store(source: Source, stores: Path, limit_gb: float = float("inf")) -> 
             known = _read_description(place)
             assert known is not None
             ingested = True
-        store = Store(
-            place,
-            tuple(known["classes"]),
-            known["fingerprint"],
-            known["fixed_split"],
-            known["layout"],
-        )
+        store = _store_at(place, known)
         use(place, store)
     if ingested:
         enforce_limit(list_stores(stores), limit_gb, "data.stores_gb")
@@ -179,6 +180,25 @@ def open_store(source: Source, stores: Path, limit_gb: float = float("inf")) -> 
     if store.fingerprint["groups_cut_by_split"]:
         _warn_of_cut_groups(store)
     return store
+
+
+def find_store(stores: Path, digest: str) -> Store | None:
+    """Returns the store in a folder that has a fingerprint, None if there is none.
+
+    Args:
+        stores: Folder of stores.
+        digest: The fingerprint's digest.
+    """
+    for path in sorted(stores.glob("[!.]*/store.json")):
+        try:
+            known = _read_description(path.parent)
+        except (ValueError, KeyError):  # damaged, which list_stores names
+            continue
+        if known is not None and known["fingerprint"]["digest"] == digest:
+            store = _store_at(path.parent, known)
+            use(path.parent, store)
+            return store
+    return None
 
 
 def list_stores(stores: Path) -> list[CacheEntry]:
@@ -212,6 +232,11 @@ def _store_name(source: Source) -> str:
     if name != source.name:  # or "a b.csv" and "a_b.csv" of one folder would share a store
         known += f" {source.name}"
     return f"{name}-{hashlib.sha256(known.encode()).hexdigest()[:8]}"
+
+
+def _store_at(place: Path, known: dict[str, Any]) -> Store:
+    names = ("fingerprint", "fixed_split", "layout")
+    return Store(place, tuple(known["classes"]), *(known[name] for name in names))
 
 
 def _read_description(place: Path) -> dict[str, Any] | None:

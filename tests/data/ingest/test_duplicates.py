@@ -8,6 +8,7 @@ from kerascxr.data.ingest import duplicates
 from kerascxr.data.ingest.duplicates import (
     Pair,
     candidates,
+    copies_of,
     duplicate_clusters,
     find_duplicates,
     thumbnail,
@@ -45,6 +46,19 @@ def test_planted_copies_are_found_and_distinct_drawings_are_not(drawings):
     for place, (index, kind) in enumerate(told):
         if kind == "exact":
             assert (index, DISTINCT + place) in exact
+
+
+def test_copies_of_another_sets_images_are_found_and_no_copies_within_a_set(drawings):
+    planted, told = planted_copies.plant(drawings[:30], 4)
+    # The last two are copies of each other, and of no image of the other set.
+    images, _ = look([*planted, drawings[40], drawings[40][3:, 2:]])
+    others, _ = look([*drawings[:20], drawings[50], drawings[50]])
+    found = copies_of(images, others)
+    likely = np.array([index < 20 and "6 %" not in kind for index, kind in told])
+    assert found[: len(told)][likely].mean() > 0.9
+    assert not found[: len(told)][[index >= 20 for index, _ in told]].any()
+    assert not found[-2:].any()
+    assert copies_of(images[:0], others).shape == (0,)
 
 
 def test_all_pairs_of_a_large_family_are_listed(drawings):

@@ -1,0 +1,72 @@
+"""The images of another set that a run was neither trained nor validated on."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kerascxr.data.ingest.duplicates import copies_of
+from kerascxr.data.ingest.store import Store, find_store
+from kerascxr.data.pipeline import Images
+from kerascxr.runs.reading import read_predictions, read_run
+
+logger = logging.getLogger(__name__)
+
+SEEN = "training_images.csv"
+
+
+def unseen(images: Images, store: Store, runs: Sequence[Path]) -> Images:
+    """Returns the images that no run's model was trained or validated on.
+
+    Such images are recognised by the digests of their pixels. Near-duplicates of them (resized,
+    re-encoded) are left out too, where the store of the training is still there.
+
+    Args:
+        images: The set's images.
+        store: Their store.
+        runs: Finished runs' folders.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    seen = {row["digest"] for run in runs for row in read_predictions(run / SEEN)}
+    named = ", ".join(map(str, runs))
+    same = {row["id"] for row in store.rows if row["digest"] in seen}
+    alike = _near_duplicates(store, runs) - same
+    kept = [place for place, image in enumerate(images.ids) if image not in same | alike]
+    if not kept:
+        raise ValueError(
+            f"the set must hold images that {named} was not trained or validated on. Got "
+            f"{store.path.name}, of which it was trained or validated on all {len(images):,}."
+        )
+    parts = [
+        (len(same.intersection(images.ids)), "the model was trained or validated on"),
+        (len(alike.intersection(images.ids)), "are near-duplicates of such images"),
+    ]
+    for count, reason in parts:
+        if count:
+            logger.warning(f"Left out: {count:,} of {len(images):,} images, which {reason}.")
+    return images.only(kept) if len(kept) < len(images) else images
+
+
+def _near_duplicates(store: Store, runs: Sequence[Path]) -> set[str]:
+    """Returns the ids of a set's near-duplicates of images that the runs were fitted on."""
+    found: set[str] = set()
+    ids = np.array([row["id"] for row in store.rows])
+    for path in runs:
+        run = read_run(path)
+        stores, here = Path(run.config["data"]["stores"]), store.path.parent
+        known = run.metrics["data"]["fingerprint"]
+        own = find_store(stores, known) or find_store(here, known)
+        if own is None:
+            logger.warning(
+                f"Near-duplicates of the images that {path} was trained on were not looked for: "
+                f"their store is neither in {stores} nor in {here}. "
+                "Images with the same pixels are left out."
+            )
+            continue
+        fitted = {row["id"] for row in read_predictions(path / SEEN)}
+        places = [place for place, row in enumerate(own.rows) if row["id"] in fitted]
+        found |= set(ids[copies_of(store.thumbnails, own.thumbnails[places])].tolist())
+    return found
