@@ -40,13 +40,13 @@ def unseen(images: Images, store: Store, runs: Sequence[Path]) -> Images:
             f"the set must hold images that {named} was not trained or validated on. Got "
             f"{store.path.name}, of which it was trained or validated on all {len(images):,}."
         )
-    parts = [
-        (len(same.intersection(images.ids)), "the model was trained or validated on"),
-        (len(alike.intersection(images.ids)), "are near-duplicates of such images"),
-    ]
-    for count, reason in parts:
+    for some, relation in ((same, "which"), (alike, "near-duplicates of images that")):
+        count = len(some.intersection(images.ids))
         if count:
-            logger.warning(f"Left out: {count:,} of {len(images):,} images, which {reason}.")
+            logger.warning(
+                f"Left out: {count:,} of {len(images):,} images, {relation} the model was trained "
+                "or validated on."
+            )
     return images.only(kept) if len(kept) < len(images) else images
 
 

@@ -15,7 +15,7 @@ from kerascxr.report.external import answers_text, external_name, read_external
 from kerascxr.report.limits import limits
 from kerascxr.report.repeats import Repeats
 from kerascxr.runs.reading import Run
-from kerascxr.tables import Table, capitalised
+from kerascxr.tables import TOO_FEW, Table, capitalised
 
 _MEASURES = {"classification": ("accuracy", "auc"), "segmentation": ("dice",)}
 _KINDS = {"classification": "classifiers", "segmentation": "U-Nets"}
@@ -83,8 +83,10 @@ def _forest(runs: Sequence[Run], repeats: Sequence[Repeats], task: str, drawn: P
         for name, rows in groups.items()
         for row in rows
     )
-    caption = "Test scores with 95% intervals."
-    if any(row.kind == EXTERNAL for rows in groups.values() for row in rows):
+    every = [row for rows in groups.values() for row in rows]
+    known = any(ends for row in every for _, ends in row.scores.values())
+    caption = f"Test scores {'with 95% intervals' if known else f'({TOO_FEW})'}."
+    if any(row.kind == EXTERNAL for row in every):
         caption += " Blue: test images of the set of the training. Orange diamonds: other sets."
     if task == "classification":
         caption += " Dotted: the score without skill (for the accuracy, always the largest class)."

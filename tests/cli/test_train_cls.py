@@ -394,7 +394,7 @@ def test_resized_and_brighter_copies_of_training_images_are_left_out_of_another_
     command += ["--data.stores", f"{tmp_path}/stores"]
     assert verbs.main(command) == 0
     shown = capsys.readouterr().out
-    assert f"Left out: {len(fitted)} of 90 images, which are near-duplicates of such" in shown
+    assert f"Left out: {len(fitted)} of 90 images, near-duplicates of images that" in shown
     (external,) = (run / "external").glob("[!.]*")
     tested = {row["id"] for row in read_predictions(run)}
     assert {row["id"] for row in read_predictions(external)} == tested

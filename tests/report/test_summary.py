@@ -47,6 +47,16 @@ def test_scores_have_their_intervals(tmp_path):
         assert f"{name} {test[measure]:.3f} [{low:.3f}, {high:.3f}]" in text
 
 
+def test_a_picture_without_intervals_does_not_promise_them(tmp_path):
+    path = segmenter(tmp_path / "unet")
+    assert summary(tmp_path, path).blocks[0].caption == "Test scores with 95% intervals."
+    metrics = json.loads((path / "metrics.json").read_text())
+    metrics["test"]["intervals"] = dict.fromkeys(metrics["test"]["intervals"])
+    (path / "metrics.json").write_text(json.dumps(metrics))
+    (picture, *_) = summary(tmp_path, path).blocks
+    assert picture.caption == "Test scores (too few images for an interval)."
+
+
 def test_two_models_are_a_list_and_one_is_a_paragraph(tmp_path):
     paths = [classifier(tmp_path / name, 1) for name in ("first", "second")]
     for count in (1, 2):
