@@ -87,10 +87,18 @@ def test_a_studys_depths_share_what_does_not_depend_on_them_and_have_the_numbers
             assert (one / file).read_bytes() == (other / file).read_bytes(), (depth, file)
 
 
-def test_seeds_share_images_and_not_what_depends_on_the_seed(tmp_path, counted):
+@pytest.mark.parametrize("copies", [1, 2])
+def test_seeds_share_what_does_not_depend_on_the_seed(tmp_path, counted, copies):
     bright_and_dark(tmp_path / "set")
     argv = arguments(tmp_path, "--data.source", f"{tmp_path}/set", "--depth", "1")
-    argv += ["--epochs", "1", "--feature_engine", "keras", "--seeds", "2", "--name", "two"]
-    assert train_cls.main(argv) == 0
-    # Random weights, which are others for each seed.
-    assert counted == {"read": 1, "engine": 2, "checks": 2, "probe": 2}
+    argv += ["--epochs", "1", "--feature_engine", "keras", "--augmented_copies", str(copies)]
+    assert train_cls.main([*argv, "--name", "start"]) == 0
+    counted.update(dict.fromkeys(counted, 0))
+    start = tmp_path / "runs/classification/start/model.keras"
+    assert train_cls.main([*argv, "--seeds", "2", "--name", "a", "--weights", str(start)]) == 0
+    # The checks are fitted to copies that the seed alters; so is the probe, if there are any.
+    assert counted == {"read": 1, "engine": 1, "checks": 2, "probe": copies}
+    if copies == 1:  # and random weights are others for each seed
+        counted.update(dict.fromkeys(counted, 0))
+        assert train_cls.main([*argv, "--seeds", "2", "--name", "b"]) == 0
+        assert counted == {"read": 1, "engine": 2, "checks": 2, "probe": 2}
