@@ -116,6 +116,12 @@ def test_what_needs_no_tensorflow_does_not_import_it():
     assert done.returncode == 0, done.stderr
 
 
+def test_options_that_all_commands_share_are_there_without_scikit_learn():
+    script = "import sys, kerascxr.cli.options; assert 'sklearn' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
+    assert done.returncode == 0  # it takes a second, at every call
+
+
 def test_tools_are_commands_and_nothing_imports_them():
     for path in (*PACKAGE.rglob("*.py"), *(ROOT / "tools").glob("*.py")):
         assert not any(name.split(".")[0] == "tools" for name in imports_of(path)), path

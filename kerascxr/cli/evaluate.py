@@ -5,8 +5,9 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from kerascxr.cli.options import check_ensemble_folder, new_parser, read_options
+from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
+from kerascxr.cli.tested_runs import add_tested_runs, check_tested_runs
 from kerascxr.config import DataConfig
 from kerascxr.data.sources.open import check_source
 from kerascxr.runs.inflated_scores import warn_of_inflated_scores
@@ -19,18 +20,7 @@ GROUPS = {"What to test": ("runs", "to", "data.source", "lungs")}
 def parser(prog: str) -> ArgumentParser:
     """Returns the command's parser."""
     made = new_parser(prog, __doc__)
-    made.add_argument(
-        "runs",
-        type=Path,
-        nargs="+",
-        help="The folder of a finished run. Several classification runs are tested as one model, "
-        "whose probabilities are the mean of theirs.",
-    )
-    made.add_argument(
-        "--to",
-        type=Path | None,
-        help="For several runs: the folder of the test. One run's test is in its own folder.",
-    )
+    add_tested_runs(made)
     made.add_argument(
         "--lungs",
         type=Path | None,
@@ -43,7 +33,7 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv, GROUPS)
-    check_ensemble_folder(values.runs, values.to)
+    check_tested_runs(values.runs, values.to)
     check_lungs(values.lungs)
     check_source(values.data.source)
     start_tensorflow()

@@ -1,16 +1,13 @@
 """Options of the commands: parsing them, and configs found by name."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 
 from kerascxr.cli.config_files import with_config_paths
 from kerascxr.cli.help import answer_help, asks_for_help
-from kerascxr.evaluation.ensembles import read_members
 from kerascxr.parsing import build_parser, parse_config, parse_with
-from kerascxr.runs.reading import read_run
 
 Config = TypeVar("Config")
 
@@ -44,32 +41,6 @@ def read_options(
     """
     answer_help(parser, argv, groups)
     return parse_with(parser, argv)
-
-
-def check_ensemble_folder(runs: Sequence[Path], to: Path | None) -> None:
-    """Checks the runs of a test, and that several of them, which are one model, have a folder.
-
-    Args:
-        runs: What was given as runs.
-        to: What was given as the folder of the test.
-
-    Raises:
-        ValueError: If a run is not finished, they do not fit together, or a folder is missing, is
-            that of a run, or was given for one run, whose test is in its own.
-    """
-    if len(runs) > 1:
-        read_members(runs)
-        if to is None:
-            raise ValueError("--to must name a folder for several runs. Got none.")
-        place = to.resolve()
-        if any((folder / "DONE").exists() for folder in (place, *place.parents)):
-            raise ValueError(
-                f"--to must not be a run's folder or in one, whose own tests are there. Got {to}."
-            )
-        return
-    read_run(runs[0])
-    if to is not None:
-        raise ValueError(f"--to must be left out for one run. Got {to}.")
 
 
 def read_config(

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from kerascxr.cli.options import check_ensemble_folder, new_parser, read_options
+from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
+from kerascxr.cli.tested_runs import add_tested_runs, check_tested_runs
 from kerascxr.report.robustness import robustness_markdown, robustness_text
 from kerascxr.runs.folder import RunFolder
 
@@ -17,25 +17,14 @@ logger = logging.getLogger(__name__)
 def parser(prog: str) -> ArgumentParser:
     """Returns the command's parser."""
     made = new_parser(prog, __doc__)
-    made.add_argument(
-        "runs",
-        type=Path,
-        nargs="+",
-        help="The folder of a finished run. Several classification runs are tested as one model, "
-        "whose probabilities are the mean of theirs.",
-    )
-    made.add_argument(
-        "--to",
-        type=Path | None,
-        help="For several runs: the folder of the test. One run's test is in its own folder.",
-    )
+    add_tested_runs(made)
     return made
 
 
 def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv)
-    check_ensemble_folder(values.runs, values.to)
+    check_tested_runs(values.runs, values.to)
     start_tensorflow()
     from kerascxr.audits.robustness import measure_ensemble, measure_robustness
 
