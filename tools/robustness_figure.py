@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kerascxr.plots.style import BLUE, GREY, VERMILLION, house_style, save
+from kerascxr.report.external import external_name, read_answers
 from kerascxr.tables import markdown_table
 
 SEVERITIES = range(1, 6)
@@ -33,12 +34,10 @@ def corrupted_accuracy(run: Path) -> list[float]:
 
 def external_answers(run: Path, answer: str) -> dict[str, dict[str, Any]]:
     """Returns external set -> what is said of an answer there, from each ``answers.json``."""
-    found = {}
-    for path in sorted((run / "external").glob("*/answers.json")):
-        values = json.loads(path.read_text())
-        name = values["data"]["source"].rpartition("-")[0]
-        found[name] = values["answers"]["answers"][answer]
-    return found
+    return {
+        external_name(folder): found["answers"]["answers"][answer]
+        for folder, found in read_answers(run).items()
+    }
 
 
 def draw(

@@ -14,8 +14,7 @@ from kerascxr.audits.external import (
     unknown_classes,
 )
 from kerascxr.config import DataConfig
-from kerascxr.data.pipeline import Images
-from kerascxr.evaluation.abstention import measure_abstention
+from kerascxr.evaluation.abstention import Decisions, measure_abstention
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.evaluation.ensembles import (
     TEST,
@@ -27,11 +26,9 @@ from kerascxr.evaluation.ensembles import (
 from kerascxr.evaluation.metric_tables import metrics_markdown, metrics_text
 from kerascxr.evaluation.transfer import compare_with_internal
 from kerascxr.evaluation.uncertainty import classification_intervals
-from kerascxr.models.ensemble_rule import EnsembleRule
 from kerascxr.runs.abstention_tables import abstention_markdown, decided_text
 from kerascxr.runs.atomic import replace_folder
 from kerascxr.runs.folder import RunFolder
-from kerascxr.runs.reading import Run
 from kerascxr.training.classification import write_predictions
 from kerascxr.training.ensembles import Members, decide_together, ensemble_rule
 
@@ -82,11 +79,26 @@ def evaluate_ensemble(
         "data": about_data(read, store, images, left_out),
     }
     found = Members(runs, rule, images.pixels).answer(store, images)
+    decisions = decide_together(rule, found, classes)
+    common = common_predictions(runs, TEST)
     result: dict[str, Any] = {}
 
     def fill(partial: Path) -> None:
-        write = _write_answers if unknown else _write_test
-        result.update(write(RunFolder(partial), about, runs, rule, images, found))
+        folder = RunFolder(partial)
+        if unknown:
+            own = None
+            if common is not None:
+                own = _abstention(decide_together(rule, common, classes), common, classes)
+            given = (about, images, found.mean, decisions, own)
+            answers, table = write_answers(folder, *given)
+            logger.info(f"\n{about['title']}\n\n{table}\n")
+            result.update(answers)
+            return
+        members = [{"run": str(path)} for path in paths]
+        metrics = _metrics(about, members, found, decisions, common)
+        _write_test(folder, metrics)
+        write_predictions(folder, "predictions.csv", images, found.mean, classes, 1.0, decisions)
+        result.update(metrics)
 
     place = to / store.path.name
     replace_folder(place, fill, "external test")
@@ -94,64 +106,43 @@ def evaluate_ensemble(
     return result
 
 
-def _write_test(
-    folder: RunFolder,
+def _metrics(
     about: dict[str, Any],
-    runs: Sequence[Run],
-    rule: EnsembleRule,
-    images: Images,
+    members: Sequence[dict[str, Any]],
     found: CommonPredictions,
+    decisions: Decisions,
+    common: CommonPredictions | None,
 ) -> dict[str, Any]:
-    classes = about["classes"]
-    scores: list[dict[str, Any]] = [*score_members(found)]
+    """Returns what metrics.json holds of a set whose classes the members know."""
+    *own, whole = score_members(found)
     metrics = about | {
-        "members": [
-            {"run": str(run.path)} | score for run, score in zip(runs, scores[:-1], strict=True)
-        ],
-        "ece": scores[-1]["ece"],
-        **_measured(found, rule, classes),
+        "members": [named | score for named, score in zip(members, own, strict=True)],
+        "ece": whole["ece"],
+        "test": _test(found, about["classes"]),
+        "abstention": _abstention(decisions, found, about["classes"]),
     }
-    common = common_predictions(runs, TEST)
     if common is not None:
-        internal = _measured(common, rule, classes)["test"]
         metrics["against_internal"] = compare_with_internal(
-            internal, metrics["test"], ("accuracy", "f1", "auc")
+            _test(common, about["classes"]), metrics["test"], ("accuracy", "f1", "auc")
         )
-    folder.write_json("metrics.json", metrics)
-    text = metrics_markdown(metrics["test"], about["title"])
-    folder.write_text("metrics.md", text + abstention_markdown(metrics["abstention"]))
-    decisions = decide_together(rule, found, classes)
-    write_predictions(folder, "predictions.csv", images, found.mean, classes, 1.0, decisions)
-    logger.info(f"\n{about['title']}\n\n{metrics_text(metrics['test'])}\n")
-    logger.info(decided_text(metrics["abstention"]))
     return metrics
 
 
-def _measured(
-    found: CommonPredictions, rule: EnsembleRule, classes: Sequence[str]
-) -> dict[str, Any]:
-    """Returns ``test`` and ``abstention`` of an ensemble on labelled images."""
+def _write_test(folder: RunFolder, metrics: dict[str, Any]) -> None:
+    folder.write_json("metrics.json", metrics)
+    text = metrics_markdown(metrics["test"], metrics["title"])
+    folder.write_text("metrics.md", text + abstention_markdown(metrics["abstention"]))
+    logger.info(f"\n{metrics['title']}\n\n{metrics_text(metrics['test'])}\n")
+    logger.info(decided_text(metrics["abstention"]))
+
+
+def _test(found: CommonPredictions, classes: Sequence[str]) -> dict[str, Any]:
     test = evaluate(found.truth, found.mean, classes)
     test["intervals"] = classification_intervals(found.truth, found.mean, classes, found.groups)
-    decisions = decide_together(rule, found, classes)
-    return {
-        "test": test,
-        "abstention": measure_abstention(decisions, found.truth, found.mean, classes, found.groups),
-    }
+    return test
 
 
-def _write_answers(
-    folder: RunFolder,
-    about: dict[str, Any],
-    runs: Sequence[Run],
-    rule: EnsembleRule,
-    images: Images,
-    found: CommonPredictions,
+def _abstention(
+    decisions: Decisions, found: CommonPredictions, classes: Sequence[str]
 ) -> dict[str, Any]:
-    classes = about["classes"]
-    common = common_predictions(runs, TEST)
-    own = _measured(common, rule, classes)["abstention"] if common is not None else None
-    decisions = decide_together(rule, found, classes)
-    result, table = write_answers(folder, about, images, found.mean, decisions, own)
-    logger.info(f"\n{about['title']}\n\n{table}\n")
-    return result
+    return measure_abstention(decisions, found.truth, found.mean, classes, found.groups)

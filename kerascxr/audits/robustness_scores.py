@@ -39,20 +39,18 @@ class ClassifierTest:
     @property
     def measures(self) -> tuple[str, ...]:
         """What is measured."""
-        return MEASURES["classification"] + (RELIABILITY if self._rule else (ECE,))
+        return _measures(self._rule)
 
     def __call__(self, images: Images) -> dict[str, Any]:
         """Returns the scores of images."""
         logits, statistics = self._outputs.of(images.pixels)
-        tested = (images.labels, softmax(logits), images.classes)
-        ends = _as_json(classification_intervals(*tested, images.groups))
-        calibrated = apply_temperature(tested[1], self._run.temperature)
+        uncalibrated = softmax(logits)
+        calibrated = apply_temperature(uncalibrated, self._run.temperature)
         decided = None
         if self._rule:
             given = (self._store, images, calibrated, images.classes, statistics)
             decided = apply_rule(self._rule, *given).decided
-        values, more = measure_reliability(images.labels, calibrated, images.groups, decided)
-        return classification.evaluate(*tested) | values | {"intervals": ends | more}
+        return _scores(images, uncalibrated, calibrated, decided)
 
 
 class EnsembleTest:
@@ -72,18 +70,15 @@ class EnsembleTest:
     @property
     def measures(self) -> tuple[str, ...]:
         """What is measured."""
-        return MEASURES["classification"] + (RELIABILITY if self._rule else (ECE,))
+        return _measures(self._rule)
 
     def __call__(self, images: Images) -> dict[str, Any]:
         """Returns the scores of images."""
         found = self._members.answer(self._store, images)
-        tested = (images.labels, found.mean, images.classes)
-        ends = _as_json(classification_intervals(*tested, images.groups))
         decided = None
         if self._rule:
             decided = decide_together(self._rule, found, images.classes).decided
-        values, more = measure_reliability(images.labels, found.mean, images.groups, decided)
-        return classification.evaluate(*tested) | values | {"intervals": ends | more}
+        return _scores(images, found.mean, found.mean, decided)
 
 
 def segmenter_score(segmenter: Segmenter, batch_size: int) -> Score:
@@ -102,6 +97,23 @@ def segmenter_score(segmenter: Segmenter, batch_size: int) -> Score:
         return scores | {"intervals": _as_json(segmentation_intervals(rows))}
 
     return score
+
+
+def _measures(rule: object | None) -> tuple[str, ...]:
+    """Returns what is measured of a classifier that has a decision rule, or None."""
+    return MEASURES["classification"] + (RELIABILITY if rule else (ECE,))
+
+
+def _scores(
+    images: Images,
+    probabilities: np.ndarray,
+    calibrated: np.ndarray,
+    decided: np.ndarray | None,
+) -> dict[str, Any]:
+    tested = (images.labels, probabilities, images.classes)
+    ends = _as_json(classification_intervals(*tested, images.groups))
+    values, more = measure_reliability(images.labels, calibrated, images.groups, decided)
+    return classification.evaluate(*tested) | values | {"intervals": ends | more}
 
 
 def _as_json(ends: dict[str, Any]) -> dict[str, Any]:

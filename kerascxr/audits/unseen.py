@@ -1,7 +1,7 @@
 """The images of another set that a run was neither trained nor validated on."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,11 @@ def unseen(images: Images, store: Store, runs: Sequence[Path]) -> Images:
     Raises:
         ValueError: If there are none.
     """
-    seen = {row["digest"] for run in runs for row in read_predictions(run / SEEN)}
+    seen = {run: read_predictions(run / SEEN) for run in runs}
+    digests = {row["digest"] for rows in seen.values() for row in rows}
     named = ", ".join(map(str, runs))
-    same = {row["id"] for row in store.rows if row["digest"] in seen}
-    alike = _near_duplicates(store, runs) - same
+    same = {row["id"] for row in store.rows if row["digest"] in digests}
+    alike = _near_duplicates(store, seen) - same
     kept = [place for place, image in enumerate(images.ids) if image not in same | alike]
     if not kept:
         raise ValueError(
@@ -50,11 +51,16 @@ def unseen(images: Images, store: Store, runs: Sequence[Path]) -> Images:
     return images.only(kept) if len(kept) < len(images) else images
 
 
-def _near_duplicates(store: Store, runs: Sequence[Path]) -> set[str]:
-    """Returns the ids of a set's near-duplicates of images that the runs were fitted on."""
+def _near_duplicates(store: Store, seen: Mapping[Path, Sequence[Mapping[str, str]]]) -> set[str]:
+    """Returns the ids of a set's near-duplicates of images that runs were fitted on.
+
+    Args:
+        store: The set's store.
+        seen: Run folder -> a row an image that the run was fitted on.
+    """
     found: set[str] = set()
     ids = np.array([row["id"] for row in store.rows])
-    for path in runs:
+    for path, rows in seen.items():
         run = read_run(path)
         stores, here = Path(run.config["data"]["stores"]), store.path.parent
         known = run.metrics["data"]["fingerprint"]
@@ -66,7 +72,7 @@ def _near_duplicates(store: Store, runs: Sequence[Path]) -> set[str]:
                 "Images with the same pixels are left out."
             )
             continue
-        fitted = {row["id"] for row in read_predictions(path / SEEN)}
+        fitted = {row["id"] for row in rows}
         places = [place for place, row in enumerate(own.rows) if row["id"] in fitted]
         found |= set(ids[copies_of(store.thumbnails, own.thumbnails[places])].tolist())
     return found

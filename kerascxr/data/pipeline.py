@@ -24,7 +24,6 @@ Batch = dict[str, tf.Tensor]
 
 _MEMORY_SHARE = 0.25
 _READ_BATCH = 64
-_DIGEST_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ class Images:
     def digest(self) -> str:
         """SHA-256 of the pixels, which nobody changes."""
         digest = hashlib.sha256(str(self.pixels.shape).encode())
-        for begin in range(0, len(self), _DIGEST_BATCH):
-            part = self.pixels[begin : begin + _DIGEST_BATCH]
+        for begin in range(0, len(self), _READ_BATCH):
+            part = self.pixels[begin : begin + _READ_BATCH]
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
 

@@ -1,13 +1,12 @@
 """The files that a prediction could not read: listed for people, and for programs."""
 
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from kerascxr.names import counted
 from kerascxr.runs.atomic import write_text
+from kerascxr.tables import csv_text
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +29,7 @@ def report_unreadable(unreadable: Sequence[tuple[str, str]], to: Path) -> None:
         if _is_list(place):
             place.unlink()
         return
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *unreadable])
-    write_text(place, text.getvalue())
+    write_text(place, csv_text([dict(zip(_COLUMNS, item, strict=True)) for item in unreadable]))
     logger.warning(f"{counted(len(unreadable), 'file')} could not be read, listed in {place}:")
     for path, reason in unreadable[:_SHOWN]:
         logger.warning(f"  {path}: {reason}")
