@@ -1,5 +1,6 @@
 """The last lines of a training name what is there, and commands that exist."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -61,9 +62,16 @@ def test_a_script_that_takes_the_commands_is_named(run):
     other = run.parent / "other.py"
     other.write_text(asks)
 
+    # The checkout need not be installed: from another folder it is found by this variable.
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
     def commands(*command):
         done = subprocess.run(
-            [sys.executable, *map(str, command)], capture_output=True, text=True, cwd=run.parent
+            [sys.executable, *map(str, command)],
+            capture_output=True,
+            text=True,
+            cwd=run.parent,
+            env=environment,
         )
         assert done.returncode == 0, done.stderr[-2000:]
         return [line.strip() for line in done.stdout.splitlines() if " report " in line]
