@@ -155,7 +155,8 @@ def _regime(run: Run) -> str:
     regime = run.environment["regime"]
     engine = regime["feature_engine"]
     if copies := regime["augmented_copies"]:
-        return f"{copies} cached augmented copies of each image ({engine})"
+        number_type = "" if regime["copies_precision"] == "float32" else ", bfloat16"
+        return f"{copies} cached augmented copies of each image ({engine}{number_type})"
     if engine:
         return f"{regime['trained_on']} ({engine})"
     return "images, augmented" if regime["augmentation"] else "images, not augmented"

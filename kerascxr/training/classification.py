@@ -55,7 +55,12 @@ from kerascxr.training.linear_probe import (
     with_linear_probe,
 )
 from kerascxr.training.lungs import choose_lungs, lungs_digest
-from kerascxr.training.precision import StepPrecision, bfloat16_pays, check_step
+from kerascxr.training.precision import (
+    StepPrecision,
+    bfloat16_pays,
+    check_step,
+    copies_precision,
+)
 from kerascxr.training.runtime import Runtime, as_set, environment, regime_of, set_up
 
 logger = logging.getLogger(__name__)
@@ -114,16 +119,21 @@ def train(
     title += "" if config.roi == "none" else f", roi {config.roi}"
     title += f", with the control marker {config.control_marker}" if config.control_marker else ""
     logger.info(format_parameter_table({title: parameters}))
-    learner = Learner.build(model, splits, config, folder)
+    in_copies = copies_precision(config, runtime.precision)
+    learner = Learner.build(model, splits, config, folder, in_copies)
     loss = keras.losses.CategoricalCrossentropy(
         from_logits=True, label_smoothing=config.label_smoothing
     )
     precision = StepPrecision.of(model, build, runtime.precision)
     if config.runtime.precision == "auto":
         precision = check_step(precision, learner.model, learner.training_pairs, loss)
+        if precision.policy != runtime.precision and in_copies == "bfloat16":
+            learner = Learner.build(model, splits, config, folder)
         runtime = dataclasses.replace(runtime, precision=precision.policy)
     augmented = config.augment.enabled and learner.cached_copies != 1
-    regime = regime_of(runtime, augmented, learner.cached_copies, learner.engine)
+    regime = regime_of(
+        runtime, augmented, learner.cached_copies, learner.engine, learner.copies_precision
+    )
     folder.write_json(
         "environment.json",
         environment(regime, config.runtime.seed)

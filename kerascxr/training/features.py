@@ -24,7 +24,14 @@ from kerascxr.models.graphs import traced
 from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.locks import locked
-from kerascxr.training.engines import Engine, EngineName, build_engine, computed_by
+from kerascxr.training.engines import (
+    Engine,
+    EngineName,
+    Precision,
+    build_bfloat16_engine,
+    build_engine,
+    computed_by,
+)
 from kerascxr.training.feature_files import FeatureFolder, Stored
 from kerascxr.training.sharing import shared
 
@@ -50,6 +57,7 @@ class BackboneFeatures:
     Attributes:
         sizes: How many statistics each layer has, see ``LayerStatistics``; None for a backbone that
             names no stages.
+        copies_precision: The number type in which augmented copies are computed.
 
     Args:
         model: A classifier with its weights.
@@ -58,6 +66,8 @@ class BackboneFeatures:
         augment: How images change in views after the first.
         seed: Seed of the changes.
         engine: What runs the frozen part; Keras where that turns out not to work.
+        copies_precision: In what the features of augmented copies are computed: images as they are
+            always are in float32. float32 where bfloat16 turns out not to work.
 
     Raises:
         ValueError: If the backbone names a layer behind depth 2's boundary as a stage's output: its
@@ -73,6 +83,7 @@ class BackboneFeatures:
         augment: AugmentConfig | None = None,
         seed: int = 0,
         engine: EngineName = "keras",
+        copies_precision: Precision = "float32",
     ):
         boundary = cut_at_depth(model, _STORED_AT)
         frozen = keras.Model(model.input, boundary)
@@ -93,6 +104,7 @@ class BackboneFeatures:
         self._seed = seed
         self._engine_name = engine
         self._engine: Engine | None = None
+        self.copies_precision = copies_precision if engine == "openvino" else "float32"
         if depth != _STORED_AT:
             between = keras.Model(boundary, cut_at_depth(model, depth))
             self._derive = traced(
@@ -155,8 +167,8 @@ class BackboneFeatures:
     def _stored(self, images: Images, view: int) -> Stored:
         stored = self._folder.open(self._key(images, view), self)
         if stored is None:
-            engine = self._running_engine(images)
-            key = self._key(images, view)  # another one if Keras had to stand in
+            engine = self._engine_of(images, view)
+            key = self._key(images, view)  # another one if another engine had to stand in
             waiting = "Another process is computing the same features; waiting for it."
             with locked(self._folder.lock(key), waiting):
                 stored = self._folder.open(key, self)
@@ -209,6 +221,20 @@ class BackboneFeatures:
             self._engine_name = self._engine.name  # features of another engine are another file
         return self._engine
 
+    def _engine_of(self, images: Images, view: int) -> Engine:
+        """Returns what computes a view. Whether bfloat16 works is known after the first copy."""
+        engine = self._running_engine(images)
+        if self.copies_precision == "float32" or not self.change(view):
+            return engine
+        sample = images.pixels[: min(2, len(images))].astype(np.float32)
+        engine = shared(
+            "engine of copies",
+            (self.identity, sample.tobytes()),
+            lambda: build_bfloat16_engine(engine, sample),
+        )
+        self.copies_precision = engine.precision
+        return engine
+
     @property
     def identity(self) -> str:
         """A digest of the frozen layers, their weights, the engine, its device and the packages."""
@@ -227,7 +253,9 @@ class BackboneFeatures:
 
     def _key(self, images: Images, view: int) -> str:
         # The pixels themselves: ids could be reused.
-        known = f"{self.identity} {self.change(view)} {images.digest}"
+        change = self.change(view)
+        precision = self.copies_precision if change else "float32"
+        known = f"{self.identity} {change} {precision} {images.digest}"
         return hashlib.sha256(known.encode()).hexdigest()[:32]
 
     def _compute(self, images: Images, key: str, view: int, engine: Engine) -> Stored:
@@ -239,7 +267,8 @@ class BackboneFeatures:
         logger.info(
             f"Computing backbone features of {len(images)} images, "
             f"{self.bytes_for(len(images)) / 2**20:.0f} MB in {self._folder.path}, "
-            f"with {'OpenVINO' if engine.name == 'openvino' else 'Keras'}."
+            f"with {'OpenVINO' if engine.name == 'openvino' else 'Keras'}"
+            f"{'' if engine.precision == 'float32' else ' in bfloat16'}."
         )
         height, width = self._frozen.input_shape[1:3]
         about = {

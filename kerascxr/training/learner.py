@@ -24,7 +24,7 @@ from kerascxr.models.graphs import traced
 from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import has_checkpoint
-from kerascxr.training.engines import EngineName, likely_engine
+from kerascxr.training.engines import EngineName, Precision, likely_engine
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.features import (
     BackboneFeatures,
@@ -71,6 +71,11 @@ class Learner:
         """What computes the cached features; None without."""
         return self.features.engine_name if self.features is not None else None
 
+    @property
+    def copies_precision(self) -> Precision | None:
+        """In what the features of augmented copies were computed; None without."""
+        return self.features.copies_precision if self.cached_copies > 1 and self.features else None
+
     @classmethod
     def build(
         cls,
@@ -78,6 +83,7 @@ class Learner:
         splits: dict[str, Images],
         config: ClassificationConfig,
         folder: RunFolder,
+        copies_precision: Precision = "float32",
     ) -> "Learner":
         """Decides how to fit, says so in a line, and prepares it.
 
@@ -86,6 +92,7 @@ class Learner:
             splits: Training and validation images.
             config: Options.
             folder: The run folder.
+            copies_precision: See ``BackboneFeatures``.
         """
         if config.depth == "all":
             logger.info("Training everything, with augmentation.")
@@ -98,6 +105,7 @@ class Learner:
             augment=config.augment,
             seed=config.runtime.seed,
             engine=likely_engine(config.feature_engine),
+            copies_precision=copies_precision,
         )
         if not _uses_cached_features(config):
             logger.info("Training on images: the frozen part of the backbone runs in every epoch.")

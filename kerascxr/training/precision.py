@@ -1,4 +1,4 @@
-"""Mixed precision of the training step. All else computes in float32, whatever the step does."""
+"""Mixed precision of the training step and of augmented copies. All else is in float32."""
 
 import contextlib
 import logging
@@ -10,10 +10,18 @@ import keras
 import tensorflow as tf
 
 from kerascxr.config import ClassificationConfig, TrainingConfig
+from kerascxr.training.engines import Precision
 
 logger = logging.getLogger(__name__)
 
-_BACKBONES = {("efficientnetb0", 2), ("shufflenetv2", 1), ("shufflenetv2_x1_0", 1)}
+_BACKBONES = {
+    ("efficientnetb0", 0),
+    ("efficientnetb0", 1),
+    ("efficientnetb0", 2),
+    ("shufflenetv2", 1),
+    ("shufflenetv2_x1_0", 1),
+}
+_COPIES = {"efficientnetb0"}
 
 TOLERANCE = 0.05
 """Of the first batch's loss, relative to float32's, or absolute where that is below 1."""
@@ -100,6 +108,17 @@ def bfloat16_pays(config: TrainingConfig) -> bool:
     if not isinstance(config, ClassificationConfig):
         return True
     return config.features is not False and (config.backbone, config.depth) in _BACKBONES
+
+
+def copies_precision(config: ClassificationConfig, policy: str) -> Precision:
+    """Returns in what the features of augmented copies are computed, on a CPU that can.
+
+    Args:
+        config: The options; of the backbones, those count whose features bfloat16 makes faster.
+        policy: The Keras dtype policy of the training step.
+    """
+    pays = policy == "mixed_bfloat16" and config.backbone in _COPIES
+    return "bfloat16" if pays else "float32"
 
 
 def check_step(

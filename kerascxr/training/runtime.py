@@ -108,7 +108,11 @@ def versions() -> dict[str, str]:
 
 
 def regime_of(
-    runtime: Runtime, augmented: bool, cached_copies: int = 0, engine: str | None = None
+    runtime: Runtime,
+    augmented: bool,
+    cached_copies: int = 0,
+    engine: str | None = None,
+    copies_precision: str | None = None,
 ) -> dict[str, Any]:
     """Returns how a model is trained, JSON-ready, for metrics.json and environment.json.
 
@@ -118,6 +122,7 @@ def regime_of(
         cached_copies: Number of versions of each training image whose features are cached; 0 where
             the whole model runs on images in every epoch.
         engine: What computes the cached features.
+        copies_precision: In what those of augmented copies were computed.
     """
     trained_on = "images"
     if cached_copies:
@@ -127,6 +132,7 @@ def regime_of(
         "augmentation": augmented,
         "augmented_copies": cached_copies if cached_copies > 1 else None,
         "feature_engine": engine,
+        "copies_precision": copies_precision,
         "precision": runtime.precision,
         "device_strategy": "mirrored" if runtime.strategy else "single",
         "xla": runtime.jit_compile,

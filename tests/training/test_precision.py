@@ -124,7 +124,8 @@ def test_a_first_batch_that_overflows_is_trained_in_float32(scale, kept, message
 def test_bfloat16_is_taken_where_it_pays_and_the_cpu_computes_in_it(monkeypatch):
     assert bfloat16_pays(SegmentationConfig())
     assert bfloat16_pays(ClassificationConfig(backbone="efficientnetb0", depth=2))
-    assert not bfloat16_pays(ClassificationConfig(backbone="efficientnetb0", depth=1))
+    assert bfloat16_pays(ClassificationConfig(backbone="efficientnetb0", depth=0))
+    assert not bfloat16_pays(ClassificationConfig(backbone="shufflenetv2", depth=0))
     assert not bfloat16_pays(ClassificationConfig(depth=2, features=False))
     assert not bfloat16_pays(ClassificationConfig(backbone="shufflenetv2", depth=2))
     for computes in (False, True):
