@@ -25,12 +25,9 @@ from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.runs.folder import RunFolder
 from kerascxr.training.callbacks import has_checkpoint
 from kerascxr.training.engines import EngineName, Precision, likely_engine
+from kerascxr.training.feature_batches import feature_batches, mixed_views
 from kerascxr.training.feature_files import FeatureFolder
-from kerascxr.training.features import (
-    BackboneFeatures,
-    feature_batches,
-    mixed_views,
-)
+from kerascxr.training.features import BackboneFeatures
 
 logger = logging.getLogger(__name__)
 

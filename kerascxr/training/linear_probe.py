@@ -12,7 +12,8 @@ from kerascxr.evaluation.classification import evaluate
 from kerascxr.models.backbones import Backbone
 from kerascxr.models.layer_statistics import require_finite
 from kerascxr.models.linear_probe import StatisticsRegression, add_linear_probe
-from kerascxr.training.features import BackboneFeatures, array_batches
+from kerascxr.training.feature_batches import array_batches
+from kerascxr.training.features import BackboneFeatures
 from kerascxr.training.learner import Learner, softmax
 from kerascxr.training.sharing import shared
 

@@ -17,8 +17,9 @@ from kerascxr.models.classifier import build_classifier, fine_tune, split_at_dep
 from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.training import engines, runtime
 from kerascxr.training.engines import KerasEngine
+from kerascxr.training.feature_batches import feature_batches
 from kerascxr.training.feature_files import FeatureFolder
-from kerascxr.training.features import BackboneFeatures, feature_batches
+from kerascxr.training.features import BackboneFeatures
 from tests.support.tiny_backbone import TINY
 
 OFF = AugmentConfig(enabled=False)
