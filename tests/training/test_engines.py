@@ -10,7 +10,13 @@ from kerascxr.data.pipeline import Images
 from kerascxr.models.classifier import build_classifier, cut_at_depth
 from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.training import engines
-from kerascxr.training.engines import KerasEngine, OpenVINOEngine, build_engine, likely_engine
+from kerascxr.training.engines import (
+    KerasEngine,
+    OpenVINOEngine,
+    build_bfloat16_engine,
+    build_engine,
+    likely_engine,
+)
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.features import BackboneFeatures
 
@@ -59,6 +65,55 @@ def test_openvino_is_taken_where_it_agrees(frozen, pixels, messages):
     engine = build_engine(frozen, "openvino", pixels[:2].astype(np.float32))
     assert engine.name == "openvino"
     assert messages() == []
+
+
+@needs_openvino
+def test_bfloat16_is_taken_where_the_cpu_has_it_and_it_only_rounds(frozen, pixels, messages):
+    exact = OpenVINOEngine(KerasEngine(frozen))
+    sample = pixels[:2].astype(np.float32)
+    messages.clear()
+    faster = build_bfloat16_engine(exact, sample)
+    assert messages() == [] and exact.precision == "float32"
+    if faster is exact:
+        pytest.skip("needs a CPU on which OpenVINO computes in bfloat16")
+    assert (faster.name, faster.precision) == ("openvino", "bfloat16")
+    given, expected = next(faster.run([sample])), next(exact.run([sample]))
+    for output, known in zip(given, expected, strict=True):
+        difference = np.abs(output - known).max() / np.abs(known).max()
+        assert 1e-4 < difference < 0.05
+
+
+class Rounding(OpenVINOEngine):
+    """An engine whose bfloat16 differs by a share of each value; 0 on a CPU without bfloat16."""
+
+    def __init__(self, share):
+        self.share, self.precision = share, "float32"
+
+    def in_bfloat16(self):
+        other = Rounding(self.share)
+        other.precision = "bfloat16" if self.share else "float32"
+        return other
+
+    def run(self, batches):
+        factor = 1 + self.share if self.precision == "bfloat16" else 1.0
+        return ((factor * batch,) for batch in batches)
+
+
+@pytest.mark.parametrize(
+    ("share", "taken", "lines"),
+    [(0.04, True, 0), (0.06, False, 1), (np.nan, False, 1), (0, False, 0)],
+)
+def test_bfloat16_that_does_more_than_round_is_not_taken(share, taken, lines, messages):
+    exact = Rounding(share)
+    messages.clear()
+    found = build_bfloat16_engine(exact, np.ones((2, 4), np.float32))
+    assert (found is not exact) is taken and len(messages()) == lines
+    assert all("computed in float32 too" in line for line in messages())
+
+
+def test_keras_has_no_bfloat16_engine(frozen):
+    engine = KerasEngine(frozen)
+    assert build_bfloat16_engine(engine, None) is engine
 
 
 class Wrong:

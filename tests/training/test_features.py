@@ -16,6 +16,7 @@ from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import build_classifier, fine_tune, split_at_depth
 from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.training import engines, runtime
+from kerascxr.training import features as features_module
 from kerascxr.training.engines import KerasEngine
 from kerascxr.training.feature_batches import feature_batches
 from kerascxr.training.feature_files import FeatureFolder
@@ -114,6 +115,56 @@ def test_one_pass_serves_all_depths_and_later_runs(model, images, tmp_path, mess
     assert "40 images" in messages()[0]
     (entry,) = FeatureFolder(tmp_path).entries()
     assert entry.about == "tiny, set-1, 40 images, 32x32"
+
+
+class Doubled:
+    """An engine that gives twice what another one gives, as if in bfloat16."""
+
+    name, precision, batch_size = "openvino", "bfloat16", 4
+
+    def __init__(self, of):
+        self._of = of
+
+    def run(self, batches):
+        return (tuple(2 * output for output in outputs) for outputs in self._of.run(batches))
+
+
+def test_augmented_copies_alone_are_computed_in_bfloat16_and_are_files_of_their_own(
+    model, images, tmp_path, monkeypatch
+):
+    def plain_engine(*given):
+        engine = KerasEngine(given[0])
+        engine.name = "openvino"
+        return engine
+
+    monkeypatch.setattr(features_module, "build_engine", plain_engine)
+    monkeypatch.setattr(features_module, "build_bfloat16_engine", lambda of, sample: Doubled(of))
+
+    def compute(precision, view, engine="openvino"):
+        folder, augment = FeatureFolder(tmp_path), AugmentConfig()
+        features = BackboneFeatures(
+            model, 2, folder, augment=augment, engine=engine, copies_precision=precision
+        )
+        found = np.array(features.of(images, view), np.float32)
+        statistics = np.array(features.statistics(images, view))
+        assert features.missing_bytes(images, view + 1) <= view * features.bytes_for(len(images))
+        return found, statistics, features.copies_precision
+
+    exact, of_exact, named = compute("float32", 1)
+    assert named == "float32"
+    for _ in range(2):  # the second time from the file
+        rounded, of_rounded, named = compute("bfloat16", 1)
+        assert named == "bfloat16"
+        np.testing.assert_allclose(rounded, 2 * exact, rtol=2e-3, atol=1e-6)
+        np.testing.assert_allclose(of_rounded, 2 * of_exact, rtol=1e-6)
+    np.testing.assert_array_equal(compute("float32", 1)[0], exact)
+    np.testing.assert_array_equal(compute("bfloat16", 0)[0], compute("float32", 0)[0])
+    # Where bfloat16 is refused, and in Keras, copies are those of float32.
+    monkeypatch.setattr(features_module, "build_bfloat16_engine", lambda of, sample: of)
+    again, _, named = compute("bfloat16", 2)
+    assert named == "float32"
+    np.testing.assert_array_equal(again, compute("float32", 2)[0])
+    assert compute("bfloat16", 1, engine="keras")[2] == "float32"
 
 
 def test_only_features_that_are_not_kept_need_room(model, images, tmp_path):

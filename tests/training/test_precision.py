@@ -15,9 +15,16 @@ import train_seg
 from kerascxr.config import ClassificationConfig, RuntimeConfig, SegmentationConfig
 from kerascxr.models.classifier import build_classifier
 from kerascxr.models.unet import build_unet
-from kerascxr.training import callbacks, precision, processor
+from kerascxr.training import callbacks, learner, precision, processor
+from kerascxr.training.features import BackboneFeatures
 from kerascxr.training.fitting import Fitting
-from kerascxr.training.precision import FLOAT32, StepPrecision, bfloat16_pays, check_step
+from kerascxr.training.precision import (
+    FLOAT32,
+    StepPrecision,
+    bfloat16_pays,
+    check_step,
+    copies_precision,
+)
 from kerascxr.training.processor import computes_bfloat16
 from kerascxr.training.runtime import set_up
 from tests.support.small_runs import SMALL_UNET, arguments, bright_and_dark, pairs
@@ -135,6 +142,46 @@ def test_bfloat16_is_taken_where_it_pays_and_the_cpu_computes_in_it(monkeypatch)
         assert set_up(RuntimeConfig(), bfloat16_pays=False).precision == "float32"
         given = RuntimeConfig(precision="float32")
         assert set_up(given, bfloat16_pays=True).precision == "float32"
+
+
+def test_copies_are_in_bfloat16_where_steps_are_and_the_backbone_gains_by_it():
+    config = ClassificationConfig(backbone="efficientnetb0", depth=1)
+    assert copies_precision(config, "mixed_bfloat16") == "bfloat16"
+    assert copies_precision(config, "float32") == "float32"
+    assert copies_precision(config, "mixed_float16") == "float32"
+    shuffle_net = ClassificationConfig(backbone="shufflenetv2", depth=1)
+    assert copies_precision(shuffle_net, "mixed_bfloat16") == "float32"
+
+
+def test_a_training_says_in_what_its_copies_were_computed_and_falls_back_with_its_steps(
+    workplace, tmp_path, monkeypatch, on_such_a_cpu
+):
+    asked = []
+
+    def build(*given, copies_precision, **options):
+        asked.append(copies_precision)
+        features = BackboneFeatures(*given, **options)
+        features.copies_precision = copies_precision
+        return features
+
+    monkeypatch.setattr(learner, "BackboneFeatures", build)
+    monkeypatch.setattr(
+        BackboneFeatures, "_engine_of", lambda self, images, view: self._running_engine(images)
+    )
+    monkeypatch.setattr(precision, "_COPIES", {"tiny"})
+    argv = arguments(workplace, "--data.source", f"{workplace}/set", "--depth", "2")
+    argv += ["--epochs", "1", "--augmented_copies", "2", "--feature_engine", "keras"]
+
+    def regime(name):
+        assert train_cls.main([*argv, "--runs", str(tmp_path), "--name", name]) == 0
+        return json.loads((tmp_path / f"classification/{name}/metrics.json").read_text())["regime"]
+
+    found = regime("rounded")
+    assert (found["precision"], found["copies_precision"]) == ("mixed_bfloat16", "bfloat16")
+    monkeypatch.setattr(precision, "TOLERANCE", -1.0)
+    found = regime("fallen-back")
+    assert (found["precision"], found["copies_precision"]) == ("float32", "float32")
+    assert asked == ["bfloat16", "bfloat16", "float32"]
 
 
 def test_a_classifier_killed_in_bfloat16_goes_on_in_it_on_another_cpu(
