@@ -130,7 +130,7 @@ class Doubled:
 
 
 def test_augmented_copies_alone_are_computed_in_bfloat16_and_are_files_of_their_own(
-    model, images, tmp_path, monkeypatch
+    model, images, tmp_path, monkeypatch, messages
 ):
     def plain_engine(*given):
         engine = KerasEngine(given[0])
@@ -158,7 +158,12 @@ def test_augmented_copies_alone_are_computed_in_bfloat16_and_are_files_of_their_
         np.testing.assert_allclose(rounded, 2 * exact, rtol=2e-3, atol=1e-6)
         np.testing.assert_allclose(of_rounded, 2 * of_exact, rtol=1e-6)
     np.testing.assert_array_equal(compute("float32", 1)[0], exact)
-    np.testing.assert_array_equal(compute("bfloat16", 0)[0], compute("float32", 0)[0])
+    as_is = compute("bfloat16", 0)[0]
+    elsewhere = BackboneFeatures(model, 2, FeatureFolder(tmp_path / "elsewhere"))
+    np.testing.assert_array_equal(as_is, elsewhere.of(images))
+    messages.clear()
+    np.testing.assert_array_equal(compute("float32", 0)[0], as_is)
+    assert messages() == []  # one file serves both
     # Where bfloat16 is refused, and in Keras, copies are those of float32.
     monkeypatch.setattr(features_module, "build_bfloat16_engine", lambda of, sample: of)
     again, _, named = compute("bfloat16", 2)
