@@ -117,7 +117,7 @@ class RuntimeConfig:
 
     Attributes:
         seed: Seed of weights, order, dropout and augmentation.
-        precision: Number type of the training step; all else is float32. "auto" is mixed_bfloat16
+        precision: Number type of the training step and of augmented copies. "auto" is mixed_bfloat16
             or mixed_float16 on GPUs that support it, mixed_bfloat16 on CPUs with AVX512_BF16 or AMX
             where it shortens the run, otherwise float32.
         device_strategy: "auto" uses all GPUs; "single" uses one device; "mirrored" copies the
