@@ -117,9 +117,9 @@ class RuntimeConfig:
 
     Attributes:
         seed: Seed of weights, order, dropout and augmentation.
-        precision: Number type of the training step and of augmented copies. "auto" is mixed_bfloat16
-            or mixed_float16 on GPUs that support it, mixed_bfloat16 on CPUs with AVX512_BF16 or AMX
-            where it shortens the run, otherwise float32.
+        precision: Number type of the training step and of augmented copies. "auto" is
+            mixed_bfloat16 or mixed_float16 on GPUs that support it, mixed_bfloat16 on CPUs with
+            AVX512_BF16 or AMX where it shortens the run, otherwise float32.
         device_strategy: "auto" uses all GPUs; "single" uses one device; "mirrored" copies the
             model to every GPU.
         xla: Whether XLA compiles the training step. "auto" compiles on GPUs only: on CPUs it was

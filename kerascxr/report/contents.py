@@ -155,7 +155,7 @@ def _regime(run: Run) -> str:
     regime = run.environment["regime"]
     engine = regime["feature_engine"]
     if copies := regime["augmented_copies"]:
-        number_type = "" if regime["copies_precision"] == "float32" else ", bfloat16"
+        number_type = ", bfloat16" if regime.get("copies_precision") == "bfloat16" else ""
         return f"{copies} cached augmented copies of each image ({engine}{number_type})"
     if engine:
         return f"{regime['trained_on']} ({engine})"

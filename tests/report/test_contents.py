@@ -96,6 +96,10 @@ def test_the_treatment_of_groups_is_true(tmp_path, groups, cut, words):
             {"feature_engine": "keras", "augmented_copies": 3},
             "3 cached augmented copies of each image (keras)",
         ),
+        (
+            {"feature_engine": "openvino", "augmented_copies": 5, "copies_precision": "bfloat16"},
+            "5 cached augmented copies of each image (openvino, bfloat16)",
+        ),
         ({}, "images, augmented"),
         ({"augmentation": False}, "images, not augmented"),
     ],
