@@ -104,6 +104,7 @@ class BackboneFeatures:
         self._seed = seed
         self._engine_name = engine
         self._engine: Engine | None = None
+        self._copies_engine: Engine | None = None
         self.copies_precision = copies_precision if engine == "openvino" else "float32"
         if depth != _STORED_AT:
             between = keras.Model(boundary, cut_at_depth(model, depth))
@@ -210,9 +211,18 @@ class BackboneFeatures:
             return None
         return self._augment, self._seed, view
 
+    def computed_as(self, view: int) -> tuple[tuple[AugmentConfig, int, int] | None, Precision]:
+        """Returns what a view's features depend on, besides the images and ``identity``.
+
+        Returns:
+            How the images are augmented, see ``change``, and the number type.
+        """
+        change = self.change(view)
+        return change, self.copies_precision if change else "float32"
+
     def _running_engine(self, images: Images) -> Engine:
         if self._engine is None:
-            sample = images.pixels[: min(2, len(images))].astype(np.float32)
+            sample = images.pixels[:2].astype(np.float32)
             self._engine = shared(
                 "engine",
                 (self.identity, sample.tobytes()),
@@ -224,16 +234,17 @@ class BackboneFeatures:
     def _engine_of(self, images: Images, view: int) -> Engine:
         """Returns what computes a view. Whether bfloat16 works is known after the first copy."""
         engine = self._running_engine(images)
-        if self.copies_precision == "float32" or not self.change(view):
+        if self.computed_as(view)[1] == "float32":
             return engine
-        sample = images.pixels[: min(2, len(images))].astype(np.float32)
-        engine = shared(
-            "engine of copies",
-            (self.identity, sample.tobytes()),
-            lambda: build_bfloat16_engine(engine, sample),
-        )
-        self.copies_precision = engine.precision
-        return engine
+        if self._copies_engine is None:
+            sample = images.pixels[:2].astype(np.float32)
+            self._copies_engine = shared(
+                "engine of copies",
+                (self.identity, sample.tobytes()),
+                lambda: build_bfloat16_engine(engine, sample),
+            )
+            self.copies_precision = self._copies_engine.precision
+        return self._copies_engine
 
     @property
     def identity(self) -> str:
@@ -253,9 +264,7 @@ class BackboneFeatures:
 
     def _key(self, images: Images, view: int) -> str:
         # The pixels themselves: ids could be reused.
-        change = self.change(view)
-        precision = self.copies_precision if change else "float32"
-        known = f"{self.identity} {change} {precision} {images.digest}"
+        known = f"{self.identity} {self.computed_as(view)} {images.digest}"
         return hashlib.sha256(known.encode()).hexdigest()[:32]
 
     def _compute(self, images: Images, key: str, view: int, engine: Engine) -> Stored:

@@ -72,7 +72,8 @@ def with_linear_probe(
         require_finite(model, view, "training images")
     require_finite(model, known, "validation images")
     balanced = config.class_balance != "none"
-    images = (training.digest, training.labels.tobytes(), *map(features.change, range(len(views))))
+    computed_as = map(features.computed_as, range(len(views)))
+    images = (training.digest, training.labels.tobytes(), *computed_as)
     regression = shared(
         "linear probe",
         (features.identity, *images, balanced),

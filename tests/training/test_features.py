@@ -172,6 +172,28 @@ def test_augmented_copies_alone_are_computed_in_bfloat16_and_are_files_of_their_
     assert compute("bfloat16", 1, engine="keras")[2] == "float32"
 
 
+def test_the_engine_of_the_copies_is_built_once(model, images, tmp_path, monkeypatch):
+    built = []
+
+    def build(engine, sample):
+        built.append(engine)
+        return Doubled(engine)
+
+    features = BackboneFeatures(
+        model,
+        2,
+        FeatureFolder(tmp_path),
+        augment=AugmentConfig(),
+        engine="openvino",
+        copies_precision="bfloat16",
+    )
+    monkeypatch.setattr(features_module, "build_engine", lambda *given: KerasEngine(given[0]))
+    monkeypatch.setattr(features_module, "build_bfloat16_engine", build)
+    for view in (0, 1, 2, 3):
+        features.of(images, view)
+    assert len(built) == 1
+
+
 def test_only_features_that_are_not_kept_need_room(model, images, tmp_path):
     features = BackboneFeatures(model, 2, FeatureFolder(tmp_path), augment=AugmentConfig())
     one = features.bytes_for(len(images))

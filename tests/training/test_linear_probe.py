@@ -18,6 +18,7 @@ from kerascxr.training.linear_probe import (
     uses_linear_probe,
     with_linear_probe,
 )
+from kerascxr.training.sharing import sharing
 from tests.support.tiny_backbone import TINY
 
 
@@ -85,6 +86,23 @@ def test_it_is_fitted_to_all_copies_and_its_temperatures_to_validation(learned):
     assert about["temperatures"]["head"] == pytest.approx(
         fit_temperature(held_out.labels, head), rel=0.02
     )
+
+
+def test_it_is_shared_by_runs_whose_copies_are_computed_alike_alone(learned, monkeypatch):
+    model, splits, config, learner = learned
+    fitted, fit = [], StatisticsRegression.fit
+    monkeypatch.setattr(
+        StatisticsRegression, "fit", lambda *given, **more: fitted.append(1) or fit(*given, **more)
+    )
+    statistics = learner.features.statistics
+    monkeypatch.setattr(
+        learner.features, "statistics", lambda images, view=0: np.array(statistics(images, 0))
+    )
+    with sharing():
+        for precision, n in (("float32", 1), ("float32", 1), ("bfloat16", 2)):
+            monkeypatch.setattr(learner.features, "copies_precision", precision)
+            with_linear_probe(model, splits, config, learner)
+            assert len(fitted) == n
 
 
 def test_the_whole_model_is_evaluated(learned):
