@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerascxr.evaluation.abstention import NOT_DECIDED, SEVERAL
-from kerascxr.models.input_checks import InputChecks, OrientationClassifier, joined
+from kerascxr.models.input_checks import InputChecks, OrientationClassifier, joined_names
 from kerascxr.models.ood_detector import OODDetector
 
 FILE = "decision_rule.npz"
@@ -38,8 +38,35 @@ class DecisionRule:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """All reasons for not deciding."""
+        """All reasons for not deciding, in the order in which they are given."""
         return (SEVERAL, *self.checks.kinds)
+
+    def found(
+        self,
+        images: tf.Tensor,
+        statistics: tf.Tensor,
+        probabilities: tf.Tensor,
+        own_sizes: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns what ``apply`` decides by.
+
+        Args:
+            images: See ``apply``, as for the other arguments.
+            statistics: The same.
+            probabilities: The same.
+            own_sizes: The same.
+
+        Returns:
+            bool (batch, k), the prediction sets; bool (batch, kinds), which of ``kinds`` hold; and
+            float32 (batch,), the out-of-distribution scores.
+        """
+        best = tf.argmax(probabilities, axis=1)
+        inside = probabilities >= self.thresholds
+        inside |= tf.one_hot(best, len(self.thresholds), True, False, dtype=tf.bool)
+        likely = tf.reduce_sum(tf.cast(probabilities >= self.least, tf.int32), axis=1)
+        scores = self.checks.ood_detector.score(statistics)
+        checked = self.checks.found(images, statistics, scores, own_sizes)
+        return inside, tf.concat([(likely != 1)[:, None], checked], axis=1), scores
 
     def apply(
         self,
@@ -64,19 +91,13 @@ class DecisionRule:
             ``warnings`` string (batch,), the reasons for not deciding, joined by "; ", or "".
         """
         names = tf.constant(list(classes))
-        best = tf.argmax(probabilities, axis=1)
-        inside = probabilities >= self.thresholds
-        inside |= tf.one_hot(best, len(classes), True, False, dtype=tf.bool)
-        likely = tf.reduce_sum(tf.cast(probabilities >= self.least, tf.int32), axis=1)
-        scores = self.checks.ood_detector.score(statistics)
-        checked = self.checks.warnings(images, statistics, scores, own_sizes)
-        warnings = joined([tf.where(likely != 1, SEVERAL, ""), checked])
-        members = tf.unstack(tf.where(inside, names, ""), axis=1)
+        inside, reasons, scores = self.found(images, statistics, probabilities, own_sizes)
+        best = tf.gather(names, tf.argmax(probabilities, axis=1))
         return {
-            "decision": tf.where(warnings == "", tf.gather(names, best), NOT_DECIDED),
-            "prediction_set": joined(members),
+            "decision": tf.where(tf.reduce_any(reasons, axis=1), NOT_DECIDED, best),
+            "prediction_set": joined_names(classes, inside),
             "ood_score": scores,
-            "warnings": warnings,
+            "warnings": joined_names(self.kinds, reasons),
         }
 
     def borderline(

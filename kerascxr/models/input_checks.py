@@ -1,5 +1,6 @@
 """Input checks: warnings about unusual images. They never reject an image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,10 +69,14 @@ class OrientationClassifier:
 
     def predict(self, features: tf.Tensor) -> tf.Tensor:
         """Returns string (batch,), the name of each image's kind, or "" for unchanged."""
+        return joined_names(self.names, self.found(features))
+
+    def found(self, features: tf.Tensor) -> tf.Tensor:
+        """Returns bool (batch, kinds), true for each image's kind, nowhere for unchanged."""
         scores = tf.linalg.matmul(features, self.weights) + self.biases
         odds = scores[:, 1:] - scores[:, :1]
-        way = tf.gather(tf.constant(self.names), tf.argmax(odds, axis=1))
-        return tf.where(tf.reduce_max(odds, axis=1) > self.limit, way, "")
+        best = tf.one_hot(tf.argmax(odds, axis=1), len(self.names), True, False, dtype=tf.bool)
+        return best & (tf.reduce_max(odds, axis=1, keepdims=True) > self.limit)
 
 
 def turned_copies(pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -106,13 +111,9 @@ class InputChecks:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """All warnings that the checks can give."""
-        return (
-            CONSTANT,
-            ASPECT,
-            FAR,
-            *(self.orientation_classifier.names if self.orientation_classifier else ()),
-        )
+        """All warnings that the checks can give, in the order in which they are given."""
+        orientation = self.orientation_classifier
+        return (CONSTANT, FAR, *(orientation.names if orientation else ()), ASPECT)
 
     def warnings(
         self,
@@ -132,14 +133,23 @@ class InputChecks:
         Returns:
             string (batch,), the warnings joined by "; ", "" for none.
         """
+        return joined_names(self.kinds, self.found(images, statistics, ood_scores, own_sizes))
+
+    def found(
+        self,
+        images: tf.Tensor,
+        statistics: tf.Tensor,
+        ood_scores: tf.Tensor,
+        own_sizes: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Returns bool (batch, kinds), which of ``kinds`` hold; see ``warnings``."""
         constant = _is_constant(images)
         far = ~(ood_scores <= self.ood_detector.limit)  # NaN is far
-        found = [tf.where(constant, CONSTANT, ""), tf.where(far, FAR, "")]
+        columns = [constant[:, None], far[:, None]]
         if self.orientation_classifier is not None:
-            found.append(tf.where(constant, "", self.orientation_classifier.predict(statistics)))
-        if own_sizes is not None:
-            found.append(_aspect_warnings(own_sizes))
-        return joined(found)
+            columns.append(self.orientation_classifier.found(statistics) & ~constant[:, None])
+        odd = tf.zeros_like(constant) if own_sizes is None else _is_odd_shape(own_sizes)
+        return tf.concat([*columns, odd[:, None]], axis=1)
 
 
 def unfitted_warnings(images: tf.Tensor, own_sizes: tf.Tensor) -> tf.Tensor:
@@ -152,16 +162,22 @@ def unfitted_warnings(images: tf.Tensor, own_sizes: tf.Tensor) -> tf.Tensor:
     Returns:
         string (batch,), the warnings joined by "; ", "" for none.
     """
-    return joined([tf.where(_is_constant(images), CONSTANT, ""), _aspect_warnings(own_sizes)])
+    found = tf.stack([_is_constant(images), _is_odd_shape(own_sizes)], axis=1)
+    return joined_names((CONSTANT, ASPECT), found)
 
 
 def _is_constant(images: tf.Tensor) -> tf.Tensor:
     return tf.math.reduce_std(images[..., 0], axis=(1, 2)) < LEAST_DEVIATION
 
 
-def _aspect_warnings(own_sizes: tf.Tensor) -> tf.Tensor:
+def _is_odd_shape(own_sizes: tf.Tensor) -> tf.Tensor:
     ratio = tf.cast(own_sizes[:, 1] / own_sizes[:, 0], tf.float32)
-    return tf.where((ratio < ASPECTS[0]) | (ratio > ASPECTS[1]), ASPECT, "")
+    return (ratio < ASPECTS[0]) | (ratio > ASPECTS[1])
+
+
+def joined_names(names: Sequence[str], which: tf.Tensor) -> tf.Tensor:
+    """Joins by "; " those of k names for which bool (batch, k) is true: string (batch,)."""
+    return joined(tf.unstack(tf.where(which, tf.constant(list(names)), ""), axis=1))
 
 
 def joined(found: list[tf.Tensor]) -> tf.Tensor:
