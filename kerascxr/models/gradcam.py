@@ -1,10 +1,14 @@
 """Grad-CAM: which places of an image support a class."""
 
+from collections.abc import Callable
+from functools import partial
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kerascxr.models.classifier import cut_at_depth, head_logits
+from kerascxr.models.layers import FeatureStandardization
 
 
 class GradCAM:
@@ -18,6 +22,9 @@ class GradCAM:
 
     Args:
         model: A classifier from ``build_classifier``.
+
+    Attributes:
+        features: The backbone's last feature maps, symbolic.
 
     Raises:
         ValueError: If the model is not such a classifier.
@@ -35,9 +42,9 @@ class GradCAM:
     """
 
     def __init__(self, model: keras.Model):
-        maps = cut_at_depth(model, 0)._keras_history.operation.input
-        self._backbone = keras.Model(model.input, maps)
-        self._head = keras.Model(maps, head_logits(model))
+        self.features = cut_at_depth(model, 0)._keras_history.operation.input
+        self._backbone = keras.Model(model.input, self.features)
+        self._head = keras.Model(self.features, head_logits(model))
 
     def __call__(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Returns the map of one class for each image.
@@ -65,3 +72,52 @@ class GradCAM:
         largest = tf.reduce_max(evidence, axis=(1, 2, 3), keepdims=True)
         evidence = tf.math.divide_no_nan(evidence, largest)
         return tf.image.resize(evidence, tf.shape(images)[1:3])[..., 0]
+
+    def class_maps(self, features: tf.Tensor) -> tf.Tensor:
+        """Returns the maps of all classes, with the head's gradient in closed form.
+
+        The result has no gradient operations, so that other formats can hold it: the head is a
+        chain of dense layers, whose Jacobian is the product of their kernels, those of a ReLU
+        without the columns of the units that are 0.
+
+        Args:
+            features: Values of ``features``, float32 (n, h, w, channels).
+
+        Returns:
+            float32 (n, k, h, w), 0..1, before the resizing to the image's size.
+
+        Raises:
+            ValueError: If the head has a layer of another kind.
+        """
+        values = tf.reduce_mean(features, axis=(1, 2))
+        steps: list[Callable[[tf.Tensor], tf.Tensor]] = []  # each layer's, of the gradient
+        for layer in self._head.layers[2:]:  # after the input and the pooling
+            if isinstance(layer, FeatureStandardization):
+                steps.append(partial(_through_scaling, layer))
+            elif isinstance(layer, keras.layers.Dense):
+                steps.append(partial(_through_dense, layer, layer(values)))
+            elif not isinstance(layer, keras.layers.Dropout):
+                raise ValueError(f"the head must have dense layers alone. Got {layer.name}.")
+            values = layer(values, training=False)
+        jacobian = tf.eye(values.shape[-1])[None]  # (n or 1, k, units)
+        for step in reversed(steps):
+            jacobian = step(jacobian)
+        _, height, width, channels = features.shape
+        flat = tf.reshape(features, (-1, height * width, channels))
+        weights = jacobian / (height * width)
+        evidence = tf.nn.relu(tf.linalg.matmul(weights, flat, transpose_b=True))
+        largest = tf.reduce_max(evidence, axis=2, keepdims=True)
+        evidence = tf.math.divide_no_nan(evidence, largest)
+        return tf.reshape(evidence, (-1, evidence.shape[1], height, width))
+
+
+def _through_scaling(layer: FeatureStandardization, gradient: tf.Tensor) -> tf.Tensor:
+    return gradient / layer.deviation
+
+
+def _through_dense(layer: keras.layers.Dense, output: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    if layer.activation is keras.activations.relu:
+        gradient = gradient * tf.cast(output > 0, tf.float32)[:, None, :]
+    elif layer.activation is not keras.activations.linear:
+        raise ValueError(f"{layer.name} must be linear or a ReLU.")
+    return tf.linalg.matmul(gradient, tf.convert_to_tensor(layer.kernel), transpose_b=True)

@@ -24,8 +24,6 @@ Convert = Callable[[Any, np.ndarray, Path], None]
 """Writes a ``tf.function`` with one input signature, images to probabilities as in ``Run``, to a
 file. The second argument holds calibration images, uint8 (n, height, width, 1)."""
 
-_ONNX_OPSET = 17
-
 
 @dataclass(frozen=True)
 class Format:
@@ -63,21 +61,9 @@ def find_format(name: str) -> Format:
 
 
 def _to_onnx(function: Any, calibration: np.ndarray, path: Path) -> None:
-    import tensorflow as tf
-    import tf2onnx
+    from kerascxr.serving.onnx_files import onnx_model
 
-    from kerascxr.training.engines import frozen_graph
-
-    with tempfile.TemporaryDirectory() as temporary:
-        frozen = frozen_graph(function, Path(temporary)).read_bytes()
-    # From the function itself, tf2onnx would turn the constants of the input scaling into inputs.
-    tf2onnx.convert.from_graph_def(
-        tf.compat.v1.GraphDef.FromString(frozen),
-        input_names=["images:0"],
-        output_names=["Identity:0"],
-        opset=_ONNX_OPSET,
-        output_path=str(path),
-    )
+    path.write_bytes(onnx_model(function, ["probabilities"]).SerializeToString())
 
 
 def _run_onnx(path: Path) -> Run:

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kerascxr.models.classifier import build_classifier
 from kerascxr.models.gradcam import GradCAM
@@ -75,3 +76,30 @@ def test_maps_of_a_coarser_grid_are_interpolated_to_the_images_size():
     columns = np.array([1, 0.75, 0.25, 0, 0, 0, 0, 0])
     rows = np.array([1, 0.8125, 0.4375, 0.25])
     np.testing.assert_allclose(given, rows[:, None] * columns, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (64, 64)])
+def test_the_closed_form_gives_all_classes_maps(size):
+    keras.utils.set_random_seed(1)
+    model = build_classifier("shufflenetv2_x0_5", 3, image_size=size)
+    random = np.random.default_rng(0)
+    pooled = random.normal(0.3, 0.1, (20, 1024)) * np.linspace(0.5, 3, 1024)
+    model.get_layer("head_standardization").measure(pooled)
+    camera = GradCAM(model)
+    images = random.uniform(0, 255, (2, *size, 3)).astype(np.float32)
+    maps = camera.class_maps(keras.Model(model.input, camera.features)(images))
+    places = (size[0] // 32, size[1] // 32)
+    assert maps.shape == (2, 3, *places)
+    assert np.ptp(maps) > 0.5
+    for kind in range(3):
+        whole = camera(images, np.array([kind, kind]))
+        resized = tf.image.resize(maps[:, kind, ..., None], size)[..., 0]
+        np.testing.assert_allclose(resized, whole, atol=1e-5)
+
+
+def test_the_closed_form_is_zero_without_evidence():
+    by_hand = ByHand()
+    images = np.zeros((1, 4, 6, 3), np.float32)
+    images[..., 2] = 100
+    maps = GradCAM(by_hand.model).class_maps(images)
+    assert not np.any(maps[0, 0])
