@@ -99,25 +99,27 @@ class GradCAM:
             elif not isinstance(layer, keras.layers.Dropout):
                 raise ValueError(f"the head must have dense layers alone. Got {layer.name}.")
             values = layer(values, training=False)
-        jacobian = tf.eye(values.shape[-1])[None]  # (n or 1, k, units)
+        gradient = tf.eye(values.shape[-1])[None]  # (n or 1, units, k)
         for step in reversed(steps):
-            jacobian = step(jacobian)
+            gradient = step(gradient)
         _, height, width, channels = features.shape
         flat = tf.reshape(features, (-1, height * width, channels))
-        weights = jacobian / (height * width)
-        evidence = tf.nn.relu(tf.linalg.matmul(weights, flat, transpose_b=True))
+        weights = gradient / (height * width)
+        evidence = tf.linalg.matmul(weights, flat, transpose_a=True, transpose_b=True)
+        evidence = tf.nn.relu(evidence)
         largest = tf.reduce_max(evidence, axis=2, keepdims=True)
         evidence = tf.math.divide_no_nan(evidence, largest)
         return tf.reshape(evidence, (-1, evidence.shape[1], height, width))
 
 
 def _through_scaling(layer: FeatureStandardization, gradient: tf.Tensor) -> tf.Tensor:
-    return gradient / layer.deviation
+    return gradient / tf.convert_to_tensor(layer.deviation)[:, None]
 
 
 def _through_dense(layer: keras.layers.Dense, output: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
     if layer.activation is keras.activations.relu:
-        gradient = gradient * tf.cast(output > 0, tf.float32)[:, None, :]
+        gradient = gradient * tf.cast(output > 0, tf.float32)[..., None]
     elif layer.activation is not keras.activations.linear:
         raise ValueError(f"{layer.name} must be linear or a ReLU.")
-    return tf.linalg.matmul(gradient, tf.convert_to_tensor(layer.kernel), transpose_b=True)
+    # The kernel itself, not transposed: a file then holds it once.
+    return tf.linalg.matmul(tf.convert_to_tensor(layer.kernel), gradient)

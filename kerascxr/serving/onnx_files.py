@@ -11,7 +11,9 @@ import tensorflow as tf
 from kerascxr.training.engines import frozen_graph
 
 OPSET = 17
-_LEAST_SIZE = 512  # numbers; smaller tensors are not worth it
+# Numbers. Smaller tensors are not worth it, and those of layer statistics, whose scales differ a
+# thousandfold, would become inexact.
+_LEAST_SIZE = 16384
 _LARGEST = 32767  # of int16
 _WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 
