@@ -1,4 +1,4 @@
-"""Export a run for TensorFlow Serving and for other runtimes."""
+"""Export a run for TensorFlow Serving, for other runtimes, and as a page for the browser."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from kerascxr.runs.reading import read_run
 from kerascxr.serving.formats import FORMATS, find_format
 from kerascxr.serving.model_folder import check_lungs
 
-SAVED_MODEL = "saved_model"
+SAVED_MODEL, WEB = "saved_model", "web"
 
 
 def parser(prog: str) -> ArgumentParser:
@@ -29,13 +29,20 @@ def parser(prog: str) -> ArgumentParser:
     made.add_argument(
         "--segmentation",
         type=Path | None,
-        help="For a classifier: a finished segmentation run; adds lung masks to the answers.",
+        help="For a classifier: a finished segmentation run; adds lung masks to the answers. "
+        "'package' is the lung model that comes with kerascxr.",
     )
     made.add_argument(
         "--format",
         type=list[str],
         default=[SAVED_MODEL],
-        help=f"One or several of {SAVED_MODEL}, {', '.join(FORMATS)}, as onnx,litert.",
+        help=f"One or several of {SAVED_MODEL}, {WEB}, {', '.join(FORMATS)}, as onnx,litert.",
+    )
+    made.add_argument(
+        "--onnxruntime",
+        type=Path | None,
+        help="For web: the file that `npm pack onnxruntime-web` wrote, for a machine without a "
+        "network.",
     )
     return made
 
@@ -43,19 +50,22 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv)
-    known = (SAVED_MODEL, *FORMATS)
+    known = (SAVED_MODEL, WEB, *FORMATS)
     if not values.format or not set(values.format) <= set(known):
         raise ValueError(
             f"--format must be one or several of {', '.join(known)}, as onnx,litert. "
             f"Got format={','.join(values.format)}."
         )
-    others = [name for name in dict.fromkeys(values.format) if name != SAVED_MODEL]
+    others = [name for name in dict.fromkeys(values.format) if name not in (SAVED_MODEL, WEB)]
     for name in others:
         find_format(name)  # a missing package is known before anything is written
     first, together = values.runs[0], len(values.runs) > 1
     if together:
         check_members([read_run(path) for path in values.runs])
     is_unet = read_run(first).task == "segmentation"
+    if WEB in values.format and (is_unet or together):
+        what = "a U-Net" if is_unet else f"{len(values.runs)} runs"
+        raise ValueError(f"--format web must be of one classification run. Got {what}.")
     if is_unet and values.segmentation:
         raise ValueError(
             f"--segmentation must be left out for a U-Net. Got {str(values.segmentation)!r}."
@@ -73,5 +83,10 @@ def run(argv: Sequence[str], prog: str) -> None:
         export_ensemble(values.runs, values.to, values.segmentation)
     elif SAVED_MODEL in values.format:
         export_run(first, values.to, values.segmentation)
+    if WEB in values.format:
+        from kerascxr.cli.web_pages import findings_of
+        from kerascxr.serving.export_web import export_web
+
+        export_web(first, values.to, values.segmentation, findings_of(first), values.onnxruntime)
     if others:
         export_formats(values.runs, values.to, others)

@@ -17,7 +17,7 @@ COMMANDS = {
     "Train": ("train-cls", "train-seg", "study", "pretrain"),
     "Images": ("lungs", "data"),
     "Test a run": ("audit", "robustness", "evaluate", "compare"),
-    "Use a run": ("report", "predict", "export"),
+    "Use a run": ("report", "predict", "export", "app"),
     "Set up": ("configs", "cache", "completion"),
 }
 

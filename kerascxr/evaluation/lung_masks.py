@@ -60,6 +60,10 @@ def lung_mask_faults(mask: np.ndarray) -> tuple[str, ...]:
     return tuple(faults)
 
 
+class ImplausibleMasksError(ValueError):
+    """Too many of a set's lung masks cannot be lungs."""
+
+
 @dataclass(frozen=True)
 class LungMaskCheck:
     """How many of a set's lung masks are plausible.
@@ -93,12 +97,12 @@ class LungMaskCheck:
             option: The option that takes a segmentation run.
 
         Raises:
-            ValueError: If more than ``MOST_IMPLAUSIBLE`` of the masks are implausible.
+            ImplausibleMasksError: If more than ``MOST_IMPLAUSIBLE`` of the masks are implausible.
         """
         if self.share <= MOST_IMPLAUSIBLE:
             return
         reason, count = self.reasons.most_common(1)[0]
-        raise ValueError(
+        raise ImplausibleMasksError(
             f"at most {MOST_IMPLAUSIBLE:.0%} of the lung masks may be implausible. Got "
             f"{self.implausible:,} of {self.images:,} ({self.share:.0%}) from {origin}; the "
             f"commonest reason, in {count:,}: the mask {reason}. Train a better U-Net and give its "

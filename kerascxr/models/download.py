@@ -51,16 +51,38 @@ def fetch(published: PublishedWeights) -> Path:
         with contextlib.suppress(OSError):  # such as a folder that may only be read
             path.touch()  # the time of the last use
         return path
-    digest = hashlib.new(published.algorithm)
+    purpose = (
+        "for weights 'imagenet'. Download the file elsewhere and give its path, or use weights "
+        "'none'"
+    )
+    download_file(published.url, path, published.algorithm, published.digest, purpose)
+    return path
+
+
+def download_file(url: str, path: Path, algorithm: str, known: str, purpose: str) -> None:
+    """Downloads a file, with a progress bar; nothing is stored unless its digest is right.
+
+    Args:
+        url: Where it is.
+        path: Where to.
+        algorithm: The digest's, as ``hashlib`` names it.
+        known: The digest, or its beginning.
+        purpose: "for ..." and what else to do, for the message.
+
+    Raises:
+        ConnectionError: If the download fails.
+        ValueError: If the file does not have the digest.
+    """
+    digest = hashlib.new(algorithm)
     received = 0
     try:
         with (
             replacing(path) as partial,
-            urllib.request.urlopen(published.url, timeout=_TIMEOUT_SECONDS) as response,
+            urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response,
             partial.open("wb") as file,
             ProgressBar(
                 total=int(response.headers.get("Content-Length") or 0) or None,
-                desc=published.file_name,
+                desc=path.name,
                 unit="B",
                 unit_scale=True,
             ) as bar,
@@ -68,24 +90,20 @@ def fetch(published: PublishedWeights) -> Path:
             while chunk := response.read(_CHUNK_BYTES):
                 received += len(chunk)
                 if received > _MAX_BYTES:
-                    raise ValueError(f"{published.url} must have at most {_MAX_BYTES >> 20} MiB.")
+                    raise ValueError(f"{url} must have at most {_MAX_BYTES >> 20} MiB.")
                 digest.update(chunk)
                 file.write(chunk)
                 bar.update(len(chunk))
-            if not digest.hexdigest().startswith(published.digest):
+            if not digest.hexdigest().startswith(known):
                 raise ValueError(
-                    f"{published.url} must have the {published.algorithm} digest "
-                    f"{published.digest}. Got {digest.hexdigest()} after {received} bytes: a "
-                    "broken download, or not the published file."
+                    f"{url} must have the {algorithm} digest {known}. Got {digest.hexdigest()} "
+                    f"after {received} bytes: a broken download, or not the published file."
                 )
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise ConnectionError(
-            f"{published.url} must be reachable, and {path.parent} writable, for weights "
-            f"'imagenet' ({reason}). Download the file elsewhere and give its path, or use "
-            "weights 'none'."
+            f"{url} must be reachable, and {path.parent} writable, {purpose} ({reason})."
         ) from error
-    return path
 
 
 def list_weights() -> list[CacheEntry]:

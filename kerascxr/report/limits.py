@@ -24,6 +24,11 @@ _LUNGS = (
 
 def limits(runs: Sequence[Run]) -> str:
     """Returns the paragraph: what these runs' images allow, and the scores' uncertainty."""
+    return " ".join(limit_sentences(runs))
+
+
+def limit_sentences(runs: Sequence[Run]) -> list[str]:
+    """Returns the sentences of ``limits``, the one on research first."""
     classifiers = [run for run in runs if run.task == "classification"]
     parts = ["For research, not for diagnosis.", *dict.fromkeys(_limit(run) for run in runs)]
     if classifiers:
@@ -34,7 +39,7 @@ def limits(runs: Sequence[Run]) -> str:
             f"by about {_between(100 * min(widths), 100 * max(widths), '.1f')} percentage points "
             "in either direction (95%); another seed or split adds to that."
         )
-    return " ".join(parts)
+    return parts
 
 
 def _limit(run: Run) -> str:

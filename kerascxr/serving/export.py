@@ -94,7 +94,7 @@ def export_run(
     rule = DecisionRule.load(run_path / FILE)
     classifier = Classifier(model, classes, rule, run.temperature)
     serve = from_bytes(classifier, (height, width), segmenter, config.roi)
-    expected = _of_test(run, config, store, rule)
+    expected = expected_of_test(run, config, store, rule)
     if roi.needs_lungs and not same_folder(segmentation, config.lungs):
         by_masks = expected.probabilities
         expected = _of_keras(run, serve, expected, rule)
@@ -139,8 +139,23 @@ def same_folder(one: Path | None, other: Path | None) -> bool:
     return one is not None and other is not None and one.resolve() == other.resolve()
 
 
-def _of_test(run: Run, config: ClassificationConfig, store: Store, rule: DecisionRule) -> Expected:
-    """Returns what the run's predictions.csv has of some test images, with the store's files."""
+def expected_of_test(
+    run: Run,
+    config: ClassificationConfig,
+    store: Store,
+    rule: DecisionRule,
+    tolerance: float | None = None,
+) -> Expected:
+    """Returns what the run's predictions.csv has of some test images, with the store's files.
+
+    Args:
+        run: The run.
+        config: Its config.
+        store: Its images.
+        rule: Its decision rule.
+        tolerance: How far probabilities may differ, for what is borderline; None for what
+            ``allowed_at`` gives.
+    """
     rows = {row["id"]: row for row in read_predictions(run.path / "predictions.csv")}
     examples = examples_of(store, split_folds(config.split)["test"], some_of(list(rows)))
     ids = [example["id"].decode() for example in examples]
@@ -155,7 +170,7 @@ def _of_test(run: Run, config: ClassificationConfig, store: Store, rule: Decisio
         [example["image"] for example in examples],
         probabilities,
         answers,
-        _borderline(run, rule, probabilities, answers),
+        _borderline(run, rule, probabilities, answers, tolerance),
     )
 
 
@@ -171,10 +186,15 @@ def _of_keras(
 
 
 def _borderline(
-    run: Run, rule: DecisionRule, probabilities: np.ndarray, answers: Mapping[str, Sequence[Any]]
+    run: Run,
+    rule: DecisionRule,
+    probabilities: np.ndarray,
+    answers: Mapping[str, Sequence[Any]],
+    tolerance: float | None = None,
 ) -> np.ndarray:
     scores = np.array(answers["ood_score"], float)
-    return rule.borderline(probabilities, scores, allowed_at(run.temperature), SCORE_TOLERANCE)
+    allowed = allowed_at(run.temperature) if tolerance is None else tolerance
+    return rule.borderline(probabilities, scores, allowed, SCORE_TOLERANCE)
 
 
 def _describe(

@@ -53,11 +53,20 @@ def find_format(name: str) -> Format:
         ValueError: If the name is unknown, or a package is missing.
     """
     found = look_up(FORMATS, name, "format")
-    missing = [item for item in found.packages if importlib.util.find_spec(item) is None]
-    if missing:
-        packages = " ".join(item.replace("_", "-") for item in missing)
-        raise ValueError(f"--format {name} must have its packages: pip install {packages}.")
+    require_packages(name, found.packages)
     return found
+
+
+def require_packages(name: str, packages: tuple[str, ...]) -> None:
+    """Checks that a format's packages are installed.
+
+    Raises:
+        ValueError: If one is missing.
+    """
+    missing = [item for item in packages if importlib.util.find_spec(item) is None]
+    if missing:
+        wanted = " ".join(item.replace("_", "-") for item in missing)
+        raise ValueError(f"--format {name} must have its packages: pip install {wanted}.")
 
 
 def _to_onnx(function: Any, calibration: np.ndarray, path: Path) -> None:

@@ -1,7 +1,9 @@
 """Functions of TensorFlow as ONNX files, and weights in 16 bits there."""
 
+import contextlib
+import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +37,13 @@ def onnx_model(function: Any, outputs: Sequence[str]) -> Any:
     with tempfile.TemporaryDirectory() as temporary:
         frozen = frozen_graph(function, Path(temporary)).read_bytes()
     # From the function itself, tf2onnx would turn the constants of the input scaling into inputs.
-    model, _ = tf2onnx.convert.from_graph_def(
-        tf.compat.v1.GraphDef.FromString(frozen),
-        input_names=[given],
-        output_names=[output.name for output in concrete.outputs],
-        opset=OPSET,
-    )
+    with _errors_only("tensorflow", "tf2onnx"):
+        model, _ = tf2onnx.convert.from_graph_def(
+            tf.compat.v1.GraphDef.FromString(frozen),
+            input_names=[given],
+            output_names=[output.name for output in concrete.outputs],
+            opset=OPSET,
+        )
     names = {given: given.partition(":")[0]}
     names |= dict(zip((one.name for one in concrete.outputs), outputs, strict=True))
     graph = model.graph
@@ -50,6 +53,20 @@ def onnx_model(function: Any, outputs: Sequence[str]) -> Any:
     for value in (*graph.input, *graph.output):
         value.name = names[value.name]
     return model
+
+
+@contextlib.contextmanager
+def _errors_only(*names: str) -> Iterator[None]:
+    """Keeps packages from warning of their own old functions."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def store_in_16_bits(model: Any) -> None:

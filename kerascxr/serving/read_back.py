@@ -83,15 +83,28 @@ def compare_reloaded(
             f"the export must reproduce the run's probabilities to {allowed:g}. Got a difference "
             f"of {difference:.2g}; nothing was written."
         )
-    answers = answers_of(given)
+    require_same_answers(answers_of(given), expected)
+    return difference
+
+
+def require_same_answers(given: Mapping[str, Sequence[Any]], expected: Expected) -> None:
+    """Checks what a reloaded export decides.
+
+    Args:
+        given: What it answers, by the names of ``DECIDING``.
+        expected: What the run has.
+
+    Raises:
+        ValueError: If an out-of-distribution score differs by more than ``SCORE_TOLERANCE``, or a
+            decision, a prediction set or the warnings differ for an image that is not borderline.
+    """
     for name in DECIDING:
-        for place, (new, old) in enumerate(zip(answers[name], expected.answers[name], strict=True)):
+        for place, (new, old) in enumerate(zip(given[name], expected.answers[name], strict=True)):
             if not _same(new, old, bool(expected.borderline[place])):
                 raise ValueError(
                     f"the export must reproduce the run's {name}. Got {_shown(new)} instead of "
                     f"{_shown(old)} for the test image {expected.ids[place]}; nothing was written."
                 )
-    return difference
 
 
 def _same(new: Any, old: Any, borderline: bool) -> bool:

@@ -1,0 +1,79 @@
+"""Browser pages of runs: what they show of a run, and pages kept for ``kerascxr app``."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from kerascxr import __version__
+from kerascxr.config import PACKAGED
+from kerascxr.evaluation.lung_masks import ImplausibleMasksError
+from kerascxr.models.download import file_digest
+from kerascxr.report.input_ablations import RESULT, meaning, read_audit, verdict
+from kerascxr.report.limits import limit_sentences
+from kerascxr.runs.atomic import write_text
+from kerascxr.runs.reading import read_run
+from kerascxr.serving.export_web import export_web
+from kerascxr.serving.web_card import Findings
+from kerascxr.serving.web_names import find_page, page_files
+from kerascxr.serving.web_runtime import cache_folder
+from kerascxr.training.lungs import lungs_digest
+
+_NOT_AUDITED = "This model was not audited for shortcuts. `kerascxr audit RUN` does that."
+_DIGITS = 12
+
+
+def findings_of(path: Path) -> Findings:
+    """Returns what a run's page shows of its limits and its audit."""
+    run = read_run(path, "classification")
+    result = read_audit(path)
+    if result is None:
+        return Findings(limit_sentences([run]), None, _NOT_AUDITED)
+    rows = [
+        {
+            "input": of["title"],
+            "accuracy": of["accuracy"]["value"],
+            "auc": of["auc"]["value"],
+            "verdict": meaning(of),
+        }
+        for of in result["ablations"].values()
+    ]
+    return Findings(limit_sentences([run]), rows, verdict(result))
+
+
+def kept_page(run: Path, segmentation: Path | None, onnxruntime: Path | None) -> tuple[Path, bool]:
+    """Returns a run's page in the cache; exports it first unless it is there.
+
+    Args:
+        run: A finished classification run.
+        segmentation: A segmentation run; ``PACKAGED`` where the package's lung model may be left
+            out; None for no lungs.
+        onnxruntime: See ``export_web``.
+
+    Returns:
+        The page's folder, and whether it was there.
+    """
+    digest = hashlib.sha256(f"{run.resolve()} {segmentation}".encode()).hexdigest()[:_DIGITS]
+    kept = cache_folder() / "pages" / f"{run.resolve().name}-{digest}"
+    identity = _identity(run, segmentation)
+    stamp = kept / "identity.txt"
+    page = find_page(kept)
+    if page and stamp.is_file() and stamp.read_text(encoding="utf-8") == identity:
+        return page, True
+    findings = findings_of(run)
+    try:
+        page = export_web(run, kept, segmentation, findings, onnxruntime)
+    except ImplausibleMasksError:
+        if segmentation != PACKAGED:
+            raise
+        page = export_web(run, kept, None, findings, onnxruntime)
+    write_text(stamp, identity)
+    return page, False
+
+
+def _identity(run: Path, segmentation: Path | None) -> str:
+    """Returns a digest of what decides a run's page."""
+    names = ("model.keras", "decision_rule.npz", "metrics.json", "config.yaml", RESULT)
+    files = [*(run / name for name in names), *page_files()]
+    digests = [file_digest(path) if path.exists() else "" for path in files]
+    known = [__version__, lungs_digest(segmentation), *digests]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
