@@ -76,8 +76,8 @@ class GradCAM:
     def class_maps(self, features: tf.Tensor) -> tf.Tensor:
         """Returns the maps of all classes, with the head's gradient in closed form.
 
-        The result has no gradient operations, so that other formats can hold it: the head is a
-        chain of dense layers, whose Jacobian is the product of their kernels, those of a ReLU
+        The result has no gradient operations, so that other formats can hold it. The
+        Jacobian of dense layers one after another is the product of their kernels, those of a ReLU
         without the columns of the units that are 0.
 
         Args:

@@ -1,0 +1,94 @@
+"""``kerascxr app``: a run's page is exported once, served, and ended by Ctrl-C."""
+
+import contextlib
+import json
+import shutil
+
+import pytest
+
+from kerascxr import __main__ as verbs
+from kerascxr.cli import app
+from kerascxr.evaluation import lung_masks
+from kerascxr.models import lung_model
+from kerascxr.serving import export_web
+from tests.support.lung_models import write_tiny_lung_model
+from tests.support.web_model import put_stand_ins
+
+
+class _Server:
+    """Ends as by Ctrl-C as soon as it serves."""
+
+    server_port = 1234
+
+    def serve_forever(self):
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def served_pages(monkeypatch):
+    """Lists the pages that the command serves, and the addresses that it opens."""
+    pages, opened = [], []
+
+    @contextlib.contextmanager
+    def make(place, port):
+        pages.append((place, port))
+        yield _Server()
+
+    monkeypatch.setattr(app, "make_server", make)
+    monkeypatch.setattr(
+        app.webbrowser, "open", lambda address: bool(opened.append(address)) or True
+    )
+    return pages, opened
+
+
+@pytest.fixture
+def parts(tmp_path, monkeypatch, any_lung_masks):
+    pytest.importorskip("onnx")
+    pytest.importorskip("tf2onnx")
+    paths = put_stand_ins(monkeypatch, tmp_path / "parts")
+    monkeypatch.setattr(export_web, "runtime_files", lambda tarball: paths)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+
+
+def test_a_runs_page_is_exported_once_and_again_when_the_run_changes(
+    tmp_path, runs, parts, served_pages, messages
+):
+    pages, opened = served_pages
+    run = tmp_path / "first"
+    shutil.copytree(runs[0], run)
+    argv = ["app", str(run), "--segmentation", str(runs[1])]
+    assert verbs.main(argv) == 0
+    assert opened == ["http://127.0.0.1:1234/"]
+    place, port = pages[0]
+    assert (place / "files.json").exists() and port is None
+    assert any("Written to" in line for line in messages())
+    messages.clear()
+    assert verbs.main([*argv, "--browser", "false", "--port", "9000"]) == 0
+    assert len(opened) == 1 and pages[1] == (place, 9000)
+    assert not any("Written to" in line for line in messages())
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["title"] = "Renamed"
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    assert verbs.main(argv) == 0
+    assert json.loads((place / "model/model.json").read_text())["name"] == "Renamed"
+    messages.clear()
+    assert verbs.main(["app", str(place.parent), "--quiet"]) == 0  # an export needs no run
+    assert pages[-1][0] == place
+
+
+def test_implausible_lungs_of_the_packages_model_are_left_out(
+    tmp_path, runs, parts, served_pages, monkeypatch
+):
+    write_tiny_lung_model(tmp_path / "lungs", (32, 32))
+    monkeypatch.setattr(lung_model, "FOLDER", tmp_path / "lungs")
+    monkeypatch.setattr(lung_masks, "MOST_IMPLAUSIBLE", 0.0)
+    assert verbs.main(["app", str(runs[0])]) == 0
+    (place, _), *_ = served_pages[0]
+    assert json.loads((place / "model/model.json").read_text())["lungs"] is None
+    assert verbs.main(["app", str(runs[0]), "--segmentation", str(runs[1])]) == 2
+
+
+def test_what_is_no_model_is_one_line(tmp_path, capsys):
+    assert verbs.main(["app", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "must be the folder of a finished run" in error
