@@ -67,6 +67,8 @@ PARSED = (
     ("--weights imagenet", "a download"),
     ("--depth 1", "the backbone itself takes minutes"),
     ("kerascxr audit", "a model per ablation: tests/audits"),
+    ("kerascxr app", "serves until Ctrl-C: tests/cli/test_app.py"),
+    ("--format web", "fetches onnxruntime-web: tests/serving/test_export_web.py"),
     ("--format onnx", "needs packages that the tests do not install"),
     ("--to models/trio", "as slow as the classifier's export: tests/serving"),
     ("--to models/lungs", "as slow as the classifier's export: tests/serving"),
@@ -74,7 +76,7 @@ PARSED = (
     (" --segmentation runs/segmentation/", "with a U-Net an export is slow: tests/serving"),
     ("--prune all", "would delete weights of other projects"),
 )
-NOT_OURS = ("pip", "pytest", "docker", "(printf", "curl", "python -m mkdocs")
+NOT_OURS = ("pip", "npm", "pytest", "docker", "(printf", "curl", "python -m mkdocs")
 
 
 class ParsedError(Exception):
