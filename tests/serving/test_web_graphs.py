@@ -57,8 +57,8 @@ def test_a_classifiers_graph_gives_the_answer_of_the_served_model(runs):
     model = load_saved(run.path / "model.keras")
     rule = DecisionRule.load(run.path / FILE)
     classes = run.metrics["test"]["classes"]
-    graph = tf.function(classifier_of_grey(model, rule, run.temperature), input_signature=[GREY])
-    served = Classifier(model, classes, rule, run.temperature)
+    graph = tf.function(classifier_of_grey(model, rule, 1.7), input_signature=[GREY])
+    served = Classifier(model, classes, rule, 1.7)
     camera = GradCAM(model)
     random = np.random.default_rng(0)
     warned = set()
