@@ -54,7 +54,7 @@ class _Handler(SimpleHTTPRequestHandler):
     def send_head(self) -> Any:
         """Opens the file that is asked for; see the class."""
         # Another site's name for this address must not read the page.
-        name = self.headers.get("Host", "").rpartition(":")[0]
+        name = self.headers.get("Host", "").partition(":")[0]  # port 80 is left out
         if name not in (HOST, "localhost"):
             self.send_error(http.HTTPStatus.FORBIDDEN)
             return None

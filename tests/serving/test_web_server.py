@@ -81,8 +81,14 @@ def test_nothing_else_is_served(ask, path):
 
 
 def test_another_sites_name_for_this_address_reads_nothing(ask):
-    answer, body = ask("/", host="evil.example:80")
-    assert answer.status == 403 and b"this is" not in body
+    for host in ("evil.example:80", "evil.example", "localhost.evil.example", "[::1]:80"):
+        answer, body = ask("/", host=host)
+        assert answer.status == 403 and b"this is" not in body
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "localhost:80"])
+def test_this_machines_names_are_answered(ask, host):
+    assert ask("/", host=host)[0].status == 200
 
 
 def test_nothing_can_be_sent(ask):
