@@ -1,0 +1,88 @@
+/** The model card: what the model was made of, how well it answers, and what it must not be used for. */
+
+import { facts, make, percent, table, whole } from "./dom.ts";
+import type { Model } from "./model.ts";
+
+export function modelCard(model: Model): HTMLElement[] {
+  const parts = [part("Limits", bullets(model.limits))];
+  const about: [string, string][] = [
+    ["Model", model.name],
+    ["Exported", `${model.created}, kerascxr ${model.kerascxr}`],
+    ["Classes", model.classes.join(", ")],
+    ["Input", `${model.image_size[0]} x ${model.image_size[1]} pixels, grey`],
+  ];
+  if (model.lungs) about.push(["Lungs", `${model.lungs.name}, ${model.lungs.size.join(" x ")} pixels`]);
+  parts.push(part("Model", facts(about)));
+  if (model.data) {
+    const rows = Object.entries(model.data.classes).map(([name, n]) => [name, whole(n)]);
+    const images = `${whole(model.data.n_train)} training images.`;
+    parts.push(
+      part(
+        "Data",
+        make("p", {}, `${model.data.description} ${images}`),
+        rows.length > 0 && table("Images by class", ["Class", "Images#"], rows),
+      ),
+    );
+  }
+  if (model.metrics?.rows.length) parts.push(metrics(model.metrics));
+  parts.push(audit(model));
+  if (model.lungs?.card && Object.keys(model.lungs.card).length) {
+    const rows = Object.entries(model.lungs.card).map(([name, value]): [string, string] => [
+      name.replaceAll("_", " "),
+      typeof value === "object" ? JSON.stringify(value) : String(value),
+    ]);
+    parts.push(part("Lung model", facts(rows)));
+  }
+  return parts;
+}
+
+function metrics({ n_test, rows }: NonNullable<Model["metrics"]>): HTMLElement {
+  const lines = rows.map(({ name, value, low, high }) => {
+    const known = typeof low === "number" && typeof high === "number";
+    return [name, value.toFixed(3), known ? `${low.toFixed(3)} to ${high.toFixed(3)}` : "unknown"];
+  });
+  return part(
+    "Test metrics",
+    make("p", {}, `On ${whole(n_test)} test images that the model was not trained on.`),
+    table("Test metrics", ["Metric", "Value#", "95 % interval#"], lines),
+  );
+}
+
+function audit(model: Model): HTMLElement {
+  const note = model.audit_note ?? "";
+  if (!model.audit?.length) {
+    return part("Shortcut audit", make("p", {}, note || "This model was not audited for shortcuts."));
+  }
+  const cell = (value: number | null | undefined): string =>
+    typeof value === "number" ? value.toFixed(3) : "unknown";
+  const rows = model.audit.map((row) => [row.input, cell(row.accuracy), cell(row.auc), row.verdict ?? ""]);
+  return part(
+    "Shortcut audit",
+    note !== "" && make("p", {}, note),
+    table("Input ablations", ["Input", "Accuracy#", "AUC#", "Finding"], rows),
+  );
+}
+
+function bullets(lines: string[]): HTMLElement {
+  return make("ul", {}, ...lines.map((line) => make("li", {}, line)));
+}
+
+function part(title: string, ...children: (Node | false)[]): HTMLElement {
+  return make("section", {}, make("h3", {}, title), ...children);
+}
+
+/** What the start page says the model answers. */
+export function summary(model: Model): string {
+  const [row] = model.metrics?.rows ?? [];
+  const metric = row ? ` Test ${row.name} ${percentOr(row.name, row.value)}.` : "";
+  return `This model distinguishes ${listed(model.classes)}.${metric}`;
+}
+
+function percentOr(name: string, value: number): string {
+  return /accuracy/i.test(name) ? percent(value) : value.toFixed(3);
+}
+
+function listed(names: string[]): string {
+  if (names.length < 2) return names.join("");
+  return `${names.slice(0, -1).join(", ")} and ${names.at(-1) ?? ""}`;
+}
