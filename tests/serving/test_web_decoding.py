@@ -1,0 +1,120 @@
+"""Files decode in the browser page to the pixels that the package decodes them to."""
+
+import base64
+import hashlib
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pydicom.data
+import pytest
+from PIL import Image
+
+from kerascxr.data.files import ImageFileError, read_grey
+from tests.support.web_page import Opened, chromium, served, write_app
+
+# What the package reads but the page does not: the reasons that the page gives.
+ONLY_THE_PACKAGE = ("JPEG 2000", "JPEG-LS", "1 bit a pixel", "damaged DICOM")
+_DECODE = """async (data) => {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  try {
+    const {height, width, data} = await kerascxr.decode(new Blob([bytes]));
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", data));
+    let mean = 0;
+    for (const value of data) mean += value / data.length;
+    const text = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    return {shape: [height, width], digest: text, mean};
+  } catch (error) {
+    return {error: error.message};
+  }
+}"""
+
+
+@pytest.fixture(scope="module")
+def decode(tmp_path_factory):
+    """Decodes bytes in the page."""
+    app = write_app(tmp_path_factory.mktemp("web") / "app")
+    with served(app) as url, chromium() as browser:
+        opened = Opened(browser, url).ready()
+        yield lambda data: opened.page.evaluate(_DECODE, base64.b64encode(data).decode())
+        opened.close()
+
+
+def pictures():
+    """Image files of every kind that the page reads: name -> bytes."""
+    random = np.random.default_rng(0)
+    smooth = np.kron(random.integers(0, 256, (14, 11)), np.ones((9, 9))).astype(np.uint8)
+    grey = np.asarray(Image.fromarray(smooth).resize((97, 121), Image.Resampling.BICUBIC))
+    colour = np.dstack([grey, np.roll(grey, 7, 0), 255 - grey])
+    alpha = np.where(np.roll(grey, 9, 1) > 128, 255, 0).astype(np.uint8)
+    found = {}
+
+    def add(name, pixels, kind="PNG", **options):
+        image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+        data = io.BytesIO()
+        image.save(data, kind, **options)
+        found[name] = data.getvalue()
+
+    palette = Image.fromarray(colour).quantize(16)
+    add("PNG, grey", grey)
+    add("PNG, colour", colour)
+    add("PNG, transparent", np.dstack([colour, alpha]))
+    add("PNG, grey and transparent", Image.fromarray(np.dstack([grey, alpha])))
+    add("PNG, palette", palette, bits=4)
+    add("PNG, 1 bit", Image.fromarray(grey).convert("1"))
+    add("PNG, one colour transparent", colour, transparency=tuple(map(int, colour[5, 5])))
+    for top in (200, 1023, 3000, 16_383, 65_535):
+        add(f"PNG, 16 bits to {top}", (grey.astype(np.float64) * top / 255).astype(np.uint16))
+    for quality in (30, 75, 95):
+        add(f"JPEG, grey, {quality}", grey, "JPEG", quality=quality)
+        for subsampling in (0, 1, 2):
+            name = f"JPEG, colour, {quality}, {subsampling}"
+            add(name, colour, "JPEG", quality=quality, subsampling=subsampling)
+    add("JPEG, progressive", colour, "JPEG", progressive=True)
+    profile = pydicom.data.get_testdata_file("crayons.icc")
+    add("JPEG, profile", colour, "JPEG", icc_profile=Path(profile).read_bytes())
+    add("PNG, profile", colour, icc_profile=Path(profile).read_bytes())
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        add(f"JPEG, orientation {orientation}", grey, "JPEG", exif=exif)
+        add(f"PNG, orientation {orientation}", grey, exif=exif)
+    return found
+
+
+def test_pictures_have_the_same_pixels(decode, tmp_path):
+    wrong = []
+    for name, data in pictures().items():
+        path = tmp_path / "image"
+        path.write_bytes(data)
+        wanted = read_grey(path)
+        found = decode(data)
+        digest = hashlib.sha256(wanted.tobytes()).hexdigest()
+        if found.get("digest") != digest or tuple(found["shape"]) != wanted.shape:
+            wrong.append((name, found))
+    assert not wrong, wrong
+
+
+def test_the_test_files_of_pydicom_have_the_same_pixels(decode):
+    folder = Path(pydicom.data.__file__).parent / "test_files"
+    same = 0
+    for path in sorted(folder.glob("*.dcm")):
+        found = decode(path.read_bytes())
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                wanted = read_grey(path)
+        except ImageFileError:
+            assert "error" in found, (path.name, found)
+            continue
+        if "error" in found:
+            assert any(part in found["error"] for part in ONLY_THE_PACKAGE), (path.name, found)
+            continue
+        assert tuple(found["shape"]) == wanted.shape
+        if path.name == "examples_rgb_color.dcm":  # halves that a float rounds up or down
+            assert found["mean"] == pytest.approx(wanted.mean(), abs=1e-3)
+            continue
+        digest = hashlib.sha256(wanted.tobytes()).hexdigest()
+        assert found["digest"] == digest, path.name
+        same += 1
+    assert same >= 25
