@@ -46,9 +46,8 @@ def write_answers(
     folder.write_text("answers.md", text)
     columns = decisions.columns(classes)
     rows = [
-        {
-            "id": image,
-            "group": images.groups[index],
+        images.names(index)
+        | {
             "label": images.classes[images.labels[index]],
             "predicted": classes[probabilities[index].argmax()],
         }
@@ -57,7 +56,7 @@ def write_answers(
             for name, value in zip(classes, probabilities[index], strict=True)
         }
         | {name: values[index] for name, values in columns.items()}
-        for index, image in enumerate(images.ids)
+        for index in range(len(images))
     ]
     folder.write_text("predictions.csv", csv_text(rows))
     return result, text_table(table.header, table.rows)

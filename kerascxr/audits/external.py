@@ -130,7 +130,7 @@ def read_unseen(
         ValueError: If there are none.
     """
     is_classifier = isinstance(config, ClassificationConfig)
-    store = open_data(config.data, plain_images=is_classifier)
+    store = open_data(config.data, only_tested=is_classifier)
     if isinstance(config, ClassificationConfig) and ROIS[config.roi].needs_lungs:
         config = dataclasses.replace(config, lungs=choose_lungs(config.lungs, store))
     every = read_everything(config, store, masks=not is_classifier)

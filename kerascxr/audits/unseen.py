@@ -20,7 +20,9 @@ def unseen(images: Images, store: Store, runs: Sequence[Path]) -> Images:
     """Returns the images that no run's model was trained or validated on.
 
     Such images are recognised by the digests of their pixels. Near-duplicates of them (resized,
-    re-encoded) are left out too, where the store of the training is still there.
+    re-encoded) are left out too, where the store of the training is still there. So are the images
+    of a patient of the training: those of a group that both sources call the same, and those of a
+    group of this set that holds an image of the training.
 
     Args:
         images: The set's images.
@@ -31,24 +33,66 @@ def unseen(images: Images, store: Store, runs: Sequence[Path]) -> Images:
         ValueError: If there are none.
     """
     seen = {run: read_predictions(run / SEEN) for run in runs}
-    digests = {row["digest"] for rows in seen.values() for row in rows}
-    named = ", ".join(map(str, runs))
-    same = {row["id"] for row in store.rows if row["digest"] in digests}
+    same = _same_pixels(store, seen)
     alike = _near_duplicates(store, seen) - same
-    kept = [place for place, image in enumerate(images.ids) if image not in same | alike]
+    namesakes = _same_group_names(store, seen) - same - alike
+    groups = {row["group"] for row in store.rows if row["id"] in same | alike | namesakes}
+    together = {row["id"] for row in store.rows if row["group"] in groups}
+    related = together - same - alike - namesakes
+    kept = [place for place, image in enumerate(images.ids) if image not in together]
+    counts = {
+        relation: len(some.intersection(images.ids))
+        for relation, some in (
+            ("which", same),
+            ("near-duplicates of images that", alike),
+            ("of groups (patients) with the name of a group that", namesakes),
+            ("of the same groups as these, as images that", related),
+        )
+    }
+    found = [
+        f"{count:,} of {len(images):,} images, {relation} the model was trained or validated on."
+        for relation, count in counts.items()
+        if count
+    ]
     if not kept:
         raise ValueError(
-            f"the set must hold images that {named} was not trained or validated on. Got "
-            f"{store.path.name}, of which it was trained or validated on all {len(images):,}."
+            f"the set must hold images that {', '.join(map(str, runs))} was not trained or "
+            f"validated on. Got {store.path.name}, of which it was trained or validated on all "
+            f"{len(images):,}: {' '.join(found)}{_hint(store, namesakes)}"
         )
-    for some, relation in ((same, "which"), (alike, "near-duplicates of images that")):
-        count = len(some.intersection(images.ids))
-        if count:
-            logger.warning(
-                f"Left out: {count:,} of {len(images):,} images, {relation} the model was trained "
-                "or validated on."
-            )
+    for text in found:
+        logger.warning(f"Left out: {text}")
+    if namesakes:
+        logger.warning(_hint(store, namesakes).strip())
     return images.only(kept) if len(kept) < len(images) else images
+
+
+def _hint(store: Store, namesakes: set[str]) -> str:
+    """Returns what to do where groups have the same name and are not the same; "" without any."""
+    names = sorted({row["given_group"] for row in store.rows if row["id"] in namesakes})
+    if not names:
+        return ""
+    return (
+        f" If a group such as {names[0]!r} is another patient than in the training, give the "
+        "groups of this set other names, and give the command again."
+    )
+
+
+def _same_pixels(store: Store, seen: Mapping[Path, Sequence[Mapping[str, str]]]) -> set[str]:
+    digests = {row["digest"] for rows in seen.values() for row in rows}
+    return {row["id"] for row in store.rows if row["digest"] in digests}
+
+
+def _same_group_names(store: Store, seen: Mapping[Path, Sequence[Mapping[str, str]]]) -> set[str]:
+    """Returns the ids of images whose group has the name of a group that runs were fitted on."""
+    for path, rows in seen.items():
+        if any("given_group" not in row for row in rows):
+            logger.warning(
+                f"Groups (patients) of the images that {path} was trained on were not looked for: "
+                f"its {SEEN} is of an older version and does not name them."
+            )
+    names = {row.get("given_group", "") for rows in seen.values() for row in rows} - {""}
+    return {row["id"] for row in store.rows if row["given_group"] in names}
 
 
 def _near_duplicates(store: Store, seen: Mapping[Path, Sequence[Mapping[str, str]]]) -> set[str]:

@@ -36,6 +36,8 @@ class Images:
         masks: uint8 (n, height, width, 1), 0 or 255, or None.
         ids: Each image's id.
         groups: Each image's group: near-duplicates, or one patient, share one.
+        given_groups: What the source calls each image's group (a patient), or ""; () where no image
+            has any.
         labels: int64 (n,).
         classes: Class names in label order.
         source: The name of the store that they are from, for lists of what is cached.
@@ -53,6 +55,7 @@ class Images:
     source: str = ""
     spacings: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     lung_faults: tuple[tuple[str, ...], ...] | None = None
+    given_groups: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -65,6 +68,11 @@ class Images:
             part = self.pixels[begin : begin + _READ_BATCH]
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
+
+    def names(self, index: int) -> dict[str, str]:
+        """Returns the columns that name an image in a table: id, group and, if any, given_group."""
+        given = {"given_group": self.given_groups[index]} if self.given_groups else {}
+        return {"id": self.ids[index], "group": self.groups[index], **given}
 
     @property
     def cached_in(self) -> Literal["memory", "disk"]:
@@ -84,6 +92,7 @@ class Images:
             source=self.source,
             spacings=self.spacings,
             lung_faults=self.lung_faults and tuple(self.lung_faults[index] for index in chosen),
+            given_groups=self.given_groups and tuple(self.given_groups[index] for index in chosen),
         )
 
 
@@ -209,7 +218,8 @@ def read_parts(
             ids.extend(name.decode() for name in names)
             labels.extend(numbers)
             bar.update(len(names))
-    group_of = {row["id"]: row["group"] for row in store.rows}
+    groups = {row["id"]: (row["group"], row["given_group"]) for row in store.rows}
+    is_given = any(given for _, given in groups.values())
     store.require_unchanged()
     faults = None
     if lungs is not None and look.needs_lungs:
@@ -220,12 +230,13 @@ def read_parts(
             pixels=target[0][part],
             masks=target[1][part] if masks else None,
             ids=tuple(ids[part]),
-            groups=tuple(group_of[name] for name in ids[part]),
+            groups=tuple(groups[name][0] for name in ids[part]),
             labels=np.array(labels[part], np.int64),
             classes=store.classes,
             source=store.path.name,
             spacings=store.spacings(size),
             lung_faults=faults and faults[part],
+            given_groups=tuple(groups[name][1] for name in ids[part]) if is_given else (),
         )
         for part in map(slice, [0, *ends[:-1]], ends)
     ]

@@ -19,7 +19,12 @@ from kerascxr.evaluation.uncertainty import (
     segmentation_metrics,
 )
 from kerascxr.names import with_folders
-from kerascxr.runs.reading import find_runs, read_predictions, truth_and_probabilities
+from kerascxr.runs.reading import (
+    find_runs,
+    mask_scores,
+    read_predictions,
+    truth_and_probabilities,
+)
 
 SIGNIFICANT = 0.05
 FIRST_BETTER, SECOND_BETTER, NOT_SHOWN = "first better", "second better", "not shown"
@@ -207,16 +212,7 @@ def _metrics(run: Tested) -> dict[str, Resampled]:
         groups = [row["group"] for row in rows]
         overall, _ = classification_metrics(run.truth, run.probabilities, groups)
         return {name: overall[name] for name, metric in METRICS.items() if metric.compared}
-    text = ("id", "group", "label")
-    return segmentation_metrics(
-        [
-            {
-                key: value if key in text else (float(value) if value else None)
-                for key, value in row.items()
-            }
-            for row in rows
-        ]
-    )
+    return segmentation_metrics(mask_scores(rows))
 
 
 def _differences(

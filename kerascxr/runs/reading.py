@@ -19,6 +19,9 @@ UNCALIBRATED = "uncalibrated probability"
 temperature. Metrics are computed from uncalibrated probabilities; operating points, ``predict`` and
 exports use calibrated ones."""
 
+TEXT_COLUMNS = ("id", "group", "given_group", "label")
+"""The columns of a U-Net's table of predictions that are no scores."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -162,6 +165,21 @@ def read_predictions(path: Path) -> list[dict[str, str]]:
     """Returns the rows of a file of predictions, as they stand there."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def mask_scores(rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Returns rows of a U-Net's file of predictions with its scores as numbers, None where empty.
+
+    Args:
+        rows: From ``read_predictions``.
+    """
+    return [
+        {
+            name: value if name in TEXT_COLUMNS else float(value) if value else None
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
 
 
 def truth_and_probabilities(

@@ -291,7 +291,7 @@ def write_predictions(
     temperature: float | None,
     decisions: Decisions | None = None,
 ) -> None:
-    """Writes one row per image: id, group, truth, predicted, and each class's probabilities.
+    """Writes one row per image: its names, truth, predicted, and each class's probabilities.
 
     Args:
         folder: The run's folder.
@@ -307,9 +307,8 @@ def write_predictions(
     if temperature is not None:
         columns = {CALIBRATED: apply_temperature(probabilities, temperature)} | columns
     rows = [
-        {
-            "id": image,
-            "group": group,
+        images.names(index)
+        | {
             "truth": classes[truth],
             "predicted": classes[probabilities[index].argmax()],
         }
@@ -319,9 +318,7 @@ def write_predictions(
             for kind, value in zip(classes, values[index], strict=True)
         }
         | {column: values[index] for column, values in more.items()}
-        for index, (image, group, truth) in enumerate(
-            zip(images.ids, images.groups, images.labels, strict=True)
-        )
+        for index, truth in enumerate(images.labels)
     ]
     folder.write_text(name, csv_text(rows))
 

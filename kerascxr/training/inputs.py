@@ -25,12 +25,12 @@ from kerascxr.training.sharing import shared
 logger = logging.getLogger(__name__)
 
 
-def open_data(data: DataConfig, plain_images: bool = False) -> Store:
+def open_data(data: DataConfig, only_tested: bool = False) -> Store:
     """Opens a source as a store, saying which was taken.
 
     Args:
         data: The source and where stores lie.
-        plain_images: Whether a folder of images without classes will do.
+        only_tested: Whether the images are for a finished model: then one class will do, or none.
 
     Returns:
         The store.
@@ -42,7 +42,7 @@ def open_data(data: DataConfig, plain_images: bool = False) -> Store:
         data.source,
         phantom_images=data.phantom_images,
         phantom_seed=data.phantom_seed,
-        plain_images=plain_images,
+        only_tested=only_tested,
     )
     if source.notice:
         logger.info(source.notice)
@@ -134,11 +134,18 @@ def seen_images(store: Store, splits: dict[str, Images]) -> list[dict[str, str]]
         splits: From ``read_splits``.
 
     Returns:
-        One row per training and validation image: id, split, digest of its pixels.
+        One row per training and validation image: id, group, group as the source gives it, split,
+        digest of its pixels.
     """
-    digests = {row["id"]: row["digest"] for row in store.rows}
+    rows = {row["id"]: row for row in store.rows}
     return [
-        {"id": image, "split": name, "digest": digests[image]}
+        {
+            "id": image,
+            "group": rows[image]["group"],
+            "given_group": rows[image]["given_group"],
+            "split": name,
+            "digest": rows[image]["digest"],
+        }
         for name in ("train", "validation")
         for image in splits[name].ids
     ]

@@ -20,6 +20,7 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import (
     CALIBRATED,
     Run,
+    mask_scores,
     read_predictions,
     read_run,
     truth_and_probabilities,
@@ -29,7 +30,6 @@ from kerascxr.training.sharing import sharing
 
 logger = logging.getLogger(__name__)
 
-_TEXT_COLUMNS = ("id", "group", "label")
 _NOTES = {
     "folds": (
         "±: the sample standard deviation over the runs. Their training sets overlap, so it is no "
@@ -252,13 +252,7 @@ def score(rows: Sequence[Mapping[str, str]], classes: Sequence[str] | None) -> d
         return classification.evaluate(truth, probabilities, classes) | {
             "intervals": classification_intervals(truth, probabilities, classes, groups)
         }
-    measured: list[dict[str, Any]] = [
-        {
-            key: value if key in _TEXT_COLUMNS else float(value) if value else None
-            for key, value in row.items()
-        }
-        for row in rows
-    ]
+    measured = mask_scores(rows)
     return segmentation.summarise(measured) | {"intervals": segmentation_intervals(measured)}
 
 

@@ -276,8 +276,7 @@ def _choose_threshold(model: keras.Model, images: Images, batch_size: int) -> Th
 
 @dataclasses.dataclass(frozen=True)
 class _Prediction:
-    id: str
-    group: str
+    names: dict[str, str]  # see ``Images.names``
     label: str
     image: np.ndarray  # uint8 (height, width)
     truth: np.ndarray  # uint8 (height, width), 0 or 255
@@ -307,8 +306,7 @@ def _predictions(
             batch["index"].numpy(), *known, *found, strict=True
         ):
             label = images.classes[images.labels[index]]
-            named = (images.ids[index], images.groups[index], label)
-            yield _Prediction(*named, image, truth, mask, all_components)
+            yield _Prediction(images.names(index), label, image, truth, mask, all_components)
 
 
 def test(
@@ -333,14 +331,14 @@ def test(
     rows, all_components = [], []
     names = _mask_names(images.ids)
     for item in _predictions(compute, images, config.batch_size):
-        named: dict[str, Any] = {"id": item.id, "group": item.group}
+        named: dict[str, Any] = dict(item.names)
         if images.classes[0] != UNLABELLED:
             named["label"] = item.label
-        spacing = images.spacings.get(item.id)
+        spacing = images.spacings.get(named["id"])
         rows.append(named | score_image(item.truth, item.mask, spacing))
         all_components.append(named | score_image(item.truth, item.all_components, spacing))
         if config.save_masks:
-            with replacing(folder.path / "masks" / names[item.id]) as path:
+            with replacing(folder.path / "masks" / names[named["id"]]) as path:
                 Image.fromarray(item.mask).save(path)
     folder.write_text("predictions.csv", csv_text(rows))
     chosen = best_median_worst(rows)

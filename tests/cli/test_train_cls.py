@@ -409,6 +409,105 @@ def test_resized_and_brighter_copies_of_training_images_are_left_out_of_another_
     shutil.rmtree(run / "external")
 
 
+def listed(path, folder, group_of):
+    """Writes a list of the images of class folders, with a group each; returns its path."""
+    images = sorted(folder.rglob("*.png"))
+    rows = [f"{image},{image.parent.name},{group_of(image)}" for image in images]
+    path.write_text("\n".join(["path,label,group", *rows]), encoding="utf-8")
+    return str(path)
+
+
+def test_new_images_of_a_patient_of_the_training_are_left_out_of_another_set(
+    workplace, tmp_path, capsys
+):
+    def named(kind, number):
+        return f"patient {kind}{number // 2 if number < 10 else number}"
+
+    def patient(image):
+        return named(image.parent.name, int(image.stem))
+
+    source = listed(tmp_path / "own.csv", workplace / "set", patient)
+    argv = arguments(tmp_path, "--data.source", source, "--depth", "0", "--epochs", "1")
+    assert train_cls.main([*argv, "--name", "patients"]) == 0
+    run = tmp_path / "runs/classification/patients"
+    seen = read_predictions(run, "training_images.csv")
+    fitted = {row["given_group"] for row in seen}
+    tested = read_predictions(run)
+    assert fitted.isdisjoint(row["given_group"] for row in tested)
+    for row in [*seen, *tested]:
+        kind, number = row["id"].split("/")[-2:]
+        assert row["given_group"] == named(kind, int(number))
+        assert row["group"].rpartition("/")[0] == row["id"].rpartition("/")[0]
+    bright_and_dark(tmp_path / "new", seed=7)
+    other = listed(tmp_path / "other.csv", tmp_path / "new", patient)
+    command = ["evaluate", str(run), "--data.stores", f"{tmp_path}/stores", "--data.source"]
+    capsys.readouterr()
+    assert verbs.main([*command, other]) == 0
+    shown = capsys.readouterr().out
+    (external,) = (run / "external").glob("[!.]*")
+    rows = read_predictions(external)
+    assert {row["given_group"] for row in rows} == {row["given_group"] for row in tested}
+    count = 90 - len(rows)
+    assert f"Left out: {count} of 90 images, of groups (patients) with the name of a" in shown
+    assert "is another patient than in the training, give the groups of this set other" in shown
+    metrics = json.loads((external / "metrics.json").read_text())
+    assert metrics["data"]["left_out"] == count
+    # Under other names they are other patients.
+    shutil.rmtree(run / "external")
+    others = listed(tmp_path / "others.csv", tmp_path / "new", lambda image: f"b {patient(image)}")
+    assert verbs.main([*command, others]) == 0
+    assert "Left out" not in capsys.readouterr().out
+    shutil.rmtree(run / "external")
+    # An image of the training is of its patient under whatever name.
+    kind, number = next(
+        row["id"].split("/")[-2:] for row in seen if row["id"].split("/")[-1] in "02468"
+    )
+    shutil.copy(workplace / f"set/{kind}/{number}.png", tmp_path / f"new/{kind}/{number}.png")
+    assert verbs.main([*command, others]) == 0
+    shown = capsys.readouterr().out
+    assert "Left out: 1 of 90 images, which the model" in shown
+    assert "Left out: 1 of 90 images, of the same groups as these, as images that" in shown
+    # A run of an older version does not name them, which a line says.
+    table = (run / "training_images.csv").read_text()
+    (run / "training_images.csv").write_text(table.replace("given_group", "unknown"))
+    assert verbs.main([*command, other]) == 0
+    assert "Groups (patients) of the images that" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("header", ["path,label", "path"])
+def test_a_list_of_one_class_or_none_is_tested_and_not_trained_on(
+    finished, tmp_path, capsys, header
+):
+    run, _ = finished
+    bright_and_dark(tmp_path, each=5, names=("dark",), seed=1)
+    source = tmp_path / "one.csv"
+    rows = [f"dark/{n}.png{',dark' if 'label' in header else ''}" for n in range(5)]
+    source.write_text("\n".join([header, *rows]), encoding="utf-8")
+    places = ["--data.source", str(source), "--data.stores", f"{tmp_path}/stores"]
+    assert verbs.main(["evaluate", str(run), *places]) == 0
+    (external,) = (run / "external").glob("[!.]*")
+    rows = read_predictions(external)
+    assert len(rows) == 5
+    if "label" in header:
+        metrics = json.loads((external / "metrics.json").read_text())
+        right = np.mean([row["predicted"] == "dark" for row in rows])
+        assert metrics["test"]["accuracy"] == right
+        assert metrics["test"]["per_class"]["dark"]["recall"] == right
+        assert metrics["test"]["auc"] is None
+        assert metrics["against_internal"]["accuracy"]["difference"] is not None
+    else:
+        answers = json.loads((external / "answers.json").read_text())["answers"]
+        assert answers["n"] == 5
+    shutil.rmtree(run / "external")
+    assert train_cls.main(arguments(workplace_of(run), *places, "--name", "one")) == 2
+    message = capsys.readouterr().err
+    assert ("two or more classes" if "label" in header else "the header is") in message
+
+
+def workplace_of(run):
+    return run.parents[2]
+
+
 def test_a_loss_that_is_not_finite_ends_in_one_line(workplace, capsys):
     argv = arguments(
         workplace, "--data.source", f"{workplace}/set", "--depth", "0", "--name", "nan"

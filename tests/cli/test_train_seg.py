@@ -239,11 +239,11 @@ def test_a_finished_run_is_tested_on_another_set(finished, tmp_path, capsys):
         pixels = np.array(Image.open(path))
         pixels[1:4, 1:4] = pixels[28:31, 28:31] = 190  # as bright as the lungs, and not lungs
         Image.fromarray(pixels).save(path)
-    lines = ["path,mask,row_mm,column_mm"]
+    lines = ["path,mask,group,row_mm,column_mm"]
     for number in range(40):
         if number != 4:  # has no mask
             spacing = "0.5,0.25" if number % 2 else ","
-            lines.append(f"images/{number}.png,masks/{number}.png,{spacing}")
+            lines.append(f"images/{number}.png,masks/{number}.png,p{number},{spacing}")
     source = tmp_path / "other" / "other.csv"
     source.write_text("\n".join(lines))
     argv = ["evaluate", str(run), "--data.source", str(source)]
@@ -253,6 +253,8 @@ def test_a_finished_run_is_tested_on_another_set(finished, tmp_path, capsys):
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["test"]["n"] == 36 and metrics["data"]["left_out"] == 0
     assert len(rows_of(folder)) == 36
+    for row in rows_of(folder):
+        assert row["given_group"] == f"p{row['id']}"
     assert (folder / "figures" / "sample_predictions.png").exists()
     assert "on other-" in capsys.readouterr().out
     # The masks that predict gives have the Dice of the table; of all components it is lower.

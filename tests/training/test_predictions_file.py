@@ -2,10 +2,10 @@
 
 import csv
 import io
-from types import SimpleNamespace
 
 import numpy as np
 
+from kerascxr.data.pipeline import Images
 from kerascxr.evaluation.calibration import apply_temperature
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_predictions, truth_and_probabilities
@@ -13,7 +13,8 @@ from kerascxr.training.classification import write_predictions
 
 CLASSES = ["a", "b, c"]
 RAW = np.array([[0.9, 0.1], [0.3, 0.7]])
-IMAGES = SimpleNamespace(ids=["1", "2"], groups=["x", "y"], labels=[0, 1])
+PIXELS = np.zeros((2, 4, 4, 1), np.uint8)
+IMAGES = Images(PIXELS, None, ("1", "2"), ("x", "y"), np.array([0, 1]), tuple(CLASSES))
 
 
 def write(folder, temperature):

@@ -25,15 +25,15 @@ from kerascxr.data.sources.open import Example, Rejected, Source
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import disk_errors, write_json
 
-FORMAT = 6  # raise it with every change of what a store holds: older ones are ingested again
+FORMAT = 7  # raise it with every change of what a store holds: older ones are ingested again
 UNLABELLED = "unlabelled"
 THUMBNAILS = "thumbnails.npy"
 _MAX_REJECTION_RATE = 0.1
 _THREADS = 4
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _EIGHT_BIT_GREY = b"\x08\0"  # depth and colour type, after the sides
-_ROW: tuple[str, ...] = ("id", "label", "group", "split", "fold", "origin", "path", "height")
-_ROW += ("width", "row_mm", "column_mm", "mask_state", "digest")
+_ROW: tuple[str, ...] = ("id", "label", "group", "given_group", "split", "fold", "origin", "path")
+_ROW += ("height", "width", "row_mm", "column_mm", "mask_state", "digest")
 
 
 def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
@@ -77,7 +77,8 @@ def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
         _ROW,
         (
             dataclasses.asdict(item)
-            | {"group": group, "fold": int(fold), "height": item.size[0], "width": item.size[1]}
+            | {"group": group, "given_group": item.group, "fold": int(fold)}
+            | {"height": item.size[0], "width": item.size[1]}
             | dict(zip(("row_mm", "column_mm"), item.spacing or ("", ""), strict=True))
             for item, group, fold in zip(checked, groups, folds, strict=True)
         ),

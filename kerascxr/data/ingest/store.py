@@ -46,7 +46,11 @@ class Store:
 
     @cached_property
     def rows(self) -> list[dict[str, str]]:
-        """One row an image, in the source's order: id, label, group, fold, path, mask_state, ..."""
+        """One row an image, in the source's order: id, label, group, fold, path, mask_state, ...
+
+        ``group`` is the first id of the images that belong together, ``given_group`` what the
+        source says (a patient), "" where it says nothing.
+        """
         with (self.path / "examples.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 

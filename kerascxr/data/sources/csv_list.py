@@ -24,7 +24,7 @@ class _Row:
     values: dict[str, str]
 
 
-def open_csv(path: Path) -> Source:
+def open_csv(path: Path, only_tested: bool = False) -> Source:
     """Reads a list of images.
 
     The columns are ``path,label[,mask][,group][,origin][,split][,row_mm,column_mm]``. Paths are
@@ -36,10 +36,15 @@ def open_csv(path: Path) -> Source:
     out, a DICOM file's own count. Other columns are not used, and the source's ``notice`` names
     them.
 
+    Args:
+        path: The file.
+        only_tested: Whether the list is for a finished model: then one class will do, or none, and
+            nothing but paths is needed.
+
     Raises:
         ValueError: In one line with the file, the line's number, what is wrong and the hint.
     """
-    rows = [*_read_rows(path)]
+    rows = [*_read_rows(path, only_tested)]
     if not rows:
         raise _bad(path, 1, "no row follows the header", "List at least two images of two classes")
     first_line: dict[str, int] = {}
@@ -56,9 +61,9 @@ def open_csv(path: Path) -> Source:
     for column in ("label", "split"):
         _require_all_or_none(path, rows, column)
     for row in rows:
-        _check(path, row)
+        _check(path, row, only_tested)
     classes = tuple(sorted({row.values["label"] for row in rows} - {""}))
-    if len(classes) == 1:
+    if len(classes) == 1 and not only_tested:
         raise ValueError(
             f"{path}: labels must name two or more classes. Got label={classes[0]!r} on every "
             "line. For segmentation leave the column out."
@@ -84,13 +89,13 @@ def open_csv(path: Path) -> Source:
     return Source(name, "csv", path.parent, classes, examples, companions=(path,), notice=notice)
 
 
-def _read_rows(path: Path) -> Iterator[_Row]:
+def _read_rows(path: Path, only_tested: bool) -> Iterator[_Row]:
     """The rows with their line numbers; absent columns are ""."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.reader(file, strict=True)
             header = [name.strip() for name in next(lines, [])]
-            _check_header(path, header)
+            _check_header(path, header, only_tested)
             blank = 0
             for cells in lines:
                 if not any(cell.strip() for cell in cells):
@@ -114,7 +119,7 @@ def _read_rows(path: Path) -> Iterator[_Row]:
         raise _bad(path, lines.line_num, str(error), "Check the quotes") from error
 
 
-def _check_header(path: Path, header: list[str]) -> None:
+def _check_header(path: Path, header: list[str], only_tested: bool) -> None:
     hint = f"Make the first line {_HEADER}"
     if not any(header):
         raise _bad(path, 1, "the header is missing", hint)
@@ -123,7 +128,7 @@ def _check_header(path: Path, header: list[str]) -> None:
     doubled = {name for name in header if name in COLUMNS and header.count(name) > 1}
     if doubled:
         raise _bad(path, 1, f"the column {min(doubled)!r} is there twice", hint)
-    if "path" not in header or not {"label", "mask"} & set(header):
+    if "path" not in header or not (only_tested or {"label", "mask"} & set(header)):
         raise _bad(path, 1, f"the header is {','.join(header)[:80]!r}", hint)
     _check_unknown(path, header)
 
@@ -151,10 +156,10 @@ def _require_all_or_none(path: Path, rows: list[_Row], column: str) -> None:
         raise _bad(path, row.line, f"the {column} is missing", "Give it on every line or on none")
 
 
-def _check(path: Path, row: _Row) -> None:
+def _check(path: Path, row: _Row, only_tested: bool) -> None:
     if not row.values["path"]:
         raise _bad(path, row.line, "the path is missing", "Fill it in or delete the row")
-    if not row.values["label"] and not row.values["mask"]:
+    if not (only_tested or row.values["label"] or row.values["mask"]):
         raise _bad(path, row.line, "there is neither a label nor a mask", "Give one of them")
     if "|" in row.values["label"]:
         problem = f"the label {row.values['label']!r} names several classes"

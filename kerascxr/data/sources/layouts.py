@@ -29,11 +29,14 @@ class Layout:
         open: Lists the images of such a path, without reading them. Raises ``ValueError`` in one
             line where the path cannot be used.
         names: What ``Source.layout`` can be of such a path; the entry's own name if empty.
+        open_tested: Likewise for a finished model, for which one class will do, or none; ``open``
+            if it is None.
     """
 
     applies: Callable[[Path], bool]
     open: Callable[[Path], Source]
     names: tuple[str, ...] = ()
+    open_tested: Callable[[Path], Source] | None = None
 
 
 def layout_names() -> set[str]:
@@ -41,25 +44,24 @@ def layout_names() -> set[str]:
     return {name for key, layout in LAYOUTS.items() for name in layout.names or (key,)}
 
 
-def open_path(path: Path, plain_images: bool = False) -> Source:
+def open_path(path: Path, only_tested: bool = False) -> Source:
     """Lists the images of a folder or file by the last layout that applies; no image is read.
 
     Files whose names are not UTF-8 are rejected: tables and stores could not name them.
 
     Args:
         path: The folder or file.
-        plain_images: Whether a folder of images without classes will do.
+        only_tested: Whether the images are for a finished model: then one class will do, or none.
 
     Raises:
         ValueError: If no layout applies, or the one that does cannot use the path.
     """
     if not is_utf8(path.resolve()):
         raise bad_source(printable(path), "have a UTF-8 path", "Rename the folder")
-    for name, layout in reversed(LAYOUTS.items()):
+    for layout in reversed(LAYOUTS.values()):
         if layout.applies(path):
-            if plain_images and name == "classes" and has_plain_images(path):
-                return _without_undecodable_names(open_plain_images(path))
-            return _without_undecodable_names(layout.open(path))
+            opened = layout.open_tested if only_tested and layout.open_tested else layout.open
+            return _without_undecodable_names(opened(path))
     hint = (
         "Unpack it"
         if path.suffix.lower() in (".zip", ".gz", ".tar")
@@ -107,7 +109,12 @@ def _open_downloaded_set(path: Path) -> Source:
 
 
 LAYOUTS: dict[str, Layout] = {
-    "classes": Layout(Path.is_dir, open_class_folders, ("radiography", "folders", "images")),
+    "classes": Layout(
+        Path.is_dir,
+        open_class_folders,
+        ("radiography", "folders", "images"),
+        lambda path: (open_plain_images if has_plain_images(path) else open_class_folders)(path),
+    ),
     "splits": Layout(has_split_folders, lambda path: open_split_folders(path, _open_one_split)),
     "downloaded set": Layout(
         lambda path: bool(_downloaded_sets(path)), _open_downloaded_set, ("pairs",)
@@ -120,7 +127,11 @@ LAYOUTS: dict[str, Layout] = {
     "images and masks": Layout(
         lambda path: find_mask_folders(path) is not None, open_mask_folders, ("pairs",)
     ),
-    "csv": Layout(lambda path: path.is_file() and path.suffix.lower() == ".csv", open_csv),
+    "csv": Layout(
+        lambda path: path.is_file() and path.suffix.lower() == ".csv",
+        open_csv,
+        open_tested=lambda path: open_csv(path, only_tested=True),
+    ),
 }
 """From general to special: of the layouts that apply to a path, the last one reads it."""
 

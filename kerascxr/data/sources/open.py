@@ -21,7 +21,7 @@ WORDS = ("auto", "phantom", "phantom-marked", "kaggle")
 
 
 def open_source(
-    source: str, *, phantom_images: int, phantom_seed: int, plain_images: bool = False
+    source: str, *, phantom_images: int, phantom_seed: int, only_tested: bool = False
 ) -> Source:
     """Lists the images of a source; none is opened yet.
 
@@ -40,7 +40,7 @@ def open_source(
             A folder that is called like one of the words is written ``./phantom``.
         phantom_images: How many images the phantom has.
         phantom_seed: What they are drawn from.
-        plain_images: Whether a folder of images without classes will do.
+        only_tested: Whether the images are for a finished model: then one class will do, or none.
 
     Raises:
         ValueError: If there is no such source or it cannot be used; one line.
@@ -51,7 +51,7 @@ def open_source(
         return _download()
     if source == "auto":
         return _choose(phantom_images, phantom_seed)
-    return open_path(_existing(source), plain_images)
+    return open_path(_existing(source), only_tested)
 
 
 def choose_source(source: str) -> str:

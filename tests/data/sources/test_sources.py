@@ -103,7 +103,7 @@ def test_images_without_classes_will_do_only_where_there_are_none(tmp_path):
     radiography(tmp_path / "a" / "COVID-19_Radiography_Dataset")
     touch(tmp_path / "plain", "1.png", "below/2.png")
     found = [
-        open_source(str(path), phantom_images=1, phantom_seed=0, plain_images=True).layout
+        open_source(str(path), phantom_images=1, phantom_seed=0, only_tested=True).layout
         for path in (tmp_path / "a", tmp_path / "plain")
     ]
     assert found == ["radiography", "images"]
