@@ -9,7 +9,6 @@ from jsonargparse import ArgumentParser
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import Depth
-from kerascxr.report.input_ablations import audit_markdown, audit_text
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.model_folder import check_lungs
@@ -43,6 +42,7 @@ def run(argv: Sequence[str], prog: str) -> None:
     check_lungs(values.lungs)
     start_tensorflow()
     from kerascxr.audits.input_ablations import audit_run
+    from kerascxr.report.input_ablations import audit_markdown, audit_text
 
     result = audit_run(values.run, values.lungs, values.depth, values.epochs)
     RunFolder(values.run).write_text("audit/audit.md", audit_markdown(result))

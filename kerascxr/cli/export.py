@@ -7,7 +7,6 @@ from jsonargparse import ArgumentParser
 
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
-from kerascxr.evaluation.ensembles import check_members
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.formats import FORMATS, find_format
 from kerascxr.serving.model_folder import check_lungs
@@ -61,6 +60,8 @@ def run(argv: Sequence[str], prog: str) -> None:
         find_format(name)  # a missing package is known before anything is written
     first, together = values.runs[0], len(values.runs) > 1
     if together:
+        from kerascxr.evaluation.ensembles import check_members  # slow: not before --help
+
         check_members([read_run(path) for path in values.runs])
     is_unet = read_run(first).task == "segmentation"
     if WEB in values.format and (is_unet or together):

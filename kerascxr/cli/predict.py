@@ -9,7 +9,6 @@ from jsonargparse import ArgumentParser, Namespace
 from kerascxr.cli.lungs import write_masks
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
-from kerascxr.evaluation.ensembles import check_members
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.files import find_files
 from kerascxr.serving.model_folder import check_lungs, find_model, warn_of_run
@@ -54,6 +53,8 @@ def run(argv: Sequence[str], prog: str) -> int:
     values = read_options(parser(prog), argv)
     values.runs, paths = _members(values.model, values.paths)
     if values.runs:
+        from kerascxr.evaluation.ensembles import check_members  # slow: not before --help
+
         check_members([read_run(path) for path in values.runs])
     task, _ = find_model(values.model)
     warn_of_run(values.model)

@@ -8,7 +8,6 @@ from jsonargparse import ArgumentParser
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.cli.tested_runs import add_tested_runs, check_tested_runs
-from kerascxr.report.robustness import robustness_markdown, robustness_text
 from kerascxr.runs.folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -27,6 +26,7 @@ def run(argv: Sequence[str], prog: str) -> None:
     check_tested_runs(values.runs, values.to)
     start_tensorflow()
     from kerascxr.audits.robustness import measure_ensemble, measure_robustness
+    from kerascxr.report.robustness import robustness_markdown, robustness_text
 
     place = values.to or values.runs[0]
     result = measure_ensemble(values.runs, place) if values.to else measure_robustness(place)

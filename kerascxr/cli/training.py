@@ -8,7 +8,6 @@ from typing import Any
 from kerascxr.cli.next_steps import next_steps
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.data.sources.open import check_source
-from kerascxr.evaluation.metric_tables import metrics_text
 from kerascxr.runs.folder import RunFolder
 from kerascxr.serving.model_folder import check_lungs
 
@@ -52,6 +51,8 @@ def train_in_folder(
             _log_next_steps(folder, task)
             return 0
         if folder.finished:
+            from kerascxr.evaluation.metric_tables import metrics_text  # slow: not before --help
+
             when = (folder.path / "DONE").read_text(encoding="utf-8").strip()
             metrics = folder.read_json("metrics.json")
             results = metrics["validation" if task == "pretraining" else "test"]
