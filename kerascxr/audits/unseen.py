@@ -112,7 +112,7 @@ def _near_duplicates(store: Store, seen: Mapping[Path, Sequence[Mapping[str, str
         if own is None:
             logger.warning(
                 f"Near-duplicates of the images that {path} was trained on were not looked for: "
-                f"their store is neither in {stores} nor in {here}. "
+                f"their store is not in {' or '.join(dict.fromkeys(map(str, (stores, here))))}. "
                 "Images with the same pixels are left out."
             )
             continue

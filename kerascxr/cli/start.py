@@ -5,6 +5,7 @@ import errno
 import functools
 import logging
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,11 @@ _HINTS = {
         ". Give another folder, or change the permissions of this one.",
     ),
 }
+_START_MESSAGE = re.compile(
+    rb"I0000 |WARNING: All log messages before absl::InitializeLog|To enable the following instr"
+    rb"|[EW]0000 .*(failed call to cuInit|Unable to register cu|computation placer already)"
+    rb"|[EW]0000 .*Cannot dlopen some GPU libraries|Skipping registering GPU devices"
+)
 _LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
 
 
@@ -42,6 +48,8 @@ def run_command(
     level = levels[-1] if levels else logging.INFO
     set_up_logging(level)
     ProgressBar.shown = level <= logging.INFO
+    if level == logging.DEBUG:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0")
     try:
         return run([item for item in arguments if item not in _LEVELS], prog) or 0
     except KeyboardInterrupt:
@@ -68,22 +76,27 @@ def start_tensorflow() -> None:
     """Imports TensorFlow with oneDNN's kernels and without its start-up messages.
 
     TensorFlow leaves oneDNN off on CPUs without AVX-512, where a training step of the U-Net was
-    about twice as fast with it. The user's own TF_ENABLE_ONEDNN_OPTS and TF_CPP_MIN_LOG_LEVEL win.
+    about twice as fast with it. The user's own TF_ENABLE_ONEDNN_OPTS and TF_CPP_MIN_LOG_LEVEL win;
+    0 shows all messages, as --verbose does. The level is 3 otherwise: at 2, kernels that fall back
+    to others log that as an error. TensorFlow's errors are exceptions.
 
-    Some messages ignore that variable, so standard error is captured during the import, and
-    printed if the import fails. A GPU that the machine has and TensorFlow does not use is one line,
-    whatever that variable says.
+    Some messages ignore that variable, so standard error is captured during the import. What is no
+    known message of the start is printed afterwards, and all of it if the import fails. A GPU that
+    the machine has and TensorFlow does not use is one line, whatever that variable says.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        _look_for_gpu()
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    with _silent():
-        import tensorflow_datasets  # noqa: F401  (its TensorFlow part prints messages too)
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "0":
+        with _without_start_messages():
+            import tensorflow_datasets  # noqa: F401  (its TensorFlow part prints messages too)
 
-        _has_gpu()
+            _has_gpu()
+        # Each of an audit's models is traced once; TensorFlow counts them as one function's.
+        logging.getLogger("tensorflow").addFilter(_is_no_retracing)
     _look_for_gpu()
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in str(record.msg)
 
 
 def _has_gpu() -> bool:
@@ -99,8 +112,11 @@ def _look_for_gpu() -> None:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Captures standard error; what was captured is printed if the block fails."""
+def _without_start_messages() -> Iterator[None]:
+    """Holds standard error back; then prints its lines that are not TensorFlow's usual ones.
+
+    If the block fails, all of it is printed.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as caught:
@@ -111,6 +127,10 @@ def _silent() -> Iterator[None]:
             caught.seek(0)
             os.write(kept, caught.read())
             raise
+        else:
+            caught.seek(0)
+            lines = caught.read().splitlines(keepends=True)
+            os.write(kept, b"".join(line for line in lines if not _START_MESSAGE.match(line)))
         finally:
             os.dup2(kept, 2)
             os.close(kept)

@@ -1,11 +1,13 @@
 """Errors of commands: one line on standard error, and an exit code."""
 
 import errno
+import os
 import subprocess
 import sys
 
 import pytest
 
+from kerascxr.cli import start
 from kerascxr.cli.start import run_command
 
 
@@ -51,3 +53,60 @@ def test_a_reader_that_stops_ends_a_command_without_a_traceback():
         command.stdout.close()
         assert command.stderr.read() == ""
     assert command.returncode == 1
+
+
+def in_a_new_process(body, level=None):
+    """Runs a command's function in a new process; returns what it printed to standard error."""
+    script = (
+        "import sys\n"
+        "from kerascxr.cli.start import run_command, start_tensorflow\n"
+        "def run(argv, prog):\n"
+        f"    start_tensorflow()\n{body}"
+        "sys.exit(run_command(run, sys.argv[1:], 'x'))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != LEVEL}
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--quiet"],
+        capture_output=True,
+        text=True,
+        env=environment | ({LEVEL: level} if level else {}),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    return done.stderr
+
+
+LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+TRACES = """
+    import keras, numpy as np
+    for n in range(8):
+        model = keras.Sequential([keras.Input((n + 1,)), keras.layers.Dense(1)])
+        model.predict(np.zeros((2, n + 1)), verbose=0)
+    import logging, os
+    logging.getLogger("tensorflow").warning("a warning")
+    os.write(2, b"an error")
+"""
+
+
+@pytest.mark.parametrize("level", [None, "2"])
+def test_a_quiet_command_prints_nothing_of_tensorflows_start_and_tracing(level):
+    shown = in_a_new_process(TRACES, level)
+    assert shown == "WARNING:tensorflow:a warning\nan error"
+
+
+def test_whoever_asks_for_tensorflows_messages_gets_them():
+    assert "I0000" in in_a_new_process("    pass\n", "0")
+
+
+def test_what_is_no_message_of_a_start_is_not_held_back(capfd):
+    with start._without_start_messages():
+        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called ...\n")
+        os.write(2, b"I0000 00:00:1.2  3 port.cc:153] oneDNN custom operations are on.\n")
+        os.write(2, b"E0000 00:00:1.2  3 cuda_platform.cc:52] failed call to cuInit: INTERNAL\n")
+        os.write(2, b"E0000 00:00:1.2  3 some.cc:52] the file system is damaged\n")
+    assert capfd.readouterr().err == "E0000 00:00:1.2  3 some.cc:52] the file system is damaged\n"
+    with pytest.raises(ImportError), start._without_start_messages():
+        os.write(2, b"I0000 00:00:1.2  3 port.cc:153] all of it\n")
+        raise ImportError
+    assert "all of it" in capfd.readouterr().err

@@ -404,7 +404,7 @@ def test_resized_and_brighter_copies_of_training_images_are_left_out_of_another_
     (run / "config.yaml").write_text(config.replace(f"{workplace}/stores", f"{tmp_path}/none"))
     assert verbs.main(command) == 0
     shown = capsys.readouterr().out
-    assert "were not looked for: their store is neither in" in shown and "Left out" not in shown
+    assert "were not looked for: their store is not in" in shown and "Left out" not in shown
     (run / "config.yaml").write_text(config, encoding="utf-8")
     shutil.rmtree(run / "external")
 
