@@ -115,7 +115,8 @@ def latex_table(table: Table, label: str, note: str = "") -> str:
         note: The rest of the caption; the list of tables leaves it out.
 
     Returns:
-        A ``table`` environment.
+        A ``table`` environment. It needs the package graphicx too, which shrinks a table that is
+        wider than the text.
     """
     title, rest = (
         "".join(LATEX_ESCAPE_RULES.get(letter, letter) for letter in text)
@@ -128,7 +129,9 @@ def latex_table(table: Table, label: str, note: str = "") -> str:
             r"\centering",
             caption,
             rf"\label{{{label}}}",
-            _tabulated(*table_cells(table), "latex_booktabs"),
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            _tabulated(*table_cells(table), "latex_booktabs") + "%",
+            "}",
             r"\end{table}",
         ]
     )

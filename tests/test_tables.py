@@ -101,13 +101,15 @@ def test_latex_table():
         r"\centering",
         r"\caption{Dice of a\_b, 95\%}",
         r"\label{tab:dice}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         r"\begin{tabular}{lr}",
         r"\toprule",
         r"set & n \\",
         r"\midrule",
         r"\ensuremath{<}x\ensuremath{>} \& y & 1,000 \\",
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}%",
+        "}",
         r"\end{table}",
     ]
 

@@ -80,6 +80,8 @@ def _members(model: Path, paths: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def _classes(values: Namespace, files: list[Path]) -> list[tuple[str, str]]:
+    from kerascxr.evaluation.conformal import least_images
+    from kerascxr.runs.abstention_tables import in_every_set_note
     from kerascxr.serving.ensemble import ensemble_metrics, log_ensemble
     from kerascxr.serving.predict import predict_files
     from kerascxr.serving.predictors import (
@@ -92,13 +94,20 @@ def _classes(values: Namespace, files: list[Path]) -> list[tuple[str, str]]:
         raise ValueError("--overlays must be a folder for a classifier. Got true.")
     if values.runs:
         log_ensemble(ensemble_metrics(values.runs))
-    return predict_files(
-        load_ensemble_predictor(values.runs) if values.runs else load_predictor(values.model),
+    predictor = (
+        load_ensemble_predictor(values.runs) if values.runs else load_predictor(values.model)
+    )
+    unreadable = predict_files(
+        predictor,
         files,
         values.to,
         lungs=load_lung_finder(values.segmentation) if values.segmentation else None,
         overlays=values.overlays or None,
     )
+    note = in_every_set_note(predictor.in_every_set, least_images())
+    if note:
+        logger.info(note)
+    return unreadable
 
 
 def _masks(values: Namespace, files: list[Path]) -> list[tuple[str, str]]:

@@ -36,14 +36,12 @@ class Images:
         masks: uint8 (n, height, width, 1), 0 or 255, or None.
         ids: Each image's id.
         groups: Each image's group: near-duplicates, or one patient, share one.
-        given_groups: What the source calls each image's group (a patient), or ""; () where no image
-            has any.
+        given_groups: What the source calls each image's group, or ""; () where none has any.
         labels: int64 (n,).
         classes: Class names in label order.
         source: The name of the store that they are from, for lists of what is cached.
         spacings: Id -> distance of rows and of columns in mm at this size, where it is known.
-        lung_faults: Why each image's lung mask is implausible, see ``lung_mask_faults``; None where
-            no lung masks are used.
+        lung_faults: Why each image's lung mask is implausible; None where no lung masks are used.
     """
 
     pixels: np.ndarray
@@ -70,7 +68,7 @@ class Images:
         return digest.hexdigest()
 
     def names(self, index: int) -> dict[str, str]:
-        """Returns the columns that name an image in a table: id, group and, if any, given_group."""
+        """Returns what names an image in a table: id, group and, if any, given_group."""
         given = {"given_group": self.given_groups[index]} if self.given_groups else {}
         return {"id": self.ids[index], "group": self.groups[index], **given}
 

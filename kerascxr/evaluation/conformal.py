@@ -29,8 +29,8 @@ def class_thresholds(
         coverage: The share of a class's images that must have the class in their set, 0..1.
 
     Returns:
-        float64 ``(k,)``. A class with too few validation images for the coverage (fewer than 19
-        for 95 %) has 0, so that it is in every set.
+        float64 ``(k,)``. A class with too few validation images for the coverage (fewer than
+        ``least_images``, 19 for 95 %) has 0, so that it is in every set.
     """
     probabilities = np.asarray(probabilities, np.float64)
     thresholds = np.zeros(probabilities.shape[1])
@@ -57,6 +57,15 @@ def common_threshold(
     """
     of_truth = np.asarray(probabilities, np.float64)[np.arange(len(truth)), truth]
     return _threshold(of_truth, coverage)
+
+
+def least_images(coverage: float = COVERAGE) -> int:
+    """Returns how many validation images of a class exclude it from some prediction set.
+
+    Args:
+        coverage: As for ``class_thresholds``.
+    """
+    return math.ceil(1 / (1 - coverage) - 1e-9) - 1
 
 
 def _threshold(of_truth: np.ndarray, coverage: float) -> float:

@@ -100,6 +100,11 @@ class DecisionRule:
             "warnings": joined_names(self.kinds, reasons),
         }
 
+    @property
+    def in_every_set(self) -> tuple[int, ...]:
+        """The classes that every prediction set has: too few validation images to exclude them."""
+        return tuple(np.flatnonzero(self.thresholds <= 0).tolist())
+
     def borderline(
         self, probabilities: np.ndarray, scores: np.ndarray, tolerance: float, of_scores: float
     ) -> np.ndarray:

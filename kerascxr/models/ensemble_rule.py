@@ -16,6 +16,7 @@ Source:
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,6 +72,14 @@ class EnsembleRule:
     def kinds(self) -> tuple[str, ...]:
         """All reasons for not deciding."""
         return (SEVERAL, *self.check_kinds)
+
+    @property
+    def in_every_set(self) -> tuple[int, ...]:
+        """The classes that every prediction set has: too few validation images to exclude them."""
+        if self.thresholds is not None:
+            return tuple(np.flatnonzero(self.thresholds <= 0).tolist())
+        counts = Counter(place for rule in self.members for place in rule.in_every_set)
+        return tuple(sorted(p for p, count in counts.items() if 2 * count > len(self.members)))
 
     def apply(
         self,

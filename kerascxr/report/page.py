@@ -85,4 +85,4 @@ def latex_tables(parts: Sequence[Section]) -> str:
         if titles[table.title] > 1 and table.title.casefold() not in section.casefold():
             table = table._replace(title=f"{table.title} ({section})")
         tables.append(latex_table(table, f"tab:{item.label}", item.note))
-    return "% Needs \\usepackage{booktabs}.\n\n" + "\n\n".join(tables) + "\n"
+    return "% Needs \\usepackage{booktabs,graphicx}.\n\n" + "\n\n".join(tables) + "\n"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kerascxr.tables import TOO_FEW, Table, format_value, markdown_table
+from kerascxr.tables import TOO_FEW, Table, format_value, markdown_table, with_interval
 
 
 def abstention_table(found: Mapping[str, Any]) -> Table:
@@ -109,14 +109,40 @@ def coverage_note(found: Mapping[str, Any]) -> str:
 
 
 def always_possible_note(found: Mapping[str, Any]) -> str | None:
-    """Returns a sentence about the classes that are in every set; None if there are none."""
-    pairs = zip(found["coverage"]["classes"], found.get("set_thresholds", ()), strict=False)
-    names = [name for name, threshold in pairs if threshold == 0]
-    if not names:
+    """Returns sentences about the classes that are in every set; None if there are none.
+
+    Args:
+        found: The entry "abstention" of metrics.json.
+    """
+    classes = list(found["coverage"]["classes"])
+    thresholds = found.get("set_thresholds") or [1.0] * len(classes)
+    return in_every_set_note(
+        [name for name, threshold in zip(classes, thresholds, strict=True) if threshold == 0],
+        found.get("least_validation_images"),
+        dict(zip(classes, found.get("validation_images", ()), strict=False)),
+    )
+
+
+def in_every_set_note(
+    classes: Sequence[str], least: int | None = None, images: Mapping[str, int] | None = None
+) -> str | None:
+    """Returns what it means that classes are in every prediction set, and what to do.
+
+    Args:
+        classes: The classes; None is returned if there are none.
+        least: How many validation images of a class would do.
+        images: How many validation images each has, where that is known.
+    """
+    if not classes:
         return None
+    known = images or {}
+    names = ", ".join(
+        f"{name} ({known[name]:,} validation images)" if name in known else name for name in classes
+    )
     return (
-        f"{', '.join(names)}: in every prediction set, because there are too few validation images "
-        "to exclude it."
+        f"In every prediction set, also beside a decision for another class: {names}. There are "
+        f"too few validation images to exclude {'it' if len(classes) == 1 else 'them'}"
+        + (f"; {least} of a class would do." if least else ".")
     )
 
 
@@ -135,5 +161,4 @@ def _cells(share: Mapping[str, Any] | None) -> list[Any]:
         return [None, 0]
     if share["interval"] is None:
         return [f"{format_value(share['value'])} ({TOO_FEW})", share["n"]]
-    low, high = share["interval"]
-    return [f"{format_value(share['value'])} ({low:.3f} to {high:.3f})", share["n"]]
+    return [with_interval(share["value"], share["interval"]), share["n"]]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kerascxr.tables import TOO_FEW, Table, format_value, markdown_table
+from kerascxr.tables import TOO_FEW, Table, format_value, markdown_table, with_interval
 
 MEASURES = {"ece": "ECE", "brier": "Brier score", "nll": "negative log likelihood"}
 _FITTED = "The temperature was fitted on {}."
@@ -83,5 +83,4 @@ def _with_interval(point: Mapping[str, Any], measure: str) -> str | None:
         return None
     if point[f"{measure}_interval"] is None:
         return f"{format_value(point[measure])} ({TOO_FEW})"
-    low, high = point[f"{measure}_interval"]
-    return f"{format_value(point[measure])} ({low:.3f} to {high:.3f})"
+    return with_interval(point[measure], point[f"{measure}_interval"])

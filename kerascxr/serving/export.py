@@ -26,6 +26,7 @@ from kerascxr.runs.inflated_scores import require_fair_scores
 from kerascxr.runs.reading import UNCALIBRATED, Run, read_predictions, read_run
 from kerascxr.serving.graph import DECIDING, Classifier, Outputs, from_bytes, from_pixels
 from kerascxr.serving.publishing import (
+    IN_EVERY_SET,
     describe,
     examples_of,
     files_spec,
@@ -224,6 +225,7 @@ def _describe(
         ("n", "accuracy", "precision", "recall", "f1", "auc"),
         {
             "classes": classes,
+            IN_EVERY_SET: [classes[place] for place in rule.in_every_set],
             "temperature": {
                 "value": run.temperature,
                 "meaning": "probabilities are softmax(logits / value), so that confidence agrees "

@@ -35,6 +35,7 @@ from kerascxr.serving.export import (
 )
 from kerascxr.serving.graph import Answering, Outputs, from_bytes, from_pixels
 from kerascxr.serving.publishing import (
+    IN_EVERY_SET,
     describe,
     examples_of,
     files_spec,
@@ -200,6 +201,7 @@ def _describe(
         (),
         {
             "classes": classes,
+            IN_EVERY_SET: [classes[place] for place in rule.in_every_set],
             "ensemble": about,
             "segmentation": str(segmentation) if segmentation else None,
             "lung_masks": lung_masks and lung_masks.to_dict(),

@@ -22,7 +22,7 @@ from kerascxr.runs.reading import Run, read_run
 from kerascxr.serving.ensemble import build_ensemble
 from kerascxr.serving.graph import DECIDING, Answering, Classifier, from_bytes
 from kerascxr.serving.model_folder import find_model
-from kerascxr.serving.publishing import files_spec, pixels_spec
+from kerascxr.serving.publishing import IN_EVERY_SET, files_spec, pixels_spec
 from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_digest, require_same_lungs
 
 Answer = Mapping[str, np.ndarray]
@@ -48,6 +48,8 @@ class Predictor:
         keras_model: The Keras model, where Grad-CAM can be computed.
         takes_files: Whether ``answer`` takes PNG files at their own size, string (n,), instead of
             pixels, as a region of interest needs them.
+        in_every_set: The classes that every prediction set has, since there were too few validation
+            images to exclude them.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Predictor:
     extras: tuple[str, ...] = ()
     keras_model: keras.Model | None = None
     takes_files: bool = False
+    in_every_set: tuple[str, ...] = ()
 
     def prepare(self, image: tf.Tensor) -> tf.Tensor:
         """Turns a grey image, uint8 (height, width, 1), into one item of ``answer``'s batch."""
@@ -129,12 +132,14 @@ def _from_runs(runs: Sequence[Run]) -> Predictor:
     if together:
         ensemble = build_ensemble(runs)
         classifier, has_rule = ensemble.whole, ensemble.rule is not None
+        always = ensemble.rule.in_every_set if ensemble.rule else ()
         size = ensemble.models[0].input_shape[1:3]
     else:
         model = load_saved(run.path / "model.keras")
         file = run.path / FILE
         rule = DecisionRule.load(file) if file.exists() else None
         classifier, has_rule = Classifier(model, classes, rule, run.temperature), rule is not None
+        always = rule.in_every_set if rule else ()
         size = model.input_shape[1:3]
     extras = DECIDING if has_rule else ()
     whole = name == "none"
@@ -159,6 +164,7 @@ def _from_runs(runs: Sequence[Run]) -> Predictor:
         extras=extras,
         keras_model=model if whole else None,
         takes_files=not whole,
+        in_every_set=tuple(classes[place] for place in always),
     )
 
 
@@ -181,15 +187,16 @@ def _from_export(place: Path) -> Predictor:
         outputs = signature(images=images)
         return {name: outputs[name].numpy() for name in ("probabilities", *extras)}
 
-    classes = tuple(json.loads((place / "metadata.json").read_text(encoding="utf-8"))["classes"])
+    about = json.loads((place / "metadata.json").read_text(encoding="utf-8"))
     return Predictor(
         str(place),
         export_digest(place),
-        classes,
+        tuple(about["classes"]),
         (size[0], size[1]),
         answer,
         extras=extras,
         takes_files=True,
+        in_every_set=tuple(about.get(IN_EVERY_SET, ())),
     )
 
 

@@ -20,6 +20,9 @@ from kerascxr.runs.reading import Run
 
 logger = logging.getLogger(__name__)
 
+IN_EVERY_SET = "in_every_prediction_set"
+"""The entry of metadata.json with the classes that no prediction set excludes."""
+
 Signature = tuple[Callable[[tf.Tensor], dict[str, tf.Tensor]], tf.TensorSpec]
 
 _COMPARED = 16  # test images

@@ -18,6 +18,7 @@ from kerascxr.evaluation.conformal import (
     COVERAGE,
     class_thresholds,
     common_threshold,
+    least_images,
     prediction_sets,
 )
 from kerascxr.models.decision_rule import DecisionRule
@@ -259,6 +260,7 @@ def describe_rule(rule: DecisionRule, labels: np.ndarray) -> dict[str, Any]:
         "least_probability": rule.least,
         "set_thresholds": [float(value) for value in rule.thresholds],
         "validation_images": counts,
+        "least_validation_images": least_images(),
     }
 
 

@@ -172,10 +172,11 @@ def test_the_abstention_is_that_of_the_predictions_file(finished):
     assert "## Decisions" in text and "## Prediction sets" in text
     # The validation images are too few to exclude a class, and the run says so.
     assert told["set_thresholds"] == [0, 0, 0] and told["least_probability"] == 0
-    assert (
-        "in every prediction set" in text
-        and "in every prediction set" in (run / "log.txt").read_text()
-    )
+    count = told["validation_images"][0]
+    note = "In every prediction set, also beside a decision for another class: bright "
+    note += f"({count} validation images)"
+    for told_in in (text, (run / "log.txt").read_text()):
+        assert note in told_in and "to exclude them; 19 of a class would do." in told_in
 
 
 def test_predictions_hold_the_test_folds_and_nothing_else(finished, workplace):

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from kerascxr.evaluation.conformal import class_thresholds, common_threshold, prediction_sets
+from kerascxr.evaluation.conformal import (
+    class_thresholds,
+    common_threshold,
+    least_images,
+    prediction_sets,
+)
 
 
 def draw(random, counts, k=3):
@@ -46,6 +51,14 @@ def test_a_class_with_fewer_than_19_images_is_in_every_set():
     thresholds = class_thresholds(truth, probabilities)
     assert thresholds[1] == 0 and thresholds[2] == probabilities[truth == 2, 2].min() > 0
     assert prediction_sets(probabilities, thresholds)[:, 1].all()
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95, 0.99])
+def test_the_stated_number_of_images_is_the_least_that_excludes(coverage):
+    n = least_images(coverage)
+    truth = np.zeros(n, int)
+    assert class_thresholds(truth, np.full((n, 1), 0.7), coverage)[0] == 0.7
+    assert class_thresholds(truth[1:], np.full((n - 1, 1), 0.7), coverage)[0] == 0
 
 
 def test_no_set_is_empty():

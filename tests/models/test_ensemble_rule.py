@@ -78,6 +78,14 @@ def test_the_sets_of_a_vote_and_of_the_mean():
     assert of_mean.prediction_sets(each).tolist() == [[True, False], [True, False], [False, True]]
 
 
+def test_a_class_is_in_every_set_of_a_vote_if_it_is_in_most_members():
+    few, enough = member(thresholds=(0.2, 0.0)), member(thresholds=(0.2, 0.1))
+    assert few.in_every_set == (1,) and enough.in_every_set == ()
+    assert EnsembleRule((few, few, enough)).in_every_set == (1,)
+    assert EnsembleRule((few, enough)).in_every_set == ()
+    assert EnsembleRule((few, few), np.float32([0.0, 0.1]), 0.5).in_every_set == (0,)
+
+
 def test_a_check_warns_if_it_does_for_most_members_and_the_score_says_so():
     rule = EnsembleRule((member(limit=1.0), member(limit=2.0), member(limit=3.0)))
     warnings = [

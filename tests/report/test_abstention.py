@@ -51,14 +51,17 @@ def run(tmp_path):
 def test_a_runs_decisions_are_in_its_section_and_in_the_summary(run, tmp_path):
     decisions, coverage = abstention.blocks_of(run, "classifier-1")
     cells = {row[0]: row[1:] for row in decisions.table.rows}
-    assert cells["not decided"][0].startswith("0.2500 (") and cells["not decided"][1] == 8
-    assert cells["because: unlike the training images"][0].startswith("0.1250 (")
-    assert cells["accuracy of the decisions"][0].startswith("0.8333 (")
+    assert cells["not decided"][0].startswith("0.2500 [") and cells["not decided"][1] == 8
+    assert cells["because: unlike the training images"][0].startswith("0.1250 [")
+    assert cells["accuracy of the decisions"][0].startswith("0.8333 [")
     assert "a probability of 0.543 or more" in decisions.note
     assert "above 2.50" in decisions.note and "6% at most" in decisions.note
     rows = {row[0]: row for row in coverage.table.rows}
-    assert rows["all"][1].startswith("0.8750 (") and rows[CLASSES[2]][3] == 5
-    assert f"{CLASSES[2]}: in every prediction set" in coverage.note
+    assert rows["all"][1].startswith("0.8750 [") and rows[CLASSES[2]][3] == 5
+    assert (
+        f"In every prediction set, also beside a decision for another class: {CLASSES[2]} (5 "
+        in coverage.note
+    )
     assert "7 of 1 class, 1 of 2 classes" in coverage.note
     parts = contents.sections([run], tmp_path)
     [statement] = [

@@ -347,7 +347,7 @@ def test_calibration_stands_beside_runs_that_have_none(tmp_path):
     assert " | ".join(f"{cell:.4f}" for cell in cells) in re.sub(" +", " ", text)
     for name, point in found["operating_points"].items():
         low, high = point["sensitivity_interval"]
-        assert f"{point['sensitivity']:.4f} ({low:.3f} to {high:.3f})" in text, name
+        assert f"{point['sensitivity']:.4f} [{low:.3f}, {high:.3f}]" in text, name
 
 
 @pytest.mark.figures

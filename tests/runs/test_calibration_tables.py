@@ -48,7 +48,7 @@ def test_each_class_has_its_threshold_shares_and_sizes():
     table = operating_points_table(CALIBRATION)
     assert table.title == "Operating points"
     assert table.header == ["class", "threshold", "sensitivity", "of", "specificity", "of"]
-    sensitivity = "0.9500 (0.900 to 0.975)"
+    sensitivity = "0.9500 [0.900, 0.975]"
     specificity = "0.5000 (too few images for an interval)"
     assert table.rows == [
         ["a", 0.25, sensitivity, 1200, specificity, 2],

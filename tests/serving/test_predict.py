@@ -46,10 +46,15 @@ def model(plain):
 
 
 @pytest.mark.parametrize("kind", ["run", "export", "version"])
-def test_it_gives_the_runs_numbers(served, runs, model, known, tmp_path, kind):
+def test_it_gives_the_runs_numbers(served, runs, model, known, tmp_path, capsys, kind):
     path = {"run": runs[0], "export": model, "version": model / "2"}[kind]
     to = tmp_path / "out" / "table.csv"
     assert verbs.main(["predict", str(path), str(served / "set"), "--to", str(to)]) == 0
+    note = (
+        f"In every prediction set, also beside a decision for another class: {', '.join(CLASSES)}. "
+    )
+    note += "There are too few validation images to exclude them; 19 of a class would do."
+    assert note in capsys.readouterr().out
     rows = read(to)
     deciding = ["decision", "prediction_set", "ood_score", "warnings"]
     assert list(rows[0]) == ["path", "predicted", *(f"probability {n}" for n in CLASSES), *deciding]
