@@ -9,7 +9,7 @@ from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.formats import FORMATS, find_format
-from kerascxr.serving.model_folder import check_lungs
+from kerascxr.serving.model_folder import check_lungs, warn_of_run
 
 SAVED_MODEL, WEB = "saved_model", "web"
 
@@ -72,6 +72,7 @@ def run(argv: Sequence[str], prog: str) -> None:
             f"--segmentation must be left out for a U-Net. Got {str(values.segmentation)!r}."
         )
     check_lungs(values.segmentation)
+    warn_of_run(first if is_unet else values.segmentation or first)
     start_tensorflow()
     from kerascxr.serving.export import export_run
     from kerascxr.serving.export_ensemble import export_ensemble

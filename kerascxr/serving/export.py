@@ -24,6 +24,7 @@ from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import write_json
 from kerascxr.runs.inflated_scores import require_fair_scores
 from kerascxr.runs.reading import UNCALIBRATED, Run, read_predictions, read_run
+from kerascxr.serving.gpu_rounding import computed_on_gpu, require_near_run, without_tf32
 from kerascxr.serving.graph import DECIDING, Classifier, Outputs, from_bytes, from_pixels
 from kerascxr.serving.publishing import (
     IN_EVERY_SET,
@@ -73,7 +74,8 @@ def export_run(
     Returns:
         The version's folder. It is written only if the reloaded SavedModel reproduces what the
         run's predictions.csv has of test images: see ``compare_reloaded``. If the lungs of the
-        training came from another source, it must reproduce what Keras computes with this U-Net.
+        training came from another source, it must reproduce what Keras computes with this U-Net; if
+        a GPU computes, likewise, and Keras must nearly reproduce the run: see ``gpu_rounding``.
 
     Raises:
         ValueError: If a run is not finished or of another task, its test scores are not fair (see
@@ -96,13 +98,18 @@ def export_run(
     classifier = Classifier(model, classes, rule, run.temperature)
     serve = from_bytes(classifier, (height, width), segmenter, config.roi)
     expected = expected_of_test(run, config, store, rule)
-    if roi.needs_lungs and not same_folder(segmentation, config.lungs):
-        by_masks = expected.probabilities
+    other_lungs = roi.needs_lungs and not same_folder(segmentation, config.lungs)
+    if other_lungs or computed_on_gpu([run]):
+        of_run = expected.probabilities
         expected = _of_keras(run, serve, expected, rule)
-        logger.info(
-            "The lung masks of the training came from another source: probabilities differ from "
-            f"the run's by {np.abs(expected.probabilities - by_masks).mean():.3f} on average."
-        )
+        differences = np.abs(expected.probabilities - of_run)
+        if other_lungs:
+            logger.info(
+                "The lung masks of the training came from another source: probabilities differ "
+                f"from the run's by {differences.mean():.3f} on average."
+            )
+        else:
+            require_near_run(run, float(differences.max()), run.temperature)
 
     def fill(folder: Path) -> None:
         answer = from_pixels(classifier, (height, width), segmenter, config.roi)
@@ -179,7 +186,8 @@ def _of_keras(
     run: Run, serve: Callable[[tf.Tensor], Outputs], known: Expected, rule: DecisionRule
 ) -> Expected:
     """Returns what Keras computes for the same files."""
-    given = tf.function(serve)(tf.constant(known.files))
+    with without_tf32():
+        given = tf.function(serve)(tf.constant(known.files))
     probabilities = given["probabilities"].numpy().astype(np.float64)
     answers = answers_of(given)
     near = _borderline(run, rule, probabilities, answers)

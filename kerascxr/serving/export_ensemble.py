@@ -33,6 +33,7 @@ from kerascxr.serving.export import (
     describe_outputs,
     same_folder,
 )
+from kerascxr.serving.gpu_rounding import computed_on_gpu, require_near_run, without_tf32
 from kerascxr.serving.graph import Answering, Outputs, from_bytes, from_pixels
 from kerascxr.serving.publishing import (
     IN_EVERY_SET,
@@ -107,10 +108,15 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
 
     common = common_predictions(runs, TEST)
     lowest = min(one.temperature for one in runs)
-    if common is None or (roi.needs_lungs and not same_folder(segmentation, config.lungs)):
+    other_lungs = roi.needs_lungs and not same_folder(segmentation, config.lungs)
+    if common is None or other_lungs or computed_on_gpu(runs):
         asked: list[Answering] = [*ensemble.classifiers, ensemble.whole]
-        given = [tf.function(of_bytes(one))(tf.constant(files)) for one in asked]
+        with without_tf32():
+            given = [tf.function(of_bytes(one))(tf.constant(files)) for one in asked]
         each = np.stack([one["probabilities"].numpy() for one in given[:-1]]).astype(np.float64)
+        if common is not None and not other_lungs:
+            difference = float(np.abs(each - _of_images(common, ids).probabilities).max())
+            require_near_run(run, difference, lowest)
         answers: dict[str, Sequence[Any]] = {**answers_of(given[-1])}
     else:
         found = _of_images(common, ids)

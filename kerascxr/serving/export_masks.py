@@ -10,6 +10,9 @@ import tensorflow as tf
 from kerascxr.config import SegmentationConfig
 from kerascxr.data.images import decode_png, resize_image, resize_mask
 from kerascxr.data.ingest.folds import split_folds
+from kerascxr.data.ingest.store import Store
+from kerascxr.evaluation import lung_masks
+from kerascxr.evaluation.lung_masks import LungMaskCheck, lung_mask_faults
 from kerascxr.evaluation.segmentation import score_image
 from kerascxr.models.input_checks import ASPECT, CONSTANT
 from kerascxr.models.saved import computes_in_16_bits
@@ -18,6 +21,7 @@ from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import write_json
 from kerascxr.runs.inflated_scores import require_fair_scores
 from kerascxr.runs.reading import Run, read_predictions, read_run
+from kerascxr.serving.gpu_rounding import HINT, computed_on_gpu
 from kerascxr.serving.graph import masks_from_bytes, masks_from_pixels
 from kerascxr.serving.publishing import (
     describe,
@@ -30,13 +34,14 @@ from kerascxr.serving.publishing import (
     write_model,
     write_warm_up,
 )
+from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_run_store
-from kerascxr.training.lungs import load_segmenter
+from kerascxr.training.lungs import load_segmenter, read_lungs
 
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3  # of a Dice, and of the share of a mask's pixels: those at the threshold may turn
-_OF_16_BITS = 10.0  # times as much where the U-Net computes with 16-bit numbers
+_OF_16_BITS = 10.0  # times as much where the U-Net computes with 16-bit numbers, or a GPU does
 
 
 def export_masks(run_path: Path, to: Path) -> Path:
@@ -49,7 +54,8 @@ def export_masks(run_path: Path, to: Path) -> Path:
     Returns:
         The version's folder. It is written only if the reloaded SavedModel reproduces, for test
         images, the Dice of the run's predictions.csv and the masks that Keras computes at the
-        images' own size, both to ``TOLERANCE`` (ten times that for a U-Net of 16-bit numbers).
+        images' own size, both to ``TOLERANCE`` (ten times that for a U-Net of 16-bit numbers,
+        or with a GPU).
 
     Raises:
         ValueError: If the run is not finished or of another task, its images are missing or have
@@ -62,6 +68,7 @@ def export_masks(run_path: Path, to: Path) -> Path:
     dice = {row["id"]: float(row["dice"]) for row in read_predictions(run_path / "predictions.csv")}
     samples = examples_of(store, split_folds(config.split)["test"], some_of(list(dice)))
     segmenter = load_segmenter(run_path)
+    checked = _check_masks(run_path, config, store)
 
     def fill(folder: Path) -> None:
         write_model(
@@ -72,8 +79,9 @@ def export_masks(run_path: Path, to: Path) -> Path:
                 "pixels": (masks_from_pixels(segmenter), pixels_spec(segmenter.size)),
             },
         )
-        write_json(folder / "metadata.json", _describe(run, segmenter))
-        allowed = TOLERANCE * (_OF_16_BITS if computes_in_16_bits(segmenter.model) else 1.0)
+        write_json(folder / "metadata.json", _describe(run, segmenter, checked))
+        rounds = computes_in_16_bits(segmenter.model) or computed_on_gpu([run])
+        allowed = TOLERANCE * (_OF_16_BITS if rounds else 1.0)
         difference = _compare(folder, segmenter, samples, dice, allowed)
         logger.info(
             f"The reloaded export reproduces the Dice of {len(samples)} test images: largest "
@@ -82,6 +90,19 @@ def export_masks(run_path: Path, to: Path) -> Path:
         write_warm_up(folder, to.name, [sample["image"] for sample in samples])
 
     return publish(run, to, fill)
+
+
+def _check_masks(run: Path, config: SegmentationConfig, store: Store) -> LungMaskCheck:
+    """Checks the masks of the test images, and logs how many are plausible.
+
+    Unlike a classifier, which leans on them, the U-Net is exported whatever it gives.
+    """
+    folds = split_folds(config.split)["test"]
+    masks = read_lungs(store, folds, run, config.image_size, FeatureFolder.of(config.data))
+    check = LungMaskCheck.of([lung_mask_faults(mask[..., 0]) for mask in masks])
+    poor = check.share > lung_masks.MOST_IMPLAUSIBLE
+    logger.log(logging.WARNING if poor else logging.INFO, f"Of the test images: {check}")
+    return check
 
 
 def _compare(
@@ -110,12 +131,12 @@ def _compare(
         if not np.maximum(worst, turned) <= allowed:
             raise ValueError(
                 f"the export must reproduce the run's masks to {allowed:g}. Got a difference of "
-                f"{worst:.2g} in Dice and of {turned:.2g} in pixels; nothing was written."
+                f"{worst:.2g} in Dice and of {turned:.2g} in pixels; {HINT}."
             )
     return float(worst)
 
 
-def _describe(run: Run, segmenter: Segmenter) -> dict[str, Any]:
+def _describe(run: Run, segmenter: Segmenter, checked: LungMaskCheck) -> dict[str, Any]:
     pixels: list[int | None] = [None, *segmenter.size, 1]
     components = tensor("int32", [None], "components before all but the two largest were removed")
     return describe(
@@ -148,5 +169,9 @@ def _describe(run: Run, segmenter: Segmenter) -> dict[str, Any]:
             },
         },
         ("n", "dice", "iou", "hd95", "assd", "pooled_dice"),
-        {"threshold": segmenter.threshold, "size": list(segmenter.size)},
+        {
+            "threshold": segmenter.threshold,
+            "size": list(segmenter.size),
+            "lung_masks": checked.to_dict(),
+        },
     )

@@ -1,11 +1,17 @@
 """What a model's folder is: a finished run, or an export."""
 
 import json
+import logging
 from pathlib import Path
 
 from kerascxr.config import PACKAGED
 from kerascxr.runs.inflated_scores import warn_of_inflated_scores
 from kerascxr.runs.reading import read_run
+
+logger = logging.getLogger(__name__)
+
+LEAST_DICE = 0.9
+"""A U-Net of a lower test Dice is called poor: a choice, no finding."""
 
 
 def find_model(path: Path) -> tuple[str, Path]:
@@ -34,9 +40,18 @@ def find_model(path: Path) -> tuple[str, Path]:
 
 
 def warn_of_run(path: Path) -> None:
-    """Logs one line if a model's folder is a run whose test scores say too much."""
-    if (path / "DONE").exists():
-        warn_of_inflated_scores(read_run(path))
+    """Logs a line if a model's folder is a run whose scores say too much, or a poor U-Net's."""
+    if not (path / "DONE").exists():
+        return
+    run = read_run(path)
+    warn_of_inflated_scores(run)
+    dice = run.metrics["test"].get("dice", 1.0)
+    if not dice >= LEAST_DICE:  # also NaN
+        logger.warning(
+            f"The U-Net of {path} is poor: its test Dice is {dice:.3f}. Below {LEAST_DICE}, masks "
+            "miss much of the lungs or have much beside them; train it longer, or leave --lungs "
+            "and --segmentation out for the lung model that comes with kerascxr."
+        )
 
 
 def check_lungs(path: Path | None) -> None:

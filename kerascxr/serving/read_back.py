@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kerascxr.serving.gpu_rounding import HINT, without_tf32
 from kerascxr.serving.graph import DECIDING, Outputs
 
 TOLERANCE = 1e-5
@@ -74,14 +75,15 @@ def compare_reloaded(
             warnings differ for an image that is not borderline.
     """
     loaded = tf.saved_model.load(str(folder))
-    given = loaded.signatures["serving_default"](images=tf.constant(list(expected.files)))
+    with without_tf32():
+        given = loaded.signatures["serving_default"](images=tf.constant(list(expected.files)))
     difference = float(np.abs(given["probabilities"].numpy() - expected.probabilities).max())
     labels = [label.decode() for label in given["labels"].numpy()[0]]
     allowed = allowed_at(temperature)
     if not difference <= allowed or labels != list(classes):
         raise ValueError(
             f"the export must reproduce the run's probabilities to {allowed:g}. Got a difference "
-            f"of {difference:.2g}; nothing was written."
+            f"of {difference:.2g}; {HINT}."
         )
     require_same_answers(answers_of(given), expected)
     return difference
@@ -103,7 +105,7 @@ def require_same_answers(given: Mapping[str, Sequence[Any]], expected: Expected)
             if not _same(new, old, bool(expected.borderline[place])):
                 raise ValueError(
                     f"the export must reproduce the run's {name}. Got {_shown(new)} instead of "
-                    f"{_shown(old)} for the test image {expected.ids[place]}; nothing was written."
+                    f"{_shown(old)} for the test image {expected.ids[place]}; {HINT}."
                 )
 
 

@@ -133,6 +133,43 @@ def test_the_warm_up_requests_are_ones_that_it_answers(exported, loaded):
     assert sizes == [1, 8]
 
 
+@pytest.mark.parametrize("command", ["export", "predict", "lungs", "segmentation"])
+@pytest.mark.parametrize("dice", [0.62, float("nan"), 0.97])
+def test_a_poor_unet_is_called_one(runs, files, tmp_path, capsys, monkeypatch, command, dice):
+    run = tmp_path / "run"
+    run.mkdir()
+    for path in runs[1].iterdir():
+        (run / path.name).symlink_to(path)
+    (run / "metrics.json").unlink()
+    known = json.loads((runs[1] / "metrics.json").read_text())
+    known["test"]["dice"] = dice
+    (run / "metrics.json").write_text(json.dumps(known))
+    argv = {
+        "export": ["export", str(run)],
+        "predict": ["predict", str(run), str(files[0])],
+        "lungs": ["lungs", str(files[0]), "--lungs", str(run)],
+        "segmentation": ["export", str(runs[0]), "--segmentation", str(run)],
+    }[command]
+    for module in ("kerascxr.cli.export", "kerascxr.cli.predict", "kerascxr.cli.lungs"):
+        monkeypatch.setattr(f"{module}.start_tensorflow", lambda: sys.exit("it begins"))
+    with pytest.raises(SystemExit, match="it begins"):
+        verbs.main([*argv, "--to", str(tmp_path / "to"), "--quiet"])
+    shown = capsys.readouterr().out
+    assert (f"The U-Net of {run} is poor: its test Dice is {dice:.3f}." in shown) == (dice != 0.97)
+
+
+@pytest.mark.parametrize("most", [-1.0, 1.0])
+def test_an_export_says_how_many_of_its_masks_are_plausible(
+    runs, tmp_path, capsys, monkeypatch, most
+):
+    monkeypatch.setattr("kerascxr.evaluation.lung_masks.MOST_IMPLAUSIBLE", most)
+    argv = ["export", str(runs[1]), "--to", str(tmp_path / "models")]
+    assert verbs.main([*argv, "--quiet"]) == 0
+    found = json.loads((tmp_path / "models/1/metadata.json").read_text())["lung_masks"]
+    assert found["images"] == len(read_predictions(runs[1] / "predictions.csv"))
+    assert ("Of the test images: " in capsys.readouterr().out) == (most < 0)
+
+
 def test_other_masks_than_the_runs_are_not_published(runs, tmp_path, capsys):
     run = tmp_path / "run"
     run.mkdir()
