@@ -75,9 +75,12 @@ def _run_study(config: StudyConfig) -> bool:
         for number, part in enumerate(parts, 1):
             if part.state != "waiting":
                 continue
-            logger.info(f"\n=== {number} of {len(parts)}: {part.name} ===")
+            if not (part.folder / "DONE").exists() or part.config.overwrite:
+                logger.info(f"\n=== {number} of {len(parts)}: {part.name} ===")
             part.state = _run(part)
-            logger.info(f"\n{_progress(parts)}")
+            last = all(other.state != "waiting" for other in parts)
+            if last or part.state != "done before":
+                logger.info(f"\n{_progress(parts)}")
     finished = [part.folder for part in parts if (part.folder / "DONE").exists()]
     if not finished:
         raise ValueError(f"at least one run must finish for a report. Got {parts[0].state}.")

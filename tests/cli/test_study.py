@@ -66,6 +66,9 @@ def test_a_failure_loses_nothing_and_the_same_command_mends_it(workplace, monkey
     assert trained == [0, 1, 0]
     assert study(workplace, "--overwrite", "true") == 0
     assert trained == [0, 1, 0], "a finished run of the same settings was trained again"
+    shown = capsys.readouterr().out
+    assert shown.count("minutes") == 1, "the table is to come once where nothing was trained"
+    assert shown.count("done before") == 2
 
 
 @pytest.mark.parametrize(
