@@ -97,7 +97,7 @@ def test_a_wrong_value_says_what_the_option_takes(argv, message, capsys):
 def test_an_unknown_format_is_refused_before_anything_is_written(value, got, capsys):
     assert main(["export", "RUN", "--to", "x", "--format", value]) == 2
     error = capsys.readouterr().err
-    assert "--format must be one or several of saved_model, onnx" in error
+    assert "--format must be one or several of saved_model, web" in error
     assert f"Got format={got}.\n" in error
 
 

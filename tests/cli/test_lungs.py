@@ -52,7 +52,8 @@ def test_a_run_of_ones_own_wins(images, runs, tmp_path, messages):
     folder, _ = images
     command = ["lungs", str(folder), "--to", str(tmp_path), "--overlays", "false"]
     assert main([*command, "--lungs", str(runs[1])]) == 0
-    assert not any("comes with kerascxr" in message for message in messages())
+    naming = [message for message in messages() if "comes with kerascxr" in message]
+    assert all(message.startswith("The U-Net of ") and "is poor" in message for message in naming)
     assert not (tmp_path / "overlays").exists()
     expected = load_run(runs[1]).predict([folder / "0.png", folder / "1.png"]).masks
     for row, mask in zip(table(tmp_path), expected, strict=True):

@@ -13,9 +13,11 @@ from tests.support.tiny_backbone import TINY
 @pytest.fixture
 def warnings_of_tensorflow(caplog):
     log = tf.get_logger()
+    kept, log.filters = log.filters, []  # a command's, which leave such warnings out
     log.addHandler(caplog.handler)
     yield lambda: [item for item in caplog.messages if "retracing" in item]
     log.removeHandler(caplog.handler)
+    log.filters = kept
 
 
 def test_one_graph_serves_all_batch_sizes_and_is_traced_when_made():
