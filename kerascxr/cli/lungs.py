@@ -12,6 +12,7 @@ from kerascxr.config import PACKAGED
 from kerascxr.serving.files import find_files
 from kerascxr.serving.model_folder import check_packaged, find_model, warn_of_run
 from kerascxr.serving.rejected import report_unreadable
+from kerascxr.serving.shards import WHOLE, Shard
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ def parser(prog: str) -> ArgumentParser:
         help="A folder for pictures of each image with its mask, by default in --to; false for "
         "none.",
     )
+    add_shard(made)
     return made
 
 
@@ -42,6 +44,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Runs the command; returns 1 if a file could not be read."""
     values = read_options(parser(prog), argv)
     files = find_files(values.paths)
+    shard = read_shard(values.shard)
     if values.lungs == PACKAGED:
         check_packaged()
     elif values.lungs is not None:
@@ -52,19 +55,37 @@ def run(argv: Sequence[str], prog: str) -> int:
     start_tensorflow()
     from kerascxr.training.lungs import choose_lungs
 
-    unreadable = write_masks(values, choose_lungs(values.lungs), files)
-    report_unreadable(unreadable, values.to)
+    unreadable = write_masks(values, choose_lungs(values.lungs), files, shard)
+    report_unreadable(unreadable, values.to, shard)
     logger.info(f"Written: {values.to}")
     return 1 if unreadable else 0
 
 
-def write_masks(values: Namespace, model: Path, files: list[Path]) -> list[tuple[str, str]]:
+def add_shard(parser: ArgumentParser) -> None:
+    """Adds the option of a job that predicts some of the files."""
+    parser.add_argument(
+        "--shard",
+        type=str | None,
+        help="Which part of the files to predict, as 2/10, where several jobs share them. The "
+        "table gets the part in its name, as table-00002-of-00010.csv.",
+    )
+
+
+def read_shard(given: str | None) -> Shard:
+    """Reads that option; without it, all files are meant."""
+    return Shard.parse(given) if given is not None else WHOLE
+
+
+def write_masks(
+    values: Namespace, model: Path, files: list[Path], shard: Shard
+) -> list[tuple[str, str]]:
     """Writes masks, overlays and the table.
 
     Args:
         values: ``to`` and ``overlays``.
         model: What ``load_mask_predictor`` takes.
         files: The images.
+        shard: Which of them to predict.
 
     Returns:
         The files that could not be read: path and reason.
@@ -74,4 +95,4 @@ def write_masks(values: Namespace, model: Path, files: list[Path]) -> list[tuple
 
     beside = values.to / OVERLAYS
     overlays = beside if values.overlays in (None, True) else values.overlays or None
-    return predict_masks(load_mask_predictor(model), files, values.to, overlays)
+    return predict_masks(load_mask_predictor(model), files, values.to, overlays, shard)

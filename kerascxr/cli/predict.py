@@ -6,13 +6,14 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from kerascxr.cli.lungs import write_masks
+from kerascxr.cli.lungs import add_shard, read_shard, write_masks
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.files import find_files
 from kerascxr.serving.model_folder import check_lungs, find_model, warn_of_run
 from kerascxr.serving.rejected import report_unreadable
+from kerascxr.serving.shards import Shard
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def parser(prog: str) -> ArgumentParser:
         help="A folder for pictures: of a classifier each image with its Grad-CAM; of a U-Net with "
         "its mask, by default in --to, false for none.",
     )
+    add_shard(made)
     return made
 
 
@@ -59,12 +61,13 @@ def run(argv: Sequence[str], prog: str) -> int:
     task, _ = find_model(values.model)
     warn_of_run(values.model)
     files = find_files(paths)
+    shard = read_shard(values.shard)
     check_lungs(values.segmentation)
     start_tensorflow()
     predict = _masks if task == "segmentation" else _classes
-    unreadable = predict(values, files)
-    report_unreadable(unreadable, values.to)
-    logger.info(f"Written: {values.to}")
+    unreadable = predict(values, files, shard)
+    report_unreadable(unreadable, values.to, shard)
+    logger.info(f"Written: {values.to if task == 'segmentation' else shard.named(values.to)}")
     return 1 if unreadable else 0
 
 
@@ -79,7 +82,7 @@ def _members(model: Path, paths: Sequence[str]) -> tuple[list[Path], list[str]]:
     return runs, list(paths[count:])
 
 
-def _classes(values: Namespace, files: list[Path]) -> list[tuple[str, str]]:
+def _classes(values: Namespace, files: list[Path], shard: Shard) -> list[tuple[str, str]]:
     from kerascxr.evaluation.conformal import least_images
     from kerascxr.runs.abstention_tables import in_every_set_note
     from kerascxr.serving.ensemble import ensemble_metrics, log_ensemble
@@ -103,6 +106,7 @@ def _classes(values: Namespace, files: list[Path]) -> list[tuple[str, str]]:
         values.to,
         lungs=load_lung_finder(values.segmentation) if values.segmentation else None,
         overlays=values.overlays or None,
+        shard=shard,
     )
     note = in_every_set_note(predictor.in_every_set, least_images())
     if note:
@@ -110,9 +114,9 @@ def _classes(values: Namespace, files: list[Path]) -> list[tuple[str, str]]:
     return unreadable
 
 
-def _masks(values: Namespace, files: list[Path]) -> list[tuple[str, str]]:
+def _masks(values: Namespace, files: list[Path], shard: Shard) -> list[tuple[str, str]]:
     if values.segmentation:
         raise ValueError(
             f"--segmentation must be left out for a U-Net. Got {str(values.segmentation)!r}."
         )
-    return write_masks(values, values.model, files)
+    return write_masks(values, values.model, files, shard)

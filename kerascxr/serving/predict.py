@@ -17,9 +17,10 @@ from kerascxr.plots.heat import heat_overlay
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.reading import CALIBRATED
-from kerascxr.serving.files import derived_name, nameable
+from kerascxr.serving.files import derived_name
 from kerascxr.serving.predictors import Answer, LungFinder, Predictor, digest_of
 from kerascxr.serving.saved_rows import FORMATS, saved_rows
+from kerascxr.serving.shards import WHOLE, Shard
 from kerascxr.training.runtime import versions
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ def predict_files(
     *,
     lungs: LungFinder | None = None,
     overlays: Path | None = None,
+    shard: Shard = WHOLE,
 ) -> list[tuple[str, str]]:
     """Writes a table of predictions, one row per file.
 
@@ -62,6 +64,7 @@ def predict_files(
         to: The table, .csv or .parquet.
         lungs: A U-Net for ``lung_fraction``; None leaves it to the export.
         overlays: A folder for pictures of each image with its class's Grad-CAM; None draws none.
+        shard: Which of the images to predict; its table has the name ``shard.named(to)``.
 
     Returns:
         The files that could not be read: path and reason. They have no row.
@@ -85,8 +88,8 @@ def predict_files(
     if lungs and "lung_fraction" not in extras:
         extras.append("lung_fraction")
     columns += extras
-    files, unnameable = nameable(files)
-    with saved_rows(to, _identity(predictor, lungs, overlays), columns) as saved:
+    files, unnameable = shard.part(files, _batch_size(predictor))
+    with saved_rows(shard.named(to), _identity(predictor, lungs, overlays), columns) as saved:
         left = saved.left_of(files)
         with ProgressBar(total=len(files), initial=len(files) - len(left), unit="image") as bar:
             for paths, errors, sizes, small, large in _batches(left, predictor, lungs):
@@ -104,6 +107,10 @@ def predict_files(
 def _identity(predictor: Predictor, lungs: LungFinder | None, overlays: Path | None) -> str:
     folder = overlays and str(overlays.absolute())
     return digest_of([versions(), predictor.identity, lungs and lungs.identity, folder])
+
+
+def _batch_size(predictor: Predictor) -> int:
+    return _FILES_BATCH if predictor.takes_files else _BATCH
 
 
 def _batches(
@@ -124,9 +131,9 @@ def _batches(
         own_size = tf.shape(image)[:2]
         return name, error, own_size, predictor.prepare(image), resize_image(image, wanted)
 
-    size = _FILES_BATCH if predictor.takes_files else _BATCH
     data = tf.data.Dataset.from_tensor_slices(tf.constant([str(path) for path in files], tf.string))
-    data = data.map(prepare, num_parallel_calls=_READERS).batch(size).prefetch(2)
+    data = data.map(prepare, num_parallel_calls=_READERS)
+    data = data.batch(_batch_size(predictor)).prefetch(2)
     for names, errors, *arrays in data.as_numpy_iterator():
         yield [n.decode() for n in names], [e.decode() for e in errors], *arrays
 

@@ -20,10 +20,11 @@ from kerascxr.plots.overlay import overlay
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing
 from kerascxr.serving.dicom_seg import is_frontal, write_dicom_seg
-from kerascxr.serving.files import derived_name, nameable
+from kerascxr.serving.files import derived_name
 from kerascxr.serving.mask_predictors import MaskPredictor
 from kerascxr.serving.predictors import digest_of
 from kerascxr.serving.saved_rows import ERROR, PATH, saved_rows
+from kerascxr.serving.shards import WHOLE, Shard
 from kerascxr.training.runtime import versions
 
 TABLE, MASKS, OVERLAYS, SEGMENTATIONS = "lungs.csv", "masks", "overlays", "dicom_seg"
@@ -54,7 +55,11 @@ class _Item:
 
 
 def predict_masks(
-    predictor: MaskPredictor, files: Sequence[Path], to: Path, overlays: Path | None
+    predictor: MaskPredictor,
+    files: Sequence[Path],
+    to: Path,
+    overlays: Path | None,
+    shard: Shard = WHOLE,
 ) -> list[tuple[str, str]]:
     """Writes each image's lung mask, and a table with one row per image.
 
@@ -83,6 +88,7 @@ def predict_masks(
         files: The images.
         to: The folder to write in.
         overlays: A folder for pictures of each image with its mask; None draws none.
+        shard: Which of the images to predict; its table has the name ``shard.named(to / TABLE)``.
 
     Returns:
         The files that could not be read: path and reason. They have no row.
@@ -92,9 +98,10 @@ def predict_masks(
     """
     if to.is_file() or to.suffix in (".csv", ".parquet"):
         raise ValueError(f"--to must be a folder for a U-Net's masks. Got {str(to)!r}.")
-    files, unnameable = nameable(files)
+    files, unnameable = shard.part(files, _BATCH)
     folders = _Folders(to / MASKS, overlays, to / SEGMENTATIONS)
-    with saved_rows(to / TABLE, _identity(predictor, overlays), _COLUMNS) as saved:
+    table = shard.named(to / TABLE)
+    with saved_rows(table, _identity(predictor, overlays), _COLUMNS) as saved:
         left = saved.left_of(files)
         with (
             ThreadPoolExecutor(os.cpu_count()) as pool,

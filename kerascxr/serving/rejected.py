@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kerascxr.names import counted
 from kerascxr.runs.atomic import write_text
+from kerascxr.serving.shards import WHOLE, Shard
 from kerascxr.tables import csv_text
 
 logger = logging.getLogger(__name__)
@@ -14,7 +15,9 @@ _COLUMNS = ("path", "reason")
 _SHOWN = 20
 
 
-def report_unreadable(unreadable: Sequence[tuple[str, str]], to: Path) -> None:
+def report_unreadable(
+    unreadable: Sequence[tuple[str, str]], to: Path, shard: Shard = WHOLE
+) -> None:
     """Writes which files could not be read beside what was predicted, and logs the first of them.
 
     The list is ``rejected.csv`` in a folder, ``NAME.rejected.csv`` beside a table. Where all files
@@ -23,8 +26,12 @@ def report_unreadable(unreadable: Sequence[tuple[str, str]], to: Path) -> None:
     Args:
         unreadable: Path and reason of each.
         to: The folder or the table that holds the others.
+        shard: Which of the files were predicted; the list is named after it.
     """
-    place = to / "rejected.csv" if to.is_dir() else to.with_name(f"{to.stem}.rejected.csv")
+    if to.is_dir():
+        place = shard.named(to / "rejected.csv")
+    else:
+        place = to.with_name(f"{shard.named(to).stem}.rejected.csv")
     if not unreadable:
         if _is_list(place):
             place.unlink()

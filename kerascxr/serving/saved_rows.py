@@ -136,7 +136,11 @@ class SavedRows:
                 for row in rows():
                     for name, value in row.items():
                         table[name].append(value if name in texts else float(value))
-                pyarrow.parquet.write_table(pyarrow.table(table), partial)
+                kinds = {
+                    name: pyarrow.string() if name in texts else pyarrow.float64() for name in shown
+                }  # also of no rows
+                schema = pyarrow.schema(kinds)
+                pyarrow.parquet.write_table(pyarrow.table(table, schema=schema), partial)
         self._kept.unlink()
         return unreadable
 
