@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
@@ -201,8 +202,10 @@ def _find_lungs(
 def _origins(
     config: ClassificationConfig, images: dict[str, Images], store: Store, folder: RunFolder
 ) -> dict[str, Any]:
+    keras.utils.set_random_seed(config.runtime.seed)  # of which random weights are drawn
     model = build_classifier(config.backbone, len(store.classes), image_size=config.image_size)
-    load_weights(model, config.backbone, config.weights)
+    weights = load_weights(model, config.backbone, config.weights)
+    classification.require_recorded_weights(config, weights)
     return check_sources(model, images, origins_of(store), config)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kerascxr.config import ClassificationConfig, SegmentationConfig, StudyConfig, TrainingConfig
+from kerascxr.data.ingest.changes import images_changed
 from kerascxr.report.page import write_report
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.locks import locked
@@ -95,6 +96,16 @@ def _check_settings(parts: list[Part]) -> None:
     for part in parts:
         if part.state == "waiting" and not part.config.overwrite:
             RunFolder.check(part.config, part.folder, hint)
+            if _of_other_images(part):
+                raise ValueError(
+                    f"{part.folder} holds a run on other images than the source holds now. {hint}."
+                )
+
+
+def _of_other_images(part: Part) -> bool:
+    if not (part.folder / "DONE").exists():  # a checkpoint has the images' digest
+        return False
+    return images_changed(part.config.data, _read(part.folder / "metrics.json")["data"])
 
 
 def _parts(config: StudyConfig) -> list[Part]:
@@ -139,7 +150,7 @@ def _overwriting(part: Part) -> TrainingConfig:
         RunFolder.check(part.config, part.folder)
     except ValueError:
         return dataclasses.replace(part.config, overwrite=True)
-    return part.config
+    return dataclasses.replace(part.config, overwrite=_of_other_images(part))
 
 
 def _has_masks(config: SegmentationConfig) -> bool:

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kerascxr.cli.next_steps import next_steps
@@ -47,7 +47,8 @@ def train_in_folder(
         if config.folds > 1 or config.seeds > 1:
             from kerascxr.training.repeats import run_repeats
 
-            run_repeats(config, folder, load)
+            summary = run_repeats(config, folder, load)
+            _warn_of_changed_images(config, summary["data"])
             _log_next_steps(folder, task)
             return 0
         if folder.finished:
@@ -61,6 +62,8 @@ def train_in_folder(
                 f"{metrics_text(results)}\n\n"
                 "To train again, give --overwrite true or another --name."
             )
+            if task != "pretraining":
+                _warn_of_changed_images(config, metrics["data"])
             _log_next_steps(folder, task)
             return 0
         with folder.log_file():
@@ -80,6 +83,16 @@ def train_in_folder(
         if folder is not None:
             folder.close()
     return 0
+
+
+def _warn_of_changed_images(config: Any, about: Mapping[str, Any]) -> None:
+    from kerascxr.data.ingest.changes import images_changed  # slow: not before --help
+
+    if images_changed(config.data, about):
+        logger.warning(
+            "The results above are of other images than the source holds now. To train on those of "
+            "now, give --overwrite true or another --name."
+        )
 
 
 def _log_next_steps(folder: RunFolder, task: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from kerascxr.evaluation.comparison import difference, holm, mcnemar
 from kerascxr.evaluation.metrics import METRICS, less_is_better
@@ -19,6 +20,7 @@ from kerascxr.evaluation.uncertainty import (
     segmentation_metrics,
 )
 from kerascxr.names import with_folders
+from kerascxr.runs.inflated_scores import why_inflated_by
 from kerascxr.runs.reading import (
     find_runs,
     mask_scores,
@@ -43,6 +45,7 @@ class Tested:
         classes: A classifier's classes.
         rows: predictions.csv, by image.
         grouped: Whether it says which images belong together.
+        inflated: Why its scores say too much, see ``why_inflated``; None if they do not.
     """
 
     path: Path
@@ -52,6 +55,7 @@ class Tested:
     classes: tuple[str, ...]
     rows: dict[str, dict[str, str]]
     grouped: bool
+    inflated: str | None = None
 
     @property
     def truth(self) -> np.ndarray:
@@ -80,7 +84,8 @@ def compare_runs(paths: Sequence[Path]) -> dict[str, Any]:
         ``level`` (of the intervals), ``runs`` (name, path, images, groups, and ``metrics``: metric
         -> value and interval), ``differences`` (one dict a pair and metric, with a verdict),
         ``left_out`` (runs of another task or other classes), ``without_groups`` (names of runs
-        whose predictions.csv has no groups).
+        whose predictions.csv has no groups), ``inflated`` (name of a run -> why its scores say too
+        much).
 
     Raises:
         ValueError: If runs are missing, damaged or of several data sets, or fewer than two are of
@@ -113,6 +118,7 @@ def compare_runs(paths: Sequence[Path]) -> dict[str, Any]:
             {"name": run.name, "task": run.task, "classes": list(run.classes)} for run in left_out
         ],
         "without_groups": [run.name for run in runs if not run.grouped],
+        "inflated": {run.name: run.inflated for run in runs if run.inflated},
     }
 
 
@@ -127,6 +133,8 @@ def read_tested(path: Path) -> Tested:
         task = metrics["task"]
         rows = {row["id"]: row for row in read_predictions(path / "predictions.csv")}
         grouped = all("group" in row for row in rows.values())
+        config = path / "config.yaml"  # which an external test does not have
+        options = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else {}
         return Tested(
             path,
             metrics["title"],
@@ -135,6 +143,7 @@ def read_tested(path: Path) -> Tested:
             tuple(metrics["test"].get("classes", ())),
             {name: row if grouped else row | {"group": name} for name, row in rows.items()},
             grouped,
+            why_inflated_by(options),
         )
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(

@@ -30,6 +30,10 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
         f"{', '.join((run['task'], *run['classes']))}, not {kind}."
         for run in result["left_out"]
     ]
+    notes += [
+        f"The test scores of {name} say too much: it {why}"
+        for name, why in result["inflated"].items()
+    ]
     if result["paired"]:
         notes.append(f"The same {result['shared']:,} test images; differences are paired.")
     else:

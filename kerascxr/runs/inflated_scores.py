@@ -5,6 +5,8 @@ a warning. See docs/design/exported-model.md.
 """
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from kerascxr.runs.reading import Run
 
@@ -13,23 +15,32 @@ logger = logging.getLogger(__name__)
 
 def ignores_groups(run: Run) -> bool:
     """Returns whether a run's split ignored groups, so that its test images leak."""
-    return bool((run.config.get("split") or {}).get("groups", "kept") != "kept")
+    return _ignores_groups(run.config)
 
 
 def why_inflated(run: Run) -> str | None:
     """Returns why a run's test scores say too much, the rest of a sentence; None if they do not."""
-    if ignores_groups(run):
+    return why_inflated_by(run.config)
+
+
+def why_inflated_by(config: Mapping[str, Any]) -> str | None:
+    """Returns what ``why_inflated`` does, by what the run's config.yaml holds."""
+    if _ignores_groups(config):
         return (
             "ignored groups in its split, to measure what that is worth: its test images leak into "
             "its training images. Train one that keeps them (split.groups kept)."
         )
-    marker = run.config.get("control_marker")
+    marker = config.get("control_marker")
     if marker is not None:
         return (
             f"was trained on images with a planted marker that reveals the class "
             f"(control_marker={marker!r}). Train one without (control_marker null)."
         )
     return None
+
+
+def _ignores_groups(config: Mapping[str, Any]) -> bool:
+    return bool((config.get("split") or {}).get("groups", "kept") != "kept")
 
 
 def require_fair_scores(run: Run) -> None:

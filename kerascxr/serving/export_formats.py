@@ -287,7 +287,7 @@ def measure(
     def compared() -> Iterator[np.ndarray]:
         nonlocal difference
         for given, known in zip(_outputs(run, subject), expected, strict=True):
-            difference = max(difference, float(np.abs(given - known).max()))
+            difference = float(np.maximum(difference, np.abs(given - known).max()))  # NaN stays
             yield given
 
     scores = subject.score(compared())

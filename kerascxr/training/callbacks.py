@@ -182,6 +182,7 @@ class Progress(keras.callbacks.Callback):
         self._save_seconds = save_seconds
         self._saved_at = time.perf_counter()
         self._best: list[np.ndarray] | None = None
+        self._best_saved = -1  # the epoch whose weights are on disk
         self._started = 0.0
 
     @property
@@ -207,7 +208,7 @@ class Progress(keras.callbacks.Callback):
             _check_identity(state["identity"], self._identity)
             _assign(self._variables(), arrays)
         self.rows = [{key: _number(value) for key, value in row.items()} for row in state["rows"]]
-        self.best_epoch = state["best_epoch"]
+        self.best_epoch = self._best_saved = state["best_epoch"]
         self.complete = state["complete"]
         return True
 
@@ -254,8 +255,10 @@ class Progress(keras.callbacks.Callback):
             "complete": self.complete,
         }
         best = self._best_path(self.best_epoch)
-        if self._best is not None and not best.exists():
+        # A file of that name may be of a process that was killed before it wrote ``latest``.
+        if self._best is not None and self._best_saved != self.best_epoch:
             _write_arrays(best, self._best)
+            self._best_saved = self.best_epoch
         _write_arrays(self._folder / _LATEST, self._variables(), state=np.array(json.dumps(state)))
         for old in self._folder.glob("best-*.npz"):
             if old != best:

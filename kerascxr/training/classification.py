@@ -37,6 +37,7 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import CALIBRATED, UNCALIBRATED
 from kerascxr.tables import csv_text
 from kerascxr.training.decisions import apply_rule, describe_rule, fit_decider
+from kerascxr.training.engines import engine_version
 from kerascxr.training.figures import draw_evidence, draw_test, draw_training
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
 from kerascxr.training.inputs import (
@@ -111,7 +112,7 @@ def train(
     with runtime.scope():
         model = build()
         weights = load_weights(model, config.backbone, config.weights)
-        _check_weights(config, weights)
+        require_recorded_weights(config, weights)
         fine_tune(model, config.depth, update_statistics=config.update_statistics)
     logger.info(f"Weights: {weights.description}")
     parameters = parameter_summary(model)
@@ -157,7 +158,8 @@ def train(
             runtime,
             folder,
             identity_of(store.fingerprint["digest"], regime, weights.sha256)
-            | {"lung model": lungs_sha256},
+            | {"lung model": lungs_sha256}
+            | engine_version(learner.engine),
         ),
     )
     outputs = learner.outputs
@@ -248,7 +250,12 @@ def train(
     return metrics
 
 
-def _check_weights(config: ClassificationConfig, weights: WeightsUsed) -> None:
+def require_recorded_weights(config: ClassificationConfig, weights: WeightsUsed) -> None:
+    """Checks that starting weights are those that a run's config.yaml names.
+
+    Raises:
+        ValueError: If not.
+    """
     if config.weights_sha256 not in (None, weights.sha256):
         got = f"{weights.source} with {weights.sha256[:24]}" if weights.sha256 else "random weights"
         raise ValueError(

@@ -186,14 +186,17 @@ def computed_by(name: EngineName) -> dict[str, str]:
     Returns:
         The engine, the device and the packages' versions.
     """
-    device, more = "CPU", {}
-    if name == "openvino":
-        more = {"OpenVINO": importlib.metadata.version("openvino")}
-    else:
+    device = "CPU"
+    if name == "keras":
         for gpu in tf.config.list_physical_devices("GPU")[:1]:
             details = tf.config.experimental.get_device_details(gpu)
             device = details.get("device_name", "GPU")
-    return {"engine": name, "device": device} | versions() | more
+    return {"engine": name, "device": device} | versions() | engine_version(name)
+
+
+def engine_version(name: EngineName | None) -> dict[str, str]:
+    """Returns the version of an engine's package that ``versions`` does not have."""
+    return {"OpenVINO": importlib.metadata.version("openvino")} if name == "openvino" else {}
 
 
 def build_engine(frozen: keras.Model, name: EngineName, sample: np.ndarray) -> Engine:

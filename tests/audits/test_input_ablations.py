@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,8 @@ from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.lung_masks import LungMaskCheck
 from kerascxr.models import lung_model
-from kerascxr.parsing import parse_config
+from kerascxr.models.classifier import build_classifier
+from kerascxr.parsing import load_config, parse_config
 from kerascxr.report import input_ablations, page
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import find_runs
@@ -325,6 +327,15 @@ def test_ablations_of_another_lung_model_or_version_are_trained_again(runs, tmp_
     file.write_text(json.dumps(metrics))
     audit_run(run, lungs, epochs=1)
     assert trained[4:] == ["lungs_only, 1"]
+
+
+def test_origins_are_probed_with_the_weights_that_the_run_began_with(runs, tmp_path):
+    path = tmp_path / "start.weights.h5"
+    build_classifier("tiny", 3, image_size=(32, 32)).save_weights(path)
+    config = load_config(ClassificationConfig, runs[0] / "config.yaml")
+    changed = replace(config, image_size=(32, 32), weights=str(path), weights_sha256="0" * 64)
+    with pytest.raises(ValueError, match="starting weights must have the SHA-256 000"):
+        audit._origins(changed, {}, SimpleNamespace(classes=("a", "b", "c")), None)
 
 
 def test_an_unfinished_ablation_that_cannot_resume_is_trained_again(

@@ -1,5 +1,7 @@
 """The study: goes on after a failure, skips what is finished, and reports what is there."""
 
+import shutil
+
 import pytest
 
 from kerascxr import __main__ as verbs
@@ -30,7 +32,7 @@ def study(workplace, *more):
     )
 
 
-def test_a_failure_loses_nothing_and_the_same_command_mends_it(workplace, monkeypatch, capsys):
+def test_a_failure_loses_nothing_and_the_same_command_completes_it(workplace, monkeypatch, capsys):
     train = classification.train
     trained = []
 
@@ -69,6 +71,15 @@ def test_a_failure_loses_nothing_and_the_same_command_mends_it(workplace, monkey
     shown = capsys.readouterr().out
     assert shown.count("minutes") == 1, "the table is to come once where nothing was trained"
     assert shown.count("done before") == 2
+
+    # Images of now would stand beside scores of those of before.
+    shutil.copy(workplace / "set/dark/0.png", workplace / "set/dark/new.png")
+    assert study(workplace, "--depths", "[2,1]") == 2
+    assert "tiny-depth1 holds a run on other images" in capsys.readouterr().err.splitlines()[-1]
+    assert trained == [0, 1, 0]
+    monkeypatch.setattr(classification, "train", lambda config, _: trained.append(config.depth))
+    study(workplace, "--overwrite", "true")
+    assert trained == [0, 1, 0, 0, 1]
 
 
 @pytest.mark.parametrize(

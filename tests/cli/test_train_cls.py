@@ -26,6 +26,7 @@ from kerascxr.evaluation.calibration import apply_temperature, calibrate
 from kerascxr.models.classifier import build_classifier
 from kerascxr.parsing import identity, load_config
 from kerascxr.training import callbacks, learner, runtime
+from kerascxr.training.engines import engine_version
 from tests.support.small_runs import arguments, bright_and_dark
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,7 @@ def test_the_run_folder_is_complete(finished):
     assert environment["seed"] == 0
     assert environment["regime"]["trained_on"] == "cached features"
     assert environment["regime"]["augmentation"] is False
+    assert json.loads((run / "metrics.json").read_text())["regime"] == environment["regime"]
     assert environment["data_fingerprint"]["images"] == 90
 
 
@@ -219,8 +221,21 @@ def test_the_same_command_again_shows_the_results_and_trains_nothing(finished, c
     run, argv = finished
     before = (run / "DONE").stat().st_mtime_ns
     assert train_cls.main(argv) == 0
-    assert "finished" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "finished" in shown.out and "other images" not in shown.out + shown.err
     assert (run / "DONE").stat().st_mtime_ns == before
+
+
+def test_the_results_of_a_finished_run_are_said_to_be_of_other_images(finished, workplace, capsys):
+    _, argv = finished
+    added = workplace / "set" / "dark" / "added.png"
+    shutil.copy(workplace / "set" / "dark" / "0.png", added)
+    try:
+        assert train_cls.main(argv) == 0
+    finally:
+        added.unlink()
+    shown = capsys.readouterr()
+    assert "results above are of other images" in shown.out + shown.err
 
 
 def test_other_settings_under_the_same_name_are_refused(finished, capsys):
@@ -365,7 +380,7 @@ def test_images_that_the_model_was_trained_on_are_left_out_of_another_set(
     own = json.loads((run / "metrics.json").read_text())
     seen = own["data"]["images"]["train"] + own["data"]["images"]["validation"]
     assert verbs.main(command) == 0
-    assert f"Left out: {seen} of 90 images" in capsys.readouterr().out
+    assert f"Left out: {seen} of 90 images, which the model" in capsys.readouterr().out
     (external,) = (run / "external").glob("[!.]*")
     metrics = json.loads((external / "metrics.json").read_text())
     assert metrics["data"]["left_out"] == seen
@@ -574,6 +589,9 @@ def test_killed_anywhere_it_goes_on_and_ends_with_the_same_numbers(
     assert not (table.parent / "DONE").exists()
     (table.parent / ".partial-of-another-kill.md").touch()
     engine = load_config(ClassificationConfig, table.parent / "config.yaml").feature_engine
+    with np.load(table.parent / "checkpoint" / "latest.npz") as arrays:
+        known = json.loads(str(arrays["state"]))["identity"]
+    assert engine_version(engine).items() <= known.items()
     asked = []
     monkeypatch.setattr(learner, "likely_engine", lambda name: asked.append(name) or name)
     monkeypatch.setattr(runtime, "_best_precision", lambda capabilities: "mixed_bfloat16")

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -229,6 +230,20 @@ def test_the_headline_is_of_the_masks_that_are_used_afterwards(finished, workpla
         used = [used[all_ids.index(name)][..., 0] for name in images.ids]
         _, scores = evaluate(images.masks[..., 0], used)
         assert metrics[shown]["dice"] == pytest.approx(scores["dice"], abs=1e-6)
+
+
+def test_a_small_component_does_not_count_in_the_headline(tmp_path):
+    truth = np.zeros((1, 32, 32, 1), np.uint8)
+    truth[0, 8:24, 2:12] = truth[0, 8:24, 20:30] = 255
+    pixels = truth.copy()
+    pixels[0, :4, 14:18] = 255  # a third bright spot
+    images = Images(pixels, truth, ("a",), ("a",), np.zeros(1, np.int64), ("unlabelled",))
+    inputs = keras.Input((32, 32, 1))
+    bright = Segmenter(keras.Model(inputs, keras.layers.Rescaling(1, -127)(inputs)), 0.5)
+    found = segmentation.test(bright, images, SegmentationConfig(), RunFolder(tmp_path))
+    (row,) = rows_of(tmp_path)
+    assert found["test"]["dice"] == float(row["dice"]) == 1
+    assert found["test_all_components"]["dice"] == pytest.approx(640 / (320 + 336))
 
 
 @pytest.mark.figures

@@ -235,6 +235,9 @@ def test_the_whole_is_json_and_thresholds_are_of_what_is_served():
     thresholds = operating_points(validation[0], served, CLASSES)
     points = found["operating_points"]
     assert {name: row["threshold"] for name, row in points.items()} == thresholds
+    called = apply_temperature(test[1], found["temperature"]) >= list(thresholds.values())
+    for index, name in enumerate(CLASSES):
+        assert points[name]["specificity"] == (~called[test[0] != index, index]).mean()
     assert found["before"]["nll"] == pytest.approx(metrics.log_loss(*test))
     cold = log_softmax(np.log(test[1]) / found["temperature"], axis=1)
     assert found["after"]["nll"] == pytest.approx(-cold[np.arange(300), test[0]].mean())

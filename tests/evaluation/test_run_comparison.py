@@ -147,6 +147,21 @@ def test_segmentation_runs_are_compared(tmp_path, capsys):
         assert line.endswith("sharp is better")
 
 
+def test_external_tests_are_compared_and_too_good_scores_are_named(tmp_path, capsys):
+    runs = [classifier(tmp_path / name, range(5 * place)) for place, name in enumerate("ab")]
+    for run, split in zip("ab", ("{groups: ignored}", "{groups: kept}"), strict=True):
+        (tmp_path / run / "config.yaml").write_text(f"split: {split}\n")
+        (tmp_path / run / "external").mkdir()
+        place = classifier(tmp_path / run / "external" / f"{run} outside", range(9), data="cd")
+        (tmp_path / run / "external" / f"{run} outside" / "DONE").unlink()
+        runs.append(place)
+    code, text = compare(capsys, *runs[2:])
+    assert code == 0 and "a outside" in text and "say too much" not in text
+    code, text = compare(capsys, *runs[:2])
+    assert code == 0 and "The test scores of a say too much: it ignored groups" in text
+    assert "of b say too much" not in text
+
+
 def test_a_run_of_other_classes_is_left_out(tmp_path, capsys):
     runs = [classifier(tmp_path / name, range(4)) for name in ("a", "b")]
     other = write(tmp_path / "lungs", "segmentation", "lungs", [{"id": "1"}])

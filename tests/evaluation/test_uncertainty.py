@@ -139,6 +139,9 @@ def test_the_interval_of_a_precision_counts_the_images_predicted_as_the_class():
     assert found["per_class"]["c"]["precision"] == pytest.approx((0.342, 1), abs=0.001)
     low, high = found["precision"]
     assert low < scores["precision"] - 0.658 / 3 and high > scores["precision"]
+    # 25 of the 48 images that are of class a or taken for it are both.
+    ends = [2 * share / (1 + share) for share in wilson(25 / 48, 48)]
+    assert found["per_class"]["a"]["f1"] == pytest.approx(ends)
 
 
 def test_the_precision_of_a_class_that_is_never_predicted_is_undefined():

@@ -4,12 +4,14 @@ import dataclasses
 import importlib.util
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from kerascxr import __main__ as verbs
 from kerascxr.runs.reading import read_predictions
+from kerascxr.serving.export_formats import check, measure
 from kerascxr.serving.formats import FORMATS, Format
 from kerascxr.tables import csv_text
 
@@ -98,6 +100,17 @@ def test_a_format_that_fails_is_one_line_and_nothing_is_written(
     assert verbs.main(command) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out" / "formats").exists()
+
+
+def test_a_probability_that_is_no_number_is_a_difference():
+    pixels = np.repeat(np.arange(4, dtype=np.uint8), 4).reshape(4, 2, 2, 1)
+    subject = SimpleNamespace(
+        test=SimpleNamespace(pixels=pixels), batch=1, score=lambda of: {"dice": len(list(of))}
+    )
+    known = [np.zeros(1)] * 4
+    row = measure("x", lambda x: np.where(x[:, 0, 0, 0] == 2, np.nan, 0.0), known, subject)
+    with pytest.raises(ValueError, match="Got a difference of nan"):
+        check(row, dataclasses.replace(MADE_UP, tolerance=1e-4), row, 1.0, "dice")
 
 
 def test_a_model_that_is_not_the_one_that_was_tested_is_one_line(

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kerascxr.config import ClassificationConfig, OptimizerConfig, RuntimeConfig
 from kerascxr.runs.folder import RunFolder
+from kerascxr.training import callbacks
 from kerascxr.training.callbacks import NonFiniteLossError, Progress
 from kerascxr.training.fitting import (
     Fitting,
@@ -18,10 +19,10 @@ from kerascxr.training.fitting import (
     WarmupCosineDecay,
     build_optimizer,
     fit,
+    identity_of,
 )
-from kerascxr.training.runtime import Runtime
+from kerascxr.training.runtime import Runtime, regime_of
 
-IDENTITY = {"data": "same", "starting weights": "w"}
 STEPS = 4
 RUNTIME = Runtime("float32", None, False, ("CPU",), False)
 
@@ -61,6 +62,7 @@ def run(
     values=None,
     data="same",
     weights="w",
+    engine="keras",
     ema=0.0,
 ):
     model = small_model()
@@ -86,7 +88,7 @@ def run(
     fitting = Fitting(
         model, batches, STEPS, validate, "loss", keras.losses.MeanSquaredError(), [], ("loss",)
     )
-    identity = {"data": data, "starting weights": weights}
+    identity = identity_of(data, regime_of(RUNTIME, False, 1, engine), weights)
     progress = fit(fitting, Session(config, RUNTIME, RunFolder(path), identity))
     return model, progress
 
@@ -188,18 +190,39 @@ def test_patience_survives_being_killed(tmp_path):
     assert len(progress.rows) == 5
 
 
-def test_other_data_are_refused(tmp_path):
+def test_other_data_weights_engines_and_versions_are_refused(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         run(tmp_path / "r", kill_at=3)
     with pytest.raises(ValueError, match=r"These have changed: data \(same -> other\)"):
         run(tmp_path / "r", data="other")
-
-
-def test_other_starting_weights_are_refused(tmp_path):
-    with pytest.raises(Killed):
-        run(tmp_path / "r", kill_at=3)
     with pytest.raises(ValueError, match=r"starting weights \(w -> none\)"):
         run(tmp_path / "r", weights="")
+    with pytest.raises(ValueError, match=r"feature_engine \(keras -> openvino\)"):
+        run(tmp_path / "r", engine="openvino")
+    monkeypatch.setattr(keras, "__version__", "9.9")
+    with pytest.raises(ValueError, match=r"Keras \(.* -> 9\.9\)"):
+        run(tmp_path / "r")
+
+
+def test_the_best_weights_of_a_half_written_checkpoint_are_not_believed(tmp_path, monkeypatch):
+    """A kill within the first checkpoint leaves weights that nothing describes."""
+    write = callbacks._write_arrays
+
+    def die(path, variables, **more):
+        if path.name == "latest.npz":
+            raise Killed
+        write(path, variables, **more)
+
+    values = [0.1, *[0.9] * 5]  # the first epoch is the best one
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(callbacks, "_write_arrays", die)
+        run(tmp_path / "r", values=values, data="other", rate=0.5)
+    assert [path.name for path in (tmp_path / "r").rglob("*.npz")] == ["best-0000.npz"]
+    with pytest.raises(Killed):
+        run(tmp_path / "r", values=values, kill_at=3)
+    model, _ = run(tmp_path / "r", values=values)
+    unbroken, _ = run(tmp_path / "unbroken", values=values)
+    np.testing.assert_array_equal(model.get_weights()[0], unbroken.get_weights()[0])
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
@@ -277,7 +300,7 @@ def test_one_epoch_of_one_step_still_has_a_rate():
 def test_weights_of_the_checkpoint_round_trip_exactly(tmp_path):
     model, progress = run(tmp_path / "r", epochs=2)
     saved = [np.asarray(v) for v in [*model.variables, *model.optimizer.variables]]
-    fresh = Progress(tmp_path / "r" / "checkpoint", "val_loss", "min", 10, IDENTITY)
+    fresh = Progress(tmp_path / "r" / "checkpoint", "val_loss", "min", 10, progress._identity)
     fresh.set_model(model)
     for variable in model.trainable_variables:
         variable.assign(variable * 0)

@@ -79,7 +79,7 @@ class Store:
         Raises:
             ValueError: If another process has ingested the changed source into it.
         """
-        known = _read_description(self.path)
+        known = read_description(self.path)
         if known is None or known["fingerprint"] != self.fingerprint:
             raise ValueError(
                 f"{self.path} must stay as it is while it is read. The source has changed, and "
@@ -146,12 +146,12 @@ def open_store(source: Source, stores: Path, limit_gb: float = float("inf")) -> 
         ValueError: If over a tenth of the files cannot be used.
     """
     stores.mkdir(parents=True, exist_ok=True)
-    place = stores / _store_name(source)
-    signature = {name: list(value) for name, value in source.signature().items()}
+    place = stores / store_name(source)
+    signature = signature_of(source)
     waiting = "Another process is ingesting the same source; waiting for it."
     ingested = False
     with locked(stores / f".{place.name}.lock", waiting):
-        known = _read_description(place)
+        known = read_description(place)
         if known is not None and known["signature"] == signature:
             logger.info(f"Using the ingested copy of {source.name} in {place}.")
         else:
@@ -164,7 +164,7 @@ def open_store(source: Source, stores: Path, limit_gb: float = float("inf")) -> 
             if (place / "store.json").exists():  # also a store of an older format
                 mark(place, "store")
             replace_folder(place, lambda folder: ingest(source, signature, folder), "store")
-            known = _read_description(place)
+            known = read_description(place)
             assert known is not None
             ingested = True
         store = _store_at(place, known)
@@ -195,7 +195,7 @@ def find_store(stores: Path, digest: str) -> Store | None:
     """
     for path in sorted(stores.glob("[!.]*/store.json")):
         try:
-            known = _read_description(path.parent)
+            known = read_description(path.parent)
         except (ValueError, KeyError):  # damaged, which list_stores names
             continue
         if known is not None and known["fingerprint"]["digest"] == digest:
@@ -230,7 +230,13 @@ def _warn_of_cut_groups(store: Store) -> None:
     )
 
 
-def _store_name(source: Source) -> str:
+def signature_of(source: Source) -> dict[str, list[int]]:
+    """Returns a source's signature as store.json holds it."""
+    return {name: list(value) for name, value in source.signature().items()}
+
+
+def store_name(source: Source) -> str:
+    """Returns the name of a source's store: that of the source, with a digest of its place."""
     name = re.sub(r"[^\w.-]+", "_", source.name)
     known = f"{source.layout} {source.root.resolve() if source.root else source.name}"
     if name != source.name:  # or "a b.csv" and "a_b.csv" of one folder would share a store
@@ -243,7 +249,8 @@ def _store_at(place: Path, known: dict[str, Any]) -> Store:
     return Store(place, tuple(known["classes"]), *(known[name] for name in names))
 
 
-def _read_description(place: Path) -> dict[str, Any] | None:
+def read_description(place: Path) -> dict[str, Any] | None:
+    """Returns what store.json holds; None without a store, or for one of an older format."""
     try:
         known = json.loads((place / "store.json").read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -372,5 +372,5 @@ def test_lists_of_other_names_in_one_folder_have_stores_of_their_own(tmp_path):
     for name in names:
         (tmp_path / name).write_text("path,label\n0.png,x\n1.png,y\n")
         source = open_source(str(tmp_path / name), phantom_images=1, phantom_seed=0)
-        places.add(store_module._store_name(source).casefold())
+        places.add(store_module.store_name(source).casefold())
     assert len(places) == len(names)
