@@ -1,5 +1,6 @@
 """Each command of tools/ can be imported and answers --help."""
 
+import ast
 import importlib
 import inspect
 import json
@@ -15,13 +16,15 @@ from PIL import Image
 from kerascxr.config import OptimizerConfig, SegmentationConfig, SplitConfig
 from kerascxr.parsing import to_yaml
 from kerascxr.runs.atomic import write_json
-from tools import robustness_figure
+from tools import robustness_figure, silent_faults
 from tools.benchmark import epoch_seconds
 from tools.gpu_check import difference, epochs_to_pay, measure
 from tools.pack_backbone import MEASURES, card_markdown, result
 from tools.pack_lung_model import cross_validation
+from tools.silent_faults import read_faults
 
-TOOLS = sorted(path.stem for path in (Path(__file__).parent.parent / "tools").glob("[!_]*.py"))
+ROOT = Path(__file__).parent.parent
+TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("[!_]*.py"))
 
 
 @pytest.mark.parametrize("name", TOOLS)
@@ -142,3 +145,36 @@ def test_the_figure_of_robustness_reads_what_the_commands_wrote(tmp_path, monkey
     monkeypatch.setattr("sys.argv", ["", *main, "--to", str(tmp_path / "figure.png")])
     robustness_figure.main()
     assert Image.open(tmp_path / "figure.png").size == (1350, 435)
+
+
+@pytest.mark.parametrize("fault", read_faults(), ids=lambda of: of.row)
+def test_a_silent_fault_can_be_planted_and_its_tests_exist(fault):
+    assert ast.parse(fault.planted((ROOT / fault.file).read_text(encoding="utf-8")))
+    for test in fault.tests:
+        path, _, name = test.partition("::")
+        assert not name or f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8"), test
+
+
+def test_the_page_of_silent_faults_has_the_table_of_the_list():
+    assert silent_faults.table(read_faults()) in silent_faults.PAGE.read_text(encoding="utf-8")
+
+
+def test_a_passage_that_is_gone_is_named():
+    with pytest.raises(ValueError, match=r"passage of fault 1a once. Got it 0 times"):
+        read_faults()[0].planted("changed since")
+
+
+@pytest.mark.parametrize(
+    ("printed", "noticed"),
+    [
+        ("FAILED tests/a.py::test_x[b c] - assert (0 == 2)\n", ["test_x"]),
+        (
+            "FAILED tests/a.py::test_x - ValueError: no\nERROR tests/b.py::test_y - OSError: gone",
+            ["test_x", "test_y"],
+        ),
+        ("FAILED tests/a.py::test_x - NameError: name 'y' is not defined\n", []),
+        ("1 passed in 2.00s\n", []),
+    ],
+)
+def test_a_fault_is_noticed_by_a_test_that_fails_by_itself(printed, noticed):
+    assert silent_faults.noticing(printed) == noticed
