@@ -5,8 +5,9 @@ Run by hand, from the project's root, with Playwright and Chromium installed::
     python -m tools.web_parity PAGE RUN IMAGES... --images 50
 
 PAGE is what ``kerascxr export RUN --to PLACE --format web`` wrote. The images are spread evenly
-over those that are found. The page is opened in headless Chromium; each image is given to it as a
-file, so its own decoder and its model answer. Times: from the file to the answer, the lungs
+over those that are found; those that the page or the package does not read, such as some of
+pydicom's test files, are counted. The page is opened in headless Chromium; each image is given to
+it as a file, so its own decoder and its model answer. Times: from the file to the answer, the lungs
 included, once the page is warm; the page's first load, from localhost; ``predict`` for one image in
 Python, warm, and as a command.
 """
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from kerascxr.cli.start import start_tensorflow
+from kerascxr.data.files import ImageFileError, read_grey
 from kerascxr.serving.files import find_files
 from kerascxr.serving.web_names import find_page
 from kerascxr.serving.web_server import make_server
@@ -34,15 +36,21 @@ from kerascxr.tables import text_table
 ASK = """async ([name, text]) => {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const begun = performance.now();
-  const answer = await kerascxr.answer(new File([bytes], name));
-  return {...answer, measured: (performance.now() - begun) / 1000};
+  try {
+    const answer = await kerascxr.answer(new File([bytes], name));
+    return {...answer, measured: (performance.now() - begun) / 1000};
+  } catch (error) {
+    return null;
+  }
 }"""
 TEXTS = ("decision", "prediction_set", "warnings")
 Answer = Mapping[str, Any]
 
 
-def answers_of_page(place: Path, files: Sequence[Path]) -> tuple[list[Answer], dict[str, Any]]:
-    """Returns the page's answer to each file, and what is known of its loading."""
+def answers_of_page(
+    place: Path, files: Sequence[Path]
+) -> tuple[list[Answer | None], dict[str, Any]]:
+    """Returns the page's answer to each file (None if unread), and what is known of its loading."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -84,6 +92,15 @@ def parity(answers: Sequence[Answer], known: Any) -> list[list[Any]]:
         same = [answer[name] == text for answer, text in zip(answers, expected[name], strict=True)]
         rows.append([f"same {name}", f"{sum(same)} of {len(same)}"])
     return rows
+
+
+def is_read(path: Path) -> bool:
+    """Returns whether the package reads a file."""
+    try:
+        read_grey(path)
+    except ImageFileError:
+        return False
+    return True
 
 
 def percentiles(seconds: Sequence[float]) -> str:
@@ -129,18 +146,27 @@ def main() -> None:
     from kerascxr.serving.loaded_run import load_run
 
     run = load_run(values.run)
-    print(text_table(["parity", ""], parity(answers, run.predict(files))), end="\n\n")
+    read = [is_read(file) for file in files]
+    given = list(zip(files, answers, read, strict=True))
+    both = [(file, answer) for file, answer, known in given if answer is not None and known]
+    rows: list[list[Any]] = [
+        ["files", len(given)],
+        ["read by the package alone", sum(known for _, answer, known in given if answer is None)],
+        ["read by the page alone", sum(not known for _, answer, known in given if answer)],
+        *parity([answer for _, answer in both], run.predict([file for file, _ in both])),
+    ]
+    print(text_table(["parity", ""], rows), end="\n\n")
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-    rows = {
+    times = {
         "folder, MB": f"{size / 1e6:.1f}",
         **loading,
-        "the page's first image, s": f"{answers[0]['measured']:.2f}",
+        "the page's first image, s": f"{both[0][1]['measured']:.2f}",
         "the page, s: median (95th percentile)": percentiles(
-            [answer["measured"] for answer in answers[1:]]
+            [answer["measured"] for _, answer in both[1:]]
         ),
-        **times_of_predict(run, values.run, files[:20]),
+        **times_of_predict(run, values.run, [file for file, _ in both[:20]]),
     }
-    print(text_table(["time and size", ""], [list(row) for row in rows.items()]))
+    print(text_table(["time and size", ""], [list(row) for row in times.items()]))
 
 
 if __name__ == "__main__":

@@ -38,9 +38,9 @@ PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 TOLERANCE = 1e-3
 """Of a probability: the weights are stored in 16 bits."""
 
-# Of a pixel's probability: at an edge it moves by that much where a grey level that lies half-way
-# between two is rounded the other way; and the share of the pixels that may change sides.
-_LUNG_TOLERANCE, _LUNG_PIXELS = 0.02, 1e-3
+# Of a pixel's probability, since the weights are stored in 16 bits; and the share of the pixels
+# that may change sides of the threshold.
+_LUNG_TOLERANCE, _LUNG_PIXELS = 0.005, 1e-3
 
 
 def export_web(

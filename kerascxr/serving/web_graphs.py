@@ -24,8 +24,12 @@ ANSWER = ("probabilities", "in_set", "warnings", "ood_score", "cams")
 """What a classifier's graph returns."""
 
 
-def resize_by_matrices(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Resizes a grey image as ``resize_image`` does, by two matrix products.
+def resize_by_taps(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Resizes a grey image as ``resize_image`` does, with the same bits.
+
+    The rows are resized first, then the columns, and each new value is summed up old pixel by old
+    pixel, in float32: the order of TensorFlow's ScaleAndTranslate. At some ratios of sizes, such as
+    8 to 7, many new values lie half-way between two grey levels, and their last bits decide.
 
     Args:
         image: uint8 (height, width).
@@ -34,30 +38,44 @@ def resize_by_matrices(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     Returns:
         float32 (*size), whole numbers in 0..255.
     """
-    own = tf.shape(image)
-    rows = _resampling(own[0], size[0])
-    columns = _resampling(own[1], size[1])
-    resized = tf.linalg.matmul(rows, tf.cast(image, tf.float32))
-    resized = tf.linalg.matmul(resized, columns, transpose_b=True)
-    return tf.clip_by_value(tf.round(resized), 0.0, 255.0)
+    for wanted in size:
+        image = tf.transpose(_resized_rows(image, wanted))
+    return tf.reshape(tf.clip_by_value(tf.round(image), 0.0, 255.0), size)
 
 
-def _resampling(own: tf.Tensor, wanted: int) -> tf.Tensor:
-    """Returns the weights of antialiased bilinear resizing along an axis, float32 (wanted, own).
-
-    In the steps and the number type of TensorFlow's ScaleAndTranslate, rounding included: a
-    triangle around each new pixel's centre, as wide as the pixel where the image shrinks. At some
-    ratios of sizes, such as 8 to 7, many new values lie half-way between two grey levels, and their
-    last bits decide.
-    """
-    own = tf.cast(own, tf.float32)
+def _resized_rows(image: tf.Tensor, wanted: int) -> tf.Tensor:
+    """Resizes the first axis by a triangle around each new pixel, as wide as it where shrinking."""
+    rows = tf.shape(image)[0]
+    own = tf.cast(rows, tf.float32)
     step = 1.0 / (float(wanted) / own)  # old pixels a new one; rounded as there
+    reach = tf.maximum(step, 1.0)
     centres = (tf.range(wanted, dtype=tf.float32) + 0.5) * step
-    distances = tf.range(own, dtype=tf.float32)[None] + 0.5 - centres[:, None]
-    distances *= 1.0 / tf.maximum(step, 1.0)
-    weights = tf.maximum(1.0 - tf.abs(distances), 0.0)
-    total = tf.cumsum(weights, axis=1)[:, -1:]  # one after another, as there
-    return weights * (1.0 / total)
+    first = tf.clip_by_value(tf.math.ceil(centres - reach - 0.5), 0.0, own - 1.0)
+    last = tf.clip_by_value(tf.math.floor(centres + reach - 0.5), 0.0, own - 1.0)
+
+    def weights(tap: tf.Tensor) -> tf.Tensor:
+        place = first + tf.cast(tap, tf.float32)
+        distance = (place + 0.5 - centres) * (1.0 / reach)
+        inside = tf.cast(place <= last, tf.float32)
+        return tf.maximum(1.0 - tf.abs(distance), 0.0) * inside
+
+    taps = tf.cast(tf.reduce_max(last - first), tf.int32) + 1
+    _, total = tf.while_loop(
+        lambda tap, _: tap < taps,
+        lambda tap, total: (tap + 1, total + weights(tap)),
+        (tf.constant(0), tf.zeros((wanted,))),
+    )
+    share = 1.0 / total
+
+    def add(tap: tf.Tensor, summed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        place = tf.minimum(tf.cast(first, tf.int32) + tap, rows - 1)
+        values = tf.cast(tf.gather(image, place), tf.float32)
+        return tap + 1, summed + (weights(tap) * share)[:, None] * values
+
+    start = tf.zeros(tf.stack([wanted, tf.shape(image)[1]]))
+    shapes = (tf.TensorShape(()), tf.TensorShape((wanted, None)))
+    _, resized = tf.while_loop(lambda tap, _: tap < taps, add, (tf.constant(0), start), shapes)
+    return resized
 
 
 def classifier_of_grey(model: keras.Model, rule: DecisionRule, temperature: float) -> OfGrey:
@@ -80,7 +98,7 @@ def classifier_of_grey(model: keras.Model, rule: DecisionRule, temperature: floa
     height, width = model.input_shape[1:3]
 
     def run(grey: tf.Tensor) -> Outputs:
-        image = resize_by_matrices(grey, (height, width))[None, ..., None]
+        image = resize_by_taps(grey, (height, width))[None, ..., None]
         logits, statistics, features = whole(to_backbone_input(image), training=False)
         probabilities = tf.nn.softmax(tf.cast(logits, tf.float32) / temperature)
         sizes = tf.shape(grey)[None]
@@ -103,7 +121,7 @@ def lungs_of_grey(segmenter: Segmenter) -> OfGrey:
     """
 
     def run(grey: tf.Tensor) -> Outputs:
-        image = resize_by_matrices(grey, segmenter.size)[None, ..., None]
+        image = resize_by_taps(grey, segmenter.size)[None, ..., None]
         return {"probabilities": segmenter.probabilities(image)[0, ..., 0]}
 
     return run

@@ -91,23 +91,27 @@ def test_an_image_is_answered_as_the_graph_does(open_page):
     opened.give(png())
     probabilities, _ = answer_of(lungs_on_bright())
     best = CLASSES[int(probabilities.argmax())]
-    assert page.inner_text("#answer .verdict") == f"{best}, {100 * probabilities.max():.1f} %"
+    assert page.inner_text("#decision .verdict") == f"{best}, {100 * probabilities.max():.1f} %"
     shown = page.locator(".bars .value").all_inner_texts()
     assert shown == [f"{100 * value:.1f} %" for value in probabilities]
     # Two lungs of 48 x 32 pixels; the graph resizes to 64 x 64 (linear), exactly by its own rule.
     assert "Of the image 25.0 %" in text(page, "#answer")
-    assert "The area is not known" in text(page, "#answer")
+    assert "a PNG file does not state the size of its pixels" in text(page, "#answer")
     assert best in page.inner_text("#live")
 
 
-def test_warnings_stand_before_the_score_in_plain_words(open_page):
-    opened = open_page().ready()
+@pytest.mark.parametrize("width", [400, 1400])
+def test_warnings_stand_before_the_image_and_the_score_in_plain_words(open_page, width):
+    opened = open_page(viewport={"width": width, "height": 800}).ready()
     opened.give(DARK)
-    shown = text(opened.page, "#answer")
+    page = opened.page
     sentence = WARNINGS["nearly constant"]
-    assert shown.startswith(f"Not decided {sentence}")
-    assert shown.index(sentence) < shown.index("Most probable, but not decided")
-    assert "not decided nearly constant" in text(opened.page, "#rows")
+    assert text(page, "#decision") == f"Not decided {sentence}"
+    assert "Most probable, but not decided" in text(page, "#answer")
+    places = [page.locator(f"#{name}").bounding_box() for name in ("decision", "view", "controls")]
+    assert [box["y"] for box in places] == sorted(box["y"] for box in places)
+    assert page.locator("#answer").bounding_box()["y"] > places[0]["y"] + places[0]["height"]
+    assert "not decided nearly constant" in text(page, "#rows")
 
 
 @pytest.mark.parametrize(
@@ -132,6 +136,39 @@ def test_a_dicom_file_gives_an_area(open_page, tags, says):
     area = float(shown.split("Area ")[1].split(" mm²")[0].replace(",", ""))
     assert area == pytest.approx(2 * 48 * 32 * 0.5 * 0.25, rel=0.03)
     assert "Modality DX" in shown and "centre 128, width 256" in shown
+
+
+def test_what_speaks_against_a_chest_x_ray_is_said(open_page):
+    opened = open_page().ready()
+    page = opened.page
+    opened.give(dicom(Modality="DX", PixelSpacing=[1, 1]))
+    assert "Decision" in text(page, "#decision") and "modality" not in text(page, "#decision")
+    assert "This outline is not" not in text(page, "#answer")
+    page.click("#clear")
+    grey = lungs_on_bright()
+    grey[:, 64:] = 200
+    one_lung = hostile.dicom(grey.tobytes(), ROWS, COLUMNS, Modality="MG")
+    opened.give(file("breast.dcm", one_lung))
+    shown = text(page, "#decision")
+    assert shown.startswith("The file is of modality MG, not an X-ray image (CR, DX). Decision")
+    shown = text(page, "#answer")
+    assert "in an upright frontal X-ray: it does not lie in the middle of the image." in shown
+    assert "this DICOM file does not state the size of its pixels" in shown
+
+
+def test_each_image_begins_as_its_file_shows_it(open_page):
+    opened = open_page().ready()
+    page = opened.page
+    opened.give(png("a.png"), png("b.png"))
+    page.fill("#level", "90")
+    page.fill("#window", "50")
+    page.fill("#mix", "40")
+    page.click("#next")
+    assert page.inner_text("#image-name") == "b.png"
+    read = {name: page.input_value(f"#{name}") for name in ("level", "window", "mix")}
+    assert read == {"level": "0", "window": "0", "mix": "40"}
+    page.click("#clear")
+    assert page.input_value("#mix") == "0"
 
 
 def test_the_csv_is_the_table_of_predict(open_page):
@@ -225,7 +262,7 @@ def test_files_come_by_drop_and_by_paste_too(open_page):
 def test_files_chosen_before_the_model_is_there_are_answered(browser, url):
     opened = Opened(browser, url)
     opened.page.set_input_files("#files", [png()])
-    opened.page.locator("#answer .verdict").wait_for()
+    opened.page.locator("#decision .verdict").wait_for()
     opened.close()
 
 
@@ -269,7 +306,7 @@ def test_the_page_works_by_keyboard(open_page):
 
 
 def test_the_map_the_window_and_the_outline_change_the_picture(open_page):
-    opened = open_page(viewport={"width": 900, "height": 900}).ready()
+    opened = open_page(viewport={"width": 900, "height": 1400}).ready()
     page = opened.page
     opened.give(png())
 
@@ -406,7 +443,7 @@ def test_the_page_works_without_a_network_and_takes_a_newer_version(browser, tmp
         page.reload()
         opened.ready()
         opened.give(png())
-        assert page.locator("#answer .verdict").is_visible()
+        assert page.locator("#decision .verdict").is_visible()
         # The service worker adds the headers that a plain server does not send.
         assert page.evaluate("crossOriginIsolated") is True
         assert page.locator("#newer").is_hidden()

@@ -1,6 +1,7 @@
 /** From the graphs' outputs to the answer: the texts of kerascxr.models.decision_rule. */
 
 import type { Spacing } from "./dicom.ts";
+import { lungFaults } from "./lung_faults.ts";
 import { type Grid, keepLungs, lungFraction, lungPixels } from "./lungs.ts";
 import type { Model } from "./model.ts";
 
@@ -39,6 +40,8 @@ export interface LungAnswer {
   fraction: number;
   /** Area at the image's own size; undefined where its pixels' size is not known. */
   mm2: number | undefined;
+  /** Why this cannot be the lungs of a frontal, upright X-ray, to follow "it". */
+  faults: string[];
 }
 
 export function toAnswer(model: Model, outputs: Outputs): Answer {
@@ -67,9 +70,10 @@ export function measureLungs(
 ): LungAnswer {
   const lungs = keepLungs(grid, threshold);
   const fraction = lungFraction(lungs, threshold);
-  if (!spacing) return { grid: lungs, fraction, mm2: undefined };
+  const faults = lungFaults(lungs, threshold);
+  if (!spacing) return { grid: lungs, fraction, mm2: undefined, faults };
   const pixels = lungPixels(lungs, threshold, size.width, size.height);
-  return { grid: lungs, fraction, mm2: pixels * spacing.rowMm * spacing.columnMm };
+  return { grid: lungs, fraction, mm2: pixels * spacing.rowMm * spacing.columnMm, faults };
 }
 
 /** The answer as `window.kerascxr.answer` gives it, in the words of `kerascxr predict`. */

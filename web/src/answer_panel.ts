@@ -1,4 +1,4 @@
-/** The answer beside the image: warnings first, then the decision, the probabilities and the lungs. */
+/** The answer: the decision or the warnings above the image; probabilities and lungs beside it. */
 
 import type { Answer } from "./answer.ts";
 import type { Spacing } from "./dicom.ts";
@@ -6,42 +6,54 @@ import { facts, make, percent, table, whole } from "./dom.ts";
 import type { Item } from "./items.ts";
 import type { Model } from "./model.ts";
 
-/** Returns the panel's parts for an image. */
-export function answerParts(model: Model, item: Item): HTMLElement[] {
+/** Returns what stands above the image: the decision, or why there is none. */
+export function decisionParts(item: Item): HTMLElement[] {
+  const heading = (text: string): HTMLElement => make("h3", { class: "verdict" }, text);
   if (item.state === "failed") {
-    const title = make("h3", { class: "verdict" }, "No answer");
-    return [make("section", {}, title, make("p", {}, `${item.name} ${item.problem ?? ""}.`))];
+    return [make("section", {}, heading("No answer"), make("p", {}, `${item.name} ${item.problem ?? ""}.`))];
   }
-  if (!item.answer) return [make("section", {}, make("p", { class: "muted" }, "Reading the image…"))];
-  const parts = [];
-  if (item.answer.warnings.length) parts.push(warningPart(item.answer));
-  parts.push(scorePart(model, item.answer));
-  if (model.lungs) parts.push(lungPart(item));
-  parts.push(filePart(item));
+  const { answer } = item;
+  if (!answer) return [make("section", {}, make("p", { class: "muted" }, "Reading the image…"))];
+  const sentences = [...answer.sentences, ...cautions(item)];
+  const list = sentences.length > 0 && make("ul", {}, ...sentences.map((text) => make("li", {}, text)));
+  if (answer.warnings.length) {
+    return [make("section", { class: "warnings" }, heading("Not decided"), list)];
+  }
+  const parts = [
+    make("section", {}, make("p", { class: "eyebrow" }, "Decision"), heading(bestText(answer))),
+  ];
+  if (list) parts.unshift(make("section", { class: "warnings" }, list));
   return parts;
 }
 
-function warningPart(answer: Answer): HTMLElement {
-  const list = make("ul");
-  for (const sentence of answer.sentences) list.append(make("li", {}, sentence));
-  return make("section", { class: "warnings" }, make("h3", {}, "Not decided"), list);
+/** What the file says that speaks against a chest X-ray. The decision does not depend on it. */
+function cautions({ image }: Item): string[] {
+  const { modality } = image ?? {};
+  if (!modality || X_RAYS.includes(modality)) return [];
+  return [`The file is of modality ${modality}, not an X-ray image (${X_RAYS.slice(0, 2).join(", ")}).`];
+}
+
+const X_RAYS = ["CR", "DX", "RG", "RF", "XA", "OT", "SC"]; // OT and SC say nothing of the device
+
+function bestText(answer: Answer): string {
+  return `${answer.predicted}, ${percent(Math.max(...answer.probabilities))}`;
+}
+
+/** Returns the panel's parts for an image. */
+export function answerParts(model: Model, item: Item): HTMLElement[] {
+  if (!item.answer) return [];
+  const parts = [scorePart(model, item.answer)];
+  if (model.lungs) parts.push(lungPart(item));
+  parts.push(filePart(model, item));
+  return parts;
 }
 
 function scorePart(model: Model, answer: Answer): HTMLElement {
-  const decided = !answer.warnings.length;
-  const best = Math.max(...answer.probabilities);
-  const part = make(
-    "section",
-    {},
-    make(
-      "div",
-      {},
-      make("p", { class: "eyebrow" }, decided ? "Most probable class" : "Most probable, but not decided"),
-      make("h3", { class: decided ? "verdict" : "verdict second" }, `${answer.predicted}, ${percent(best)}`),
-    ),
-    bars(model, answer),
-    make("p", { class: "legend" }, decisionText(model)),
-  );
+  const part = make("section", {}, make("h3", {}, "Probabilities"));
+  if (answer.warnings.length) {
+    part.append(make("p", { class: "second" }, `Most probable, but not decided: ${bestText(answer)}`));
+  }
+  part.append(bars(model, answer), make("p", { class: "legend" }, decisionText(model)), setText(model));
   const points = operatingPoints(model);
   if (points) part.append(points);
   return part;
@@ -56,7 +68,7 @@ function bars(model: Model, answer: Answer): HTMLElement {
       "span",
       { class: name === answer.predicted ? "name best" : "name" },
       name,
-      possible && make("span", { class: "tag" }, "possible"),
+      possible && make("span", { class: "tag" }, "not excluded"),
     );
     const fill = make("div", { class: "fill" });
     fill.style.width = `${100 * Math.min(1, Math.max(0, probability))}%`;
@@ -70,13 +82,29 @@ function bars(model: Model, answer: Answer): HTMLElement {
 
 function decisionText(model: Model): string {
   const { least, coverage } = model.decision;
-  const share = Number.isFinite(coverage)
-    ? ` ${percent(coverage).replace(".0 ", " ")} of the validation images’ true classes reach it.`
-    : "";
   return (
-    `Operating point: a class is decided from ${percent(least)} on, if it is the only one and ` +
-    `nothing is warned of.${share}`
+    `Operating point, ${percent(least)}: the only class that reaches it is the decision, unless a ` +
+    `warning applies. The true class reached it in ${round(coverage)} of the validation images.`
   );
+}
+
+function setText(model: Model): HTMLElement {
+  const { thresholds, coverage } = model.decision;
+  const always = model.classes.filter((_, index) => (thresholds[index] ?? 1) <= 0);
+  const never =
+    always.length > 0 &&
+    ` ${always.join(" and ")} always: too few validation images exclude it.`;
+  return make(
+    "p",
+    { class: "muted small" },
+    `Not excluded: classes that reach a threshold of their own, as ${round(coverage)} of their ` +
+      "validation images do (prediction set).",
+    never,
+  );
+}
+
+function round(share: number): string {
+  return percent(share).replace(".0 ", " ");
 }
 
 function operatingPoints(model: Model): HTMLElement | undefined {
@@ -106,19 +134,28 @@ function lungPart(item: Item): HTMLElement {
     return part;
   }
   const rows: [string, string][] = [["Of the image", percent(lungs.fraction)]];
+  if (lungs.faults.length) {
+    const why = lungs.faults.join(", and ");
+    part.append(
+      make("p", { class: "warned" }, `This outline is not that of the lungs in an upright frontal X-ray: it ${why}.`),
+    );
+  }
   if (lungs.mm2 !== undefined) {
     rows.push(["Area", `${whole(lungs.mm2)} mm² (${whole(lungs.mm2 / 100)} cm²)`]);
   }
-  part.append(facts(rows), make("p", { class: "muted small" }, spacingText(item.image?.spacing)));
+  part.append(facts(rows), make("p", { class: "muted small" }, spacingText(item.image)));
   return part;
 }
 
 /** Says where the pixels' size comes from, and what that means for the area. */
-export function spacingText(spacing: Spacing | undefined): string {
+export function spacingText(image: { format: string; spacing?: Spacing | undefined } | undefined): string {
+  const spacing = image?.spacing;
   if (!spacing) {
-    return "The area is not known: only DICOM files state the size of pixels, and this one does not.";
+    return image?.format === "DICOM"
+      ? "The area in mm² is not known: this DICOM file does not state the size of its pixels."
+      : `The area in mm² is not known: a ${image?.format ?? "PNG"} file does not state the size of its pixels, as a DICOM file can.`;
   }
-  const size = `${spacing.rowMm} x ${spacing.columnMm} mm a pixel, by ${spacing.attribute}`;
+  const size = `${short(spacing.rowMm)} x ${short(spacing.columnMm)} mm a pixel, by ${spacing.attribute}`;
   if (spacing.calibration) return `${size}, calibrated in the patient (${spacing.calibration}).`;
   if (spacing.attribute === "PixelSpacing") {
     return `${size}. The file does not say whether it is calibrated in the patient.`;
@@ -129,14 +166,21 @@ export function spacingText(spacing: Spacing | undefined): string {
   return `${size}: on the digitised film, where the patient appears magnified.`;
 }
 
-function filePart(item: Item): HTMLElement {
+function short(value: number): string {
+  return String(Number(value.toPrecision(4)));
+}
+
+function filePart(model: Model, item: Item): HTMLElement {
   const { image, answer, seconds } = item;
   const rows: [string, string][] = [];
   if (image) {
     rows.push(["Size", `${image.width} x ${image.height} pixels`], ["Format", image.format]);
     rows.push(...image.facts);
   }
-  if (answer) rows.push(["Distance", `${answer.oodScore.toFixed(2)} from the training images`]);
+  if (answer) {
+    const limit = model.ood.limit.toFixed(2);
+    rows.push(["Out-of-distribution score", `${answer.oodScore.toFixed(2)} (a warning above ${limit})`]);
+  }
   if (seconds !== undefined) rows.push(["Time", `${seconds.toFixed(2)} s on this device`]);
   return make("section", {}, make("h3", {}, "File"), facts(rows));
 }

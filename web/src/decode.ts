@@ -8,6 +8,8 @@ import { decodePng, isPng } from "./png.ts";
 export interface Decoded extends Grey {
   format: "PNG" | "JPEG" | "DICOM";
   spacing?: Spacing | undefined;
+  /** DICOM's, such as DX. */
+  modality?: string | undefined;
   facts: [string, string][];
 }
 

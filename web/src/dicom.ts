@@ -31,6 +31,7 @@ export interface DicomImage extends Grey {
   spacing: Spacing | undefined;
   /** Label and value of what the page shows of the file; no name, date or number of a patient. */
   facts: [string, string][];
+  modality: string;
 }
 
 export function isDicom(bytes: Uint8Array): boolean {
@@ -53,7 +54,7 @@ export async function decodeDicom(bytes: Uint8Array<ArrayBuffer>): Promise<Dicom
   }
   try {
     const data = await readGrey(dataset, bytes, width, height);
-    return { width, height, data, spacing: readSpacing(dataset), facts: readFacts(dataset) };
+    return { width, height, data, spacing: readSpacing(dataset), facts: readFacts(dataset), modality: modalityOf(dataset) };
   } catch (error) {
     if (error instanceof ImageFileError) throw error;
     throw new ImageFileError("is a DICOM file that cannot be decoded");
@@ -206,7 +207,7 @@ function readFacts(dataset: DataSet): [string, string][] {
   const add = (label: string, value: string): void => {
     if (value) facts.push([label, value]);
   };
-  add("Modality", word(text(dataset, "x00080060")));
+  add("Modality", modalityOf(dataset));
   add("View", word(text(dataset, "x00185101")));
   add("Grey scale", word(text(dataset, "x00280004")));
   const center = number(dataset, "x00281050");
@@ -216,6 +217,10 @@ function readFacts(dataset: DataSet): [string, string][] {
     add("Window", `centre ${center}, width ${width}, as the file states`);
   } else add("Window", "lowest to highest value");
   return facts;
+}
+
+function modalityOf(dataset: DataSet): string {
+  return word(text(dataset, "x00080060"));
 }
 
 /** Keeps a code string to the letters that one may have, and short. */

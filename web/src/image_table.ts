@@ -7,7 +7,7 @@ import type { Model } from "./model.ts";
 /** Returns the table's header row. */
 export function headerRow(model: Model): HTMLTableRowElement {
   const row = make("tr", {}, column("Image"), column("Decision"), column("Probability", "number"));
-  row.append(column("Possible classes", "extra"));
+  row.append(column("Not excluded", "extra"));
   if (model.lungs) row.append(column("Lungs", "number extra"), column("Lung area", "number extra"));
   return row;
 }

@@ -98,8 +98,8 @@ export class Items {
     this.changed(item);
     try {
       const image = await this.pixels(item);
-      const { width, height, format, facts, spacing } = image;
-      item.image = { width, height, format, facts, spacing };
+      const { width, height, format, facts, spacing, modality } = image;
+      item.image = { width, height, format, facts, spacing, modality };
       item.answer = await this.answer(image);
       item.seconds = (performance.now() - start) / 1000;
       item.state = "done";

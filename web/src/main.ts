@@ -1,7 +1,7 @@
 /** The page: brings the images, the viewer, the answers and the table together. */
 
 import { plain, toCsv } from "./answer.ts";
-import { answerParts, spoken } from "./answer_panel.ts";
+import { answerParts, decisionParts, spoken } from "./answer_panel.ts";
 import type { Decoded } from "./decode.ts";
 import { find, make } from "./dom.ts";
 import { headerRow, imageRow } from "./image_table.ts";
@@ -93,6 +93,7 @@ class Page {
   }
 
   private select(item: Item): void {
+    if (item !== this.selected) this.resetWindow(); // each image as its file shows it
     this.selected = item;
     byId("image-name").textContent = item.name;
     this.fillAnswer();
@@ -110,6 +111,7 @@ class Page {
 
   private fillAnswer(): void {
     if (!this.selected) return;
+    byId("decision").replaceChildren(...decisionParts(this.selected));
     byId("answer").replaceChildren(...answerParts(this.model, this.selected));
   }
 
@@ -171,8 +173,13 @@ class Page {
     byId("map-scale").hidden = mix === 0 || !this.map();
   }
 
+  private resetWindow(): void {
+    for (const id of ["level", "window"]) slider(id).value = "0";
+  }
+
   private reset(): void {
-    for (const id of ["mix", "level", "window"]) slider(id).value = "0";
+    this.resetWindow();
+    slider("mix").value = "0";
     slider("outline").checked = true;
     this.viewer.whole();
     this.applySettings();
@@ -216,6 +223,7 @@ class Page {
   private clear(): void {
     this.items.clear();
     this.selected = undefined;
+    this.reset();
     this.viewer.show(undefined);
     byId("result").hidden = byId("all").hidden = true;
     byId("start").hidden = false;

@@ -28,7 +28,7 @@ export function modelCard(model: Model): HTMLElement[] {
   parts.push(audit(model));
   if (model.lungs?.card && Object.keys(model.lungs.card).length) {
     const rows = Object.entries(model.lungs.card).map(([name, value]): [string, string] => [
-      name.replaceAll("_", " "),
+      name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " "),
       typeof value === "object" ? JSON.stringify(value) : String(value),
     ]);
     parts.push(part("Lung model", facts(rows)));
@@ -73,13 +73,16 @@ function part(title: string, ...children: (Node | false)[]): HTMLElement {
 
 /** What the start page says the model answers. */
 export function summary(model: Model): string {
-  const [row] = model.metrics?.rows ?? [];
-  const metric = row ? ` Test ${row.name} ${percentOr(row.name, row.value)}.` : "";
-  return `This model distinguishes ${listed(model.classes)}.${metric}`;
-}
-
-function percentOr(name: string, value: number): string {
-  return /accuracy/i.test(name) ? percent(value) : value.toFixed(3);
+  const row = model.metrics?.rows.find(({ name }) => name === "accuracy");
+  const interval =
+    typeof row?.low === "number" && typeof row.high === "number"
+      ? ` (95 % interval ${percent(row.low)} to ${percent(row.high)})`
+      : "";
+  const metric = row
+    ? ` Accuracy ${percent(row.value)}${interval} on ${whole(model.metrics?.n_test ?? 0)} test images of its own data ` +
+      "set; images of other hospitals can be answered worse."
+    : "";
+  return `This model distinguishes ${listed(model.classes)}, and nothing else.${metric}`;
 }
 
 function listed(names: string[]): string {

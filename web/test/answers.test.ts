@@ -5,6 +5,7 @@ import { measureLungs, toAnswer, toCsv } from "../src/answer.ts";
 import { percent } from "../src/dom.ts";
 import { panned, WHOLE, windowTable, zoomed } from "../src/geometry.ts";
 import { heatWeight } from "../src/heat.ts";
+import { lungFaults } from "../src/lung_faults.ts";
 import { type Grid, keepLungs, lungPixels, outline } from "../src/lungs.ts";
 import type { Model } from "../src/model.ts";
 
@@ -90,4 +91,19 @@ test("a window narrower than the grey scale has more contrast", () => {
 
 test("nearly certain is not written as certain", () => {
   assert.deepEqual([percent(0.99999), percent(0.00001), percent(0.5), percent(1)], ["> 99.9 %", "< 0.1 %", "50.0 %", "100.0 %"]);
+});
+
+test("a mask that cannot be lungs has the reasons of the package", () => {
+  const lungs: [number, number, number, number][] = [[50, 60, 60, 130], [140, 60, 60, 130]];
+  assert.deepEqual(lungFaults(grid(256, 256, ...lungs), 0.5), []);
+  assert.deepEqual(lungFaults(grid(256, 256), 0.5), ["is empty"]);
+  assert.deepEqual(lungFaults(grid(256, 256, [120, 100, 20, 20]), 0.5), [
+    "does not cover 5% to 50% of the image",
+  ]);
+  assert.deepEqual(lungFaults(grid(256, 256, [0, 60, 100, 130]), 0.5), [
+    "does not lie in the middle of the image",
+  ]);
+  assert.deepEqual(lungFaults(grid(256, 256, [60, 60, 140, 40], [90, 100, 80, 90]), 0.5), [
+    "is wider at the top than at the bottom",
+  ]);
 });

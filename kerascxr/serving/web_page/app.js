@@ -1,3 +1,52 @@
+// src/lung_faults.ts
+var GRID = 64;
+var SHARE = [0.05, 0.5];
+var ACROSS = [0.35, 0.65];
+var DOWN = [0.25, 0.6];
+var WIDEST_TOP = 1.03;
+function lungFaults(lungs, threshold) {
+  const step = Math.max(1, Math.floor(Math.min(lungs.width, lungs.height) / GRID));
+  const rows = [];
+  const columns = [];
+  let pixels = 0;
+  let [height, width] = [0, 0];
+  for (let y = Math.floor(step / 2); y < lungs.height; y += step, height++) {
+    width = 0;
+    for (let x = Math.floor(step / 2); x < lungs.width; x += step, width++) {
+      pixels++;
+      if (lungs.data[y * lungs.width + x] < threshold) continue;
+      rows.push(height);
+      columns.push(width);
+    }
+  }
+  if (!rows.length) return ["is empty"];
+  const faults = [];
+  if (!within(rows.length / pixels, SHARE)) {
+    faults.push(`does not cover ${100 * SHARE[0]}% to ${100 * SHARE[1]}% of the image`);
+  }
+  const across = (mean(columns) + 0.5) / width;
+  const down = (mean(rows) + 0.5) / height;
+  if (!(within(across, ACROSS) && within(down, DOWN))) {
+    faults.push("does not lie in the middle of the image");
+  }
+  const [first, last] = [rows[0], rows.at(-1) + 1];
+  const quarter = Math.max(1, Math.floor((last - first) / 4));
+  const extent = (from, to) => {
+    const inside = columns.filter((_, index) => rows[index] >= from && rows[index] < to);
+    return inside.length ? Math.max(...inside) - Math.min(...inside) + 1 : 0;
+  };
+  if (extent(first, first + quarter) > WIDEST_TOP * extent(last - quarter, last)) {
+    faults.push("is wider at the top than at the bottom");
+  }
+  return faults;
+}
+function within(value, [low, high]) {
+  return low <= value && value <= high;
+}
+function mean(values) {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 // src/lungs.ts
 var CELL = 4;
 var LUNGS = 2;
@@ -158,9 +207,10 @@ function toAnswer(model, outputs) {
 function measureLungs(grid, threshold, size, spacing) {
   const lungs = keepLungs(grid, threshold);
   const fraction = lungFraction(lungs, threshold);
-  if (!spacing) return { grid: lungs, fraction, mm2: void 0 };
+  const faults = lungFaults(lungs, threshold);
+  if (!spacing) return { grid: lungs, fraction, mm2: void 0, faults };
   const pixels = lungPixels(lungs, threshold, size.width, size.height);
-  return { grid: lungs, fraction, mm2: pixels * spacing.rowMm * spacing.columnMm };
+  return { grid: lungs, fraction, mm2: pixels * spacing.rowMm * spacing.columnMm, faults };
 }
 function plain(model, answer, seconds) {
   return {
@@ -254,39 +304,46 @@ function percent(share) {
 }
 
 // src/answer_panel.ts
-function answerParts(model, item) {
+function decisionParts(item) {
+  const heading = (text) => make("h3", { class: "verdict" }, text);
   if (item.state === "failed") {
-    const title = make("h3", { class: "verdict" }, "No answer");
-    return [make("section", {}, title, make("p", {}, `${item.name} ${item.problem ?? ""}.`))];
+    return [make("section", {}, heading("No answer"), make("p", {}, `${item.name} ${item.problem ?? ""}.`))];
   }
-  if (!item.answer) return [make("section", {}, make("p", { class: "muted" }, "Reading the image…"))];
-  const parts = [];
-  if (item.answer.warnings.length) parts.push(warningPart(item.answer));
-  parts.push(scorePart(model, item.answer));
-  if (model.lungs) parts.push(lungPart(item));
-  parts.push(filePart(item));
+  const { answer } = item;
+  if (!answer) return [make("section", {}, make("p", { class: "muted" }, "Reading the image…"))];
+  const sentences = [...answer.sentences, ...cautions(item)];
+  const list = sentences.length > 0 && make("ul", {}, ...sentences.map((text) => make("li", {}, text)));
+  if (answer.warnings.length) {
+    return [make("section", { class: "warnings" }, heading("Not decided"), list)];
+  }
+  const parts = [
+    make("section", {}, make("p", { class: "eyebrow" }, "Decision"), heading(bestText(answer)))
+  ];
+  if (list) parts.unshift(make("section", { class: "warnings" }, list));
   return parts;
 }
-function warningPart(answer) {
-  const list = make("ul");
-  for (const sentence of answer.sentences) list.append(make("li", {}, sentence));
-  return make("section", { class: "warnings" }, make("h3", {}, "Not decided"), list);
+function cautions({ image }) {
+  const { modality } = image ?? {};
+  if (!modality || X_RAYS.includes(modality)) return [];
+  return [`The file is of modality ${modality}, not an X-ray image (${X_RAYS.slice(0, 2).join(", ")}).`];
+}
+var X_RAYS = ["CR", "DX", "RG", "RF", "XA", "OT", "SC"];
+function bestText(answer) {
+  return `${answer.predicted}, ${percent(Math.max(...answer.probabilities))}`;
+}
+function answerParts(model, item) {
+  if (!item.answer) return [];
+  const parts = [scorePart(model, item.answer)];
+  if (model.lungs) parts.push(lungPart(item));
+  parts.push(filePart(model, item));
+  return parts;
 }
 function scorePart(model, answer) {
-  const decided = !answer.warnings.length;
-  const best = Math.max(...answer.probabilities);
-  const part2 = make(
-    "section",
-    {},
-    make(
-      "div",
-      {},
-      make("p", { class: "eyebrow" }, decided ? "Most probable class" : "Most probable, but not decided"),
-      make("h3", { class: decided ? "verdict" : "verdict second" }, `${answer.predicted}, ${percent(best)}`)
-    ),
-    bars(model, answer),
-    make("p", { class: "legend" }, decisionText(model))
-  );
+  const part2 = make("section", {}, make("h3", {}, "Probabilities"));
+  if (answer.warnings.length) {
+    part2.append(make("p", { class: "second" }, `Most probable, but not decided: ${bestText(answer)}`));
+  }
+  part2.append(bars(model, answer), make("p", { class: "legend" }, decisionText(model)), setText(model));
   const points = operatingPoints(model);
   if (points) part2.append(points);
   return part2;
@@ -300,7 +357,7 @@ function bars(model, answer) {
       "span",
       { class: name === answer.predicted ? "name best" : "name" },
       name,
-      possible && make("span", { class: "tag" }, "possible")
+      possible && make("span", { class: "tag" }, "not excluded")
     );
     const fill = make("div", { class: "fill" });
     fill.style.width = `${100 * Math.min(1, Math.max(0, probability))}%`;
@@ -313,8 +370,21 @@ function bars(model, answer) {
 }
 function decisionText(model) {
   const { least, coverage } = model.decision;
-  const share = Number.isFinite(coverage) ? ` ${percent(coverage).replace(".0 ", " ")} of the validation images’ true classes reach it.` : "";
-  return `Operating point: a class is decided from ${percent(least)} on, if it is the only one and nothing is warned of.${share}`;
+  return `Operating point, ${percent(least)}: the only class that reaches it is the decision, unless a warning applies. The true class reached it in ${round(coverage)} of the validation images.`;
+}
+function setText(model) {
+  const { thresholds, coverage } = model.decision;
+  const always = model.classes.filter((_, index) => (thresholds[index] ?? 1) <= 0);
+  const never = always.length > 0 && ` ${always.join(" and ")} always: too few validation images exclude it.`;
+  return make(
+    "p",
+    { class: "muted small" },
+    `Not excluded: classes that reach a threshold of their own, as ${round(coverage)} of their validation images do (prediction set).`,
+    never
+  );
+}
+function round(share) {
+  return percent(share).replace(".0 ", " ");
 }
 function operatingPoints(model) {
   const points = model.operating_points ?? [];
@@ -341,17 +411,24 @@ function lungPart(item) {
     return part2;
   }
   const rows = [["Of the image", percent(lungs.fraction)]];
+  if (lungs.faults.length) {
+    const why = lungs.faults.join(", and ");
+    part2.append(
+      make("p", { class: "warned" }, `This outline is not that of the lungs in an upright frontal X-ray: it ${why}.`)
+    );
+  }
   if (lungs.mm2 !== void 0) {
     rows.push(["Area", `${whole(lungs.mm2)} mm² (${whole(lungs.mm2 / 100)} cm²)`]);
   }
-  part2.append(facts(rows), make("p", { class: "muted small" }, spacingText(item.image?.spacing)));
+  part2.append(facts(rows), make("p", { class: "muted small" }, spacingText(item.image)));
   return part2;
 }
-function spacingText(spacing) {
+function spacingText(image) {
+  const spacing = image?.spacing;
   if (!spacing) {
-    return "The area is not known: only DICOM files state the size of pixels, and this one does not.";
+    return image?.format === "DICOM" ? "The area in mm² is not known: this DICOM file does not state the size of its pixels." : `The area in mm² is not known: a ${image?.format ?? "PNG"} file does not state the size of its pixels, as a DICOM file can.`;
   }
-  const size = `${spacing.rowMm} x ${spacing.columnMm} mm a pixel, by ${spacing.attribute}`;
+  const size = `${short(spacing.rowMm)} x ${short(spacing.columnMm)} mm a pixel, by ${spacing.attribute}`;
   if (spacing.calibration) return `${size}, calibrated in the patient (${spacing.calibration}).`;
   if (spacing.attribute === "PixelSpacing") {
     return `${size}. The file does not say whether it is calibrated in the patient.`;
@@ -361,14 +438,20 @@ function spacingText(spacing) {
   }
   return `${size}: on the digitised film, where the patient appears magnified.`;
 }
-function filePart(item) {
+function short(value) {
+  return String(Number(value.toPrecision(4)));
+}
+function filePart(model, item) {
   const { image, answer, seconds } = item;
   const rows = [];
   if (image) {
     rows.push(["Size", `${image.width} x ${image.height} pixels`], ["Format", image.format]);
     rows.push(...image.facts);
   }
-  if (answer) rows.push(["Distance", `${answer.oodScore.toFixed(2)} from the training images`]);
+  if (answer) {
+    const limit = model.ood.limit.toFixed(2);
+    rows.push(["Out-of-distribution score", `${answer.oodScore.toFixed(2)} (a warning above ${limit})`]);
+  }
   if (seconds !== void 0) rows.push(["Time", `${seconds.toFixed(2)} s on this device`]);
   return make("section", {}, make("h3", {}, "File"), facts(rows));
 }
@@ -384,7 +467,7 @@ function spoken(item) {
 // src/image_table.ts
 function headerRow(model) {
   const row = make("tr", {}, column("Image"), column("Decision"), column("Probability", "number"));
-  row.append(column("Possible classes", "extra"));
+  row.append(column("Not excluded", "extra"));
   if (model.lungs) row.append(column("Lungs", "number extra"), column("Lung area", "number extra"));
   return row;
 }
@@ -575,8 +658,8 @@ var Items = class {
     this.changed(item);
     try {
       const image = await this.pixels(item);
-      const { width, height, format, facts: facts2, spacing } = image;
-      item.image = { width, height, format, facts: facts2, spacing };
+      const { width, height, format, facts: facts2, spacing, modality } = image;
+      item.image = { width, height, format, facts: facts2, spacing, modality };
       item.answer = await this.answer(image);
       item.seconds = (performance.now() - start2) / 1e3;
       item.state = "done";
@@ -758,7 +841,7 @@ function modelCard(model) {
   parts.push(audit(model));
   if (model.lungs?.card && Object.keys(model.lungs.card).length) {
     const rows = Object.entries(model.lungs.card).map(([name, value]) => [
-      name.replaceAll("_", " "),
+      name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " "),
       typeof value === "object" ? JSON.stringify(value) : String(value)
     ]);
     parts.push(part("Lung model", facts(rows)));
@@ -796,12 +879,10 @@ function part(title, ...children) {
   return make("section", {}, make("h3", {}, title), ...children);
 }
 function summary(model) {
-  const [row] = model.metrics?.rows ?? [];
-  const metric = row ? ` Test ${row.name} ${percentOr(row.name, row.value)}.` : "";
-  return `This model distinguishes ${listed(model.classes)}.${metric}`;
-}
-function percentOr(name, value) {
-  return /accuracy/i.test(name) ? percent(value) : value.toFixed(3);
+  const row = model.metrics?.rows.find(({ name }) => name === "accuracy");
+  const interval = typeof row?.low === "number" && typeof row.high === "number" ? ` (95 % interval ${percent(row.low)} to ${percent(row.high)})` : "";
+  const metric = row ? ` Accuracy ${percent(row.value)}${interval} on ${whole(model.metrics?.n_test ?? 0)} test images of its own data set; images of other hospitals can be answered worse.` : "";
+  return `This model distinguishes ${listed(model.classes)}, and nothing else.${metric}`;
 }
 function listed(names) {
   if (names.length < 2) return names.join("");
@@ -1136,6 +1217,7 @@ var Page = class {
     }
   }
   select(item) {
+    if (item !== this.selected) this.resetWindow();
     this.selected = item;
     byId("image-name").textContent = item.name;
     this.fillAnswer();
@@ -1151,6 +1233,7 @@ var Page = class {
   }
   fillAnswer() {
     if (!this.selected) return;
+    byId("decision").replaceChildren(...decisionParts(this.selected));
     byId("answer").replaceChildren(...answerParts(this.model, this.selected));
   }
   async showImage() {
@@ -1208,8 +1291,12 @@ var Page = class {
     });
     byId("map-scale").hidden = mix === 0 || !this.map();
   }
+  resetWindow() {
+    for (const id of ["level", "window"]) slider(id).value = "0";
+  }
   reset() {
-    for (const id of ["mix", "level", "window"]) slider(id).value = "0";
+    this.resetWindow();
+    slider("mix").value = "0";
     slider("outline").checked = true;
     this.viewer.whole();
     this.applySettings();
@@ -1249,6 +1336,7 @@ var Page = class {
   clear() {
     this.items.clear();
     this.selected = void 0;
+    this.reset();
     this.viewer.show(void 0);
     byId("result").hidden = byId("all").hidden = true;
     byId("start").hidden = false;

@@ -1223,7 +1223,7 @@ async function decodeDicom(bytes) {
   }
   try {
     const data = await readGrey(dataset, bytes, width, height);
-    return { width, height, data, spacing: readSpacing(dataset), facts: readFacts(dataset) };
+    return { width, height, data, spacing: readSpacing(dataset), facts: readFacts(dataset), modality: modalityOf(dataset) };
   } catch (error) {
     if (error instanceof ImageFileError) throw error;
     throw new ImageFileError("is a DICOM file that cannot be decoded");
@@ -1356,7 +1356,7 @@ function readFacts(dataset) {
   const add = (label, value) => {
     if (value) facts.push([label, value]);
   };
-  add("Modality", word(text(dataset, "x00080060")));
+  add("Modality", modalityOf(dataset));
   add("View", word(text(dataset, "x00185101")));
   add("Grey scale", word(text(dataset, "x00280004")));
   const center = number(dataset, "x00281050");
@@ -1366,6 +1366,9 @@ function readFacts(dataset) {
     add("Window", `centre ${center}, width ${width}, as the file states`);
   } else add("Window", "lowest to highest value");
   return facts;
+}
+function modalityOf(dataset) {
+  return word(text(dataset, "x00080060"));
 }
 function word(value) {
   return value.replace(/[^A-Za-z0-9_ -]/g, "").slice(0, 16).trim();
