@@ -63,6 +63,8 @@ def run(argv: Sequence[str], prog: str) -> int:
     files = find_files(paths)
     shard = read_shard(values.shard)
     check_lungs(values.segmentation)
+    if values.segmentation:
+        warn_of_run(values.segmentation)
     start_tensorflow()
     predict = _masks if task == "segmentation" else _classes
     unreadable = predict(values, files, shard)

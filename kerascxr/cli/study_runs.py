@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kerascxr.config import ClassificationConfig, SegmentationConfig, StudyConfig, TrainingConfig
-from kerascxr.data.ingest.changes import images_changed
+from kerascxr.data.ingest.changes import files_changed
 from kerascxr.report.page import write_report
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.locks import locked
@@ -105,7 +105,11 @@ def _check_settings(parts: list[Part]) -> None:
 def _of_other_images(part: Part) -> bool:
     if not (part.folder / "DONE").exists():  # a checkpoint has the images' digest
         return False
-    return images_changed(part.config.data, _read(part.folder / "metrics.json")["data"])
+    about = _read(part.folder / "metrics.json")["data"]
+    if not files_changed(part.config.data, about):
+        return False
+    digest: str = open_data(part.config.data).fingerprint["digest"]
+    return digest != about["fingerprint"]
 
 
 def _parts(config: StudyConfig) -> list[Part]:

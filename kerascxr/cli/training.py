@@ -48,7 +48,7 @@ def train_in_folder(
             from kerascxr.training.repeats import run_repeats
 
             summary = run_repeats(config, folder, load)
-            _warn_of_changed_images(config, summary["data"])
+            _warn_of_changed_files(config, summary["data"])
             _log_next_steps(folder, task)
             return 0
         if folder.finished:
@@ -63,7 +63,7 @@ def train_in_folder(
                 "To train again, give --overwrite true or another --name."
             )
             if task != "pretraining":
-                _warn_of_changed_images(config, metrics["data"])
+                _warn_of_changed_files(config, metrics["data"])
             _log_next_steps(folder, task)
             return 0
         with folder.log_file():
@@ -85,13 +85,13 @@ def train_in_folder(
     return 0
 
 
-def _warn_of_changed_images(config: Any, about: Mapping[str, Any]) -> None:
-    from kerascxr.data.ingest.changes import images_changed  # slow: not before --help
+def _warn_of_changed_files(config: Any, about: Mapping[str, Any]) -> None:
+    from kerascxr.data.ingest.changes import files_changed  # slow: not before --help
 
-    if images_changed(config.data, about):
+    if files_changed(config.data, about):
         logger.warning(
-            "The results above are of other images than the source holds now. To train on those of "
-            "now, give --overwrite true or another --name."
+            "The source's files have changed since: the results above may be of other images. To "
+            "train on those of now, give --overwrite true or another --name."
         )
 
 

@@ -72,7 +72,11 @@ def test_a_failure_loses_nothing_and_the_same_command_completes_it(workplace, mo
     assert shown.count("minutes") == 1, "the table is to come once where nothing was trained"
     assert shown.count("done before") == 2
 
-    # Images of now would stand beside scores of those of before.
+    # Images of now would stand beside scores of those of before. A file alone that is written again
+    # is no other image.
+    (workplace / "set/dark/0.png").touch()
+    assert study(workplace) == 0
+    capsys.readouterr()
     shutil.copy(workplace / "set/dark/0.png", workplace / "set/dark/new.png")
     assert study(workplace, "--depths", "[2,1]") == 2
     assert "tiny-depth1 holds a run on other images" in capsys.readouterr().err.splitlines()[-1]

@@ -74,13 +74,15 @@ def test_it_gives_the_runs_numbers(served, runs, model, known, tmp_path, capsys,
     assert [path.name for path in to.parent.iterdir() if path.suffix != ".lock"] == ["table.csv"]
 
 
-def test_lungs_parquet_and_overlays(served, runs, tmp_path):
+def test_lungs_parquet_and_overlays(served, runs, tmp_path, capsys):
     to = tmp_path / "table.parquet"
     argv = ["predict", str(runs[0]), f"{served}/set/dark/1*.png", "--to", str(to)]
     argv += ["--segmentation", str(runs[1]), "--overlays", str(tmp_path / "maps")]
     assert verbs.main(argv) == 0
     table = pyarrow.parquet.read_table(to).to_pydict()
     assert len(table["path"]) == 11
+    shown = capsys.readouterr()
+    assert f"The U-Net of {runs[1]} is poor" in shown.out + shown.err
     assert all(0 <= value <= 1 for value in table["lung_fraction"])
     pictures = sorted((tmp_path / "maps").iterdir())
     assert len(pictures) == 11

@@ -1,4 +1,4 @@
-"""Whether the images of a finished run are still those of its source, without reading any."""
+"""Whether the files of a finished run's source are still the same, without reading any."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,10 +8,11 @@ from kerascxr.data.ingest.store import read_description, signature_of, store_nam
 from kerascxr.data.sources.open import open_source
 
 
-def images_changed(data: DataConfig, about: Mapping[str, Any]) -> bool:
-    """Returns whether a source holds other images than a run was trained on.
+def files_changed(data: DataConfig, about: Mapping[str, Any]) -> bool:
+    """Returns whether a source holds other files than when a run was trained on it.
 
-    Files are compared by names, sizes and times with those of the ingested copy.
+    Files are compared by names, sizes and times with those of the ingested copy, so the images in
+    them may still be the same.
 
     Args:
         data: The source, and where stores lie.

@@ -25,7 +25,7 @@ from kerascxr.data.sources.open import Example, Rejected, Source
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import disk_errors, write_json
 
-FORMAT = 7  # raise it with every change of what a store holds: older ones are ingested again
+FORMAT = 8  # raise it with every change of what a store holds: older ones are ingested again
 UNLABELLED = "unlabelled"
 THUMBNAILS = "thumbnails.npy"
 _MAX_REJECTION_RATE = 0.1

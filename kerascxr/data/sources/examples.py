@@ -89,25 +89,27 @@ class Source:
     notice: str = ""
     settings: tuple[tuple[str, tuple[int, int]], ...] = ()
 
-    def signature(self) -> dict[str, tuple[int, int]]:
+    def signature(self) -> dict[str, tuple[int, ...]]:
         """Describes the state of the files, without reading images.
 
         Returns:
-            File name relative to ``root`` -> (size in bytes, time of change in ns) for all files
-            used, (-1, -1) for one that is gone. For drawings, ``settings``.
+            File name relative to ``root`` -> (size in bytes, time of the last change of the content
+            in ns, and of the file) for all files used, (-1, -1, -1) for one that is gone. The last
+            one cannot be set: two files of one size that an archive gave one time, and that have
+            changed places, differ in it. For drawings, ``settings``.
         """
         if self.root is None:
-            return dict(self.settings)
+            return {name: tuple(value) for name, value in self.settings}
         paths = {str(path) for path in self.companions}
         for example in self.examples:
             paths.update(map(str, (example.image, *example.masks)))
-        signature = {}
+        signature: dict[str, tuple[int, ...]] = {}
         for path in sorted(paths):
             try:
                 stat = Path(path).stat()
-                state = (stat.st_size, stat.st_mtime_ns)
+                state = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
             except OSError:
-                state = (-1, -1)
+                state = (-1, -1, -1)
             signature[relative_name(Path(path), self.root)] = state
         return signature
 
