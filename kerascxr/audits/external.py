@@ -198,6 +198,8 @@ def about_data(
     }
     if isinstance(config, ClassificationConfig) and ROIS[config.roi].needs_lungs:
         about["lungs"] = lungs_title(config.lungs)
+    if isinstance(config, SegmentationConfig):
+        about["without_usable_mask"] = segmentation.report_pairs(store)
     return about
 
 

@@ -2,11 +2,15 @@
 
 import glob
 import hashlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from kerascxr.data.files import SUFFIXES
-from kerascxr.data.sources.paths import is_utf8, printable, walk
+from kerascxr.data.sources.paths import COMPANION_SUFFIXES, is_utf8, printable, walk
+from kerascxr.names import counted
+
+logger = logging.getLogger(__name__)
 
 _STEM, _STEM_BYTES = 60, 180  # of an image's name: names of files are limited to 255 bytes
 _DIGITS = 12
@@ -15,6 +19,8 @@ _DIGITS = 12
 def find_files(patterns: Sequence[str]) -> list[Path]:
     """Returns the image files that paths, folders and globs name, each once, in order.
 
+    Of a folder, files whose suffix is no image's are passed over, and a line says how many.
+
     Raises:
         ValueError: If one of them names no file.
     """
@@ -22,7 +28,9 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         path = Path(pattern)
         if path.is_dir():
-            files = [file for file in walk(path) if file.suffix.lower() in SUFFIXES]
+            every = list(walk(path))
+            files = [file for file in every if file.suffix.lower() in SUFFIXES]
+            _name_passed_over(path, every)
         elif path.exists():
             files = [path]
         else:
@@ -32,6 +40,17 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
             raise ValueError(f"each path must name images. Got {pattern!r}, where there are none.")
         found |= dict.fromkeys(files)
     return list(found)
+
+
+def _name_passed_over(folder: Path, files: Sequence[Path]) -> None:
+    known = SUFFIXES | COMPANION_SUFFIXES
+    others = [file for file in files if file.suffix.lower() not in known]
+    if others:
+        logger.warning(
+            f"{folder} has {counted(len(others), 'file')} whose suffix is no image's, such as "
+            f"{printable(others[0])}: passed over. A glob, as '{folder}/*', takes files of any "
+            "name, such as DICOM files without a suffix."
+        )
 
 
 def nameable(files: Sequence[Path]) -> tuple[list[Path], list[tuple[str, str]]]:

@@ -76,7 +76,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
     base_filters = config.base_filters
     assert base_filters is not None
     store = open_data(config.data)
-    _report_pairs(store, folder)
+    report_pairs(store)
     splits = read_splits(config, store, masks=True)
     # Again, right before weights are drawn: an ingest on the way here may have drawn numbers too.
     keras.utils.set_random_seed(config.runtime.seed)
@@ -224,8 +224,12 @@ def _loss(config: SegmentationConfig) -> keras.losses.Loss:
     return LOSSES[config.loss]()
 
 
-def _report_pairs(store: Store, folder: RunFolder) -> None:
-    """Says which images cannot take part, by name: a mask that is missing, empty, full or skew."""
+def report_pairs(store: Store) -> int:
+    """Says which images cannot take part, by name: a mask that is missing, empty, full or skew.
+
+    Returns:
+        How many.
+    """
     reasons = {
         "none": "no mask",
         "empty": "an empty mask",
@@ -237,6 +241,7 @@ def _report_pairs(store: Store, folder: RunFolder) -> None:
         if ids:
             shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
             logger.info(f"Left out, {reason}: {counted(len(ids), 'image')} ({shown}).")
+    return sum(row["mask_state"] in reasons for row in store.rows)
 
 
 def _pair(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -267,11 +267,13 @@ def test_a_finished_run_is_tested_on_another_set(finished, tmp_path, capsys):
     (folder,) = (run / "external").glob("[!.]*")
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["test"]["n"] == 36 and metrics["data"]["left_out"] == 0
+    assert metrics["data"]["without_usable_mask"] == 3
     assert len(rows_of(folder)) == 36
     for row in rows_of(folder):
         assert row["given_group"] == f"p{row['id']}"
     assert (folder / "figures" / "sample_predictions.png").exists()
-    assert "on other-" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "on other-" in shown and "Left out, an empty mask: 1 image (1)." in shown
     # The masks that predict gives have the Dice of the table; of all components it is lower.
     names = [row["id"] for row in rows_of(folder)]
     found = load_run(run).predict([f"{other}/images/{name}.png" for name in names])

@@ -98,6 +98,7 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_there(served, runs, tmp_p
     (folder / "empty.png").touch()
     (folder / "page.png").write_text("<html>404</html>")
     (folder / "notes.txt").write_text("no image")
+    (folder / "IM0001").write_bytes(good)
     odd = tmp_path / "a\udcff.png"
     odd.write_bytes(good)
     to = tmp_path / "table.csv"
@@ -105,6 +106,7 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_there(served, runs, tmp_p
     shown = capsys.readouterr().out
     rejected = tmp_path / "table.rejected.csv"
     assert f"4 files could not be read, listed in {rejected}:" in shown
+    assert f"1 file whose suffix is no image's, such as {folder}/IM0001: passed over" in shown
     reasons = (("cut", "truncated"), ("empty", "0 bytes"), ("page", "HTML page"))
     for name, words in (*reasons, ("a\\xff", "not UTF-8")):
         (line,) = [line for line in shown.splitlines() if f"{name}.png" in line]
@@ -116,8 +118,8 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_there(served, runs, tmp_p
     quiet = ["predict", str(runs[0]), str(folder), "--to", str(to), "--quiet"]
     assert verbs.main(quiet) == 1
     assert "cut.png: is truncated" in capsys.readouterr().out
-    for name in ("cut", "empty", "page"):
-        (folder / f"{name}.png").unlink()
+    for name in ("cut.png", "empty.png", "page.png", "IM0001"):
+        (folder / name).unlink()
     assert verbs.main(quiet) == 0
     assert capsys.readouterr().out == "" and not rejected.exists()
 
