@@ -47,7 +47,13 @@ from kerascxr.serving.read_back import (
 )
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_run_store
-from kerascxr.training.lungs import choose_lungs, load_segmenter, read_lungs, require_plausible
+from kerascxr.training.lungs import (
+    choose_lungs,
+    load_segmenter,
+    lungs_title,
+    read_lungs,
+    require_plausible,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +104,7 @@ def export_run(
     classifier = Classifier(model, classes, rule, run.temperature)
     serve = from_bytes(classifier, (height, width), segmenter, config.roi)
     expected = expected_of_test(run, config, store, rule)
-    other_lungs = roi.needs_lungs and not same_folder(segmentation, config.lungs)
+    other_lungs = other_lungs_note(config, segmentation)
     if other_lungs or computed_on_gpu([run]):
         of_run = expected.probabilities
         expected = _of_keras(run, serve, expected, rule)
@@ -108,6 +114,7 @@ def export_run(
                 "The lung masks of the training came from another source: probabilities differ "
                 f"from the run's by {differences.mean():.3f} on average."
             )
+            logger.warning(other_lungs["test_metrics_note"])
         else:
             require_near_run(run, float(differences.max()), run.temperature)
 
@@ -145,6 +152,21 @@ def check_lung_masks(run: Path, config: ClassificationConfig, store: Store) -> L
 def same_folder(one: Path | None, other: Path | None) -> bool:
     """Returns whether two paths are the same folder."""
     return one is not None and other is not None and one.resolve() == other.resolve()
+
+
+def other_lungs_note(config: ClassificationConfig, segmentation: Path | None) -> dict[str, str]:
+    """Returns what metadata.json says where the test was with other lung masks than the export's.
+
+    Args:
+        config: Of the run.
+        segmentation: What finds the lungs in the export.
+    """
+    if not ROIS[config.roi].needs_lungs or same_folder(segmentation, config.lungs):
+        return {}
+    return {
+        "test_metrics_note": f"Lung masks of the test: {lungs_title(config.lungs)}. Lung masks of "
+        f"this model: {lungs_title(segmentation)}; how good it is with these was not tested."
+    }
 
 
 def expected_of_test(
@@ -244,6 +266,7 @@ def _describe(
             "segmentation": str(segmentation) if segmentation else None,
             "lung_masks": lung_masks and lung_masks.to_dict(),
             "input_region": ROIS[config.roi].description,
+            **other_lungs_note(config, segmentation),
         },
     )
 

@@ -31,7 +31,7 @@ from kerascxr.serving.export import (
     LUNG_OUTPUTS,
     check_lung_masks,
     describe_outputs,
-    same_folder,
+    other_lungs_note,
 )
 from kerascxr.serving.gpu_rounding import computed_on_gpu, require_near_run, without_tf32
 from kerascxr.serving.graph import Answering, Outputs, from_bytes, from_pixels
@@ -108,7 +108,7 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
 
     common = common_predictions(runs, TEST)
     lowest = min(one.temperature for one in runs)
-    other_lungs = roi.needs_lungs and not same_folder(segmentation, config.lungs)
+    other_lungs = bool(other_lungs_note(config, segmentation))
     if common is None or other_lungs or computed_on_gpu(runs):
         asked: list[Answering] = [*ensemble.classifiers, ensemble.whole]
         with without_tf32():
@@ -145,6 +145,8 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
             f"their decisions, for {len(files)} images: largest difference {difference:.1e}."
         )
         log_ensemble(about)
+        for note in other_lungs_note(config, segmentation).values():
+            logger.warning(note)
         description = _describe(runs, rule, config, segmentation, lung_masks, about)
         write_json(folder / "metadata.json", description)
         write_warm_up(folder, to.name, files)
@@ -212,6 +214,7 @@ def _describe(
             "segmentation": str(segmentation) if segmentation else None,
             "lung_masks": lung_masks and lung_masks.to_dict(),
             "input_region": ROIS[config.roi].description,
+            **other_lungs_note(config, segmentation),
         },
     )
     name = f"ensemble of {len(runs)} runs: {_titles(runs)}"

@@ -109,10 +109,18 @@ def test_a_run_on_the_sources_masks_is_exported_with_another_lung_model(
 ):
     command = ["export", str(seers[1]), "--to", str(tmp_path / "a")]
     command += ["--segmentation", str(runs[1])] if given else []
-    monkeypatch.setattr(export, "publish", lambda run, to, fill: to)  # said before
+    for slow in ("write_model", "write_warm_up"):
+        monkeypatch.setattr(export, slow, lambda *given: None)
+    monkeypatch.setattr(export, "compare_reloaded", lambda *given: 0.0)
+    monkeypatch.setattr(export, "publish", lambda run, to, fill: to.mkdir() or fill(to))
     assert verbs.main(command) == 0
     assert messages().count(packaged) == (0 if given else 1)
     assert any("came from another source" in message for message in messages())
+    note = json.loads((tmp_path / "a" / "metadata.json").read_text())["test_metrics_note"]
+    assert note in messages() and note.startswith(
+        "Lung masks of the test: the source's masks. Lung masks of this model: "
+        + (str(runs[1]) if given else "the lung model that comes with kerascxr")
+    )
 
 
 def test_the_same_run_by_another_path_is_the_same(runs):
