@@ -15,6 +15,7 @@ from kerascxr.data.images import decode_png, resize_image
 from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.abstention import NOT_DECIDED, SEPARATOR
 from kerascxr.models.decision_rule import FILE, DecisionRule
+from kerascxr.models.download import file_digest
 from kerascxr.models.saved import computes_in_16_bits, load_saved
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
@@ -113,7 +114,9 @@ def export_web(
             _write_graph(folder / LUNGS, lungs_of_grey(segmenter), ("probabilities",))
             _check_lungs(folder / LUNGS, greys, segmenter)
         card = model_card(run, config, store, rule, lungs, findings)
-        write_json(folder / CARD, card)
+        graphs = (CLASSIFIER, LUNGS) if segmenter else (CLASSIFIER,)
+        digests = {name: file_digest(folder / name) for name in graphs}  # the page compares them
+        write_json(folder / CARD, card | {"sha256": digests})
         write_listing(folder)
 
     replace_folder(to / FOLDER, fill, KIND)

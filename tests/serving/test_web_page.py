@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import time
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -78,6 +80,15 @@ def open_page(browser, url):
     yield open_one
     for one in opened:
         one.close()
+
+
+def until(page, condition):
+    """Waits for a condition; Playwright's own way needs eval, which the page forbids."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        time.sleep(0.05)
+    raise AssertionError(condition)
 
 
 def text(page, selector):
@@ -449,7 +460,11 @@ def test_the_page_works_without_a_network_and_takes_a_newer_version(browser, tmp
         assert page.locator("#newer").is_hidden()
         opened.context.set_offline(False)
         write_model_card(folder, "A newer model")
-        page.reload()
+        second = opened.context.new_page()
+        second.goto(address)
+        second.locator("#answers").wait_for()
+        assert second.inner_text("#model-name") == "A newer model"
+        # The first tab goes on with its model, and says so.
         page.locator("#newer").wait_for()
         assert page.inner_text("#model-name") == "Stand-in"
         page.click("#reload")
@@ -460,11 +475,60 @@ def test_the_page_works_without_a_network_and_takes_a_newer_version(browser, tmp
         opened.context.close()
 
 
-def test_a_missing_model_is_named(browser, tmp_path):
+def test_another_program_at_the_address_is_not_covered_by_the_page(browser, app, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "index.html").write_text("<p>Another program</p>")
+    with served(app) as address:
+        context = Opened(browser, address).ready().context
+    with served(other, port=urllib.parse.urlsplit(address).port) as address:
+        page = context.new_page()
+        page.goto(address)
+        page.get_by_text("Another program").wait_for()
+        context.close()
+
+
+def test_a_worker_that_dies_or_hangs_ends_in_a_line_and_is_replaced(browser, url):
+    opened = Opened(
+        browser,
+        url,
+        script="""
+        window.workers = [];
+        window.Worker = class extends Worker {
+          constructor(...given) { super(...given); window.workers.push(this); }
+          postMessage(message, ...others) {
+            if (message.kind !== window.deaf) super.postMessage(message, ...others);
+            else window.unheard = (window.unheard ?? 0) + 1;
+          }
+        };""",
+    ).ready()
+    page = opened.page
+    page.evaluate("window.deaf = 'run'")
+    page.set_input_files("#files", [png("dies.png")])
+    until(page, "window.unheard === 1")
+    page.evaluate("workers[0].dispatchEvent(new ErrorEvent('error', {message: 'out of memory'}))")
+    page.locator("#rows", has_text="could not be answered (out of memory)").wait_for()
+    page.clock.install()
+    page.set_input_files("#files", [png("hangs.png")])
+    until(page, "window.unheard === 2")
+    page.clock.fast_forward(301_000)
+    page.locator("#rows", has_text="takes longer than 300 s").wait_for()
+    page.evaluate("deaf = ''")
+    opened.give(png("good.png"))
+    lines = page.locator("#rows tr").all_inner_texts()
+    assert [("Not read" in line) for line in lines] == [True, True, False]
+    opened.close()
+
+
+def test_a_missing_model_and_one_of_another_export_are_named(browser, tmp_path):
     folder = write_app(tmp_path / "app")
-    (folder / "model/classifier.onnx").unlink()
     with served(folder) as address:
-        opened = Opened(browser, address)
-        opened.page.locator("#trouble").wait_for()
-        assert "model/classifier.onnx could not be loaded (404)" in text(opened.page, "#trouble")
-        opened.context.close()
+        for change, says in (
+            (lambda path: path.write_bytes(path.read_bytes() + b"\0"), "does not belong to this"),
+            (lambda path: path.unlink(), "could not be loaded (404)"),
+        ):
+            change(folder / "model/classifier.onnx")
+            opened = Opened(browser, address)
+            opened.page.locator("#trouble").wait_for()
+            assert f"model/classifier.onnx {says}" in text(opened.page, "#trouble")
+            opened.context.close()

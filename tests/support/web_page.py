@@ -95,6 +95,10 @@ def write_model_card(folder: Path, name: str) -> None:
         ],
         "audit_note": "The border alone predicts the class better than chance.",
         "limits": ["For research, not for diagnosis.", "The classes come from other hospitals."],
+        "sha256": {
+            name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            for name in ("model/classifier.onnx", "model/lungs.onnx")
+        },
     }
     (folder / "model/model.json").write_text(json.dumps(card), encoding="utf-8")
     (folder / "files.json").unlink(missing_ok=True)
@@ -188,10 +192,10 @@ class _Isolating(_Plain):
 
 
 @contextmanager
-def served(folder: Path, isolating: bool = True) -> Iterator[str]:
+def served(folder: Path, isolating: bool = True, port: int = 0) -> Iterator[str]:
     """Serves a folder on loopback; gives its URL."""
     handler = partial(_Isolating if isolating else _Plain, directory=folder)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -226,12 +230,13 @@ class Opened:
         complaints: Errors and warnings of the console, and uncaught errors.
     """
 
-    def __init__(self, browser, url: str, **options) -> None:
+    def __init__(self, browser, url: str, script: str = "", **options) -> None:
         self.url = url
         self.context = browser.new_context(**options)
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.context.on("request", lambda request: self.requests.append(request.url))
+        self.context.add_init_script(script)
         self.page = self.context.new_page()
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))

@@ -47,6 +47,9 @@ export interface LungAnswer {
 export function toAnswer(model: Model, outputs: Outputs): Answer {
   const { classes } = model;
   const probabilities = [...outputs.probabilities];
+  if (probabilities.length !== classes.length || !probabilities.every(Number.isFinite)) {
+    throw new Error("the model gave no probabilities");
+  }
   const predicted = classes[probabilities.indexOf(Math.max(...probabilities))] ?? classes[0]!;
   const warned = model.warnings.filter((_, index) => outputs.warnings[index]);
   return {

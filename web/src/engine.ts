@@ -21,8 +21,8 @@ export class Engine {
    */
   static async load(
     runtime: string,
-    classifier: Uint8Array,
-    lungs: Uint8Array | undefined,
+    classifier: Blob,
+    lungs: Blob | undefined,
   ): Promise<Engine> {
     const threads = self.crossOriginIsolated ? navigator.hardwareConcurrency || 1 : 1;
     ort.env.wasm.numThreads = Math.min(MOST_THREADS, threads);
@@ -35,9 +35,10 @@ export class Engine {
       executionProviders: ["wasm"],
       graphOptimizationLevel: "all",
     };
-    const first = await ort.InferenceSession.create(classifier, options);
-    const second = lungs ? await ort.InferenceSession.create(lungs, options) : undefined;
-    return new Engine(first, second);
+    const session = async (graph: Blob): Promise<ort.InferenceSession> =>
+      ort.InferenceSession.create(new Uint8Array(await graph.arrayBuffer()), options);
+    const first = await session(classifier);
+    return new Engine(first, lungs && (await session(lungs)));
   }
 
   async run(image: Grey): Promise<Outputs> {

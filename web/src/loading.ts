@@ -1,4 +1,4 @@
-/** Loads the model and the workers, and keeps the page for use without a network. */
+/** Loads the model and the workers. */
 
 import { Colleague } from "./colleague.ts";
 import { checkModel, type Model } from "./model.ts";
@@ -32,18 +32,36 @@ export async function load(progress: (share: number) => void): Promise<Loaded> {
     ),
   );
   if (!classifier) throw new Error("The model is missing.");
-  const engine = new Colleague(script);
-  const transfer = [classifier.buffer, ...(lungs ? [lungs.buffer] : [])];
   const runtime = new URL("ort/", base).href;
-  await engine.ask("load", { runtime, classifier, lungs }, { ...LOAD, transfer });
+  const graphs = {
+    classifier: await checked("model/classifier.onnx", classifier, model),
+    lungs: lungs && (await checked("model/lungs.onnx", lungs, model)),
+  };
+  const engine = new Colleague(script, { kind: "load", ask: { runtime, ...graphs }, limits: LOAD });
+  await engine.ready();
   return { model, engine, reader: new Colleague(script) };
+}
+
+/** Returns a file's bytes, which must be those that model.json names: not another export's, not a part. */
+async function checked(name: string, bytes: Uint8Array<ArrayBuffer>, model: Model): Promise<Blob> {
+  const wanted = model.sha256[name];
+  // Browsers have no digests on pages that came over plain HTTP from another machine.
+  if (window.isSecureContext) {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    if (found !== wanted) {
+      throw new Error(`${name} does not belong to this model. Load the page again, or export it again.`);
+    }
+  }
+  return new Blob([bytes]);
 }
 
 async function fetchBytes(
   name: string,
   progress?: (share: number) => void,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await fetch(new URL(name, document.baseURI));
+  // Not what the browser kept of an earlier export: servers that say nothing let it.
+  const response = await fetch(new URL(name, document.baseURI), { cache: "no-cache" });
   if (!response.ok) throw new Error(`${name} could not be loaded (${response.status}).`);
   const total = Number(response.headers.get("Content-Length"));
   if (!progress || !response.body || !total) {
@@ -62,39 +80,4 @@ async function fetchBytes(
     progress(Math.min(1, n / total));
   }
   return new Uint8Array(await new Blob(pieces).arrayBuffer());
-}
-
-/**
- * Keeps the page's files for use without a network.
- *
- * @param newer Called if another version than the one that is running has been kept.
- * @returns Whether the page works without a network now.
- */
-export async function keepOffline(newer: () => void): Promise<boolean> {
-  if (!("serviceWorker" in navigator)) return false;
-  try {
-    const response = await fetch(new URL("files.json", document.baseURI), { cache: "no-cache" });
-    const { version } = (await response.json()) as { version: string };
-    const before = navigator.serviceWorker.controller?.scriptURL;
-    const url = new URL("sw.js", document.baseURI);
-    url.searchParams.set("v", version);
-    const registration = await navigator.serviceWorker.register(url);
-    const worker = registration.installing ?? registration.waiting ?? registration.active;
-    await activated(worker);
-    if (before && before !== url.href) newer();
-    return true;
-  } catch {
-    return false; // no network and no version kept, a private window, a server without files.json
-  }
-}
-
-async function activated(worker: ServiceWorker | null): Promise<void> {
-  if (!worker) throw new Error("No service worker.");
-  if (worker.state === "activated") return;
-  await new Promise<void>((resolve, reject) => {
-    worker.addEventListener("statechange", () => {
-      if (worker.state === "activated") resolve();
-      if (worker.state === "redundant") reject(new Error("The service worker was not installed."));
-    });
-  });
 }

@@ -8,10 +8,11 @@ import { headerRow, imageRow } from "./image_table.ts";
 import { INFERNO } from "./inferno.ts";
 import { type Given, takeFiles } from "./intake.ts";
 import { type Item, Items, problemOf } from "./items.ts";
-import { keepOffline, load, type Loaded } from "./loading.ts";
+import { load, type Loaded } from "./loading.ts";
 import { outline } from "./lungs.ts";
 import type { Model } from "./model.ts";
 import { modelCard, summary } from "./model_card.ts";
+import { isStale, keepOffline } from "./offline.ts";
 import { Viewer } from "./viewer.ts";
 
 const byId = (id: string): HTMLElement => find(id, HTMLElement);
@@ -267,6 +268,10 @@ async function start(): Promise<Page> {
     }
   });
   try {
+    if (await isStale()) {
+      location.reload();
+      await new Promise(() => undefined);
+    }
     const bar = find("loaded", HTMLProgressElement);
     const loaded = await load((share) => {
       if (share < 1) bar.value = share;

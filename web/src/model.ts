@@ -28,6 +28,8 @@ export interface Model {
   audit?: null | AuditRow[];
   audit_note?: string;
   limits: string[];
+  /** Digests of the graphs' files. */
+  sha256: Record<string, string>;
 }
 
 export interface MetricRow {

@@ -52,7 +52,8 @@ async function answer(request: Request, url: URL): Promise<Response> {
     // The network first: it says whether there is another version.
     try {
       const response = await fetch(request);
-      if (response.ok) return response;
+      // Otherwise a gateway answers for a server that is away; a server that has no such file is another.
+      if (response.status < 500) return response;
     } catch {
       // No network.
     }

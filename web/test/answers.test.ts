@@ -34,6 +34,13 @@ test("a warning keeps the class from being the decision", () => {
   assert.deepEqual(warned.sentences, ["The image is odd."]);
 });
 
+test("an answer without numbers is none", () => {
+  for (const values of [[NaN, NaN], [1]]) {
+    const broken = { ...outputs(false), probabilities: Float32Array.from(values) };
+    assert.throws(() => toAnswer(MODEL, broken), /no probabilities/);
+  }
+});
+
 test("the CSV quotes names and leaves no formula", () => {
   const answer = toAnswer(MODEL, outputs(true));
   const lines = toCsv(MODEL, [

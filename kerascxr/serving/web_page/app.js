@@ -67,11 +67,11 @@ function keepLungs(grid, threshold) {
     if (number) areas.set(number, (areas.get(number) ?? 0) + share[cell]);
   });
   const largest = [...areas].sort((a, b) => b[1] - a[1] || a[0] - b[0]).slice(0, LUNGS);
-  const kept = new Set(largest.map(([number]) => number));
+  const kept2 = new Set(largest.map(([number]) => number));
   const data = grid.data.map((probability, index) => {
     const row = Math.floor(index / grid.width);
     const cell = Math.floor(row / CELL) * columns + Math.floor(index % grid.width / CELL);
-    return component[cell] && !kept.has(component[cell]) ? 0 : probability;
+    return component[cell] && !kept2.has(component[cell]) ? 0 : probability;
   });
   return { ...grid, data };
 }
@@ -190,6 +190,9 @@ var SEPARATOR = "; ";
 function toAnswer(model, outputs) {
   const { classes } = model;
   const probabilities = [...outputs.probabilities];
+  if (probabilities.length !== classes.length || !probabilities.every(Number.isFinite)) {
+    throw new Error("the model gave no probabilities");
+  }
   const predicted = classes[probabilities.indexOf(Math.max(...probabilities))] ?? classes[0];
   const warned = model.warnings.filter((_, index) => outputs.warnings[index]);
   return {
@@ -618,9 +621,9 @@ var Items = class {
   }
   /** Returns an image's pixels, decoding it again if need be. */
   async pixels(item) {
-    const kept = this.kept.get(item.id);
+    const kept2 = this.kept.get(item.id);
     this.kept.delete(item.id);
-    const image = kept ?? await this.decode(item.file);
+    const image = kept2 ?? await this.decode(item.file);
     this.kept.set(item.id, image);
     for (const id of this.kept.keys()) {
       if (this.kept.size <= MOST_KEPT) break;
@@ -678,26 +681,48 @@ function problemOf(error) {
 
 // src/colleague.ts
 var Colleague = class {
-  /** @param script The worker's script, a blob: URL, so that the page's security policy applies. */
-  constructor(script) {
+  /**
+   * @param script The worker's script, a blob: URL, so that the page's security policy applies.
+   * @param beginning What each new worker does first, such as to load the model.
+   */
+  constructor(script, beginning) {
     this.script = script;
+    this.beginning = beginning;
     this.start();
   }
   script;
+  beginning;
   worker;
+  begun = Promise.resolve();
   next = 1;
   waiting = /* @__PURE__ */ new Map();
+  /** Waits until the worker has begun; a worker that could not is replaced at the next call. */
+  async ready() {
+    if (!this.worker) this.start();
+    const { begun, worker } = this;
+    try {
+      await begun;
+    } catch (error) {
+      if (this.worker === worker) this.stop(toError(error));
+      throw error;
+    }
+  }
   /** Asks, and stops the worker if it takes longer than this many seconds. */
   async ask(kind, ask, limits) {
+    await this.ready();
+    return this.send(kind, ask, limits);
+  }
+  async send(kind, ask, limits) {
+    const { worker } = this;
+    if (!worker) throw new Error("The worker stopped.");
     const id = this.next++;
-    const worker = this.worker ?? this.start();
     const timer = setTimeout(() => {
       this.stop(new ImageFileError(`takes longer than ${limits.seconds} s`));
     }, limits.seconds * 1e3);
     try {
       return await new Promise((resolve, reject) => {
         this.waiting.set(id, { resolve, reject });
-        worker.postMessage({ id, kind, ...ask }, limits.transfer ?? []);
+        worker.postMessage({ id, kind, ...ask });
       });
     } finally {
       clearTimeout(timer);
@@ -710,16 +735,18 @@ var Colleague = class {
       const reply = event.data;
       const waiting = this.waiting.get(reply.id);
       if (!waiting) return;
-      if ("error" in reply) {
-        waiting.reject(reply.known ? new ImageFileError(reply.error) : new Error(reply.error));
-      } else waiting.resolve(reply.value);
+      if (!("error" in reply)) waiting.resolve(reply.value);
+      else if (reply.known) waiting.reject(new ImageFileError(reply.error));
+      else this.stop(new Error(reply.error));
     });
     worker.addEventListener("error", (event) => {
       event.preventDefault();
-      this.stop(new Error(event.message || "The worker stopped."));
+      if (this.worker === worker) this.stop(new Error(event.message || "The worker stopped."));
     });
     this.worker = worker;
-    return worker;
+    const { beginning } = this;
+    this.begun = beginning ? this.send(beginning.kind, beginning.ask, beginning.limits) : Promise.resolve();
+    this.begun.catch(() => void 0);
   }
   stop(error) {
     this.worker?.terminate();
@@ -728,6 +755,9 @@ var Colleague = class {
     this.waiting.clear();
   }
 };
+function toError(error) {
+  return error instanceof Error ? error : new Error(String(error));
+}
 
 // src/model.ts
 function checkModel(value) {
@@ -760,14 +790,28 @@ async function load(progress) {
     )
   );
   if (!classifier) throw new Error("The model is missing.");
-  const engine = new Colleague(script);
-  const transfer = [classifier.buffer, ...lungs ? [lungs.buffer] : []];
   const runtime = new URL("ort/", base).href;
-  await engine.ask("load", { runtime, classifier, lungs }, { ...LOAD, transfer });
+  const graphs = {
+    classifier: await checked("model/classifier.onnx", classifier, model),
+    lungs: lungs && await checked("model/lungs.onnx", lungs, model)
+  };
+  const engine = new Colleague(script, { kind: "load", ask: { runtime, ...graphs }, limits: LOAD });
+  await engine.ready();
   return { model, engine, reader: new Colleague(script) };
 }
+async function checked(name, bytes, model) {
+  const wanted = model.sha256[name];
+  if (window.isSecureContext) {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    if (found !== wanted) {
+      throw new Error(`${name} does not belong to this model. Load the page again, or export it again.`);
+    }
+  }
+  return new Blob([bytes]);
+}
 async function fetchBytes(name, progress) {
-  const response = await fetch(new URL(name, document.baseURI));
+  const response = await fetch(new URL(name, document.baseURI), { cache: "no-cache" });
   if (!response.ok) throw new Error(`${name} could not be loaded (${response.status}).`);
   const total = Number(response.headers.get("Content-Length"));
   if (!progress || !response.body || !total) {
@@ -786,33 +830,6 @@ async function fetchBytes(name, progress) {
     progress(Math.min(1, n / total));
   }
   return new Uint8Array(await new Blob(pieces).arrayBuffer());
-}
-async function keepOffline(newer) {
-  if (!("serviceWorker" in navigator)) return false;
-  try {
-    const response = await fetch(new URL("files.json", document.baseURI), { cache: "no-cache" });
-    const { version } = await response.json();
-    const before = navigator.serviceWorker.controller?.scriptURL;
-    const url = new URL("sw.js", document.baseURI);
-    url.searchParams.set("v", version);
-    const registration = await navigator.serviceWorker.register(url);
-    const worker = registration.installing ?? registration.waiting ?? registration.active;
-    await activated(worker);
-    if (before && before !== url.href) newer();
-    return true;
-  } catch {
-    return false;
-  }
-}
-async function activated(worker) {
-  if (!worker) throw new Error("No service worker.");
-  if (worker.state === "activated") return;
-  await new Promise((resolve, reject) => {
-    worker.addEventListener("statechange", () => {
-      if (worker.state === "activated") resolve();
-      if (worker.state === "redundant") reject(new Error("The service worker was not installed."));
-    });
-  });
 }
 
 // src/model_card.ts
@@ -889,6 +906,71 @@ function listed(names) {
   return `${names.slice(0, -1).join(", ")} and ${names.at(-1) ?? ""}`;
 }
 
+// src/offline.ts
+var LIST = "files.json";
+async function isStale() {
+  const running = kept();
+  if (!running) return false;
+  const version = await serverVersion().catch(() => running);
+  if (version === running) return false;
+  try {
+    if (!version) throw new Error("Another program answers at this address.");
+    await keep(version);
+  } catch {
+    const registration = await navigator.serviceWorker.getRegistration(document.baseURI);
+    await registration?.unregister();
+  }
+  return true;
+}
+async function keepOffline(newer) {
+  if (!("serviceWorker" in navigator)) return false;
+  try {
+    const version = await serverVersion();
+    if (!version) return false;
+    const running = kept() ?? version;
+    const check = () => {
+      const now = kept();
+      if (now && now !== running) newer();
+    };
+    navigator.serviceWorker.addEventListener("controllerchange", check);
+    await keep(version);
+    if (version !== running) newer();
+    return true;
+  } catch {
+    return false;
+  }
+}
+function kept() {
+  const controller = "serviceWorker" in navigator ? navigator.serviceWorker.controller : null;
+  return controller ? new URL(controller.scriptURL).searchParams.get("v") ?? "" : void 0;
+}
+async function serverVersion() {
+  const response = await fetch(new URL(LIST, document.baseURI), { cache: "no-cache" });
+  if (!response.ok) return void 0;
+  try {
+    const { version } = await response.json();
+    return typeof version === "string" ? version : void 0;
+  } catch {
+    return void 0;
+  }
+}
+async function keep(version) {
+  const url = new URL("sw.js", document.baseURI);
+  url.searchParams.set("v", version);
+  const registration = await navigator.serviceWorker.register(url);
+  await activated(registration.installing ?? registration.waiting ?? registration.active);
+}
+async function activated(worker) {
+  if (!worker) throw new Error("No service worker.");
+  if (worker.state === "activated") return;
+  await new Promise((resolve, reject) => {
+    worker.addEventListener("statechange", () => {
+      if (worker.state === "activated") resolve();
+      if (worker.state === "redundant") reject(new Error("The service worker was not installed."));
+    });
+  });
+}
+
 // src/geometry.ts
 var WHOLE2 = { zoom: 1, x: 0.5, y: 0.5 };
 var MOST2 = 16;
@@ -900,11 +982,11 @@ function placed(view, image, box) {
 function limited(view, image, box) {
   const zoom = Math.min(MOST2, Math.max(1, view.zoom));
   const { width, height } = placed({ ...view, zoom }, image, box);
-  const keep = (value, full, room) => {
+  const keep2 = (value, full, room) => {
     const margin = room / 2 / full;
     return margin >= 0.5 ? 0.5 : Math.min(1 - margin, Math.max(margin, value));
   };
-  return { zoom, x: keep(view.x, width, box.width), y: keep(view.y, height, box.height) };
+  return { zoom, x: keep2(view.x, width, box.width), y: keep2(view.y, height, box.height) };
 }
 function zoomed(view, factor, image, box, at = { x: box.width / 2, y: box.height / 2 }) {
   const before = placed(view, image, box);
@@ -1377,6 +1459,10 @@ async function start() {
     }
   });
   try {
+    if (await isStale()) {
+      location.reload();
+      await new Promise(() => void 0);
+    }
     const bar = find("loaded", HTMLProgressElement);
     const loaded = await load((share) => {
       if (share < 1) bar.value = share;

@@ -38,7 +38,7 @@ async function answer(request, url) {
   if (path === LIST) {
     try {
       const response = await fetch(request);
-      if (response.ok) return response;
+      if (response.status < 500) return response;
     } catch {
     }
   }

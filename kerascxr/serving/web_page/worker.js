@@ -3356,9 +3356,9 @@ var Engine = class _Engine {
       executionProviders: ["wasm"],
       graphOptimizationLevel: "all"
     };
-    const first = await Un.create(classifier, options);
-    const second = lungs ? await Un.create(lungs, options) : void 0;
-    return new _Engine(first, second);
+    const session = async (graph) => Un.create(new Uint8Array(await graph.arrayBuffer()), options);
+    const first = await session(classifier);
+    return new _Engine(first, lungs && await session(lungs));
   }
   async run(image) {
     const grey = new G("uint8", image.data, [image.height, image.width]);
