@@ -16,8 +16,9 @@ import time
 import numpy as np
 
 from kerascxr.audits.leakage import read_pixels
-from kerascxr.data.ingest.duplicates import duplicate_clusters, find_duplicates, thumbnail
+from kerascxr.data.ingest.duplicates import duplicate_clusters, find_duplicates
 from kerascxr.data.ingest.records import digest
+from kerascxr.data.ingest.thumbnails import thumbnail
 from kerascxr.data.sources.open import open_source
 from kerascxr.tables import text_table
 from tests.support.planted_copies import plant, score

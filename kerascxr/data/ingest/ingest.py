@@ -18,9 +18,10 @@ from PIL import Image
 
 from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask, spacing_in
 from kerascxr.data.ingest import records
-from kerascxr.data.ingest.duplicates import Pair, duplicate_clusters, find_duplicates, thumbnail
+from kerascxr.data.ingest.duplicates import Pair, duplicate_clusters, find_duplicates
 from kerascxr.data.ingest.folds import assign_fixed_folds, assign_folds
 from kerascxr.data.ingest.properties import PROPERTIES, measure
+from kerascxr.data.ingest.thumbnails import SIDE, thumbnail
 from kerascxr.data.sources.open import Example, Rejected, Source
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import disk_errors, write_json
@@ -56,10 +57,10 @@ def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
         ]
         kept = [index for index, item in enumerate(everything) if item.id not in conflicts]
         _check_rejection_rate(source, len(kept), rejected)
-        pairs = find_duplicates(np.stack(thumbnails), [item.digest for item in everything])
+        pairs = find_duplicates(thumbnails, [item.digest for item in everything])
         _write_pairs(folder / "duplicates.csv", pairs, everything)
         _write_csv(folder / "properties.csv", ("id", *PROPERTIES), measured)
-        np.save(folder / THUMBNAILS, np.stack(thumbnails)[kept])
+        np.save(folder / THUMBNAILS, thumbnails[kept] if conflicts else thumbnails)
         checked = [everything[index] for index in kept]
         places = [places[index] for index in kept]
         alike = duplicate_clusters(pairs, len(everything))[kept]
@@ -179,10 +180,10 @@ def _read(example: Example) -> _ReadImage | Rejected:
 
 def _read_all(
     source: Source, spool: IO[bytes], rejected: list[Rejected]
-) -> tuple[
-    list[records.ImageRecord], list[tuple[int, int, int]], list[np.ndarray], list[dict[str, Any]]
-]:
-    checked, places, thumbnails, measured = [], [], [], []
+) -> tuple[list[records.ImageRecord], list[tuple[int, int, int]], np.ndarray, list[dict[str, Any]]]:
+    checked: list[records.ImageRecord] = []
+    places, measured = [], []
+    thumbnails = np.empty((len(source.examples), SIDE, SIDE), np.uint8)
     for read in ProgressBar(
         _in_order(_read, source.examples),
         total=len(source.examples),
@@ -193,12 +194,12 @@ def _read_all(
         if isinstance(read, Rejected):
             rejected.append(read)
             continue
+        thumbnails[len(checked)] = read.thumbnail
         checked.append(read.checked)
-        thumbnails.append(read.thumbnail)
         measured.append({"id": read.checked.id, **read.properties})
         places.append((spool.tell(), len(read.image), len(read.mask)))
         spool.write(read.image + read.mask)
-    return checked, places, thumbnails, measured
+    return checked, places, thumbnails[: len(checked)], measured
 
 
 def _in_order(function: Callable, items: Sequence[Any]) -> Iterator[Any]:

@@ -4,16 +4,12 @@ import numpy as np
 import pytest
 
 from kerascxr.audits.leakage import read_pixels
+from kerascxr.data.ingest import candidates as selection
 from kerascxr.data.ingest import duplicates
-from kerascxr.data.ingest.duplicates import (
-    Pair,
-    candidates,
-    copies_of,
-    duplicate_clusters,
-    find_duplicates,
-    thumbnail,
-)
+from kerascxr.data.ingest.candidates import candidates, tangent_planes
+from kerascxr.data.ingest.duplicates import Pair, copies_of, duplicate_clusters, find_duplicates
 from kerascxr.data.ingest.records import digest
+from kerascxr.data.ingest.thumbnails import reduced, thumbnail, unit_rows
 from kerascxr.data.sources.open import open_source
 from tests.support import planted_copies
 
@@ -107,8 +103,8 @@ def test_a_thumbnail_averages_boxes_of_pixels():
 
 def test_the_plane_of_an_image_is_spanned_by_unit_vectors_without_mean(drawings):
     small, _ = look(drawings[:6])
-    coarse = duplicates._unit(duplicates._reduced(small, 16).reshape(6, -1))
-    planes = duplicates._tangent_planes(coarse, coarse.mean(axis=0))
+    coarse = unit_rows(reduced(small, 16).reshape(6, -1))
+    planes = tangent_planes(coarse, coarse.mean(axis=0))
     np.testing.assert_allclose(planes @ planes.transpose(0, 2, 1), [np.eye(5)] * 6, atol=1e-5)
     np.testing.assert_allclose(planes.mean(axis=2), 0, atol=1e-6)
 
@@ -134,8 +130,62 @@ def test_many_copies_of_one_image_do_not_make_millions_of_pairs(drawings, monkey
 def test_candidates_do_not_hang_on_the_blocks(drawings, monkeypatch):
     small, _ = look(drawings)
     whole = candidates(small)
-    monkeypatch.setattr(duplicates, "_BLOCK", 7)
+    monkeypatch.setattr(selection, "_BLOCK", 7)
     np.testing.assert_array_equal(candidates(small), whole)
+
+
+@pytest.fixture
+def indexed(monkeypatch):
+    pytest.importorskip("faiss", reason="pip install faiss-cpu to run this")
+    monkeypatch.setattr(selection, "EXACT_UP_TO", 0)
+
+
+def test_an_index_finds_the_copies_that_comparing_all_does(drawings, monkeypatch, request):
+    planted, _ = planted_copies.plant(drawings, COPIES)
+    small, digests = look(drawings + planted)
+    exact, every = find_duplicates(small, digests), candidates(small)
+    request.getfixturevalue("indexed")
+    monkeypatch.setattr(selection, "_NEIGHBOURS", 5)  # of 144 images, 20 would be nearly all
+    monkeypatch.setattr(selection, "_LISTS_VISITED", 8)
+    chosen = candidates(small)
+    assert len(chosen) < len(every)
+    assert (chosen[:, 0] < chosen[:, 1]).all()
+    assert len(np.unique(chosen, axis=0)) == len(chosen)
+    near = {(pair.first, pair.second) for pair in exact}
+    assert {(pair.first, pair.second) for pair in find_duplicates(small, digests)} == near
+
+
+def test_an_indexs_candidates_do_not_hang_on_the_blocks(drawings, monkeypatch, indexed):
+    small, _ = look(drawings)
+    whole = candidates(small)
+    monkeypatch.setattr(selection, "_BLOCK", 7)
+    np.testing.assert_array_equal(candidates(small), whole)
+
+
+def test_versions_are_shifted_and_stretched_by_half_a_pixel(drawings):
+    small, _ = look(drawings[:3])
+    rows = unit_rows(reduced(small, 16).reshape(3, -1))
+    found = selection.versions(rows, rows.mean(axis=0))
+    assert found.shape == (3, 9, 256)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=2), 1, atol=1e-5)
+    across = selection.versions(
+        np.tile(np.arange(16, dtype=np.float32), (1, 16)), np.float32(0) * rows[0]
+    )
+    moved = np.tile(np.arange(16) - 0.5, 16)
+    np.testing.assert_allclose(across[0, 3], unit_rows(moved[None])[0], atol=1e-5)
+
+
+def test_without_the_index_many_images_are_compared_with_all_others_in_a_line(
+    drawings, monkeypatch, messages
+):
+    small, _ = look(drawings[:8])
+    whole = candidates(small)
+    assert not messages()
+    monkeypatch.setattr(selection, "EXACT_UP_TO", 7)
+    monkeypatch.setattr(selection.importlib.util, "find_spec", lambda name: None)
+    np.testing.assert_array_equal(candidates(small), whole)
+    (line,) = messages()
+    assert "among 8 images" in line and "pip install faiss-cpu" in line
 
 
 def test_similarities_do_not_hang_on_the_blocks(drawings, monkeypatch):

@@ -1,0 +1,157 @@
+"""Times and checks the search for near-duplicates in sets of up to hundreds of thousands of images.
+
+Run by hand, from the project's root::
+
+    python -m tools.benchmark_duplicates --source PATH [--sizes 5000 20000 ...]
+
+Thumbnails of images are made in memory, each of two of the source's: bent, one of them perhaps
+mirrored, and laid over each other. One in fifty is an altered copy of the one before it: resized,
+re-encoded, brighter, cropped or all of these. The smaller sets are the beginnings of the largest.
+Each search runs in a process of its own. The tables have its time and memory, the share of the
+altered copies that it found, and the exponent of the growth of its time from size to size.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from kerascxr.audits.leakage import read_pixels
+from kerascxr.data.ingest import candidates as selection
+from kerascxr.data.ingest.candidates import candidates
+from kerascxr.data.ingest.duplicates import SAME, similarities
+from kerascxr.data.ingest.thumbnails import SIDE, thumbnail
+from kerascxr.data.sources.open import open_source
+from kerascxr.tables import text_table
+from tests.support.made_images import made_of
+from tests.support.planted_copies import KINDS
+
+_SIDE = 128
+_BEND = 0.03  # root mean square, of the side
+_FIRST_SHARE = (0.5, 0.8)
+_COPIES = 50
+_AT_ONCE = 1000
+
+
+def make_thumbnails(pixels: np.ndarray, labels: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """Makes the thumbnails of numbers begin to end, uint8 (end - begin, 64, 64)."""
+    changes = list(KINDS.values())[1:]
+    places = {label: np.flatnonzero(labels == label) for label in set(labels.tolist())}
+    made = np.empty((end - begin, SIDE, SIDE), np.uint8)
+    for number in range(begin, end):
+        is_copy = number % _COPIES == 1
+        random = np.random.default_rng(number - 1 if is_copy else number)
+        first = int(random.integers(len(pixels)))
+        second = int(random.choice(places[labels[first]]))
+        image = made_of(pixels[first], pixels[second], random, _FIRST_SHARE, _BEND)
+        if is_copy:
+            image = changes[number // _COPIES % len(changes)](image, random)
+        made[number - begin] = thumbnail(image)
+    return made
+
+
+def make_set(source: str, n: int, path: Path) -> None:
+    """Writes n thumbnails to an .npy file, in processes on all cores."""
+    examples = open_source(source, phantom_images=600, phantom_seed=0).examples
+    sized = [
+        Image.fromarray(read_pixels(example)).resize((_SIDE, _SIDE))
+        for example in tqdm(examples, desc="Reading")
+    ]
+    pixels = np.stack([np.asarray(image) for image in sized])
+    labels = np.array([example.label or "none" for example in examples])
+    begins = list(range(0, n, _AT_ONCE))
+    ends = [min(begin + _AT_ONCE, n) for begin in begins]
+    target = np.lib.format.open_memmap(path, "w+", np.uint8, (n, SIDE, SIDE))
+    with ProcessPoolExecutor(mp_context=get_context("forkserver")) as pool:
+        made = pool.map(partial(make_thumbnails, pixels, labels), begins, ends)
+        for begin, part in tqdm(zip(begins, made, strict=True), "Making", len(begins)):
+            target[begin : begin + len(part)] = part
+    target.flush()
+
+
+def measure(path: Path, n: int, exact: bool) -> dict[str, float]:
+    """Searches the first n thumbnails and returns what was found and what it took."""
+    selection.EXACT_UP_TO = n if exact else 0
+    thumbnails = np.array(np.load(path, mmap_mode="r")[:n])
+    started = time.perf_counter()
+    found = candidates(thumbnails)
+    selected = time.perf_counter()
+    near = found[similarities(thumbnails, found) > SAME]
+    ended = time.perf_counter()
+    pairs = set(map(tuple, near.tolist()))
+    copies = [(number - 1, number) in pairs for number in range(1, n, _COPIES)]
+    return {
+        "candidates": len(found) / n,
+        "selecting": selected - started,
+        "comparing": ended - selected,
+        "near": len(near),
+        "recall": float(np.mean(copies)),
+    }
+
+
+def measured_apart(path: Path, n: int, exact: bool) -> tuple[dict[str, float], float]:
+    """Calls ``measure`` in a process of its own; returns also its peak memory in MiB."""
+    command = [sys.executable, "-m", "tools.benchmark_duplicates", "--measure", str(path)]
+    command += ["--sizes", str(n)] + ["--exact"] * exact
+    with tempfile.TemporaryFile() as answer:
+        process = subprocess.Popen(command, stdout=answer)
+        _, status, used = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"The search ended with status {status}.")
+        answer.seek(0)
+        return json.loads(answer.read()), used.ru_maxrss / 1024
+
+
+def main() -> None:
+    """Makes the set, searches each size of it and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--source")
+    sizes = [5_000, 20_000, 50_000, 100_000, 200_000, 400_000]
+    parser.add_argument("--sizes", type=int, nargs="+", default=sizes)
+    parser.add_argument("--exact-up-to", type=int, default=50_000)
+    parser.add_argument("--set", type=Path, help="where the set is, or will be, as an .npy file")
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--exact", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(measure(arguments.measure, arguments.sizes[0], arguments.exact)))
+        return
+    rows: list[list[object]] = []
+    times: dict[str, list[tuple[int, float]]] = {"exact": [], "index": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        path = arguments.set or Path(scratch) / "thumbnails.npy"
+        if not path.exists():
+            make_set(arguments.source, max(arguments.sizes), path)
+        for n in sorted(arguments.sizes):
+            for name in ["exact"] * (n <= arguments.exact_up_to) + ["index"]:
+                found, memory = measured_apart(path, n, name == "exact")
+                seconds = [found["selecting"], found["comparing"]]
+                times[name].append((n, found["selecting"]))
+                row: list[object] = [f"{n:,}", name, *(f"{value:.0f}" for value in seconds)]
+                row += [f"{memory:,.0f}", f"{found['candidates']:.1f}", f"{found['near']:,.0f}"]
+                rows.append([*row, f"{found['recall']:.4f}"])
+                print(*rows[-1], file=sys.stderr)
+    header = ["images", "search", "selecting, s", "comparing, s", "peak memory, MiB"]
+    header += ["candidate pairs per image", "near-duplicates", "copies found"]
+    print(text_table(header, rows))
+    for name, points in times.items():
+        if len(points) > 1:
+            n, seconds = (np.log(column) for column in np.array(points, float).T)
+            print(
+                f"{name}: the time to select grows with n to the {np.polyfit(n, seconds, 1)[0]:.2f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
