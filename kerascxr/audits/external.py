@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from kerascxr.audits.answers import write_answers
-from kerascxr.audits.unseen import SEEN, unseen
+from kerascxr.audits.unseen import SEEN, LeftOut, unseen
 from kerascxr.config import (
     ClassificationConfig,
     DataConfig,
@@ -116,7 +116,7 @@ def config_elsewhere(run: Path, data: DataConfig, lungs: Path | None) -> Classif
 
 def read_unseen(
     runs: Sequence[Path], config: TrainingConfig
-) -> tuple[TrainingConfig, Store, Images, int]:
+) -> tuple[TrainingConfig, Store, Images, LeftOut]:
     """Reads the images of a set that no run was trained or validated on.
 
     Args:
@@ -124,7 +124,7 @@ def read_unseen(
         config: How images are read, and of which set.
 
     Returns:
-        The config with its lung model, the set's store, the images, and how many were left out.
+        The config with its lung model, the set's store, the images, and what was left out.
 
     Raises:
         ValueError: If there are none.
@@ -134,8 +134,8 @@ def read_unseen(
     if isinstance(config, ClassificationConfig) and ROIS[config.roi].needs_lungs:
         config = dataclasses.replace(config, lungs=choose_lungs(config.lungs, store))
     every = read_everything(config, store, masks=not is_classifier)
-    images = unseen(every, store, runs)
-    return config, store, images, len(every) - len(images)
+    images, left_out = unseen(every, store, runs)
+    return config, store, images, left_out
 
 
 def _ask(
@@ -144,7 +144,7 @@ def _ask(
     config: ClassificationConfig,
     store: Store,
     images: Images,
-    left_out: int,
+    left_out: LeftOut,
     folder: RunFolder,
 ) -> dict[str, Any]:
     """Writes what a classifier answers on images of other classes, which it returns."""
@@ -185,7 +185,7 @@ def outputs_of(
 
 
 def about_data(
-    config: TrainingConfig, store: Store, images: Images, left_out: int
+    config: TrainingConfig, store: Store, images: Images, left_out: LeftOut
 ) -> dict[str, Any]:
     """Returns the entry ``data`` of what a test on another set gives."""
     about = {
@@ -193,7 +193,8 @@ def about_data(
         "layout": store.layout,
         "fingerprint": store.fingerprint["digest"],
         "images": {"test": len(images)},
-        "left_out": left_out,
+        "left_out": left_out.images,
+        "near_duplicates_checked": left_out.near_duplicates_checked,
         **describe_lungs([images]),
     }
     if isinstance(config, ClassificationConfig) and ROIS[config.roi].needs_lungs:
@@ -209,7 +210,7 @@ def _test(
     config: TrainingConfig,
     store: Store,
     images: Images,
-    left_out: int,
+    left_out: LeftOut,
     folder: RunFolder,
 ) -> dict[str, Any]:
     """Tests a model and writes what metrics.json holds, which it returns, and the rest."""

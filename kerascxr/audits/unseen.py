@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +17,21 @@ logger = logging.getLogger(__name__)
 SEEN = "training_images.csv"
 
 
-def unseen(images: Images, store: Store, runs: Sequence[Path]) -> Images:
-    """Returns the images that no run's model was trained or validated on.
+class LeftOut(NamedTuple):
+    """What was left out of a set.
+
+    Attributes:
+        images: How many images.
+        near_duplicates_checked: Whether near-duplicates of the training images were looked for,
+            those of all runs.
+    """
+
+    images: int
+    near_duplicates_checked: bool
+
+
+def unseen(images: Images, store: Store, runs: Sequence[Path]) -> tuple[Images, LeftOut]:
+    """Returns the images that no run's model was trained or validated on, and what was left out.
 
     Such images are recognised by the digests of their pixels. Near-duplicates of them (resized,
     re-encoded) are left out too, where the store of the training is still there. So are the images
@@ -34,7 +48,8 @@ def unseen(images: Images, store: Store, runs: Sequence[Path]) -> Images:
     """
     seen = {run: read_predictions(run / SEEN) for run in runs}
     same = _same_pixels(store, seen)
-    alike = _near_duplicates(store, seen) - same
+    near_duplicates, checked = _near_duplicates(store, seen)
+    alike = near_duplicates - same
     namesakes = _same_group_names(store, seen) - same - alike
     groups = {row["group"] for row in store.rows if row["id"] in same | alike | namesakes}
     together = {row["id"] for row in store.rows if row["group"] in groups}
@@ -64,7 +79,8 @@ def unseen(images: Images, store: Store, runs: Sequence[Path]) -> Images:
         logger.warning(f"Left out: {text}")
     if namesakes:
         logger.warning(_hint(store, namesakes).strip())
-    return images.only(kept) if len(kept) < len(images) else images
+    left_out = LeftOut(len(images) - len(kept), checked)
+    return images.only(kept) if left_out.images else images, left_out
 
 
 def _hint(store: Store, namesakes: set[str]) -> str:
@@ -95,14 +111,19 @@ def _same_group_names(store: Store, seen: Mapping[Path, Sequence[Mapping[str, st
     return {row["id"] for row in store.rows if row["given_group"] in names}
 
 
-def _near_duplicates(store: Store, seen: Mapping[Path, Sequence[Mapping[str, str]]]) -> set[str]:
+def _near_duplicates(
+    store: Store, seen: Mapping[Path, Sequence[Mapping[str, str]]]
+) -> tuple[set[str], bool]:
     """Returns the ids of a set's near-duplicates of images that runs were fitted on.
+
+    And whether those of all runs were looked for.
 
     Args:
         store: The set's store.
         seen: Run folder -> a row an image that the run was fitted on.
     """
     found: set[str] = set()
+    checked = True
     ids = np.array([row["id"] for row in store.rows])
     for path, rows in seen.items():
         run = read_run(path)
@@ -115,8 +136,9 @@ def _near_duplicates(store: Store, seen: Mapping[Path, Sequence[Mapping[str, str
                 f"their store is not in {' or '.join(dict.fromkeys(map(str, (stores, here))))}. "
                 "Images with the same pixels are left out."
             )
+            checked = False
             continue
         fitted = {row["id"] for row in rows}
         places = [place for place, row in enumerate(own.rows) if row["id"] in fitted]
         found |= set(ids[copies_of(store.thumbnails, own.thumbnails[places])].tolist())
-    return found
+    return found, checked

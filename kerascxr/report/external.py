@@ -21,7 +21,7 @@ _NOTE = (
     "One model, not trained again. Internal: the test images of the set that it was trained on. In "
     "brackets: 95% intervals. Classes that a set does not have are not averaged. Left out: images "
     "of a set that the model was trained or validated on, recognised by their pixels, and "
-    "near-duplicates of them where the store of the training was still there."
+    "near-duplicates of them; these are not looked for where the store of the training is gone."
 )
 
 _ANSWERS_NOTE = (
@@ -98,7 +98,7 @@ def _table(run: Run, number: int) -> Tabulated:
     tests = [
         (f"internal: {run.source}", None, run.metrics["test"]),
         *(
-            (f"external: {external_name(name)}", of["data"]["left_out"], of["test"])
+            (f"external: {external_name(name)}", _left_out(of["data"]), of["test"])
             for name, of in found.items()
         ),
     ]
@@ -113,6 +113,12 @@ def _table(run: Run, number: int) -> Tabulated:
     ]
     rows = [[name, test["n"], left_out, *_cells(test, measures)] for name, left_out, test in tests]
     return Tabulated(Table(f"{run.name} on each set", header, rows), f"external-{number}", _NOTE)
+
+
+def _left_out(data: Mapping[str, Any]) -> Any:
+    if data.get("near_duplicates_checked", True):
+        return data["left_out"]
+    return f"{data['left_out']:,}, near-duplicates not looked for"
 
 
 def _cells(test: Mapping[str, Any], measures: Sequence[str]) -> list[Any]:

@@ -414,6 +414,7 @@ def test_resized_and_brighter_copies_of_training_images_are_left_out_of_another_
     (external,) = (run / "external").glob("[!.]*")
     tested = {row["id"] for row in read_predictions(run)}
     assert {row["id"] for row in read_predictions(external)} == tested
+    assert json.loads((external / "metrics.json").read_text())["data"]["near_duplicates_checked"]
     shutil.rmtree(run / "external")
     # Without the training's store they cannot be found, which a line says.
     config = (run / "config.yaml").read_text(encoding="utf-8")
@@ -421,6 +422,8 @@ def test_resized_and_brighter_copies_of_training_images_are_left_out_of_another_
     assert verbs.main(command) == 0
     shown = capsys.readouterr().out
     assert "were not looked for: their store is not in" in shown and "Left out" not in shown
+    known = json.loads((external / "metrics.json").read_text())["data"]
+    assert known["near_duplicates_checked"] is False and known["left_out"] == 0
     (run / "config.yaml").write_text(config, encoding="utf-8")
     shutil.rmtree(run / "external")
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from kerascxr.evaluation.metrics import METRICS, Metric, metric_title
-from kerascxr.report import contents, data, limits
+from kerascxr.report import contents, data, external, limits
 from kerascxr.report.blocks import Tabulated
 from kerascxr.report.html import html_page
 from kerascxr.runs.reading import read_run, read_runs
@@ -196,5 +196,9 @@ def test_external_tests_are_beside_the_internal_one(tmp_path, task):
         "external: other",
     ]
     assert table.table.rows[1][1:4] == [77, 5, f"{value:.4f} [0.600, 0.900]"]
+    unchecked = {"near_duplicates_checked": False}
+    change(path, "external/other-0123abcd/metrics.json", lambda of: of["data"].update(unchecked))
+    [part] = external.external_sections([read_run(path)])
+    assert part.blocks[0].table.rows[1][2] == "5, near-duplicates not looked for"
     figure = parts[0].blocks[0]
     assert f"other, 77 images: {metric_title(task, measure).capitalize()} {value:.3f}" in figure.alt
