@@ -90,7 +90,7 @@ def predict_files(
     columns += extras
     files, unnameable = shard.part(files, _batch_size(predictor))
     with saved_rows(shard.named(to), _identity(predictor, lungs, overlays), columns) as saved:
-        left = saved.left_of(files)
+        left = saved.left_of(files, _batch_size(predictor))
         with ProgressBar(total=len(files), initial=len(files) - len(left), unit="image") as bar:
             for paths, errors, sizes, small, large in _batches(left, predictor, lungs):
                 answer = dict(predictor.predict(tf.constant(small), tf.constant(sizes)))

@@ -102,7 +102,7 @@ def predict_masks(
     folders = _Folders(to / MASKS, overlays, to / SEGMENTATIONS)
     table = shard.named(to / TABLE)
     with saved_rows(table, _identity(predictor, overlays), _COLUMNS) as saved:
-        left = saved.left_of(files)
+        left = saved.left_of(files, _BATCH)
         with (
             ThreadPoolExecutor(os.cpu_count()) as pool,
             ProgressBar(total=len(files), initial=len(files) - len(left), unit="image") as bar,

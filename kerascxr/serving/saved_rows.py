@@ -68,14 +68,16 @@ class SavedRows:
         write_text(self._kept, heading)
         return {}
 
-    def left_of(self, files: Sequence[Path]) -> list[Path]:
+    def left_of(self, files: Sequence[Path], batch: int = 1) -> list[Path]:
         """Returns the files to be read; a line says how many have a row.
 
         A row of an earlier call is kept if the file was read then, and has the same absolute path,
-        size and time of modification now.
+        size and time of modification now, and if this holds for all files of its batch: a model's
+        last digits can depend on what else is in a batch.
 
         Args:
             files: The files to have a row. Rows can be added for these only.
+            batch: How many files a batch has.
         """
         self._stamps = {str(path): _stamp(path) for path in files}
         kept = {
@@ -83,9 +85,14 @@ class SavedRows:
             for path, stamp in self._stamps.items()
             if stamp and stamp == self._earlier.get(path)
         }
-        if kept:
-            logger.info(f"Resuming after {len(kept):,} of {len(files):,} files.")
-        return [path for path in files if str(path) not in kept]
+        batches = [files[begin : begin + batch] for begin in range(0, len(files), batch)]
+        left = [
+            path for part in batches if not all(str(path) in kept for path in part) for path in part
+        ]
+        if len(left) < len(files):
+            count = len(files) - len(left)
+            logger.info(f"Resuming after {count:,} of {len(files):,} files.")
+        return left
 
     def add(self, rows: Sequence[Sequence[str]]) -> None:
         """Saves rows."""
