@@ -101,13 +101,15 @@ def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict
 
 
 def config_elsewhere(run: Path, data: DataConfig, lungs: Path | None) -> ClassificationConfig:
-    """Returns a classifier's config for images of another set.
+    """Returns a classifier's config for images of another set, in which no marker is planted.
 
     Raises:
         ValueError: If its lung masks are not to be had, or its lung model has changed.
     """
     config = load_config(ClassificationConfig, run / "config.yaml")
-    config = dataclasses.replace(config, lungs=lungs or config.lungs, data=data)
+    config = dataclasses.replace(
+        config, lungs=lungs or config.lungs, data=data, control_marker=None
+    )
     check_roi(config.roi, config.lungs)
     if lungs is None:
         require_same_lungs(read_run(run))

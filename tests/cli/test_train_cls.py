@@ -20,7 +20,8 @@ from sklearn import metrics
 import train_cls
 from kerascxr import __main__ as verbs
 from kerascxr.audits import external as external_tests
-from kerascxr.config import ClassificationConfig
+from kerascxr.audits.external import config_elsewhere
+from kerascxr.config import ClassificationConfig, DataConfig
 from kerascxr.data.ingest import store as store_module
 from kerascxr.evaluation.calibration import apply_temperature, calibrate
 from kerascxr.models.classifier import build_classifier
@@ -434,6 +435,15 @@ def listed(path, folder, group_of):
     rows = [f"{image},{image.parent.name},{group_of(image)}" for image in images]
     path.write_text("\n".join(["path,label,group", *rows]), encoding="utf-8")
     return str(path)
+
+
+def test_no_marker_is_planted_into_another_set(finished, tmp_path):
+    run = shutil.copytree(finished[0], tmp_path / "marked")
+    config = (run / "config.yaml").read_text(encoding="utf-8")
+    marked = config.replace("control_marker: null", "control_marker: corner_bar")
+    (run / "config.yaml").write_text(marked, encoding="utf-8")
+    assert load_config(ClassificationConfig, run / "config.yaml").control_marker == "corner_bar"
+    assert config_elsewhere(run, DataConfig(), None).control_marker is None
 
 
 def test_new_images_of_a_patient_of_the_training_are_left_out_of_another_set(
