@@ -101,7 +101,7 @@ def predict_files(
                     _draw(paths, errors, small, rows, overlays, camera, predictor)
                 saved.add(rows)
                 bar.update(len(paths))
-        return unnameable + saved.write_table({str(path) for path in files}, _TEXTS)
+        return unnameable + saved.write_table([str(path) for path in files], _TEXTS)
 
 
 def _identity(predictor: Predictor, lungs: LungFinder | None, overlays: Path | None) -> str:

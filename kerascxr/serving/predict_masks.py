@@ -111,7 +111,7 @@ def predict_masks(
                 rows = _rows(pool, predictor, items, folders)
                 saved.add([[row.get(name, "") for name in _COLUMNS] for row in rows])
                 bar.update(len(items))
-        return unnameable + saved.write_table({str(path) for path in files}, ())
+        return unnameable + saved.write_table([str(path) for path in files], ())
 
 
 def _identity(predictor: MaskPredictor, overlays: Path | None) -> str:

@@ -100,11 +100,11 @@ class SavedRows:
             stamped = ([*row, self._stamps[row[0]]] for row in rows)
             csv.writer(file, lineterminator="\n").writerows(stamped)
 
-    def write_table(self, wanted: set[str], texts: Sequence[str]) -> list[tuple[str, str]]:
+    def write_table(self, wanted: Sequence[str], texts: Sequence[str]) -> list[tuple[str, str]]:
         """Writes the table, without the rows of unreadable files, and removes the saved rows.
 
         Args:
-            wanted: The paths to have a row.
+            wanted: The paths to have a row, in the order of the table.
             texts: The columns that do not hold numbers.
 
         Returns:
@@ -121,12 +121,18 @@ class SavedRows:
                 next(file)
                 yield from enumerate(csv.DictReader(file))
 
-        last = {row[PATH]: place for place, row in saved() if row[PATH] in wanted}
+        order = {path: number for number, path in enumerate(wanted)}
+        last = {row[PATH]: place for place, row in saved() if row[PATH] in order}
+        numbers = [order[path] for path in sorted(last, key=last.__getitem__)]
+
+        def chosen() -> Iterator[dict[str, str]]:
+            found = (row for place, row in saved() if last.get(row[PATH]) == place)
+            if numbers == sorted(numbers):
+                return found
+            return iter(sorted(found, key=lambda row: order[row[PATH]]))  # some were read again
 
         def rows() -> Iterator[dict[str, str]]:
-            for place, row in saved():
-                if last.get(row[PATH]) != place:
-                    continue
+            for row in chosen():
                 if row[ERROR]:
                     unreadable.append((row[PATH], row[ERROR]))
                 else:

@@ -60,7 +60,7 @@ def test_a_row_stands_while_its_file_is_the_same(tmp_path, messages, data, at, a
     assert messages() == ["Resuming after 1 of 1 files."] * (not again)
     if again:
         rows.add([[str(path), "", "bright"]])
-    assert rows.write_table({str(path)}, ["path", "predicted"]) == []
+    assert rows.write_table([str(path)], ["path", "predicted"]) == []
     with to.open(newline="") as file:
         predicted = "bright" if again else "dark"
         assert list(csv.DictReader(file)) == [{"path": str(path), "predicted": predicted}]
@@ -84,7 +84,7 @@ def test_a_rejected_file_is_tried_again(tmp_path):
     rows = SavedRows(to, "model", COLUMNS)
     assert rows.left_of([path]) == [path]
     rows.add([[str(path), "", "dark"]])
-    assert rows.write_table({str(path)}, ["path", "predicted"]) == []
+    assert rows.write_table([str(path)], ["path", "predicted"]) == []
     assert to.read_bytes() == f"path,predicted\n{path},dark\n".encode()
 
 
@@ -95,7 +95,7 @@ def test_a_file_that_is_gone_has_no_row(tmp_path):
     rows = SavedRows(to, "model", COLUMNS)
     assert rows.left_of([path]) == [path]
     rows.add([[str(path), "is not there", ""]])
-    assert rows.write_table({str(path)}, ["path", "predicted"]) == [(str(path), "is not there")]
+    assert rows.write_table([str(path)], ["path", "predicted"]) == [(str(path), "is not there")]
     assert to.read_text() == "path,predicted\n"
 
 
@@ -105,7 +105,7 @@ def test_a_parquet_table_has_numbers_and_texts(tmp_path):
     rows = SavedRows(to, "model", [*COLUMNS, "probability"])
     assert rows.left_of(paths) == paths
     rows.add([[str(path), "", "dark", f"0.{place}"] for place, path in enumerate(paths)])
-    assert rows.write_table({str(path) for path in paths[1:]}, ["path", "predicted"]) == []
+    assert rows.write_table([str(path) for path in paths[1:]], ["path", "predicted"]) == []
     table = pyarrow.parquet.read_table(to).to_pydict()
     assert table == {
         "path": [str(path) for path in paths[1:]],
@@ -130,7 +130,7 @@ def test_the_last_row_of_a_file_counts_and_a_half_row_is_dropped(tmp_path, messa
     assert rows.left_of(paths) == [paths[2]]
     assert messages() == ["Resuming after 2 of 3 files."]
     rows.add([[str(paths[2]), "", "middle"]])
-    assert rows.write_table({str(path) for path in paths}, ["path", "predicted"]) == []
+    assert rows.write_table([str(path) for path in paths], ["path", "predicted"]) == []
     with to.open(newline="") as file:
         found = {row["path"]: row["predicted"] for row in csv.DictReader(file)}
     assert found == {str(paths[0]): "bright", str(paths[1]): "dark", str(paths[2]): "middle"}
@@ -150,7 +150,7 @@ def test_a_half_row_of_a_name_with_line_breaks_is_dropped(tmp_path):
         assert rows.left_of(paths) == paths[1:]
         assert kept.read_bytes() == before
     rows.add([[str(path), "", "bright"] for path in paths[1:]])
-    assert rows.write_table({str(path) for path in paths}, ["path", "predicted"]) == []
+    assert rows.write_table([str(path) for path in paths], ["path", "predicted"]) == []
     with to.open(newline="") as file:
         found = [(row["path"], row["predicted"]) for row in csv.DictReader(file)]
     assert found == list(zip(map(str, paths), ("dark", "bright", "bright"), strict=True))
