@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.config import PACKAGED
+from kerascxr.runs.cache import use
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.model_folder import check_lungs
 from kerascxr.serving.web_names import find_page
@@ -48,7 +49,7 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command until Ctrl-C."""
     values = read_options(parser(prog), argv)
-    place = find_page(values.model)
+    place, kept = find_page(values.model), False
     if place is None:
         read_run(values.model, "classification")
         check_lungs(values.segmentation)
@@ -56,9 +57,12 @@ def run(argv: Sequence[str], prog: str) -> None:
         from kerascxr.cli.web_pages import kept_page
 
         place, was_there = kept_page(values.model, values.segmentation, values.onnxruntime)
+        kept = True
         if was_there:
             logger.info("The run's page is as it was exported before.")
     with make_server(place, values.port) as server:
+        if kept:
+            use(place.parent, server)
         address = f"http://{HOST}:{server.server_port}/"
         logger.warning(f"Serving {address} on this machine alone. Ctrl-C ends it.")
         if values.browser and not webbrowser.open(address):

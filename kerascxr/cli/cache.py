@@ -1,4 +1,4 @@
-"""List the cached features, stores and weights, or delete some."""
+"""List the cached features, stores, weights and browser pages, or delete some."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from kerascxr.config import DataConfig
 from kerascxr.runs.cache import CacheEntry, prune
 from kerascxr.tables import text_table
 
-KINDS = ("features", "stores", "weights")
+KINDS = ("features", "stores", "weights", "pages")
 _LIMITS = "limits"
 
 
@@ -74,12 +74,14 @@ def _listings(data: DataConfig) -> dict[str, Callable[[], list[CacheEntry]]]:
     start_tensorflow()
     from kerascxr.data.ingest.store import list_stores
     from kerascxr.models.download import list_weights
+    from kerascxr.serving.web_runtime import list_pages
     from kerascxr.training.feature_files import FeatureFolder
 
     return {
         "features": FeatureFolder.of(data).entries,
         "stores": lambda: list_stores(data.stores),
         "weights": list_weights,
+        "pages": list_pages,
     }
 
 

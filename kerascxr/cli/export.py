@@ -1,15 +1,20 @@
 """Export a run for TensorFlow Serving, for other runtimes, and as a page for the browser."""
 
+import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
 from kerascxr.cli.options import new_parser, read_options
+from kerascxr.cli.program import program
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.formats import FORMATS, find_format
 from kerascxr.serving.model_folder import check_lungs, warn_of_run
+
+logger = logging.getLogger(__name__)
 
 SAVED_MODEL, WEB = "saved_model", "web"
 
@@ -90,5 +95,7 @@ def run(argv: Sequence[str], prog: str) -> None:
         from kerascxr.serving.export_web import export_web
 
         export_web(first, values.to, values.segmentation, findings_of(first), values.onnxruntime)
+        command = f"{program()} app {shlex.quote(str(values.to))}"
+        logger.info(f"\nNext:\n  {command}\n      opens it in the browser")
     if others:
         export_formats(values.runs, values.to, others)

@@ -11,6 +11,7 @@ from kerascxr.models.download import file_digest
 from kerascxr.report.input_ablations import RESULT, meaning, read_audit, verdict
 from kerascxr.report.limits import limit_sentences
 from kerascxr.runs.atomic import write_text
+from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.export_web import export_web
 from kerascxr.serving.web_card import Findings
@@ -18,7 +19,7 @@ from kerascxr.serving.web_names import find_page, page_files
 from kerascxr.serving.web_runtime import cache_folder
 from kerascxr.training.lungs import lungs_digest
 
-_NOT_AUDITED = "This model was not audited for shortcuts. `kerascxr audit RUN` does that."
+_NOT_AUDITED = "It was not audited for shortcuts. `kerascxr audit RUN` does that."
 _DIGITS = 12
 
 
@@ -54,20 +55,22 @@ def kept_page(run: Path, segmentation: Path | None, onnxruntime: Path | None) ->
     """
     digest = hashlib.sha256(f"{run.resolve()} {segmentation}".encode()).hexdigest()[:_DIGITS]
     kept = cache_folder() / "pages" / f"{run.resolve().name}-{digest}"
-    identity = _identity(run, segmentation)
-    stamp = kept / "identity.txt"
-    page = find_page(kept)
-    if page and stamp.is_file() and stamp.read_text(encoding="utf-8") == identity:
-        return page, True
-    findings = findings_of(run)
-    try:
-        page = export_web(run, kept, segmentation, findings, onnxruntime)
-    except ImplausibleMasksError:
-        if segmentation != PACKAGED:
-            raise
-        page = export_web(run, kept, None, findings, onnxruntime)
-    write_text(stamp, identity)
-    return page, False
+    waiting = f"Another process exports {run}; waiting for it."
+    with locked(kept.with_name(f".{kept.name}.lock"), waiting):
+        identity = _identity(run, segmentation)
+        stamp = kept / "identity.txt"
+        page = find_page(kept)
+        if page and stamp.is_file() and stamp.read_text(encoding="utf-8") == identity:
+            return page, True
+        findings = findings_of(run)
+        try:
+            page = export_web(run, kept, segmentation, findings, onnxruntime)
+        except ImplausibleMasksError:
+            if segmentation != PACKAGED:
+                raise
+            page = export_web(run, kept, None, findings, onnxruntime)
+        write_text(stamp, identity)
+        return page, False
 
 
 def _identity(run: Path, segmentation: Path | None) -> str:

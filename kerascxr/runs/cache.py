@@ -25,7 +25,7 @@ class CacheEntry:
     """Cached files that belong together.
 
     Attributes:
-        kind: "features", "stores" or "weights".
+        kind: "features", "stores", "weights" or "pages".
         base: What its locks are named after, in the same folder: ``.NAME.lock`` is held by a
             process that writes it, ``.NAME.use`` is shared by those that read it.
         paths: Its files, or its folder. The last one makes the others valid.

@@ -20,7 +20,7 @@ from kerascxr.runs.reading import Run, read_run
 FORMAT = 1
 
 WARNING_TEXTS = {
-    SEVERAL: "Several classes are possible, or none is likely enough.",
+    SEVERAL: "No single class is likely enough.",
     input_checks.CONSTANT: "The image has almost no contrast. It may be empty or badly exposed.",
     input_checks.FAR: "The image is unlike the training images. The probabilities may be wrong.",
     input_checks.INVERTED: "The grey scale may be inverted: bones should be bright.",

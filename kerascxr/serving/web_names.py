@@ -35,6 +35,14 @@ def find_page(path: Path) -> Path | None:
     return None
 
 
+def page_title(page: Path) -> str:
+    """Returns the name of a page's model, or the folder's if its description is damaged."""
+    try:
+        return str(json.loads((page / CARD).read_text(encoding="utf-8"))["name"])
+    except (ValueError, KeyError, TypeError):
+        return page.name
+
+
 def listed_files(place: Path) -> frozenset[str]:
     """Returns the files of a page, relative, as its listing has them, the listing included.
 

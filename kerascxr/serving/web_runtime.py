@@ -6,6 +6,8 @@ from pathlib import Path
 
 from kerascxr.models.download import download_file, file_digest
 from kerascxr.runs.atomic import replacing
+from kerascxr.runs.cache import CacheEntry
+from kerascxr.serving.web_names import find_page, page_title
 
 VERSION = "1.30.0"
 URL = f"https://registry.npmjs.org/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
@@ -24,6 +26,20 @@ FILES = {
 def cache_folder() -> Path:
     """Returns where fetched files and pages are kept: beside Keras' own, see ``KERAS_HOME``."""
     return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "kerascxr"
+
+
+def list_pages() -> list[CacheEntry]:
+    """Returns the runtimes that were fetched and the pages that ``kerascxr app`` exported."""
+    folder = cache_folder()
+    entries = [
+        CacheEntry.of("pages", path, [path], path.name.replace("web-", "web ", 1))
+        for path in folder.glob("onnxruntime-web-*")
+    ]
+    for path in (folder / "pages").glob("[!.]*"):
+        page = find_page(path)
+        about = page_title(page) if page else "unfinished"
+        entries.append(CacheEntry.of("pages", path, [path], about, usable=page is not None))
+    return sorted(entries, key=lambda entry: entry.base)
 
 
 def runtime_files(tarball: Path | None = None) -> dict[str, Path]:

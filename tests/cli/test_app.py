@@ -8,6 +8,7 @@ import pytest
 
 from kerascxr import __main__ as verbs
 from kerascxr.cli import app
+from kerascxr.cli.web_pages import findings_of
 from kerascxr.evaluation import lung_masks
 from kerascxr.models import lung_model
 from kerascxr.serving import export_web
@@ -61,6 +62,7 @@ def test_a_runs_page_is_exported_once_and_again_when_the_run_changes(
     assert opened == ["http://127.0.0.1:1234/"]
     place, port = pages[0]
     assert (place / "files.json").exists() and port is None
+    assert place.parent.with_name(f".{place.parent.name}.use").exists()  # not pruned meanwhile
     assert any("Written to" in line for line in messages())
     messages.clear()
     assert verbs.main([*argv, "--browser", "false", "--port", "9000"]) == 0
@@ -74,6 +76,35 @@ def test_a_runs_page_is_exported_once_and_again_when_the_run_changes(
     messages.clear()
     assert verbs.main(["app", str(place.parent), "--quiet"]) == 0  # an export needs no run
     assert pages[-1][0] == place
+
+
+def test_a_page_shows_what_the_audit_found(tmp_path, runs):
+    run = tmp_path / "run"
+    shutil.copytree(runs[0], run)
+    assert findings_of(run).audit is None
+    assert findings_of(run).audit_note.startswith("It was not audited for shortcuts.")
+    whole = {"title": "full image", "accuracy": {"value": 0.8}, "auc": {"value": 0.9}}
+    border = {"title": "border only", "accuracy": {"value": 0.7}, "auc": {"value": 0.88}}
+    border |= {"verdict": "shown", "size": "large", "share": 0.95, "without": "the lungs"}
+    border["auc"] |= {"difference": -0.02}
+    nothing = {"some": [], "not_decided": [], "control_missed": []}
+    found = {
+        "ablations": {"full": whole, "border_only": border},
+        "verdict": {"verdict": "shown", "large": ["border_only"]} | nothing,
+    }
+    (run / "audit").mkdir()
+    (run / "audit/audit.json").write_text(json.dumps(found))
+    findings = findings_of(run)
+    assert findings.audit_note.startswith("Large shortcuts are shown: border only.")
+    assert findings.audit == [
+        {"input": "full image", "accuracy": 0.8, "auc": 0.9, "verdict": "reference"},
+        {
+            "input": "border only",
+            "accuracy": 0.7,
+            "auc": 0.88,
+            "verdict": "large shortcut: 95% of the AUC above chance without the lungs",
+        },
+    ]
 
 
 def test_implausible_lungs_of_the_packages_model_are_left_out(

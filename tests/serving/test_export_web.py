@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from kerascxr import __main__ as verbs
+from kerascxr.models.download import file_digest
 from kerascxr.runs.reading import read_run
 from kerascxr.serving import export_web, web_names
 from kerascxr.serving.predictors import load_predictor
@@ -71,6 +72,10 @@ def test_model_json_describes_the_run(web_model, runs):  # noqa: F811
         WARNING_TEXTS[warning["kind"]] for warning in card["warnings"]
     ]
     assert card["lungs"]["size"] == [32, 32]
+    assert card["sha256"] == {
+        name: file_digest(web_model / name)
+        for name in ("model/classifier.onnx", "model/lungs.onnx")
+    }
 
 
 def test_another_answer_than_the_runs_writes_nothing(tmp_path, runs, monkeypatch):

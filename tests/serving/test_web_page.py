@@ -99,6 +99,9 @@ def test_an_image_is_answered_as_the_graph_does(open_page):
     opened = open_page().ready()
     page = opened.page
     assert "For research, not for diagnosis" in text(page, "header")
+    start = text(page, "#answers")
+    assert "95.4 % (95 % interval 93.0 % to 97.0 %) on 458 test images of its own data set" in start
+    assert start.endswith("The border alone predicts the class better than chance.")
     opened.give(png())
     probabilities, _ = answer_of(lungs_on_bright())
     best = CLASSES[int(probabilities.argmax())]

@@ -82,7 +82,8 @@ export function summary(model: Model): string {
     ? ` Accuracy ${percent(row.value)}${interval} on ${whole(model.metrics?.n_test ?? 0)} test images of its own data ` +
       "set; images of other hospitals can be answered worse."
     : "";
-  return `This model distinguishes ${listed(model.classes)}, and nothing else.${metric}`;
+  const [found] = /^[^.]*\./.exec(model.audit_note ?? "") ?? ["It was not audited for shortcuts."];
+  return `This model distinguishes ${listed(model.classes)}, and nothing else.${metric} ${found}`;
 }
 
 function listed(names: string[]): string {

@@ -899,7 +899,8 @@ function summary(model) {
   const row = model.metrics?.rows.find(({ name }) => name === "accuracy");
   const interval = typeof row?.low === "number" && typeof row.high === "number" ? ` (95 % interval ${percent(row.low)} to ${percent(row.high)})` : "";
   const metric = row ? ` Accuracy ${percent(row.value)}${interval} on ${whole(model.metrics?.n_test ?? 0)} test images of its own data set; images of other hospitals can be answered worse.` : "";
-  return `This model distinguishes ${listed(model.classes)}, and nothing else.${metric}`;
+  const [found] = /^[^.]*\./.exec(model.audit_note ?? "") ?? ["It was not audited for shortcuts."];
+  return `This model distinguishes ${listed(model.classes)}, and nothing else.${metric} ${found}`;
 }
 function listed(names) {
   if (names.length < 2) return names.join("");
