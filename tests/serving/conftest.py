@@ -10,6 +10,7 @@ from filelock import FileLock
 from kerascxr import __main__ as verbs
 from kerascxr.evaluation import lung_masks
 from kerascxr.evaluation.calibration import apply_temperature
+from tests.support.web_page import chromium, served, write_app
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +45,23 @@ def at_temperature():
         return apply_temperature(np.asarray(probabilities), found)
 
     return apply
+
+
+@pytest.fixture(scope="session")
+def web_app(tmp_path_factory):
+    """The browser page with its stand-in model, read-only."""
+    return write_app(tmp_path_factory.mktemp("web") / "app")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium. Playwright's event loop must not outlive the module."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def web_url(web_app):
+    """Where ``web_app`` is served."""
+    with served(web_app) as address:
+        yield address

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from kerascxr.data.files import ImageFileError, read_grey
-from tests.support.web_page import Opened, chromium, served, write_app
+from tests.support.web_page import Opened
 
 # What the package reads but the page does not: the reasons that the page gives.
 ONLY_THE_PACKAGE = ("JPEG 2000", "JPEG-LS", "1 bit a pixel", "damaged DICOM")
@@ -32,13 +32,11 @@ _DECODE = """async (data) => {
 
 
 @pytest.fixture(scope="module")
-def decode(tmp_path_factory):
+def decode(browser, web_url):
     """Decodes bytes in the page."""
-    app = write_app(tmp_path_factory.mktemp("web") / "app")
-    with served(app) as url, chromium() as browser:
-        opened = Opened(browser, url).ready()
-        yield lambda data: opened.page.evaluate(_DECODE, base64.b64encode(data).decode())
-        opened.close()
+    opened = Opened(browser, web_url).ready()
+    yield lambda data: opened.page.evaluate(_DECODE, base64.b64encode(data).decode())
+    opened.close()
 
 
 def pictures():

@@ -3,100 +3,38 @@
 import csv
 import io
 import json
-import time
-import urllib.parse
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.support import hostile_files as hostile
-from tests.support.web_page import (
-    CLASSES,
-    WARNINGS,
-    WEB,
-    Opened,
-    answer_of,
-    chromium,
-    served,
-    write_app,
-    write_model_card,
-)
+from tests.support.web_images import COLUMNS, DARK, ROWS, dicom, file, lungs_on_bright, png
+from tests.support.web_page import CLASSES, WARNINGS, WEB, Opened, answer_of, text
 
-ROWS, COLUMNS = 96, 128
 MARKUP = "<img src=x onerror=alert(1)>"
 
 
-def lungs_on_bright():
-    """An image whose dark halves the stand-in takes for lungs: uint8 (ROWS, COLUMNS)."""
-    grey = np.full((ROWS, COLUMNS), 200, np.uint8)
-    grey[24:72, 16:48] = grey[24:72, 80:112] = 30
-    grey[80:84, 60:64] = 30  # a third component, which is dropped
-    return grey
-
-
-def file(name, data):
-    return {"name": name, "mimeType": "", "buffer": data}
-
-
-def png(name="chest.png", grey=None):
-    return file(name, hostile.encode(lungs_on_bright() if grey is None else grey))
-
-
-def dicom(name="chest.dcm", **tags):
-    grey = lungs_on_bright()
-    return file(name, hostile.dicom(grey.tobytes(), ROWS, COLUMNS, **tags))
-
-
-DARK = png("dark.png", np.full((50, 50), 5, np.uint8))
-
-
 @pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    return write_app(tmp_path_factory.mktemp("web") / "app")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def url(app):
-    with served(app) as address:
-        yield address
+def once(browser, web_url):
+    """One page for all tests that leave it as it was."""
+    one = Opened(browser, web_url, reduced_motion="reduce").ready()
+    yield one
+    one.close()
 
 
 @pytest.fixture
-def open_page(browser, url):
-    """Opens the page; at the end it must have asked nobody else and complained of nothing."""
-    opened = []
-
-    def open_one(address=url, **options):
-        opened.append(Opened(browser, address, **options))
-        return opened[-1]
-
-    yield open_one
-    for one in opened:
-        one.close()
+def opened(once):
+    """The page, without images and with its settings at the beginning."""
+    page = once.page
+    page.set_viewport_size({"width": 1280, "height": 720})
+    if page.locator("#clear").is_visible():
+        page.click("#clear")
+    yield once
+    assert not once.complaints, once.complaints
 
 
-def until(page, condition):
-    """Waits for a condition; Playwright's own way needs eval, which the page forbids."""
-    for _ in range(200):
-        if page.evaluate(condition):
-            return
-        time.sleep(0.05)
-    raise AssertionError(condition)
-
-
-def text(page, selector):
-    return " ".join(page.inner_text(selector).split())
-
-
-def test_an_image_is_answered_as_the_graph_does(open_page):
-    opened = open_page().ready()
+def test_an_image_is_answered_as_the_graph_does(opened):
     page = opened.page
     assert "For research, not for diagnosis" in text(page, "header")
     start = text(page, "#answers")
@@ -115,10 +53,10 @@ def test_an_image_is_answered_as_the_graph_does(open_page):
 
 
 @pytest.mark.parametrize("width", [400, 1400])
-def test_warnings_stand_before_the_image_and_the_score_in_plain_words(open_page, width):
-    opened = open_page(viewport={"width": width, "height": 800}).ready()
-    opened.give(DARK)
+def test_warnings_stand_before_the_image_and_the_score_in_plain_words(opened, width):
     page = opened.page
+    page.set_viewport_size({"width": width, "height": 800})
+    opened.give(DARK)
     sentence = WARNINGS["nearly constant"]
     assert text(page, "#decision") == f"Not decided {sentence}"
     assert "Most probable, but not decided" in text(page, "#answer")
@@ -142,8 +80,7 @@ def test_warnings_stand_before_the_image_and_the_score_in_plain_words(open_page,
         ),
     ],
 )
-def test_a_dicom_file_gives_an_area(open_page, tags, says):
-    opened = open_page().ready()
+def test_a_dicom_file_gives_an_area(opened, tags, says):
     opened.give(dicom(WindowCenter="128", WindowWidth="256", Modality="DX", **tags))
     shown = text(opened.page, "#answer")
     assert says in shown
@@ -152,8 +89,7 @@ def test_a_dicom_file_gives_an_area(open_page, tags, says):
     assert "Modality DX" in shown and "centre 128, width 256" in shown
 
 
-def test_what_speaks_against_a_chest_x_ray_is_said(open_page):
-    opened = open_page().ready()
+def test_what_speaks_against_a_chest_x_ray_is_said(opened):
     page = opened.page
     opened.give(dicom(Modality="DX", PixelSpacing=[1, 1]))
     assert "Decision" in text(page, "#decision") and "modality" not in text(page, "#decision")
@@ -170,8 +106,7 @@ def test_what_speaks_against_a_chest_x_ray_is_said(open_page):
     assert "this DICOM file does not state the size of its pixels" in shown
 
 
-def test_each_image_begins_as_its_file_shows_it(open_page):
-    opened = open_page().ready()
+def test_each_image_begins_as_its_file_shows_it(opened):
     page = opened.page
     opened.give(png("a.png"), png("b.png"))
     page.fill("#level", "90")
@@ -185,8 +120,7 @@ def test_each_image_begins_as_its_file_shows_it(open_page):
     assert page.input_value("#mix") == "0"
 
 
-def test_the_csv_is_the_table_of_predict(open_page):
-    opened = open_page().ready()
+def test_the_csv_is_the_table_of_predict(opened):
     opened.give(png(), dicom(PixelSpacing=[1, 1]), DARK, file("not.png", b"text"), png("=1+1.png"))
     with opened.page.expect_download() as download:
         opened.page.click("#save")
@@ -212,50 +146,7 @@ def test_the_csv_is_the_table_of_predict(open_page):
         assert row["prediction_set"] == "; ".join(inside)
 
 
-def test_nothing_is_asked_for_or_kept_after_the_page_is_loaded(open_page):
-    opened = open_page().ready()
-    page = opened.page
-    before = len(opened.requests)
-    opened.give(png(), dicom(), DARK, file("bad.png", b"text"))
-    page.fill("#mix", "60")
-    page.select_option("#map-class", "Normal")
-    page.click("#next")
-    with page.expect_download():
-        page.click("#save")
-    page.click("#open-card")
-    page.keyboard.press("Escape")
-    page.wait_for_timeout(300)
-    late = [url for url in opened.requests[before:] if not url.startswith("blob:")]
-    assert not late
-    assert not opened.context.cookies()
-    assert page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
-    assert page.evaluate("indexedDB.databases()") == []
-    kept = page.evaluate(
-        """async () => (await Promise.all((await caches.keys()).map(async (name) =>
-          (await (await caches.open(name)).keys()).map(({url}) => new URL(url).pathname))
-        )).flat()"""
-    )
-    listed = page.evaluate("fetch('files.json').then((r) => r.json())")["files"]
-    assert sorted(kept) == sorted(f"/{name}" for name in [*listed, "files.json"] if name != "sw.js")
-
-
-def test_the_policy_forbids_other_origins_in_the_page_and_in_workers(browser, url):
-    opened = Opened(browser, url).ready()
-    ask = "fetch('https://example.org/').then(() => 'sent', () => 'refused')"
-    assert opened.page.evaluate(ask) == "refused"
-    asked = """new Promise((done) => {
-      const script = "fetch('https://example.org/')"
-        + ".then(() => postMessage('sent'), () => postMessage('refused'))";
-      const worker = new Worker(URL.createObjectURL(new Blob([script], {type: "text/javascript"})));
-      worker.onmessage = ({data}) => done(data);
-    })"""
-    assert opened.page.evaluate(asked) == "refused"
-    assert sum("Content Security Policy" in line for line in opened.complaints) >= 1
-    opened.context.close()
-
-
-def test_files_come_by_drop_and_by_paste_too(open_page):
-    opened = open_page().ready()
+def test_files_come_by_drop_and_by_paste_too(opened):
     page = opened.page
     give = """([data, kind]) => {
       const transfer = new DataTransfer();
@@ -273,55 +164,9 @@ def test_files_come_by_drop_and_by_paste_too(open_page):
         assert page.inner_text("#image-name") == f"{kind}.png"
 
 
-def test_files_chosen_before_the_model_is_there_are_answered(browser, url):
-    opened = Opened(browser, url)
-    opened.page.set_input_files("#files", [png()])
-    opened.page.locator("#decision .verdict").wait_for()
-    opened.close()
-
-
-def test_the_page_works_by_keyboard(open_page):
-    opened = open_page().ready()
+def test_the_map_the_window_and_the_outline_change_the_picture(opened):
     page = opened.page
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.id") == "open-card"
-    page.keyboard.press("Enter")
-    assert page.evaluate("document.querySelector('#card').open")
-    page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.id") == "open-card"
-    page.keyboard.press("Tab")
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
-    chooser.value.set_files([png("a.png"), png("b.png"), DARK])
-    page.locator("#all[aria-busy=false]").wait_for()
-    zoom = "document.querySelector('#view').dataset.zoom"
-    for _ in range(10):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.id") == "view":
-            break
-    page.keyboard.press("+")
-    assert page.evaluate(zoom) == "1.25"
-    page.keyboard.press("0")
-    assert page.evaluate(zoom) == "1.00"
-    page.focus("#mix")
-    page.keyboard.press("End")
-    assert page.locator("#map-scale").is_visible()
-    page.focus("#next")
-    page.keyboard.press("Enter")
-    assert page.inner_text("#image-name") == "b.png"
-    assert "b.png: " in page.inner_text("#live")
-    page.locator("#rows button").nth(2).focus()
-    page.keyboard.press("Enter")
-    assert page.inner_text("#image-name") == "dark.png"
-    assert "not decided" in text(page, "#rows [aria-current]")
-    page.focus("#clear")
-    page.keyboard.press("Enter")
-    assert page.locator("#start").is_visible() and page.locator("#result").is_hidden()
-
-
-def test_the_map_the_window_and_the_outline_change_the_picture(open_page):
-    opened = open_page(viewport={"width": 900, "height": 1400}).ready()
-    page = opened.page
+    page.set_viewport_size({"width": 900, "height": 1400})
     opened.give(png())
 
     def colours():
@@ -351,8 +196,7 @@ def hostile_ones():
     return files
 
 
-def test_hostile_files_end_in_one_line_and_the_page_lives(open_page):
-    opened = open_page().ready()
+def test_hostile_files_end_in_one_line_and_the_page_lives(opened):
     page = opened.page
     page.on("dialog", lambda dialog: pytest.fail("a script ran"))
     names = []
@@ -387,8 +231,7 @@ def test_hostile_files_end_in_one_line_and_the_page_lives(open_page):
     assert MARKUP in page.inner_text("#rows")
 
 
-def test_tags_with_markup_are_shown_as_text(open_page):
-    opened = open_page().ready()
+def test_tags_with_markup_are_shown_as_text(opened):
     page = opened.page
     page.on("dialog", lambda dialog: pytest.fail("a script ran"))
     opened.give(
@@ -407,11 +250,10 @@ def test_tags_with_markup_are_shown_as_text(open_page):
     assert "Modality BX" in shown
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 800, 1400])
-def test_nothing_is_clipped_and_axe_finds_nothing(open_page, width, scheme):
-    opened = open_page(viewport={"width": width, "height": 900}, color_scheme=scheme).ready()
+def test_nothing_is_clipped_and_axe_finds_nothing(opened, width):
     page = opened.page
+    page.set_viewport_size({"width": width, "height": 900})
     check(page)
     long = "a_very_long_name_without_any_space_" * 4 + ".png"
     opened.give(dicom(PixelSpacing=[0.5, 0.5]), DARK, png(long), file("bad.png", b"text"))
@@ -422,11 +264,11 @@ def test_nothing_is_clipped_and_axe_finds_nothing(open_page, width, scheme):
             page.click("#next")
     page.click("#open-card")
     check(page)
+    page.click("#close-card")
 
 
 def check(page):
     """Fails for what sticks out of the window or its box, and for what axe finds."""
-    page.wait_for_timeout(300)
     wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert wide <= 0
     clipped = page.evaluate(
@@ -442,96 +284,8 @@ def check(page):
         return
     if not page.evaluate("Boolean(window.axe)"):
         page.evaluate(source.read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run().then(({violations}) => violations)")
-    told = [(one["id"], [node["html"][:150] for node in one["nodes"]]) for one in found]
-    assert not told, json.dumps(told, indent=1)
-
-
-def test_the_page_works_without_a_network_and_takes_a_newer_version(browser, tmp_path):
-    folder = write_app(tmp_path / "app")
-    with served(folder, isolating=False) as address:
-        opened = Opened(browser, address).ready()
-        page = opened.page
-        assert page.evaluate("crossOriginIsolated") is False
-        opened.context.set_offline(True)
-        page.reload()
-        opened.ready()
-        opened.give(png())
-        assert page.locator("#decision .verdict").is_visible()
-        # The service worker adds the headers that a plain server does not send.
-        assert page.evaluate("crossOriginIsolated") is True
-        assert page.locator("#newer").is_hidden()
-        opened.context.set_offline(False)
-        write_model_card(folder, "A newer model")
-        second = opened.context.new_page()
-        second.goto(address)
-        second.locator("#answers").wait_for()
-        assert second.inner_text("#model-name") == "A newer model"
-        # The first tab goes on with its model, and says so.
-        page.locator("#newer").wait_for()
-        assert page.inner_text("#model-name") == "Stand-in"
-        page.click("#reload")
-        page.get_by_text("A newer model").first.wait_for()
-        opened.ready()
-        assert page.locator("#newer").is_hidden()
-        assert len(page.evaluate("caches.keys()")) == 1
-        opened.context.close()
-
-
-def test_another_program_at_the_address_is_not_covered_by_the_page(browser, app, tmp_path):
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "index.html").write_text("<p>Another program</p>")
-    with served(app) as address:
-        context = Opened(browser, address).ready().context
-    with served(other, port=urllib.parse.urlsplit(address).port) as address:
-        page = context.new_page()
-        page.goto(address)
-        page.get_by_text("Another program").wait_for()
-        context.close()
-
-
-def test_a_worker_that_dies_or_hangs_ends_in_a_line_and_is_replaced(browser, url):
-    opened = Opened(
-        browser,
-        url,
-        script="""
-        window.workers = [];
-        window.Worker = class extends Worker {
-          constructor(...given) { super(...given); window.workers.push(this); }
-          postMessage(message, ...others) {
-            if (message.kind !== window.deaf) super.postMessage(message, ...others);
-            else window.unheard = (window.unheard ?? 0) + 1;
-          }
-        };""",
-    ).ready()
-    page = opened.page
-    page.evaluate("window.deaf = 'run'")
-    page.set_input_files("#files", [png("dies.png")])
-    until(page, "window.unheard === 1")
-    page.evaluate("workers[0].dispatchEvent(new ErrorEvent('error', {message: 'out of memory'}))")
-    page.locator("#rows", has_text="could not be answered (out of memory)").wait_for()
-    page.clock.install()
-    page.set_input_files("#files", [png("hangs.png")])
-    until(page, "window.unheard === 2")
-    page.clock.fast_forward(301_000)
-    page.locator("#rows", has_text="takes longer than 300 s").wait_for()
-    page.evaluate("deaf = ''")
-    opened.give(png("good.png"))
-    lines = page.locator("#rows tr").all_inner_texts()
-    assert [("Not read" in line) for line in lines] == [True, True, False]
-    opened.close()
-
-
-def test_a_missing_model_and_one_of_another_export_are_named(browser, tmp_path):
-    folder = write_app(tmp_path / "app")
-    with served(folder) as address:
-        for change, says in (
-            (lambda path: path.write_bytes(path.read_bytes() + b"\0"), "does not belong to this"),
-            (lambda path: path.unlink(), "could not be loaded (404)"),
-        ):
-            change(folder / "model/classifier.onnx")
-            opened = Opened(browser, address)
-            opened.page.locator("#trouble").wait_for()
-            assert f"model/classifier.onnx {says}" in text(opened.page, "#trouble")
-            opened.context.close()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        found = page.evaluate("axe.run({resultTypes: ['violations']}).then((r) => r.violations)")
+        told = [(one["id"], [node["html"][:150] for node in one["nodes"]]) for one in found]
+        assert not told, (scheme, json.dumps(told, indent=1))

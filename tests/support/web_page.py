@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -265,3 +266,17 @@ class Opened:
         ]
         assert not foreign, foreign
         assert not self.complaints, self.complaints
+
+
+def text(page, selector):
+    """Returns an element's text, its white space as single spaces."""
+    return " ".join(page.inner_text(selector).split())
+
+
+def until(page, condition):
+    """Waits for a condition; Playwright's own way needs eval, which the page forbids."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        time.sleep(0.05)
+    raise AssertionError(condition)

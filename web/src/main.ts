@@ -25,6 +25,7 @@ class Page {
   private selected: Item | undefined;
   private showing = 0;
   private shownId = 0;
+  private mapId = 0; // the image for which the map's class was chosen
 
   constructor(
     private readonly model: Model,
@@ -144,16 +145,18 @@ class Page {
     if (turn !== this.showing) return;
     note.hidden = true;
     const lungs = answer?.lungs;
-    if (answer && this.shownId !== item.id) {
+    if (answer && this.mapId !== item.id) {
       find("map-class", HTMLSelectElement).value = answer.predicted;
+      this.mapId = item.id;
     }
+    const again = this.shownId === item.id;
     this.shownId = item.id;
     this.viewer.show({
       image,
       label: `X-ray ${item.name}`,
       outline: lungs && this.model.lungs ? outline(lungs.grid, this.model.lungs.threshold) : undefined,
       map: this.map(),
-    });
+    }, again);
     this.applySettings();
   }
 

@@ -54,13 +54,13 @@ export class Viewer {
     });
   }
 
-  /** Shows another image, whole; undefined shows none. */
-  show(shown: Shown | undefined): void {
+  /** Shows an image, whole unless it is the one that is shown; undefined shows none. */
+  show(shown: Shown | undefined, again = false): void {
     this.shown = shown;
     this.reduced = shown ? reduce(shown.image) : undefined;
     this.base = this.heat = undefined;
     this.canvas.setAttribute("aria-label", shown?.label ?? "No image");
-    this.setView(WHOLE);
+    this.setView(again ? this.view : WHOLE);
   }
 
   /** Shows another map over the same image. */

@@ -1066,13 +1066,13 @@ var Viewer = class {
   heat;
   pending = false;
   pointers = /* @__PURE__ */ new Map();
-  /** Shows another image, whole; undefined shows none. */
-  show(shown) {
+  /** Shows an image, whole unless it is the one that is shown; undefined shows none. */
+  show(shown, again = false) {
     this.shown = shown;
     this.reduced = shown ? reduce(shown.image) : void 0;
     this.base = this.heat = void 0;
     this.canvas.setAttribute("aria-label", shown?.label ?? "No image");
-    this.setView(WHOLE2);
+    this.setView(again ? this.view : WHOLE2);
   }
   /** Shows another map over the same image. */
   setMap(map) {
@@ -1234,6 +1234,7 @@ var byId = (id) => find(id, HTMLElement);
 var button = (id) => find(id, HTMLButtonElement);
 var slider = (id) => find(id, HTMLInputElement);
 var Page = class {
+  // the image for which the map's class was chosen
   constructor(model, { reader, engine }) {
     this.model = model;
     this.items = new Items(model, reader, engine, (item) => this.changed(item));
@@ -1249,6 +1250,7 @@ var Page = class {
   selected;
   showing = 0;
   shownId = 0;
+  mapId = 0;
   add(files) {
     if (!files.length) return;
     const [first] = this.items.add(files);
@@ -1347,16 +1349,18 @@ var Page = class {
     if (turn !== this.showing) return;
     note.hidden = true;
     const lungs = answer?.lungs;
-    if (answer && this.shownId !== item.id) {
+    if (answer && this.mapId !== item.id) {
       find("map-class", HTMLSelectElement).value = answer.predicted;
+      this.mapId = item.id;
     }
+    const again = this.shownId === item.id;
     this.shownId = item.id;
     this.viewer.show({
       image,
       label: `X-ray ${item.name}`,
       outline: lungs && this.model.lungs ? outline(lungs.grid, this.model.lungs.threshold) : void 0,
       map: this.map()
-    });
+    }, again);
     this.applySettings();
   }
   map() {
