@@ -15,6 +15,7 @@ ORDER = (
     {"__init__", "names"},
     {"parsing", "progress", "config", "tables"},
     {"runs"},
+    {"cluster"},
     {"evaluation"},
     {"data"},
     {"models"},
@@ -32,6 +33,7 @@ WITHOUT_TENSORFLOW = (
     "config",
     "tables",
     "runs",
+    "cluster",
     "evaluation",
     "plots",
 )

@@ -8,6 +8,7 @@ from types import ModuleType
 from kerascxr import __version__
 from kerascxr.cli.program import note_script
 from kerascxr.cli.start import print_error, run_command
+from kerascxr.cluster.worker import is_loading_script
 from kerascxr.names import look_up
 
 PROG = "kerascxr"
@@ -50,6 +51,8 @@ def overview() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
+    if is_loading_script():
+        return 0
     note_script()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):

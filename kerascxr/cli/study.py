@@ -6,6 +6,7 @@ from jsonargparse import ArgumentParser
 
 from kerascxr.cli.options import read_config
 from kerascxr.cli.start import start_tensorflow
+from kerascxr.cluster.ray_cluster import require_ray
 from kerascxr.config import StudyConfig
 from kerascxr.data.sources.open import check_source
 from kerascxr.models.backbones import BACKBONES
@@ -19,7 +20,10 @@ GROUPS = {
     "Where results go": ("runs", "overwrite"),
     "Settings": ("config",),
 }
-_SET_BY_THE_STUDY = ("folds", "seeds", "name", "runs", "overwrite", "split", "runtime")
+_SET_BY_THE_STUDY = (
+    *("folds", "seeds", "cluster", "name", "runs", "overwrite"),
+    *("split", "runtime", "resources"),
+)
 _DATA = ("stores", "stores_gb", "features", "features_gb", "cache")
 HIDDEN = (
     *(f"{part}.{name}" for part in ("classifier", "unet") for name in _SET_BY_THE_STUDY),
@@ -36,6 +40,7 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> int:
     """Runs the command; returns 1 if a run failed."""
     config = read_config(StudyConfig, argv, prog, GROUPS, HIDDEN)
+    require_ray(config.cluster)
     for backbone in config.backbones:
         look_up(BACKBONES, backbone, "backbone")
     if not config.runs.exists():  # without new runs, a study needs no images

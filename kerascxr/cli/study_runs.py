@@ -1,26 +1,25 @@
 """The study: a classifier for each backbone and depth, a U-Net, and the report on all of them."""
 
 import dataclasses
-import json
+import functools
 import logging
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kerascxr.cluster.parts import Part as ClusterPart
+from kerascxr.cluster.parts import run_parts
 from kerascxr.config import ClassificationConfig, SegmentationConfig, StudyConfig, TrainingConfig
 from kerascxr.data.ingest.changes import files_changed
 from kerascxr.report.page import write_report
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.locks import locked
-from kerascxr.tables import text_table
+from kerascxr.runs.states import RunState, states_table
 from kerascxr.training import classification, segmentation
 from kerascxr.training.inputs import open_data
-from kerascxr.training.sharing import sharing
+from kerascxr.training.sharing import share_always, sharing
 
 logger = logging.getLogger(__name__)
-
-_HEADER = ("run", "state", "accuracy", "F1", "AUC", "Dice", "minutes")
-_MEASURES = ("accuracy", "f1", "auc", "dice")
 
 
 @dataclasses.dataclass
@@ -49,7 +48,9 @@ class Part:
 
 
 def run_study(config: StudyConfig) -> bool:
-    """Trains what is not finished yet, one run after another, and writes ``runs/report``.
+    """Trains what is not finished yet, and writes ``runs/report``.
+
+    One run is trained after another; with ``cluster``, several at once.
 
     A run that fails is reported and the others go on; the same command takes up what was cut off.
     A second process waits: two at once would each fail on the runs that the other one trains.
@@ -72,6 +73,8 @@ def run_study(config: StudyConfig) -> bool:
 def _run_study(config: StudyConfig) -> bool:
     parts = _parts(config)
     _check_settings(parts)
+    if config.cluster is not None:
+        _run_on_cluster(parts, config)
     with sharing():
         for number, part in enumerate(parts, 1):
             if part.state != "waiting":
@@ -81,7 +84,7 @@ def _run_study(config: StudyConfig) -> bool:
             part.state = _run(part)
             last = all(other.state != "waiting" for other in parts)
             if last or part.state != "done before":
-                logger.info(f"\n{_progress(parts)}")
+                logger.info(f"\n{_table(parts)}")
     finished = [part.folder for part in parts if (part.folder / "DONE").exists()]
     if not finished:
         raise ValueError(f"at least one run must finish for a report. Got {parts[0].state}.")
@@ -105,7 +108,7 @@ def _check_settings(parts: list[Part]) -> None:
 def _of_other_images(part: Part) -> bool:
     if not (part.folder / "DONE").exists():  # a checkpoint has the images' digest
         return False
-    about = _read(part.folder / "metrics.json")["data"]
+    about = RunFolder(part.folder).read_json("metrics.json")["data"]
     if not files_changed(part.config.data, about):
         return False
     digest: str = open_data(part.config.data).fingerprint["digest"]
@@ -162,35 +165,62 @@ def _has_masks(config: SegmentationConfig) -> bool:
     return any(row["mask_state"] == "ok" for row in store.rows)
 
 
+def _run_on_cluster(parts: list[Part], config: StudyConfig) -> None:
+    """Trains what is not finished yet, several runs at once, and sets the states of all."""
+    for part in parts:
+        if part.state == "waiting" and (part.folder / "DONE").exists():
+            part.state = "waiting" if part.config.overwrite else "done before"
+    waiting = {part.name: part for part in parts if part.state == "waiting"}
+    for data in {part.config.data for part in waiting.values()}:
+        open_data(data)  # here, once
+    runs = [RunState(part.name, part.folder, part.state) for part in parts]
+    assert config.cluster is not None
+    tasks = [
+        ClusterPart(name, part.folder, functools.partial(_call, part))
+        for name, part in waiting.items()
+    ]
+    errors = run_parts(tasks, runs, config.cluster, config.resources)
+    for name, part in waiting.items():
+        part.state = _failed(errors[name]) if name in errors else "done"
+    if not waiting:
+        logger.info(f"\n{_table(parts)}")
+
+
+def _call(part: Part) -> tuple[Callable[..., None], tuple[Part]]:
+    return train_in_worker, (part,)
+
+
+def train_in_worker(part: Part) -> None:
+    """Trains a run of the study in a worker of the cluster."""
+    share_always()
+    _train(part)
+
+
+def _train(part: Part) -> bool:
+    """Trains a run; returns whether it had to be."""
+    with RunFolder.start(part.config, part.task, part.name) as folder:
+        if folder.finished:
+            return False
+        with folder.log_file():
+            if isinstance(part.config, ClassificationConfig):
+                classification.train(part.config, folder)
+            else:
+                segmentation.train(part.config, folder)
+    return True
+
+
 def _run(part: Part) -> str:
     try:
-        with RunFolder.start(part.config, part.task, part.name) as folder:
-            if folder.finished:
-                return "done before"
-            with folder.log_file():
-                if isinstance(part.config, ClassificationConfig):
-                    classification.train(part.config, folder)
-                else:
-                    segmentation.train(part.config, folder)
+        return "done" if _train(part) else "done before"
     except Exception as error:  # whatever it is, the other runs can go on
-        reason = " ".join(str(error).split())
-        logger.info(f"{part.name} failed: {reason}")
-        return f"failed: {reason}"
-    return "done"
+        state = _failed(error)
+        logger.info(f"{part.name} {state}")
+        return state
 
 
-def _progress(parts: list[Part]) -> str:
-    rows = []
-    for part in parts:
-        test, minutes = {}, None
-        if (part.folder / "DONE").exists():
-            test = _read(part.folder / "metrics.json")["test"]
-            minutes = round(_read(part.folder / "timing.json")["seconds"] / 60, 1)
-        state = part.state if len(part.state) <= 60 else f"{part.state[:57]}..."
-        figures = [test.get(measure) for measure in _MEASURES]
-        rows.append([part.name, state, *figures, minutes and f"{minutes:.1f}"])
-    return f"{time.strftime('%H:%M')}\n{text_table(_HEADER, rows)}"
+def _failed(error: Exception) -> str:
+    return f"failed: {' '.join(str(error).split())}"
 
 
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _table(parts: list[Part]) -> str:
+    return states_table([RunState(part.name, part.folder, part.state) for part in parts])

@@ -7,6 +7,8 @@ from typing import Any
 
 from kerascxr.cli.next_steps import next_steps
 from kerascxr.cli.start import start_tensorflow
+from kerascxr.cluster.ray_cluster import require_ray
+from kerascxr.config.checks import check
 from kerascxr.data.sources.open import check_source
 from kerascxr.runs.folder import RunFolder
 from kerascxr.serving.model_folder import check_lungs
@@ -37,6 +39,13 @@ def train_in_folder(
         start_tensorflow()
         return trainer()
 
+    cluster = getattr(config, "cluster", None)
+    check(
+        cluster is None or config.folds > 1 or config.seeds > 1,
+        "cluster must be left out for a single run: it is for folds or seeds",
+        cluster=cluster,
+    )
+    require_ray(cluster)
     folder = None
     try:
         if config.overwrite or not RunFolder.place(config, task, name).exists():

@@ -1,6 +1,7 @@
 """Options as frozen dataclasses: every value is checked, and the docstrings are the help texts."""
 
 from kerascxr.config.classification import PACKAGED, ClassificationConfig, Depth
+from kerascxr.config.cluster import ResourcesConfig
 from kerascxr.config.data import DataConfig, SplitConfig
 from kerascxr.config.pretraining import PretrainingConfig
 from kerascxr.config.segmentation import SegmentationConfig
@@ -17,6 +18,7 @@ __all__ = [
     "Depth",
     "OptimizerConfig",
     "PretrainingConfig",
+    "ResourcesConfig",
     "RuntimeConfig",
     "SegmentationConfig",
     "SplitConfig",

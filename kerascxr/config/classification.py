@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from kerascxr.config.checks import check
+from kerascxr.config.cluster import ResourcesConfig
 from kerascxr.config.data import DataConfig, SplitConfig
 from kerascxr.config.training import AugmentConfig, OptimizerConfig, RuntimeConfig, check_training
 
@@ -65,6 +66,8 @@ class ClassificationConfig:
         folds: Number of cross-validation runs: 2, 4, 5, 10 or 20. Together they test every image
             once; each run tests 20 / folds of the 20 folds, and test_folds is left out.
         seeds: Number of runs that differ only in their seed. It is counted up from runtime.seed.
+        cluster: Runs folds or seeds at once: "local" on this machine, an address on a Ray cluster.
+            It needs pip install 'kerascxr[cluster]'.
         name: Name of the run. By default backbone, depth and roi.
         runs: Folder of run folders.
         overwrite: Whether a run of the same name with other options is replaced.
@@ -73,6 +76,7 @@ class ClassificationConfig:
         augment: Augmentation.
         optimizer: Optimizer.
         runtime: Machine.
+        resources: What each run takes on a cluster.
     """
 
     backbone: str = "efficientnetb0"
@@ -97,6 +101,7 @@ class ClassificationConfig:
     feature_engine: Literal["auto", "keras", "openvino"] = "auto"
     folds: int = 1
     seeds: int = 1
+    cluster: str | None = None
     name: str | None = None
     runs: Path = Path("runs")
     overwrite: bool = False
@@ -120,6 +125,7 @@ class ClassificationConfig:
     )
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
 
     def __post_init__(self):
         check_training(self)

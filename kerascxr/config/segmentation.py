@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from kerascxr.config.checks import check
+from kerascxr.config.cluster import ResourcesConfig
 from kerascxr.config.data import DataConfig, SplitConfig
 from kerascxr.config.training import AugmentConfig, OptimizerConfig, RuntimeConfig, check_training
 
@@ -30,6 +31,8 @@ class SegmentationConfig:
         folds: Number of cross-validation runs: 2, 4, 5, 10 or 20. Together they test every image
             once; each run tests 20 / folds of the 20 folds, and test_folds is left out.
         seeds: Number of runs that differ only in their seed. It is counted up from runtime.seed.
+        cluster: Runs folds or seeds at once: "local" on this machine, an address on a Ray cluster.
+            It needs pip install 'kerascxr[cluster]'.
         name: Name of the run. By default unet and its base filters.
         runs: Folder of run folders.
         overwrite: Whether a run of the same name with other options is replaced.
@@ -38,6 +41,7 @@ class SegmentationConfig:
         augment: Augmentation.
         optimizer: Optimizer.
         runtime: Machine.
+        resources: What each run takes on a cluster.
     """
 
     base_filters: int | None = None
@@ -54,6 +58,7 @@ class SegmentationConfig:
     save_masks: bool = False
     folds: int = 1
     seeds: int = 1
+    cluster: str | None = None
     name: str | None = None
     runs: Path = Path("runs")
     overwrite: bool = False
@@ -66,6 +71,7 @@ class SegmentationConfig:
     )
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
 
     def __post_init__(self):
         check_training(self)

@@ -6,11 +6,15 @@ from typing import Any
 
 from kerascxr.config.checks import check
 from kerascxr.config.classification import ClassificationConfig, Depth
+from kerascxr.config.cluster import ResourcesConfig
 from kerascxr.config.data import DataConfig, SplitConfig
 from kerascxr.config.segmentation import SegmentationConfig
 from kerascxr.config.training import RuntimeConfig
 
-_SET_BY_THE_STUDY = ("folds", "seeds", "name", "runs", "overwrite", "split", "runtime")
+_SET_BY_THE_STUDY = (
+    *("folds", "seeds", "cluster", "name", "runs", "overwrite"),
+    *("split", "runtime", "resources"),
+)
 _OPTIONS = {"backbone": "backbones", "depth": "depths"}
 
 
@@ -24,6 +28,8 @@ class StudyConfig:
         weights: Starting weights of a backbone, as --weights.efficientnetb0 PATH; "auto" for the
             others.
         segmentation: Whether the U-Net is trained too.
+        cluster: Trains several runs at once: "local" on this machine, an address on a Ray cluster.
+            It needs pip install 'kerascxr[cluster]'.
         runs: Folder of the study: its run folders and report/.
         overwrite: Whether runs with other options are replaced. Finished runs with the same
             options are always kept.
@@ -33,12 +39,14 @@ class StudyConfig:
         data: Images of the classifiers, and the folders of stores and features.
         split: Folds.
         runtime: Machine.
+        resources: What each run takes on a cluster.
     """
 
     backbones: tuple[str, ...] = ("shufflenetv2", "efficientnetb0")
     depths: tuple[Depth, ...] = (0, 1, 2)
     weights: dict[str, str] = field(default_factory=dict)
     segmentation: bool = True
+    cluster: str | None = None
     runs: Path = Path("runs/study")
     overwrite: bool = False
     classifier: ClassificationConfig = field(default_factory=ClassificationConfig)
@@ -46,6 +54,7 @@ class StudyConfig:
     data: DataConfig = field(default_factory=DataConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
 
     def __post_init__(self):
         for name in ("backbones", "depths"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kerascxr.cluster.parts import Part, run_parts
 from kerascxr.config import TrainingConfig
 from kerascxr.data.ingest.folds import N_FOLDS
 from kerascxr.evaluation import classification, segmentation
@@ -25,10 +26,13 @@ from kerascxr.runs.reading import (
     read_run,
     truth_and_probabilities,
 )
+from kerascxr.runs.states import RunState
 from kerascxr.tables import csv_text, markdown_table, text_table
-from kerascxr.training.sharing import sharing
+from kerascxr.training.sharing import share_always, sharing
 
 logger = logging.getLogger(__name__)
+
+LoadTrainer = Callable[[], Callable[[Any, RunFolder], Any]]
 
 _NOTES = {
     "folds": (
@@ -67,7 +71,7 @@ def plan(config: TrainingConfig, name: str) -> dict[str, TrainingConfig]:
         Folder name ("fold-04" by its split.offset, "seed-1") -> the config of that run alone,
         whose own name is that of a separate run, so that it can be repeated without the others.
     """
-    alone: Any = replace(config, folds=1, seeds=1, overwrite=False)
+    alone: Any = replace(config, folds=1, seeds=1, cluster=None, overwrite=False)
     parts: dict[str, dict[str, Any]]
     if config.folds > 1:
         each = N_FOLDS // config.folds
@@ -87,9 +91,11 @@ def plan(config: TrainingConfig, name: str) -> dict[str, TrainingConfig]:
 def run_repeats(
     config: TrainingConfig,
     folder: RunFolder,
-    load_trainer: Callable[[], Callable[[Any, RunFolder], Any]],
+    load_trainer: LoadTrainer,
 ) -> dict[str, Any]:
-    """Trains the runs that are not finished yet, one after another, and sums all of them up.
+    """Trains the runs that are not finished yet, and sums all of them up.
+
+    One run is trained after another; with ``cluster``, several at once.
 
     Args:
         config: With ``folds`` or ``seeds`` above 1.
@@ -106,17 +112,14 @@ def run_repeats(
     """
     parts = plan(config, folder.path.name)
     trained, resolved = 0, None
+    if config.cluster is not None:
+        trained = _train_on_cluster(config, folder, parts, load_trainer)
     with sharing():
         for number, (part, alone) in enumerate(parts.items(), 1):
             with RunFolder.start_at(alone, folder.path / part) as run:
                 if not run.finished:
                     logger.info(f"\n=== {number} of {len(parts)}: {part} ===\n")
-                    try:
-                        with run.log_file():
-                            load_trainer()(_like(resolved, alone) if resolved else alone, run)
-                    except (ValueError, OSError):
-                        run.abandon()
-                        raise
+                    _train(run, _like(resolved, alone) if resolved else alone, load_trainer)
                     trained += 1
             resolved = resolved or load_config(type(config), run.path / "config.yaml")
     assert resolved is not None
@@ -130,6 +133,81 @@ def run_repeats(
             "\nAll of it was there. To train again, give --overwrite true or another --name."
         )
     return summary
+
+
+def _train(run: RunFolder, config: TrainingConfig, load_trainer: LoadTrainer) -> None:
+    try:
+        with run.log_file():
+            load_trainer()(config, run)
+    except (ValueError, OSError):
+        run.abandon()
+        raise
+
+
+def _train_on_cluster(
+    config: TrainingConfig,
+    folder: RunFolder,
+    parts: Mapping[str, TrainingConfig],
+    load_trainer: LoadTrainer,
+) -> int:
+    """Trains the runs that are not finished yet, several at once.
+
+    The first one resolves what the config leaves to the machine. The others start when its
+    config.yaml is there, and are trained alike.
+
+    Returns:
+        How many were trained.
+
+    Raises:
+        Exception: The error of the first run that failed, after all have ended.
+    """
+    assert config.cluster is not None
+    runs = [RunState(name, folder.path / name) for name in parts]
+    for run in runs:
+        run.state = "done before" if (run.folder / "DONE").exists() else run.state
+    waiting = [run for run in runs if run.state == "waiting"]
+    if not waiting:
+        return 0
+    load_trainer()
+    from kerascxr.training.inputs import open_data
+
+    open_data(config.data)  # here, once
+
+    def resolved_by_others(name: str) -> list[Path]:
+        files = [run.folder / "config.yaml" for run in runs if run.name != name]
+        return [file for file in files if file.exists()]
+
+    def part(run: RunState) -> Part:
+        def call() -> tuple[Callable[..., None], tuple[Any, ...]]:
+            alone, others = parts[run.name], resolved_by_others(run.name)
+            alike = _like(load_config(type(config), others[0]), alone) if others else alone
+            return train_in_worker, (run.folder, alone, alike, load_trainer)
+
+        return Part(run.name, run.folder, call, lambda: bool(resolved_by_others(run.name)))
+
+    errors = run_parts([part(run) for run in waiting], runs, config.cluster, config.resources)
+    for error in errors.values():
+        done = sum(run.state.startswith("done") for run in runs)
+        logger.warning(f"{done} of {len(runs)} runs are finished; the same command does the rest.")
+        raise error
+    return len(waiting)
+
+
+def train_in_worker(
+    path: Path, alone: TrainingConfig, alike: TrainingConfig, load_trainer: LoadTrainer
+) -> None:
+    """Trains one of several runs in a worker of the cluster.
+
+    Args:
+        path: Its folder.
+        alone: Its config as it was asked for.
+        alike: Its config with what the first of the runs resolved.
+        load_trainer: See ``run_repeats``.
+    """
+    share_always()
+    with RunFolder.start_at(alone, path) as run:
+        if not run.finished:
+            _train(run, alike, load_trainer)
 
 
 def _like(resolved: TrainingConfig, config: TrainingConfig) -> TrainingConfig:

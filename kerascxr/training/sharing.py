@@ -26,6 +26,12 @@ def sharing() -> Iterator[None]:
         _kept = before
 
 
+def share_always() -> None:
+    """Lets all runs of this process share, from now on: a worker trains runs of one command."""
+    global _kept
+    _kept = {} if _kept is None else _kept
+
+
 def shared(kind: str, key: Hashable, compute: Callable[[], Value], most: int = 1) -> Value:
     """Returns a result, computed at its first use within ``sharing``; outside, at every use.
 

@@ -1,0 +1,1 @@
+"""Several runs at once, as tasks of Ray: on this machine, or on a cluster."""

@@ -1,0 +1,156 @@
+"""Runs the parts of a command as tasks: a part that fails or is killed ends no other."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kerascxr.cluster.ray_cluster import connected, task_options, this_place
+from kerascxr.cluster.worker import Lines, run_in_worker
+from kerascxr.config import ResourcesConfig
+from kerascxr.names import counted
+from kerascxr.runs.states import RunState, last_logged, log_size, states_table
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS = 3
+_POLL_SECONDS = 1.0
+_TABLE_SECONDS = 60.0
+
+
+def _always() -> bool:
+    return True
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of a command.
+
+    Attributes:
+        name: Its name.
+        folder: Its run folder. It must be on a disk that all machines share.
+        call: Returns the function to call in a worker, and its arguments; called when it starts.
+        ready: Whether it can start. Where no part is at work, the next one starts in any case.
+    """
+
+    name: str
+    folder: Path
+    call: Callable[[], tuple[Callable[..., None], tuple[Any, ...]]]
+    ready: Callable[[], bool] = _always
+
+
+def run_parts(
+    parts: Sequence[Part], runs: Sequence[RunState], cluster: str, resources: ResourcesConfig
+) -> dict[str, Exception]:
+    """Runs parts, as many at once as fit, and logs each when it has ended, with a table of all.
+
+    A part whose worker is killed starts again, twice at most, and takes up what its run folder
+    has.
+
+    Args:
+        parts: What to run.
+        runs: The rows of the table: the parts, and what is done or left out. Their states are set.
+        cluster: See ``connected``.
+        resources: What each part takes.
+
+    Returns:
+        The errors of the parts that failed, by their names.
+
+    Raises:
+        ValueError: If the cluster cannot be used, or no machine of it has the resources.
+    """
+    errors: dict[str, Exception] = {}
+    if not parts:
+        return errors
+    states, before = {run.name: run for run in runs}, {}
+    for part in parts:
+        before[part.name] = log_size(part.folder)
+
+    def log_table() -> None:
+        for part in parts:
+            last = last_logged(part.folder, before[part.name])
+            if states[part.name].state.startswith(("waiting", "running")) and last:
+                states[part.name].state = f"running: {last}"
+        logger.info(f"\n{states_table(runs)}")
+
+    with connected(cluster) as ray:
+        options = task_options(ray, resources)
+        logger.info(f"{counted(len(parts), 'run')} to do, {_at_once(ray, options)} at once.")
+        for number, ended in enumerate(_ended(ray, options, parts, log_table), 1):
+            name = ended.part.name
+            logger.info(f"\n=== {number} of {len(parts)}: {name} ===")
+            for level, text in ended.lines:
+                logger.log(level, text)
+            states[name].state = "done"
+            if ended.error is not None:
+                errors[name] = ended.error
+                reason = " ".join(str(ended.error).split())
+                states[name].state = f"failed: {reason}"
+                logger.info(f"{name} failed: {reason}")
+            log_table()
+    return errors
+
+
+@dataclass(frozen=True)
+class _Ended:
+    part: Part
+    error: Exception | None
+    lines: Lines
+
+
+def _ended(
+    ray: Any, options: dict[str, Any], parts: Sequence[Part], log_table: Callable[[], None]
+) -> Iterator[_Ended]:
+    """Runs the parts; yields each when it has ended for good."""
+    task, place = ray.remote(run_in_worker).options(**options), this_place()
+    waiting, attempts = list(parts), dict.fromkeys(parts, 0)
+    running: dict[Any, Part] = {}
+    logged = time.monotonic()
+    while waiting or running:
+        for part in [part for part in waiting if part.ready()] or waiting[: not running]:
+            waiting.remove(part)
+            attempts[part] += 1
+            running[task.remote(place, *part.call())] = part
+        done, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
+        for reference in done:
+            part = running.pop(reference)
+            ended, lost = _result(ray, reference, part)
+            if lost and attempts[part] < _ATTEMPTS:
+                logger.warning(f"{part.name}: {ended.error} It starts again.")
+                waiting.append(part)
+                continue
+            yield ended
+            logged = time.monotonic()
+        if time.monotonic() - logged > _TABLE_SECONDS:
+            log_table()
+            logged = time.monotonic()
+
+
+def _result(ray: Any, reference: Any, part: Part) -> tuple[_Ended, bool]:
+    """Returns how a part ended, and whether it lost its worker."""
+    try:
+        error, lines = ray.get(reference)
+    except ray.exceptions.RayTaskError as failed:  # outside of the function
+        return _Ended(part, RuntimeError(str(failed.cause)), []), False
+    except ray.exceptions.OutOfMemoryError:
+        return _Ended(part, RuntimeError("Its process was ended: memory ran out."), []), True
+    except ray.exceptions.RayError:
+        return _Ended(part, RuntimeError("Its process or its machine was ended."), []), True
+    if error is None and not (part.folder / "DONE").exists():
+        error = ValueError(
+            "the machines of the cluster must share the folders of runs. Got a finished run that "
+            f"is not in {part.folder.absolute()}."
+        )
+    return _Ended(part, error, lines), False
+
+
+def _at_once(ray: Any, options: dict[str, Any]) -> int:
+    """Returns how many tasks fit on the cluster's machines at once."""
+    wanted = {"CPU": options["num_cpus"], "GPU": options["num_gpus"], "memory": options["memory"]}
+    return sum(
+        int(min(node["Resources"].get(key, 0) // of for key, of in wanted.items() if of))
+        for node in ray.nodes()
+        if node["Alive"]
+    )

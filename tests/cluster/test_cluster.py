@@ -1,0 +1,187 @@
+"""Several runs at once: the numbers of one after the other, whatever fails or is killed.
+
+The workers of Ray are processes of their own; ``tests/support/cluster_parts.py`` is what they call.
+"""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import train_cls
+from kerascxr import __main__ as verbs
+from kerascxr.cli import study_runs
+from kerascxr.cluster.ray_cluster import connected
+from kerascxr.training import repeats
+from tests.support import cluster_parts
+from tests.support.small_runs import arguments, bright_and_dark
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="pip install 'kerascxr[cluster]' lifts it"
+)
+
+QUICK = ["--depth", "0", "--epochs", "4", "--feature_engine", "keras"]
+FILES = ("metrics.json", "predictions.csv", "validation_predictions.csv", "history.csv")
+
+SCRIPT = """
+import sys
+from kerascxr.__main__ import main
+from kerascxr.models.backbones import BACKBONES
+from kerascxr.training import processor
+from tests.support.short_preparations import leave_graphs_as_they_are
+from tests.support.tiny_backbone import TINY
+
+BACKBONES["tiny"] = TINY
+leave_graphs_as_they_are()
+processor.computes_bfloat16 = lambda: False
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    bright_and_dark(folder / "set")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster(workplace):
+    """Ray on this machine; what fails in it is named by files in a folder."""
+    faults = workplace / "faults"
+    faults.mkdir()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(cluster_parts.FAULTS, str(faults))
+        patched.setenv("PYTHONPATH", str(ROOT))
+        patched.setattr(study_runs, "train_in_worker", cluster_parts.train_in_study)
+        patched.setattr(repeats, "train_in_worker", cluster_parts.train_in_repeats)
+        with connected("local"):
+            yield faults
+
+
+def without_times(path):
+    if path.suffix == ".csv" and path.name.startswith("history"):
+        header, *rows = (line.split(",") for line in path.read_text().splitlines())
+        place = header.index("seconds")
+        return [row[:place] + row[place + 1 :] for row in rows]
+    return path.read_bytes()
+
+
+def same_runs(one, other):
+    for name in FILES:
+        assert without_times(one / name) == without_times(other / name), name
+    return True
+
+
+def study(workplace, name, *more):
+    return verbs.main(
+        [
+            *("study", "--backbones", "tiny", "--depths", "0,1,2", "--segmentation", "false"),
+            *("--weights.tiny", "none", "--classifier.image_size", "32,32"),
+            *("--classifier.epochs", "4", "--classifier.augmented_copies", "1"),
+            *("--classifier.feature_engine", "keras", "--runtime.tensorboard", "false"),
+            *("--runtime.checkpoint_seconds", "0", "--data.source", f"{workplace}/set"),
+            *("--data.stores", f"{workplace}/stores", "--runs", f"{workplace}/{name}"),
+            *("--data.features", f"{workplace}/features-{name}", *more),
+        ]
+    )
+
+
+def test_a_study_loses_nothing_to_a_failure_and_a_killed_worker(cluster, workplace, capsys):
+    (cluster / "tiny-depth0").write_text("fails")
+    (cluster / "tiny-depth1").write_text("is killed")
+    assert study(workplace, "many", "--cluster", "local") == 1
+    shown = capsys.readouterr().out
+    assert "3 runs to do, " in shown
+    assert "tiny-depth1: Its process or its machine was ended. It starts again." in shown
+    assert "tiny-depth0 failed: the disk is on fire" in shown
+    table = shown[shown.rindex("\nrun  ") :]
+    assert "tiny-depth0  failed: the disk is on fire" in table
+    assert table.count("done ") == 2 and "Written to" in shown
+    assert "depth 0" not in (workplace / "many/report/report.md").read_text()
+
+    done = workplace / "many/classification/tiny-depth1/DONE"
+    before = done.stat().st_mtime_ns
+    assert study(workplace, "many", "--cluster", "local") == 0
+    assert done.stat().st_mtime_ns == before
+    shown = capsys.readouterr().out
+    assert "1 run to do, " in shown and shown.count("done before") == 2
+
+    assert study(workplace, "one") == 0
+    for depth in (0, 1, 2):
+        run = f"classification/tiny-depth{depth}"
+        assert same_runs(workplace / "many" / run, workplace / "one" / run)
+    log = (workplace / f"many/{run}/../tiny-depth1/log.txt").read_text()
+    assert [log.count(f"epoch {n}/4") for n in (1, 3)] == [1, 1], "it did not resume"
+    assert log.count("Running on") == 2, "it was not killed"
+
+
+def test_folds_whose_driver_is_killed_go_on(cluster, workplace, capsys):
+    """The command that is killed is a user's script, whose entries the workers must know."""
+    script = workplace / "mine.py"
+    script.write_text(SCRIPT)
+    argv = arguments(workplace, "--data.source", f"{workplace}/set", *QUICK, "--folds", "2")
+    killed = [*argv, "--name", "killed", "--cluster", "local"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}
+    with (workplace / "out.txt").open("w") as out:
+        command = [sys.executable, str(script), "train-cls", *killed]
+        driver = subprocess.Popen(command, stdout=out, stderr=out, env=environment, cwd=workplace)
+    folder = workplace / "runs/classification/killed"
+    wait_for(lambda: any(folder.glob("fold-*/DONE")) or driver.poll() is not None)
+    started = psutil.Process(driver.pid).children(recursive=True)
+    assert any("raylet" in process.name() for process in started), out_of(workplace)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    wait_for(lambda: not any(process.is_running() for process in started))
+    assert not (folder / "summary.json").exists()
+
+    assert train_cls.main(killed) == 0
+    assert train_cls.main([*argv, "--name", "plain"]) == 0
+    plain = workplace / "runs/classification/plain"
+    for fold in ("fold-00", "fold-10"):
+        assert same_runs(folder / fold, plain / fold)
+    one, other = (json.loads((path / "summary.json").read_text()) for path in (folder, plain))
+    assert one == other
+    capsys.readouterr()
+    assert train_cls.main(killed) == 0
+    shown = capsys.readouterr().out
+    assert "All of it was there" in shown and "to do" not in shown
+
+
+def test_seeds_of_which_one_fails_end_with_its_error_after_the_others(cluster, workplace, capsys):
+    argv = arguments(workplace, "--data.source", f"{workplace}/set", *QUICK, "--seeds", "3")
+    argv += ["--name", "seeds", "--cluster", "local"]
+    (cluster / "seed-0").write_text("fails")
+    with pytest.raises(RuntimeError, match="the disk is on fire"):
+        train_cls.main(argv)
+    shown = capsys.readouterr().out
+    assert "2 of 3 runs are finished; the same command does the rest." in shown
+    folder = workplace / "runs/classification/seeds"
+    assert sorted(path.parent.name for path in folder.glob("*/DONE")) == ["seed-1", "seed-2"]
+
+
+def test_what_no_machine_has_is_refused(cluster, workplace, capsys):
+    assert study(workplace, "big", "--cluster", "local", "--resources.cpus", "4000") == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "resources must fit on one machine of the cluster, which has" in line
+    assert "Got cpus=4000, gpus=0, memory_gb=2." in line
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.2)
+
+
+def out_of(workplace):
+    return (workplace / "out.txt").read_text()
