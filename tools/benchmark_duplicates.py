@@ -84,17 +84,18 @@ def measure(path: Path, n: int, exact: bool) -> dict[str, float]:
     """Searches the first n thumbnails and returns what was found and what it took."""
     selection.EXACT_UP_TO = n if exact else 0
     thumbnails = np.array(np.load(path, mmap_mode="r")[:n])
-    started = time.perf_counter()
+    started, began = time.process_time(), time.perf_counter()
     found = candidates(thumbnails)
-    selected = time.perf_counter()
+    selected = time.process_time()
     near = found[similarities(thumbnails, found) > SAME]
-    ended = time.perf_counter()
+    ended, finished = time.process_time(), time.perf_counter()
     pairs = set(map(tuple, near.tolist()))
     copies = [(number - 1, number) in pairs for number in range(1, n, _COPIES)]
     return {
         "candidates": len(found) / n,
         "selecting": selected - started,
         "comparing": ended - selected,
+        "both": finished - began,
         "near": len(near),
         "recall": float(np.mean(copies)),
     }
@@ -136,14 +137,14 @@ def main() -> None:
         for n in sorted(arguments.sizes):
             for name in ["exact"] * (n <= arguments.exact_up_to) + ["index"]:
                 found, memory = measured_apart(path, n, name == "exact")
-                seconds = [found["selecting"], found["comparing"]]
+                seconds = [found[part] for part in ("selecting", "comparing", "both")]
                 times[name].append((n, found["selecting"]))
                 row: list[object] = [f"{n:,}", name, *(f"{value:.0f}" for value in seconds)]
                 row += [f"{memory:,.0f}", f"{found['candidates']:.1f}", f"{found['near']:,.0f}"]
                 rows.append([*row, f"{found['recall']:.4f}"])
                 print(*rows[-1], file=sys.stderr)
-    header = ["images", "search", "selecting, s", "comparing, s", "peak memory, MiB"]
-    header += ["candidate pairs per image", "near-duplicates", "copies found"]
+    header = ["images", "search", "selecting, CPU s", "comparing, CPU s", "both, s"]
+    header += ["peak memory, MiB", "candidate pairs per image", "near-duplicates", "copies found"]
     print(text_table(header, rows))
     for name, points in times.items():
         if len(points) > 1:

@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +14,10 @@ import tensorflow as tf
 
 from kerascxr.config import AugmentConfig
 from kerascxr.data.control_markers import CONTROL_MARKERS
+from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.images import decode_png, resize_mask
 from kerascxr.data.ingest.store import Store
+from kerascxr.data.order import index_batches
 from kerascxr.data.roi import ROIS, Region
 from kerascxr.evaluation.lung_masks import lung_mask_faults
 from kerascxr.progress import ProgressBar
@@ -180,12 +182,13 @@ def read_parts(
             )
     encoded = encoded_examples(store, [fold for folds in parts for fold in sorted(folds)])
     if masks:
-        encoded = encoded.filter(lambda example: tf.equal(example["mask_state"], "ok"))
+        encoded = encoded.filter(do_not_convert(lambda one: tf.equal(one["mask_state"], "ok")))
     region = region or Region()
     look, lungs = ROIS[region.roi], region.lungs
     marker = CONTROL_MARKERS[region.control_marker] if region.control_marker else None
     nothing = tf.zeros((1, 1, 1), tf.uint8)
 
+    @do_not_convert
     def decode(place: tf.Tensor, example: Batch) -> tuple[tf.Tensor, ...]:
         inside = nothing
         if look.needs_lungs:
@@ -281,76 +284,13 @@ def evaluation_batches(images: Images, batch_size: int) -> tf.data.Dataset:
         (batch,), and ``mask`` uint8 (batch, height, width, 1), 0 or 255, where there are masks.
     """
     indices = tf.data.Dataset.range(len(images)).batch(batch_size)
-    return indices.map(
-        lambda chosen: _fetch(images, chosen), num_parallel_calls=tf.data.AUTOTUNE
-    ).prefetch(tf.data.AUTOTUNE)
+    fetch = do_not_convert(partial(_fetch, images))
+    return indices.map(fetch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def steps_per_epoch(images: Images, batch_size: int) -> int:
     """Returns how many batches an epoch of ``training_batches`` has."""
     return -(-len(images) // batch_size)
-
-
-def epoch_order(labels: np.ndarray, seed: int, epoch: int, balanced: bool = False) -> np.ndarray:
-    """Returns the order of the images in an epoch.
-
-    Args:
-        labels: int (n,), each image's class.
-        seed: The run's seed.
-        epoch: The epoch, from 0; it and the seed settle the order.
-        balanced: Whether each class is drawn equally often, its images in turn: images of large
-            classes are left out for an epoch, those of small ones come again.
-
-    Returns:
-        int64 (n,), indices.
-    """
-    random = np.random.default_rng([seed, epoch])
-    if not balanced:
-        return random.permutation(len(labels))
-    kinds = np.unique(labels)
-    share = -(-len(labels) // len(kinds))
-    columns = []
-    for kind in kinds:
-        members = np.flatnonzero(labels == kind)
-        rounds = [random.permutation(members) for _ in range(-(-share // len(members)))]
-        columns.append(np.concatenate(rounds)[:share])
-    # One of each class in turn, so that every batch is balanced too.
-    return np.stack(columns, axis=1).reshape(-1)[: len(labels)]
-
-
-def index_batches(
-    labels: np.ndarray,
-    batch_size: int,
-    *,
-    seed: int,
-    first_epoch: int = 0,
-    balanced: bool = False,
-) -> tf.data.Dataset:
-    """Batches indices in ``epoch_order``, epoch after epoch without end.
-
-    Args:
-        labels: int64 (n,).
-        batch_size: Indices a batch.
-        seed: Seed of the order.
-        first_epoch: The epoch to begin with.
-        balanced: See ``epoch_order``.
-
-    Returns:
-        (epoch, step in the epoch, indices): int64 scalars and int64 (batch,).
-    """
-
-    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.numpy_function(
-            lambda number: epoch_order(labels, seed, int(number), balanced),
-            [epoch],
-            tf.int64,
-            stateful=False,
-        )
-        order = tf.ensure_shape(order, (len(labels),))
-        batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
-        return batches.map(lambda step, chosen: (epoch, step, chosen))
-
-    return tf.data.Dataset.range(first_epoch, 2**31).flat_map(one_epoch)
 
 
 def training_batches(
@@ -384,6 +324,7 @@ def training_batches(
 
         change = Augment(augment)
 
+    @do_not_convert
     def prepare(epoch: tf.Tensor, step: tf.Tensor, indices: tf.Tensor) -> Batch:
         batch = _fetch(images, indices)
         image, mask = tf.cast(batch["image"], tf.float32), batch.get("mask")

@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerascxr.config import ClassificationConfig, SegmentationConfig, TrainingConfig
-from kerascxr.data.pipeline import Images, epoch_order
+from kerascxr.data.order import epoch_order
+from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.evaluation.ensembles import TEST, common_predictions, read_members

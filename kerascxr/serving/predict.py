@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kerascxr.data.files import ImageFileError, read_grey
+from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.images import resize_image, to_backbone_input
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.plots.heat import heat_overlay
@@ -125,6 +126,7 @@ def _batches(
         except ImageFileError as error:
             return np.zeros((1, 1, 1), np.uint8), f"{error.problem}".encode()
 
+    @do_not_convert
     def prepare(name: tf.Tensor) -> tuple[tf.Tensor, ...]:
         image, error = tf.numpy_function(read, [name], (tf.uint8, tf.string))
         image = tf.ensure_shape(image, (None, None, 1))

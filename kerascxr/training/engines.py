@@ -77,6 +77,7 @@ class KerasEngine:
         self.function = tf.function(
             lambda images: tf.nest.flatten(frozen(to_backbone_input(images), training=False)),
             [tf.TensorSpec((None, height, width, channels), name="images")],
+            autograph=False,
         )
         self.graph = self.function.get_concrete_function()  # one for batches of any size
 

@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from kerascxr.data.pipeline import index_batches
+from kerascxr.data.graphs import do_not_convert
+from kerascxr.data.order import index_batches
 
 
 def mixed_views(views: list[np.ndarray], epoch: int, chosen: np.ndarray) -> np.ndarray:
@@ -59,6 +60,7 @@ def feature_batches(
     def read(epoch: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         return mixed_views(views, int(epoch), chosen)
 
+    @do_not_convert
     def fetch(epoch: tf.Tensor, step: tf.Tensor, indices: tf.Tensor) -> dict[str, tf.Tensor]:
         values = tf.numpy_function(read, [epoch, indices], tf.float32, stateful=False)
         values = tf.ensure_shape(values, (None, *shape))
@@ -74,6 +76,7 @@ def array_batches(array: np.ndarray, batch_size: int) -> tf.data.Dataset:
     """Batches the rows of an array on disk, in order, as float32; the last batch may be smaller."""
     shape = array.shape[1:]
 
+    @do_not_convert
     def fetch(chosen: tf.Tensor) -> tf.Tensor:
         rows = tf.numpy_function(
             lambda indices: array[indices].astype(np.float32), [chosen], tf.float32, stateful=False

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerascxr.config import AugmentConfig
+from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.pipeline import Images, evaluation_batches
 from kerascxr.models.backbones import Backbone
 from kerascxr.models.classifier import Depth, backbone_of, cut_at_depth
@@ -314,6 +315,7 @@ class BackboneFeatures:
     def _changed(self, images: Images, view: int, batch_size: int) -> tf.data.Dataset:
         stream = tf.constant(self._seed + view * 2**32, tf.int64)
 
+        @do_not_convert
         def prepare(step: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             image, _ = self._augmentation(batch["image"], tf.stack([stream, step]))
             return batch | {"image": tf.round(image)}  # as a file would have it
@@ -327,7 +329,8 @@ class BackboneFeatures:
         from kerascxr.data.augment import Augment  # keras-cv takes seconds to import
 
         assert self._augment is not None
-        return tf.function(Augment(self._augment), reduce_retracing=True)  # once for all views
+        changed = Augment(self._augment)
+        return tf.function(changed, reduce_retracing=True, autograph=False)  # once for all views
 
 
 def _require_frozen(backbone: Backbone, frozen: keras.Model) -> None:

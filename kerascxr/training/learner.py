@@ -10,8 +10,10 @@ import tensorflow as tf
 from scipy import special
 
 from kerascxr.config import ClassificationConfig, DataConfig
+from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.images import to_backbone_input
-from kerascxr.data.pipeline import Images, epoch_order, evaluation_batches, training_batches
+from kerascxr.data.order import epoch_order
+from kerascxr.data.pipeline import Images, evaluation_batches, training_batches
 from kerascxr.evaluation.metrics import METRICS
 from kerascxr.models.classifier import (
     cut_at_depth,
@@ -149,12 +151,14 @@ class Learner:
                 balanced=config.class_balance == "sampling",
             )
             return batches.map(
-                lambda batch: pair(to_backbone_input(batch["image"]), batch["label"]),
+                do_not_convert(
+                    lambda batch: pair(to_backbone_input(batch["image"]), batch["label"])
+                ),
                 num_parallel_calls=tf.data.AUTOTUNE,
             ).prefetch(tf.data.AUTOTUNE)
 
         validation = evaluation_batches(splits["validation"], config.batch_size).map(
-            lambda batch: to_backbone_input(batch["image"]), num_parallel_calls=tf.data.AUTOTUNE
+            _backbone_images, num_parallel_calls=tf.data.AUTOTUNE
         )
         return cls(
             model,
@@ -194,7 +198,7 @@ class Learner:
                 balanced=config.class_balance == "sampling",
             )
             return batches.map(
-                lambda batch: pair(batch["features"], batch["label"]),
+                do_not_convert(lambda batch: pair(batch["features"], batch["label"])),
                 num_parallel_calls=tf.data.AUTOTUNE,
             ).prefetch(tf.data.AUTOTUNE)
 
@@ -265,9 +269,14 @@ def predict_probabilities(model: keras.Model, images: Images, batch_size: int) -
         float64 (n, n_classes), each row summing to 1.
     """
     batches = evaluation_batches(images, batch_size).map(
-        lambda batch: to_backbone_input(batch["image"]), num_parallel_calls=tf.data.AUTOTUNE
+        _backbone_images, num_parallel_calls=tf.data.AUTOTUNE
     )
     return softmax(model.predict(batches, verbose=0))
+
+
+@do_not_convert
+def _backbone_images(batch: dict[str, tf.Tensor]) -> tf.Tensor:
+    return to_backbone_input(batch["image"])
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -311,7 +320,7 @@ def _standardize_by_images(
     chosen = np.sort(epoch_order(images.labels, config.runtime.seed, 0)[:_STANDARDIZE_ON])
     pixels = tf.data.Dataset.from_tensor_slices(images.pixels[chosen]).batch(_PREDICT_BATCH)
     frozen, _ = split_at_depth(model, config.depth)
-    features = frozen.predict(pixels.map(to_backbone_input), verbose=0)
+    features = frozen.predict(pixels.map(do_not_convert(to_backbone_input)), verbose=0)
     standardize_features(model, pooled_features(model, config.depth, features))
 
 

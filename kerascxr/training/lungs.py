@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerascxr.config import PACKAGED
+from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.images import decode_png, resize_image, resize_mask
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import encoded_examples
@@ -207,7 +208,7 @@ def _from_source(store: Store, folds: Sequence[int], size: tuple[int, int]) -> n
             "--lungs RUN takes a finished segmentation run to find them."
         )
     masks = encoded_examples(store, sorted(folds)).map(
-        lambda example: resize_mask(decode_png(example["mask"]), size),
+        do_not_convert(lambda example: resize_mask(decode_png(example["mask"]), size)),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     found = np.concatenate(list(masks.batch(_BATCH).as_numpy_iterator()))
@@ -217,7 +218,7 @@ def _from_source(store: Store, folds: Sequence[int], size: tuple[int, int]) -> n
 
 def _from_unet(store: Store, folds: Sequence[int], segmenter: Segmenter) -> np.ndarray:
     images = encoded_examples(store, sorted(folds)).map(
-        lambda example: resize_image(decode_png(example["image"]), segmenter.size),
+        do_not_convert(lambda example: resize_image(decode_png(example["image"]), segmenter.size)),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     spec = tf.TensorSpec((None, *segmenter.size, 1), images.element_spec.dtype)

@@ -15,6 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kerascxr.config import SegmentationConfig
+from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.ingest.ingest import UNLABELLED
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import (
@@ -244,6 +245,7 @@ def report_pairs(store: Store) -> int:
     return sum(row["mask_state"] in reasons for row in store.rows)
 
 
+@do_not_convert
 def _pair(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.cast(batch["image"], tf.float32), tf.cast(batch["mask"], tf.float32) / 255.0
 
@@ -266,7 +268,7 @@ def _pixels_of(model: keras.Model) -> tf.TensorSpec:
 def _choose_threshold(model: keras.Model, images: Images, batch_size: int) -> ThresholdChoice:
     """Returns the threshold whose masks, as they are used, have the best mean Dice."""
 
-    @tf.function(input_signature=[_pixels_of(model)])
+    @tf.function(input_signature=[_pixels_of(model)], autograph=False)
     def compute(pixels: tf.Tensor) -> tf.Tensor:
         return masks_by_threshold(lung_probabilities(model, pixels), THRESHOLDS)
 
@@ -292,7 +294,7 @@ class _Prediction:
 def _compute_masks(segmenter: Segmenter) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Returns the function from images to ``mask`` and ``all_components`` of ``_Prediction``."""
 
-    @tf.function(input_signature=[_pixels_of(segmenter.model)])
+    @tf.function(input_signature=[_pixels_of(segmenter.model)], autograph=False)
     def compute(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         probabilities = segmenter.probabilities(pixels)
         lungs = segmenter.of_lungs(probabilities)

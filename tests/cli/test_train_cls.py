@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn import metrics
+from tensorflow.python.autograph.pyct import transpiler
 
 import train_cls
 from kerascxr import __main__ as verbs
@@ -41,7 +42,22 @@ def workplace(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(workplace):
+def converted():
+    """The package's functions that AutoGraph has rewritten, by name."""
+    names = []
+    convert = transpiler.PyToPy.transform_function
+
+    def recorded(self, function, context):
+        names.append(f"{function.__module__}.{function.__qualname__}")
+        return convert(self, function, context)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(transpiler.PyToPy, "transform_function", recorded)
+        yield names
+
+
+@pytest.fixture(scope="module")
+def finished(workplace, converted):
     """A run that has learned to tell the three classes apart."""
     argv = arguments(workplace, "--data.source", f"{workplace}/set", "--depth", "0")
     argv += ["--epochs", "6", "--name", "first"]
@@ -52,6 +68,11 @@ def finished(workplace):
 def read_predictions(run, name="predictions.csv"):
     with (run / name).open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_no_function_is_rewritten_for_its_graph(finished, converted):
+    """That takes two seconds of a first training, and no branch hangs on a tensor."""
+    assert not [name for name in converted if name.startswith("kerascxr.")]
 
 
 @pytest.mark.figures

@@ -16,10 +16,10 @@ from kerascxr.config import AugmentConfig, SplitConfig
 from kerascxr.data.images import resize_image, resize_mask, to_backbone_input
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import open_store
+from kerascxr.data.order import epoch_order
 from kerascxr.data.pipeline import (
     Images,
     _new_array,
-    epoch_order,
     evaluation_batches,
     read_images,
     read_parts,
