@@ -45,6 +45,7 @@ from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.training import classification
 from kerascxr.training.callbacks import ChangedIdentityError
+from kerascxr.training.engines import engine_version
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_run_store, read_splits
 from kerascxr.training.lungs import (
@@ -246,7 +247,7 @@ def _train_or_resume(config: ClassificationConfig, path: Path) -> None:
 
 def _outdated(config: ClassificationConfig, run: Run, data: str) -> bool:
     lungs = lungs_digest(config.lungs) if ROIS[config.roi].needs_lungs else ""
-    now = versions()
+    now = versions() | engine_version(run.metrics["regime"]["feature_engine"])
     packages = run.environment["packages"] | {"kerascxr": run.environment["kerascxr"]}
     known = {name: packages.get(name.lower()) for name in now}
     of = run.metrics["data"]

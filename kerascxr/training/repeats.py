@@ -362,6 +362,7 @@ def _way_of_training(run: Run) -> dict[str, Any]:
         "TensorFlow": packages["tensorflow"],
         "Keras": packages["keras"],
         "keras-cv": packages["keras-cv"],
+        "OpenVINO": packages.get("openvino"),
         "lung model": run.metrics["data"].get("lungs_sha256"),
     }
 

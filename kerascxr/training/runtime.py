@@ -142,7 +142,9 @@ def regime_of(
 
 def environment(regime: dict[str, Any], seed: int) -> dict[str, Any]:
     """Returns the versions, the machine and the regime, JSON-ready, for environment.json."""
-    packages = ("tensorflow", "keras", "keras-cv", "tensorflow-datasets", "numpy", "scikit-learn")
+    packages = ["tensorflow", "keras", "keras-cv", "tensorflow-datasets", "numpy", "scikit-learn"]
+    if regime["feature_engine"] == "openvino":
+        packages.append("openvino")
     return {
         "kerascxr": __version__,
         "python": platform.python_version(),

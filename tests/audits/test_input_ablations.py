@@ -327,6 +327,13 @@ def test_ablations_of_another_lung_model_or_version_are_trained_again(runs, tmp_
     file.write_text(json.dumps(metrics))
     audit_run(run, lungs, epochs=1)
     assert trained[4:] == ["lungs_only, 1"]
+    monkeypatch.setattr(audit, "engine_version", lambda engine: {"OpenVINO": "0.0"})
+    file = run / "audit" / "none" / "environment.json"
+    known = json.loads(file.read_text())
+    known["packages"]["openvino"] = "0.0"
+    file.write_text(json.dumps(known))
+    audit_run(run, lungs, epochs=1)
+    assert trained[5:] == ["lungs_only, 1"]
 
 
 def test_origins_are_probed_with_the_weights_that_the_run_began_with(runs, tmp_path):

@@ -106,6 +106,8 @@ def test_the_run_folder_is_complete(finished):
     assert environment["weights"]["kind"] == "none"
     assert environment["seed"] == 0
     assert environment["regime"]["trained_on"] == "cached features"
+    by_openvino = environment["regime"]["feature_engine"] == "openvino"
+    assert ("openvino" in environment["packages"]) == by_openvino
     assert environment["regime"]["augmentation"] is False
     assert json.loads((run / "metrics.json").read_text())["regime"] == environment["regime"]
     assert environment["data_fingerprint"]["images"] == 90
