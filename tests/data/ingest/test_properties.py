@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from kerascxr.data.ingest.properties import corner_markers, frame_widths, measure
+from kerascxr.data.ingest.properties import corner_markers, frame_widths, measure, opening
 
 SIDES = ("top", "bottom", "left", "right")
 
@@ -131,3 +132,10 @@ def test_pixels_that_touch_at_a_corner_are_one_patch():
 def test_a_larger_image_is_measured_at_256_pixels_a_side():
     pixels = draw(outline(20, 20))
     assert corner_markers(pixels.repeat(3, axis=0).repeat(2, axis=1)) == [True] + [False] * 3
+
+
+@pytest.mark.parametrize(("shape", "size"), [((4, 77, 77), 9), ((3, 20, 31), 5), ((1, 9, 9), 9)])
+def test_an_opening_is_that_of_scipy(shape, size):
+    images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    expected = ndimage.grey_opening(images, (1, size, size))
+    np.testing.assert_array_equal(opening(images, size), expected)
