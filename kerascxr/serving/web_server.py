@@ -62,6 +62,8 @@ class _Handler(SimpleHTTPRequestHandler):
         if (asked or "index.html") not in self._files:
             self.send_error(http.HTTPStatus.NOT_FOUND)
             return None
+        # Another page at this address may be older than what the browser has of the last one.
+        del self.headers["If-Modified-Since"]
         return super().send_head()
 
     def end_headers(self) -> None:

@@ -28,11 +28,13 @@ def ask(place):
     with web_server.make_server(place, 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
 
-        def get(path, host=None, method="GET"):
+        def get(path, host=None, method="GET", headers=None):
             connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
             named = host or f"127.0.0.1:{server.server_port}"
             connection.putrequest(method, path, skip_host=True)
             connection.putheader("Host", named)
+            for name, value in (headers or {}).items():
+                connection.putheader(name, value)
             connection.endheaders()
             answer = connection.getresponse()
             return answer, answer.read()
@@ -89,6 +91,12 @@ def test_another_sites_name_for_this_address_reads_nothing(ask):
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "localhost:80"])
 def test_this_machines_names_are_answered(ask, host):
     assert ask("/", host=host)[0].status == 200
+
+
+def test_a_page_older_than_the_browsers_copy_is_sent(ask):
+    newer = {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}
+    answer, body = ask("/model/model.json", headers=newer)
+    assert answer.status == 200 and body == b"this is model/model.json"
 
 
 def test_nothing_can_be_sent(ask):

@@ -25,7 +25,7 @@ export async function load(progress: (share: number) => void): Promise<Loaded> {
   const shares = names.map(() => 0);
   const [classifier, lungs] = await Promise.all(
     names.map((name, index) =>
-      fetchBytes(name, (share) => {
+      fetchBytes(`${name}?${model.sha256[name]}`, (share) => {
         shares[index] = share;
         progress(shares.reduce((sum, one) => sum + one, 0) / names.length);
       }),
@@ -60,9 +60,10 @@ async function fetchBytes(
   name: string,
   progress?: (share: number) => void,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  // Not what the browser kept of an earlier export: servers that say nothing let it.
-  const response = await fetch(new URL(name, document.baseURI), { cache: "no-cache" });
-  if (!response.ok) throw new Error(`${name} could not be loaded (${response.status}).`);
+  // Not what the browser kept of another export; large files are asked for with their digest.
+  const cache = name.includes("?") ? "default" : "no-store";
+  const response = await fetch(new URL(name, document.baseURI), { cache });
+  if (!response.ok) throw new Error(`${name.replace(/\?.*/, "")} could not be loaded (${response.status}).`);
   const total = Number(response.headers.get("Content-Length"));
   if (!progress || !response.body || !total) {
     const bytes = new Uint8Array(await response.arrayBuffer());

@@ -55,7 +55,8 @@ function kept(): string | undefined {
 
 /** Returns the server's version, or without a network the one that is kept; undefined if it has none. */
 async function serverVersion(): Promise<string | undefined> {
-  const response = await fetch(new URL(LIST, document.baseURI), { cache: "no-cache" });
+  // Never by a date: a server calls an older export's files unchanged.
+  const response = await fetch(new URL(LIST, document.baseURI), { cache: "no-store" });
   if (!response.ok) return undefined;
   try {
     const { version } = (await response.json()) as { version?: unknown };

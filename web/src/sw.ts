@@ -29,12 +29,12 @@ worker.addEventListener("fetch", (event) => {
 });
 
 async function store(): Promise<void> {
-  const response = await fetch(new URL(LIST, scope), { cache: "no-cache" });
+  const response = await fetch(new URL(LIST, scope), { cache: "no-store" });
   const { files } = (await response.json()) as { files: string[] };
   const cache = await caches.open(prefix + version);
   const wanted = files.filter((file) => file !== "sw.js" && file !== LIST);
   await cache.addAll(
-    [...wanted, LIST].map((file) => new Request(new URL(file, scope), { cache: "no-cache" })),
+    [...wanted, LIST].map((file) => new Request(new URL(file, scope), { cache: "reload" })),
   );
   await worker.skipWaiting();
 }

@@ -783,7 +783,7 @@ async function load(progress) {
   const shares = names.map(() => 0);
   const [classifier, lungs] = await Promise.all(
     names.map(
-      (name, index) => fetchBytes(name, (share) => {
+      (name, index) => fetchBytes(`${name}?${model.sha256[name]}`, (share) => {
         shares[index] = share;
         progress(shares.reduce((sum, one) => sum + one, 0) / names.length);
       })
@@ -811,8 +811,9 @@ async function checked(name, bytes, model) {
   return new Blob([bytes]);
 }
 async function fetchBytes(name, progress) {
-  const response = await fetch(new URL(name, document.baseURI), { cache: "no-cache" });
-  if (!response.ok) throw new Error(`${name} could not be loaded (${response.status}).`);
+  const cache = name.includes("?") ? "default" : "no-store";
+  const response = await fetch(new URL(name, document.baseURI), { cache });
+  if (!response.ok) throw new Error(`${name.replace(/\?.*/, "")} could not be loaded (${response.status}).`);
   const total = Number(response.headers.get("Content-Length"));
   if (!progress || !response.body || !total) {
     const bytes = new Uint8Array(await response.arrayBuffer());
@@ -946,7 +947,7 @@ function kept() {
   return controller ? new URL(controller.scriptURL).searchParams.get("v") ?? "" : void 0;
 }
 async function serverVersion() {
-  const response = await fetch(new URL(LIST, document.baseURI), { cache: "no-cache" });
+  const response = await fetch(new URL(LIST, document.baseURI), { cache: "no-store" });
   if (!response.ok) return void 0;
   try {
     const { version } = await response.json();
