@@ -9,7 +9,7 @@ import dataclasses
 import io
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 from kerascxr.audits.attention import measure_attention, read_test
 from kerascxr.audits.origins import check_sources, origins_of
-from kerascxr.config import ClassificationConfig, Depth
+from kerascxr.cluster.parts import Part, run_all_parts
+from kerascxr.config import ClassificationConfig, Depth, ResourcesConfig
 from kerascxr.data.control_markers import CONTROL_MARKERS
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import Store
@@ -69,12 +70,17 @@ _MEASURES = ("accuracy", "f1", "auc")
 _BINS = 64
 _TREES = 500
 
+_Planned = tuple[ClassificationConfig, Path]
+_Cluster = tuple[str, ResourcesConfig]
+
 
 def audit_run(
     path: Path,
     lungs: Path | None = None,
     depth: Depth | None = None,
     epochs: int = EPOCHS,
+    cluster: str | None = None,
+    resources: ResourcesConfig | None = None,
 ) -> dict[str, Any]:
     """Measures how well the class can be predicted without the disease.
 
@@ -89,6 +95,8 @@ def audit_run(
         depth: What is trainable in the ablations' models, and in the full image's model that they
             are compared with; by default the run's depth, at most ``DEPTH``.
         epochs: Epochs of each model.
+        cluster: Where several models are trained at once, see ``connected``; None for none.
+        resources: What each of them takes there.
 
     Returns:
         What audit.json holds: ``ablations`` (name -> title, lungs_visible, without, measures with
@@ -101,13 +109,17 @@ def audit_run(
     """
     run = read_run(path, "classification")
     with locked(path / ".audit.lock", f"Another process audits {path}; waiting for it."):
-        return _audit(run, lungs, depth, epochs)
+        at_once = (cluster, resources or ResourcesConfig()) if cluster else None
+        return _audit(run, lungs, depth, epochs, at_once)
 
 
-def _audit(run: Run, lungs: Path | None, depth: Depth | None, epochs: int) -> dict[str, Any]:
+def _audit(
+    run: Run, lungs: Path | None, depth: Depth | None, epochs: int, at_once: _Cluster | None
+) -> dict[str, Any]:
     started, path = time.perf_counter(), run.path
     config = load_config(ClassificationConfig, path / "config.yaml")
     store = open_run_store(run, config.data)
+    data = store.fingerprint["digest"]
     if depth is None:
         depth = config.depth if config.depth == 0 else DEPTH
     lungs = choose_lungs(lungs or config.lungs, store)
@@ -130,7 +142,7 @@ def _audit(run: Run, lungs: Path | None, depth: Depth | None, epochs: int) -> di
         predicted: dict[str, np.ndarray] = {}
         truth, groups, classes = np.empty(0), [], run.metrics["test"]["classes"]
 
-        def tested_on(name: str, control_marker: str | None = None) -> Tested:
+        def planned(name: str, control_marker: str | None = None) -> _Planned:
             part = dataclasses.replace(
                 base,
                 roi=name,
@@ -140,9 +152,13 @@ def _audit(run: Run, lungs: Path | None, depth: Depth | None, epochs: int) -> di
             )
             folder_name = f"{name}-control" if control_marker else name
             part = dataclasses.replace(part, name=f"{path.name}-{folder_name}")
-            place = RunFolder.free_path(part, path / "audit" / folder_name)
-            return read_tested(_train(part, place, store.fingerprint["digest"]))
+            return part, RunFolder.free_path(part, path / "audit" / folder_name)
 
+        def tested_on(name: str, control_marker: str | None = None) -> Tested:
+            return read_tested(_train(*planned(name, control_marker), data))
+
+        if at_once:
+            _train_at_once([planned(name) for name in names], data, *at_once)
         for number, name in enumerate(names, 1):
             logger.info(f"{number} of {len(names)}: {_ablation(name).title}")
             tested = tested_on(name)
@@ -160,6 +176,10 @@ def _audit(run: Run, lungs: Path | None, depth: Depth | None, epochs: int) -> di
             return _from_histograms(read_splits(config_marked, store), config.runtime.seed)
 
         before_controls = time.perf_counter()
+        if at_once:
+            needed = [of for of in ablations.items() if _needs_control(of[1]) and of[0] in ROIS]
+            marked_runs = [planned(name, of["control_marker"]) for name, of in needed]
+            _train_at_once(marked_runs, data, *at_once)
         ablations = _add_controls(ablations, marked, truth, groups, classes)
         control_seconds = time.perf_counter() - before_controls
         result: dict[str, Any] = {
@@ -167,7 +187,7 @@ def _audit(run: Run, lungs: Path | None, depth: Depth | None, epochs: int) -> di
             "depth": depth,
             "epochs": epochs,
             "images": len(truth),
-            "data": store.fingerprint["digest"],
+            "data": data,
             "lungs": lungs_title(lungs),
             "lung_masks": lung_masks.to_dict(),
             "chance": float(np.bincount(truth).max() / len(truth)),
@@ -238,6 +258,27 @@ def _train(config: ClassificationConfig, path: Path, data: str) -> Path:
     return path
 
 
+def _train_at_once(
+    runs: Sequence[_Planned], data: str, cluster: str, resources: ResourcesConfig
+) -> None:
+    """Trains those of the ablations' runs that ``_train`` would train, on a cluster."""
+
+    def part(config: ClassificationConfig, path: Path) -> Part:
+        return Part(path.name, path, lambda: (train_in_worker, (config, path, data)), quiet=True)
+
+    parts = [
+        part(config, path)
+        for config, path in runs
+        if not (path / "DONE").exists() or _outdated(config, read_run(path), data)
+    ]
+    run_all_parts(parts, cluster, resources)
+
+
+def train_in_worker(config: ClassificationConfig, path: Path, data: str) -> None:
+    """Trains an ablation's run in a worker of the cluster."""
+    _train(config, path, data)
+
+
 def _train_or_resume(config: ClassificationConfig, path: Path) -> None:
     with RunFolder.start_at(config, path) as folder:
         if not folder.finished:
@@ -294,6 +335,10 @@ def _compare(
     return ablations
 
 
+def _needs_control(ablation: dict[str, Any]) -> bool:
+    return not ablation["lungs_visible"] and ablation["verdict"] != "shown"
+
+
 def _add_controls(
     ablations: dict[str, Any],
     marked: Callable[[str, str], np.ndarray],
@@ -317,7 +362,7 @@ def _add_controls(
     full = ablations[FULL]["auc"]["value"]
     checked = dict(ablations)
     for name, of in ablations.items():
-        if of["lungs_visible"] or of["verdict"] == "shown":
+        if not _needs_control(of):
             continue
         marker = of["control_marker"]
         logger.info(f"{of['title']} shows no shortcut; positive control: {marker}")

@@ -8,7 +8,8 @@ from jsonargparse import ArgumentParser
 
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
-from kerascxr.config import Depth
+from kerascxr.cluster.ray_cluster import require_ray
+from kerascxr.config import Depth, ResourcesConfig
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.model_folder import check_lungs
@@ -32,6 +33,13 @@ def parser(prog: str) -> ArgumentParser:
         help="What is trainable in the ablations' models. Without it, the run's depth, at most 1.",
     )
     made.add_argument("--epochs", type=int, default=10, help="Epochs of each ablation.")
+    made.add_argument(
+        "--cluster",
+        type=str | None,
+        help='Trains several models at once: "local" on this machine, an address on a Ray cluster. '
+        "It needs pip install 'kerascxr[cluster]'.",
+    )
+    made.add_class_arguments(ResourcesConfig, "resources")
     return made
 
 
@@ -40,10 +48,13 @@ def run(argv: Sequence[str], prog: str) -> None:
     values = read_options(parser(prog), argv)
     read_run(values.run)
     check_lungs(values.lungs)
+    require_ray(values.cluster)
     start_tensorflow()
     from kerascxr.audits.input_ablations import audit_run
     from kerascxr.report.input_ablations import audit_markdown, audit_text
 
-    result = audit_run(values.run, values.lungs, values.depth, values.epochs)
+    result = audit_run(
+        values.run, values.lungs, values.depth, values.epochs, values.cluster, values.resources
+    )
     RunFolder(values.run).write_text("audit/audit.md", audit_markdown(result))
     logger.info(f"\n{audit_text(result)}\n\nWritten to {values.run / 'audit'}")

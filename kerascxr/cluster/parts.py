@@ -33,12 +33,14 @@ class Part:
         folder: Its run folder. It must be on a disk that all machines share.
         call: Returns the function to call in a worker, and its arguments; called when it starts.
         ready: Whether it can start. Where no part is at work, the next one starts in any case.
+        quiet: Whether what it logs is for its own log alone.
     """
 
     name: str
     folder: Path
     call: Callable[[], tuple[Callable[..., None], tuple[Any, ...]]]
     ready: Callable[[], bool] = _always
+    quiet: bool = False
 
 
 def run_parts(
@@ -82,7 +84,7 @@ def run_parts(
             name = ended.part.name
             logger.info(f"\n=== {number} of {len(parts)}: {name} ===")
             for level, text in ended.lines:
-                logger.log(level, text)
+                logger.log(logging.DEBUG if ended.part.quiet else level, text)
             states[name].state = "done"
             if ended.error is not None:
                 errors[name] = ended.error
@@ -91,6 +93,17 @@ def run_parts(
                 logger.info(f"{name} failed: {reason}")
             log_table()
     return errors
+
+
+def run_all_parts(parts: Sequence[Part], cluster: str, resources: ResourcesConfig) -> None:
+    """Does what ``run_parts`` does, for parts that are needed all.
+
+    Raises:
+        Exception: The error of the first part that failed, after all have ended.
+    """
+    runs = [RunState(part.name, part.folder) for part in parts]
+    for error in run_parts(parts, runs, cluster, resources).values():
+        raise error
 
 
 @dataclass(frozen=True)

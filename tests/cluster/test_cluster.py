@@ -6,6 +6,7 @@ The workers of Ray are processes of their own; ``tests/support/cluster_parts.py`
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,10 @@ import pytest
 
 import train_cls
 from kerascxr import __main__ as verbs
+from kerascxr.audits import input_ablations
 from kerascxr.cli import study_runs
 from kerascxr.cluster.ray_cluster import connected
+from kerascxr.data.roi import ROIS
 from kerascxr.training import repeats
 from tests.support import cluster_parts
 from tests.support.small_runs import arguments, bright_and_dark
@@ -64,6 +67,7 @@ def cluster(workplace):
         patched.setenv("PYTHONPATH", str(ROOT))
         patched.setattr(study_runs, "train_in_worker", cluster_parts.train_in_study)
         patched.setattr(repeats, "train_in_worker", cluster_parts.train_in_repeats)
+        patched.setattr(input_ablations, "train_in_worker", cluster_parts.train_in_audit)
         with connected("local"):
             yield faults
 
@@ -167,6 +171,29 @@ def test_seeds_of_which_one_fails_end_with_its_error_after_the_others(cluster, w
     assert "2 of 3 runs are finished; the same command does the rest." in shown
     folder = workplace / "runs/classification/seeds"
     assert sorted(path.parent.name for path in folder.glob("*/DONE")) == ["seed-1", "seed-2"]
+
+
+def test_an_audit_is_that_of_one_model_after_another(
+    cluster, runs, workplace, monkeypatch, any_lung_masks, capsys
+):
+    chosen = ("none", "border_only")
+    monkeypatch.setattr(input_ablations, "ROIS", {name: ROIS[name] for name in chosen})
+    monkeypatch.setattr(input_ablations, "_TREES", 10)
+    argv = ["--lungs", str(runs[1]), "--epochs", "2"]
+    for name in ("at-once", "one-by-one"):
+        shutil.copytree(runs[0], workplace / name)
+    assert verbs.main(["audit", str(workplace / "at-once"), *argv, "--cluster", "local"]) == 0
+    shown = capsys.readouterr().out
+    assert "2 runs to do, " in shown and "epoch 1/2" not in shown
+    verbs.main(["audit", str(workplace / "one-by-one"), *argv])
+    found = []
+    for name in ("at-once", "one-by-one"):
+        result = json.loads((workplace / name / "audit/audit.json").read_text())
+        found.append({key: of for key, of in result.items() if not key.endswith("seconds")})
+    assert found[0] == found[1]
+    capsys.readouterr()
+    verbs.main(["audit", str(workplace / "at-once"), *argv, "--cluster", "local"])
+    assert "to do" not in capsys.readouterr().out, "finished models were trained again"
 
 
 def test_what_no_machine_has_is_refused(cluster, workplace, capsys):

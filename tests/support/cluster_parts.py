@@ -7,10 +7,12 @@ import os
 import signal
 from pathlib import Path
 
+from kerascxr.audits import input_ablations
 from kerascxr.cli import study_runs
 from kerascxr.training import repeats
 
 TRAIN_IN_STUDY, TRAIN_IN_REPEATS = study_runs.train_in_worker, repeats.train_in_worker
+TRAIN_IN_AUDIT = input_ablations.train_in_worker
 FAULTS = "KERASCXR_TEST_FAULTS"
 
 
@@ -48,3 +50,8 @@ def train_in_study(part):
 def train_in_repeats(path, *more):
     _prepare(path)
     TRAIN_IN_REPEATS(path, *more)
+
+
+def train_in_audit(config, path, data):
+    _prepare(path)
+    TRAIN_IN_AUDIT(config, path, data)
