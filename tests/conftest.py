@@ -231,6 +231,7 @@ def _train_both(folder):
 
     bright_and_dark(folder / "set")
     argv = arguments(folder, "--data.source", f"{folder}/set", "--depth", "0")
+    argv += ["--feature_engine", "auto"]  # as users' runs
     assert train_cls.main([*argv, "--epochs", "2", "--name", "first"]) == 0
     places = ["--runs", f"{folder}/runs", "--data.stores", f"{folder}/stores"]
     lungs = ["--data.source", pairs(folder / "lungs"), "--name", "lungs"]

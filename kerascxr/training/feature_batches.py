@@ -70,17 +70,3 @@ def feature_batches(
         labels, batch_size, seed=seed, first_epoch=first_epoch, balanced=balanced
     )
     return batches.map(fetch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-
-def array_batches(array: np.ndarray, batch_size: int) -> tf.data.Dataset:
-    """Batches the rows of an array on disk, in order, as float32; the last batch may be smaller."""
-    shape = array.shape[1:]
-
-    @do_not_convert
-    def fetch(chosen: tf.Tensor) -> tf.Tensor:
-        rows = tf.numpy_function(
-            lambda indices: array[indices].astype(np.float32), [chosen], tf.float32, stateful=False
-        )
-        return tf.ensure_shape(rows, (None, *shape))
-
-    return tf.data.Dataset.range(len(array)).batch(batch_size).map(fetch).prefetch(2)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import keras
 import numpy as np
@@ -55,6 +56,7 @@ class Learner:
         cached_copies: Number of versions of each training image whose features are cached; 0 where
             the whole model runs on images in every epoch.
         features: The cached features; None without.
+        feature_logits: What ``model`` gives for cached features; None without.
     """
 
     model: keras.Model
@@ -64,6 +66,7 @@ class Learner:
     outputs: Callable[[Images], Outputs]
     cached_copies: int = 0
     features: BackboneFeatures | None = None
+    feature_logits: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def engine(self) -> EngineName | None:
@@ -223,7 +226,8 @@ class Learner:
             return as_is
 
         monitor = config.monitor if n_views == 1 else f"mean_{config.monitor}"
-        return cls(rest, training_pairs, figures, monitor, by_features(model, features))
+        outputs = by_features(model, features)
+        return cls(rest, training_pairs, figures, monitor, outputs, feature_logits=logits)
 
 
 def by_features(model: keras.Model, features: BackboneFeatures) -> Callable[[Images], Outputs]:
@@ -237,20 +241,22 @@ def by_features(model: keras.Model, features: BackboneFeatures) -> Callable[[Ima
         A function of images to probabilities, and to layer statistics if the backbone names its
         stages.
     """
-    inputs = [cut_at_depth(model, 2)]
-    if linear_probe_of(model) is not None:
-        inputs.append(layer_statistics(model).output)
-    behind = keras.Model(inputs, model.output)
-    run = traced(
-        lambda *parts: behind(list(parts), training=False),
-        *(tf.TensorSpec((None, *tensor.shape[1:])) for tensor in inputs),
-    )
+
+    @cache  # traced when it is first called: a run with a linear probe calls that of the whole
+    def behind() -> tuple[int, Callable[..., tf.Tensor]]:
+        inputs = [cut_at_depth(model, 2)]
+        if linear_probe_of(model) is not None:
+            inputs.append(layer_statistics(model).output)
+        rest = keras.Model(inputs, model.output)
+        signature = (tf.TensorSpec((None, *tensor.shape[1:])) for tensor in inputs)
+        return len(inputs), traced(lambda *parts: rest(list(parts), training=False), *signature)
 
     def outputs(images: Images) -> Outputs:
+        n_inputs, run = behind()
         logits: list[tf.Tensor] = []
         statistics: list[np.ndarray] = []
         for parts in features.stream(images):
-            logits.append(run(*parts[: len(inputs)]))
+            logits.append(run(*parts[:n_inputs]))
             statistics += parts[1:]
         return softmax(np.concatenate(logits)), np.concatenate(statistics) if statistics else None
 

@@ -8,16 +8,13 @@ import numpy as np
 from kerascxr.config import ClassificationConfig
 from kerascxr.data.pipeline import Images
 from kerascxr.evaluation.calibration import fit_temperature
-from kerascxr.evaluation.classification import evaluate
+from kerascxr.evaluation.metrics import METRICS
 from kerascxr.models.backbones import Backbone
 from kerascxr.models.layer_statistics import require_finite
 from kerascxr.models.linear_probe import StatisticsRegression, add_linear_probe
-from kerascxr.training.feature_batches import array_batches
 from kerascxr.training.features import BackboneFeatures
 from kerascxr.training.learner import Learner, softmax
 from kerascxr.training.sharing import shared
-
-_BATCH = 64
 
 
 def check_linear_probe(config: ClassificationConfig, backbone: Backbone) -> None:
@@ -65,7 +62,7 @@ def with_linear_probe(
     """
     training, validation = splits["train"], splits["validation"]
     features = learner.features
-    assert features is not None
+    assert features is not None and learner.feature_logits is not None
     views = [features.statistics(training, view) for view in range(learner.cached_copies)]
     known = features.statistics(validation)
     for view in views:
@@ -79,9 +76,8 @@ def with_linear_probe(
         (features.identity, *images, balanced),
         lambda: StatisticsRegression.fit(views, training.labels, balanced),
     )
-    held_out = array_batches(features.of(validation), _BATCH)
     alone = {
-        "head": softmax(learner.model.predict(held_out, verbose=0)),
+        "head": softmax(learner.feature_logits(features.of(validation))),
         "probe": regression.probabilities(known),
     }
     temperatures = {name: fit_temperature(validation.labels, of) for name, of in alone.items()}
@@ -99,5 +95,5 @@ def with_linear_probe(
 
 def accuracy_and_f1(images: Images, probabilities: np.ndarray) -> dict[str, float]:
     """Returns both scores of n images' probabilities, float (n, k)."""
-    scores = evaluate(images.labels, probabilities, images.classes)
-    return {name: scores[name] for name in ("accuracy", "f1")}
+    of = (images.labels, probabilities)
+    return {name: METRICS[name].function(*of) for name in ("accuracy", "f1")}

@@ -108,7 +108,7 @@ def checked(folder, source):
         folder / "stores",
     )
     config = parse_config(
-        ClassificationConfig, arguments(folder, "--feature_engine", "keras"), "test"
+        ClassificationConfig, arguments(folder), "test"
     )
     splits = {
         name: read_images(store, folds, (32, 32))

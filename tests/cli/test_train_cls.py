@@ -60,7 +60,7 @@ def converted():
 def finished(workplace, converted):
     """A run that has learned to tell the three classes apart."""
     argv = arguments(workplace, "--data.source", f"{workplace}/set", "--depth", "0")
-    argv += ["--epochs", "6", "--name", "first"]
+    argv += ["--epochs", "6", "--name", "first", "--feature_engine", "auto"]
     assert train_cls.main(argv) == 0
     return workplace / "runs" / "classification" / "first", argv
 
@@ -710,7 +710,7 @@ def kill_in_epoch(number, argv):
 def test_a_run_resumes_only_with_the_weights_that_it_began_with(workplace, capsys):
     path = workplace / "start.weights.h5"
     argv = arguments(workplace, "--data.source", f"{workplace}/set", "--weights", str(path))
-    argv += ["--depth", "0", "--epochs", "3", "--name", "replaced", "--feature_engine", "keras"]
+    argv += ["--depth", "0", "--epochs", "3", "--name", "replaced"]
     kept = []
     for seed in (1, 2):
         keras.utils.set_random_seed(seed)

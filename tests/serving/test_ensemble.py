@@ -50,6 +50,7 @@ def seeds(served, runs, shared_folder):
     """The run and another one, of another seed."""
     with FileLock(shared_folder / "seed.lock"):
         argv = arguments(served, "--data.source", f"{served}/set", "--depth", "0", "--epochs", "2")
+        argv += ["--feature_engine", "auto"]
         assert train_cls.main([*argv, "--name", "second", "--runtime.seed", "1"]) == 0
     return [runs[0], runs[0].with_name("second")]
 

@@ -23,6 +23,7 @@ from kerascxr import __main__ as verbs
 from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.serving import export, publishing, read_back
 from tests.support.c_api import run_in_c
+from tests.support.ready_exports import take_ready_model
 from tests.support.recorded_server import answer_grpc, answer_rest
 from tests.support.small_runs import arguments
 
@@ -175,7 +176,8 @@ def test_what_stands_beside_the_model_describes_it(exported, signature, runs):
         assert len(output["shape"]) == len(given[name].shape), name
 
 
-def test_a_difference_writes_nothing(exported, runs, monkeypatch, capsys):
+def test_a_difference_writes_nothing(exported, plain, runs, monkeypatch, capsys):
+    take_ready_model(monkeypatch, export, plain / "2")
     monkeypatch.setattr(read_back, "TOLERANCE", -1.0)
     assert verbs.main(["export", str(runs[0]), "--to", str(exported.parent)]) == 2
     message = capsys.readouterr().err

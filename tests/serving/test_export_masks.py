@@ -27,6 +27,7 @@ from kerascxr.serving.publishing import examples_of
 from kerascxr.tables import csv_text
 from kerascxr.training.inputs import open_run_store
 from kerascxr.training.lungs import load_segmenter
+from tests.support.ready_exports import take_loaded_model
 from tests.support.recorded_server import answer_rest
 
 
@@ -40,6 +41,12 @@ def exported(runs, tmp_path_factory):
 @pytest.fixture(scope="module")
 def loaded(exported):
     return tf.saved_model.load(str(exported))
+
+
+@pytest.fixture
+def ready(exported, loaded, monkeypatch):
+    """Exports take the SavedModel that is there; it is compared with the run as ever."""
+    take_loaded_model(monkeypatch, export_masks, exported, loaded)
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +167,7 @@ def test_a_poor_unet_is_called_one(runs, files, tmp_path, capsys, monkeypatch, c
 
 @pytest.mark.parametrize("most", [-1.0, 1.0])
 def test_an_export_says_how_many_of_its_masks_are_plausible(
-    runs, tmp_path, capsys, monkeypatch, most
+    ready, runs, tmp_path, capsys, monkeypatch, most
 ):
     monkeypatch.setattr("kerascxr.evaluation.lung_masks.MOST_IMPLAUSIBLE", most)
     argv = ["export", str(runs[1]), "--to", str(tmp_path / "models")]
@@ -289,7 +296,9 @@ def test_the_example_client_writes_the_masks(loaded, files, tmp_path, monkeypatc
     assert "WARNING: nearly constant" in "".join(lines)
 
 
-def test_a_float32_model_has_the_small_tolerance_however_it_was_trained(runs, tmp_path, capsys):
+def test_a_float32_model_has_the_small_tolerance_however_it_was_trained(
+    ready, runs, tmp_path, capsys
+):
     run = shutil.copytree(runs[1], tmp_path / "run")
     metrics = json.loads((run / "metrics.json").read_text())
     metrics["regime"]["precision"] = "mixed_bfloat16"

@@ -10,8 +10,20 @@ import tensorflow as tf
 
 from kerascxr import __main__ as verbs
 from kerascxr.runs.reading import read_run
-from kerascxr.serving import gpu_rounding
+from kerascxr.serving import export, gpu_rounding
 from kerascxr.serving.gpu_rounding import computed_on_gpu, without_tf32
+from tests.support.ready_exports import take_loaded_model
+
+
+@pytest.fixture(scope="module")
+def loaded(plain):
+    return tf.saved_model.load(str(plain / "2"))
+
+
+@pytest.fixture
+def ready(plain, loaded, monkeypatch):
+    """Exports take the SavedModel that is there; they are compared with the run as ever."""
+    take_loaded_model(monkeypatch, export, plain / "2", loaded)
 
 
 def copied(device, run, folder, shift):
@@ -46,7 +58,9 @@ def copied(device, run, folder, shift):
         ("CPU (2 cores)", 0.001, "the export must reproduce the run's probabilities to 1e-05"),
     ],
 )
-def test_the_rounding_of_a_gpu_is_allowed_and_no_more(runs, tmp_path, capsys, device, shift, words):
+def test_the_rounding_of_a_gpu_is_allowed_and_no_more(
+    ready, runs, tmp_path, capsys, device, shift, words
+):
     run = copied(device, runs[0], tmp_path / "run", shift)
     code = verbs.main(["export", str(run), "--to", str(tmp_path / "models")])
     if words is None:
@@ -59,7 +73,7 @@ def test_the_rounding_of_a_gpu_is_allowed_and_no_more(runs, tmp_path, capsys, de
 
 
 def test_an_export_of_a_gpus_run_must_still_give_what_keras_computes(
-    runs, tmp_path, monkeypatch, capsys
+    ready, runs, tmp_path, monkeypatch, capsys
 ):
     run = copied("NVIDIA H200", runs[0], tmp_path / "run", 0.001)
     monkeypatch.setattr("kerascxr.serving.read_back.TOLERANCE", -1.0)
@@ -74,7 +88,7 @@ def test_a_gpu_of_either_machine_counts(runs, monkeypatch):
     assert computed_on_gpu([run])
 
 
-def test_tf32_is_off_in_comparisons_and_as_it_was_afterwards(runs, tmp_path, monkeypatch):
+def test_tf32_is_off_in_comparisons_and_as_it_was_afterwards(ready, runs, tmp_path, monkeypatch):
     enabled = tf.config.experimental.tensor_float_32_execution_enabled
     seen = []
     load = tf.saved_model.load

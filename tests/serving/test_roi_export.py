@@ -28,7 +28,7 @@ def seers(folder, runs):
     """Runs that see the lungs' box: "found" by the U-Net, "given" by the source's masks."""
     source = masked_classes(folder / "masked")
     argv = arguments(folder, "--data.source", source, "--depth", "0", "--epochs", "1")
-    argv += ["--feature_engine", "keras", "--roi", "lung_crop"]
+    argv += ["--roi", "lung_crop"]
     found = ["--lungs", str(runs[1]), "--name", "found"]
     assert train_cls.main([*argv, *found]) == 0
     assert train_cls.main([*argv, "--name", "given"]) == 0

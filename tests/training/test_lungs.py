@@ -80,7 +80,7 @@ def store(folder):
 def trained(folder, name, *more):
     """A classifier's test accuracy."""
     argv = arguments(folder, "--data.source", f"{folder}/set", "--depth", "0", "--name", name)
-    argv += ["--feature_engine", "keras", "--epochs", "6", *more]
+    argv += ["--epochs", "6", *more]
     assert train_cls.main(argv) == 0
     metrics = folder / f"runs/classification/{name}/metrics.json"
     return json.loads(metrics.read_text())["test"]["accuracy"]
@@ -244,7 +244,7 @@ def test_the_packages_model_finds_lungs_where_masks_are_missing_and_is_named(
     np.testing.assert_array_equal(again, found)
     # A training by it says so, and is served by it.
     argv = arguments(tmp_path, "--data.source", f"{tmp_path}/bare", "--depth", "0")
-    argv += ["--roi", "lungs_only", "--name", "packaged", "--feature_engine", "keras"]
+    argv += ["--roi", "lungs_only", "--name", "packaged"]
     assert train_cls.main([*argv, "--epochs", "1"]) == 0
     trained_run = tmp_path / "runs/classification/packaged"
     config = yaml.safe_load((trained_run / "config.yaml").read_text())
@@ -360,7 +360,7 @@ def test_a_run_is_not_used_with_another_lung_model_than_it_was_trained_with(
     used = tmp_path / "unet"
     shutil.copytree(run, used)
     argv = arguments(tmp_path, "--data.source", f"{folder}/set", "--depth", "0", "--epochs", "1")
-    argv += ["--feature_engine", "keras", "--roi", "lung_crop", "--lungs", str(used)]
+    argv += ["--roi", "lung_crop", "--lungs", str(used)]
     assert train_cls.main([*argv, "--name", "crop"]) == 0
     trained_run = tmp_path / "runs/classification/crop"
     model = used / "model.keras"

@@ -170,7 +170,7 @@ def test_a_training_says_in_what_its_copies_were_computed_and_falls_back_with_it
     )
     monkeypatch.setattr(precision, "_COPIES", {"tiny"})
     argv = arguments(workplace, "--data.source", f"{workplace}/set", "--depth", "2")
-    argv += ["--epochs", "1", "--augmented_copies", "2", "--feature_engine", "keras"]
+    argv += ["--epochs", "1", "--augmented_copies", "2"]
 
     def regime(name):
         assert train_cls.main([*argv, "--runs", str(tmp_path), "--name", name]) == 0

@@ -33,7 +33,7 @@ from kerascxr.training import classification, repeats, segmentation
 from kerascxr.training.inputs import open_data, read_splits
 from tests.support.small_runs import SMALL, arguments, bright_and_dark, pairs
 
-QUICK = ["--depth", "0", "--epochs", "1", "--feature_engine", "keras"]
+QUICK = ["--depth", "0", "--epochs", "1"]
 
 
 class Killed(BaseException):

@@ -4,9 +4,10 @@ import pytest
 
 import train_cls
 from kerascxr import __main__ as verbs
+from kerascxr.models.classifier import build_classifier
 from kerascxr.training import decisions, features, inputs, linear_probe
 from kerascxr.training.sharing import shared, sharing
-from tests.support.small_runs import SMALL, arguments, bright_and_dark
+from tests.support.small_runs import SMALL, arguments
 
 FILES = ("metrics.json", "predictions.csv", "validation_predictions.csv")
 
@@ -59,11 +60,10 @@ def counted(monkeypatch):
 
 
 def test_a_studys_depths_share_what_does_not_depend_on_them_and_have_the_numbers_of_runs_alone(
-    tmp_path, counted
+    served, tmp_path, counted
 ):
-    bright_and_dark(tmp_path / "set")
     options = ["--epochs", "2", "--augmented_copies", "2", "--feature_engine", "keras"]
-    places = ["--data.source", f"{tmp_path}/set", "--data.stores", f"{tmp_path}/stores"]
+    places = ["--data.source", f"{served}/set", "--data.stores", f"{served}/stores"]
     for depth in ("1", "2"):
         own = ["--runs", f"{tmp_path}/alone", "--data.features", f"{tmp_path}/alone-features"]
         argv = [*arguments(tmp_path), *options, *places, *own, "--depth", depth]
@@ -88,13 +88,12 @@ def test_a_studys_depths_share_what_does_not_depend_on_them_and_have_the_numbers
 
 
 @pytest.mark.parametrize("copies", [1, 2])
-def test_seeds_share_what_does_not_depend_on_the_seed(tmp_path, counted, copies):
-    bright_and_dark(tmp_path / "set")
-    argv = arguments(tmp_path, "--data.source", f"{tmp_path}/set", "--depth", "1")
-    argv += ["--epochs", "1", "--feature_engine", "keras", "--augmented_copies", str(copies)]
-    assert train_cls.main([*argv, "--name", "start"]) == 0
-    counted.update(dict.fromkeys(counted, 0))
-    start = tmp_path / "runs/classification/start/model.keras"
+def test_seeds_share_what_does_not_depend_on_the_seed(served, tmp_path, counted, copies):
+    argv = arguments(tmp_path, "--data.source", f"{served}/set", "--depth", "1")
+    argv += ["--data.stores", f"{served}/stores", "--epochs", "1"]
+    argv += ["--augmented_copies", str(copies)]
+    start = tmp_path / "start.weights.h5"
+    build_classifier("tiny", 3, image_size=(32, 32)).save_weights(start)
     assert train_cls.main([*argv, "--seeds", "2", "--name", "a", "--weights", str(start)]) == 0
     # The checks are fitted to copies that the seed alters; so is the probe, if there are any.
     assert counted == {"read": 1, "engine": 1, "checks": 2, "probe": copies}

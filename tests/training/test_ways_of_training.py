@@ -38,7 +38,6 @@ class Enough(BaseException):
             [
                 *("--depth", "2", "--augmented_copies", "2", "--class_balance", "sampling"),
                 *("--runtime.precision", "mixed_bfloat16", "--data.cache", "disk"),
-                *("--feature_engine", "keras"),
             ],
             {
                 "trained_on": "cached augmented copies",
