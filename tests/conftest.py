@@ -1,5 +1,6 @@
 """Shared by all tests: no network, no TensorFlow chatter, small stores made once."""
 
+import gc
 import logging
 import os
 import socket
@@ -13,6 +14,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+gc.disable()  # until all tests are imported, see short_preparations
 settings.register_profile("kerascxr", deadline=None, derandomize=True, print_blob=False)
 settings.load_profile("kerascxr")
 

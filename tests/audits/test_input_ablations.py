@@ -1,5 +1,6 @@
 """The audit detects a planted shortcut and does not exclude what it cannot decide."""
 
+import contextlib
 import json
 import shutil
 from dataclasses import replace
@@ -29,12 +30,21 @@ from kerascxr.training.callbacks import ChangedIdentityError
 from kerascxr.training.lungs import lungs_digest
 from tests.support.at_once import Busy, call_twice_at_once
 from tests.support.lung_models import write_tiny_lung_model
+from tests.support.no_figures import without_figures
 from tests.support.small_runs import SMALL
 
 IMAGES = 160  # as the shared store has
 
 
 EPOCHS = 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_trees():
+    """Forests of histograms: 500 trees would take as long as a training."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(audit, "_TREES", 50)
+        yield
 
 
 def trained(folder, source, stores):
@@ -62,10 +72,10 @@ def audited(tmp_path_factory, phantom_store):
     runs = {}
     for source, chosen in names.items():
         runs[source] = trained(folder, source, phantom_store.path.parent)
-        with pytest.MonkeyPatch.context() as patched:
+        undrawn = without_figures() if source == "phantom" else contextlib.nullcontext()
+        with pytest.MonkeyPatch.context() as patched, undrawn:
             patched.setattr(audit, "ROIS", {name: ROIS[name] for name in chosen})
             patched.setattr(audit, "_train", partial(unless_full, runs[source], audit._train))
-            patched.setattr(audit, "_TREES", 50)
             audit_run(runs[source], epochs=EPOCHS)
     return runs
 
@@ -116,7 +126,6 @@ def test_it_goes_on_where_it_was_cut_off_and_says_the_same(audited, monkeypatch)
     monkeypatch.setattr(audit, "ROIS", chosen)
     monkeypatch.setattr(audit.classification, "train", partial(pytest.fail, "trained again"))
     monkeypatch.setattr(audit, "_train", partial(unless_full, run, audit._train))
-    monkeypatch.setattr(audit, "_TREES", 50)
     assert verbs.main(["audit", str(run), "--epochs", f"{EPOCHS}"]) == 0
     after = result(run)
     times = {"seconds": 0, "control_seconds": 0}
@@ -229,6 +238,7 @@ def test_a_run_is_audited_with_the_lungs_that_it_was_trained_with(
 
     monkeypatch.setattr(audit, "_train", itself)
     monkeypatch.setattr(audit, "ROIS", {name: ROIS[name] for name in ("none", "lungs_only")})
+    monkeypatch.setattr(audit, "_draw", lambda *given: None)
     audit_run(run, epochs=1)
     assert trained == {"none": None, "lungs_only": runs[1]}
     assert result(run)["lungs"] == str(runs[1])
@@ -242,6 +252,8 @@ def test_an_audit_at_depth_all_leaves_the_linear_probe_out(
     trained = []
     monkeypatch.setattr(audit, "_train", lambda config, *_: trained.append(config) or run)
     monkeypatch.setattr(audit, "ROIS", {name: ROIS[name] for name in ("none", "border_only")})
+    monkeypatch.setattr(audit, "measure_attention", lambda *given: None)
+    monkeypatch.setattr(audit, "_draw", lambda *given: None)
     for depth in (1, "all"):
         audit_run(run, runs[1], depth, epochs=1)
     # "auto" adds one at depth 1 and none at depth all, where True is refused.
@@ -296,7 +308,6 @@ def ablations_only(run, names, monkeypatch):
         folder.finish()
 
     monkeypatch.setattr(audit.classification, "train", train)
-    monkeypatch.setattr(audit, "_TREES", 10)
     monkeypatch.setattr(audit, "_find_lungs", lambda *given: (None, LungMaskCheck.of([()])))
     monkeypatch.setattr(audit, "_origins", lambda *given: {"skipped": "not asked"})
     monkeypatch.setattr(audit, "measure_attention", lambda *given: None)

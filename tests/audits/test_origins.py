@@ -107,9 +107,7 @@ def checked(folder, source):
         open_source(str(source), phantom_images=20, phantom_seed=0),
         folder / "stores",
     )
-    config = parse_config(
-        ClassificationConfig, arguments(folder), "test"
-    )
+    config = parse_config(ClassificationConfig, arguments(folder), "test")
     splits = {
         name: read_images(store, folds, (32, 32))
         for name, folds in split_folds(SplitConfig()).items()

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -91,6 +92,23 @@ def predicted(models, served, to):
     return read(to)
 
 
+@pytest.fixture(scope="module")
+def tables(seeds, served, tmp_path_factory):
+    """What ``predict`` writes with the first run, with the second one, and with both."""
+    to = tmp_path_factory.mktemp("tables")
+    groups = {"first": seeds[:1], "second": seeds[1:], "both": seeds}
+    said = []
+    package, listening = logging.getLogger("kerascxr"), logging.Handler()
+    listening.emit = lambda record: said.append(record.getMessage())
+    package.addHandler(listening)
+    try:
+        tables = [predicted(of, served, to / f"{name}.csv") for name, of in groups.items()]
+    finally:
+        package.removeHandler(listening)
+    assert sum("Ensemble, 12 common test images" in message for message in said) == 1
+    return tables
+
+
 def test_what_members_have_in_common_is_told_from_what_differs():
     records = [
         {"a": 1, "b": {"c": [1, 2], "d": 3}, "e": 4, "g": {"h": 1}},
@@ -115,17 +133,14 @@ def test_a_class_name_may_hold_the_sign_between_classes():
     assert decided.sets.tolist() == [[True, False], [True, True]]
 
 
-def test_predict_gives_the_mean_of_the_members(seeds, served, tmp_path, messages):
-    each = [predicted([path], served, tmp_path / f"{path.name}.csv") for path in seeds]
-    messages.clear()
-    rows = predicted(seeds, served, tmp_path / "both.csv")
+def test_predict_gives_the_mean_of_the_members(tables):
+    *each, rows = tables
     assert [row["path"] for row in rows] == [row["path"] for row in each[0]]
     assert np.abs(numbers(each[0]) - numbers(each[1])).max() > 0.01
     expected = np.mean([numbers(one) for one in each], axis=0)
     np.testing.assert_allclose(numbers(rows), expected, atol=1e-6)
     best = [CLASSES[index] for index in expected.argmax(axis=1)]
     assert [row["predicted"] for row in rows] == best
-    assert any("Ensemble, 12 common test images" in message for message in messages())
 
 
 def test_the_export_answers_so_and_says_how_good_that_is(exported, seeds, served):
@@ -151,8 +166,8 @@ def test_the_export_answers_so_and_says_how_good_that_is(exported, seeds, served
     assert "fitted to validation images that all members held out" in about["ensemble"]["decisions"]
 
 
-def test_python_has_the_same_ensemble(exported, seeds, served, tmp_path):
-    rows = predicted(seeds, served, tmp_path / "both.csv")
+def test_python_has_the_same_ensemble(exported, seeds, tables):
+    rows = tables[-1]
     ensemble = kerascxr.load_ensemble(list(map(str, seeds)))
     given = ensemble.predict([row["path"] for row in rows])
     assert given.ids == tuple(row["path"] for row in rows)
@@ -269,9 +284,8 @@ def _alone(path, folder):
     return read_robustness(run)
 
 
-def test_predict_takes_the_export(exported, seeds, served, tmp_path):
-    one = predicted([exported], served, tmp_path / "export.csv")
-    other = predicted(seeds, served, tmp_path / "runs.csv")
+def test_predict_takes_the_export(exported, tables, served, tmp_path):
+    one, other = predicted([exported], served, tmp_path / "export.csv"), tables[-1]
     np.testing.assert_allclose(numbers(one), numbers(other), atol=1e-5)
     assert [row["decision"] for row in one] == [row["decision"] for row in other]
 

@@ -1,4 +1,4 @@
-"""Exports for tests of what is around the SavedModel: its writing takes most of an export's time."""
+"""Exports without the writing of the SavedModel, which takes most of their time."""
 
 import shutil
 

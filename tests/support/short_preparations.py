@@ -20,7 +20,8 @@ def leave_modules_alone():
     """Garbage collection is rarer and does not go through what has been imported."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
+    gc.enable()
 
 
 def leave_garbage_to_python():
