@@ -188,6 +188,13 @@ def whole_unet():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def few_trees():
+    """Lets an audit's forests of histograms have 50 trees; 500 take as long as a training."""
+    if "kerascxr.audits.input_ablations" in sys.modules:
+        sys.modules["kerascxr.audits.input_ablations"]._TREES = 50
+
+
+@pytest.fixture(scope="session", autouse=True)
 def short_preparations(tiny_backbone):
     """Leaves out what pays only in long processes and with large models."""
     from tests.support.short_preparations import (

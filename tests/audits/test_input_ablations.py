@@ -39,14 +39,6 @@ IMAGES = 160  # as the shared store has
 EPOCHS = 8
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_trees():
-    """Forests of histograms: 500 trees would take as long as a training."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(audit, "_TREES", 50)
-        yield
-
-
 def trained(folder, source, stores):
     """A run on a phantom, its model small; also the one that its ablations are compared with."""
     argv = [*SMALL, "--depth", "0", "--epochs", f"{EPOCHS}", "--image_size", "[64,64]"]

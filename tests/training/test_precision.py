@@ -27,14 +27,14 @@ from kerascxr.training.precision import (
 )
 from kerascxr.training.processor import computes_bfloat16
 from kerascxr.training.runtime import set_up
-from tests.support.small_runs import SMALL_UNET, arguments, bright_and_dark, pairs
+from tests.support.small_runs import SMALL_UNET, arguments
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory):
+def workplace(served, tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
-    bright_and_dark(folder / "set")
-    pairs(folder / "pairs")
+    for ours, shared in (("set", "set"), ("pairs", "lungs"), ("stores", "stores")):
+        (folder / ours).symlink_to(served / shared)
     return folder
 
 
@@ -188,7 +188,7 @@ def test_a_classifier_killed_in_bfloat16_goes_on_in_it_on_another_cpu(
     workplace, tmp_path, monkeypatch, on_such_a_cpu
 ):
     argv = arguments(workplace, "--data.source", f"{workplace}/set", "--depth", "2")
-    argv += ["--epochs", "3", "--name", "first"]
+    argv += ["--epochs", "3", "--name", "first", "--linear_probe", "false"]
     assert train_cls.main([*argv, "--runs", f"{tmp_path}/whole"]) == 0
     on_epoch_end, calls = callbacks.Validate.on_epoch_end, []
 

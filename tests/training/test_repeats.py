@@ -31,7 +31,7 @@ from kerascxr.serving.ensemble import ensemble_metrics
 from kerascxr.tables import csv_text, format_value
 from kerascxr.training import classification, repeats, segmentation
 from kerascxr.training.inputs import open_data, read_splits
-from tests.support.small_runs import SMALL, arguments, bright_and_dark, pairs
+from tests.support.small_runs import SMALL, arguments, pairs
 
 QUICK = ["--depth", "0", "--epochs", "1"]
 
@@ -50,9 +50,10 @@ def read_rows(path):
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory):
+def workplace(served, tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
-    bright_and_dark(folder / "set")
+    (folder / "set").symlink_to(served / "set")
+    (folder / "stores").symlink_to(served / "stores")
     return folder
 
 

@@ -13,13 +13,14 @@ import yaml
 import train_cls
 from kerascxr.models.decision_rule import FILE
 from kerascxr.training import classification, decisions, features, runtime
-from tests.support.small_runs import arguments, bright_and_dark
+from tests.support.small_runs import arguments
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory):
+def workplace(served, tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
-    bright_and_dark(folder / "set")
+    (folder / "set").symlink_to(served / "set")
+    (folder / "stores").symlink_to(served / "stores")
     return folder
 
 
