@@ -93,7 +93,7 @@ def with_linear_probe(
     }
 
 
-def accuracy_and_f1(images: Images, probabilities: np.ndarray) -> dict[str, float]:
+def accuracy_and_f1(images: Images, probabilities: np.ndarray) -> dict[str, float | None]:
     """Returns both scores of n images' probabilities, float (n, k)."""
     of = (images.labels, probabilities)
     return {name: METRICS[name].function(*of) for name in ("accuracy", "f1")}

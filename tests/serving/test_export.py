@@ -68,7 +68,8 @@ def test_it_answers_as_the_run_did(signature, known, runs):
     assert {len(value) for value in given.values()} == {len(files)}
 
 
-def test_a_fresh_process_with_tensorflow_alone_gives_the_same(exported, known, tmp_path):
+def test_a_fresh_process_with_tensorflow_alone_gives_the_same(exported, known, runs, tmp_path):
+    """And Keras, imported before this package, then reads the runs' models there."""
     files, expected = known
     np.save(tmp_path / "expected.npy", expected)
     for index, data in enumerate(files):
@@ -83,10 +84,16 @@ def test_a_fresh_process_with_tensorflow_alone_gives_the_same(exported, known, t
         "given = serve(images=tf.constant(files))['probabilities'].numpy()\n"
         "assert np.abs(given - expected).max() < 1e-5\n"
         "assert 'kerascxr' not in sys.modules\n"
+        "import keras\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        "import kerascxr\n"
+        f"for path in {[str(run / 'model.keras') for run in runs]}:\n"
+        "    print(keras.models.load_model(path).output.shape)\n"
     )
     command = [sys.executable, "-I", "-c", code, str(exported), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == ["(None, 3)", "(None, 32, 32, 1)"]
 
 
 def test_the_file_format_makes_no_difference(signature, known):
