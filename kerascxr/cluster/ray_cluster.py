@@ -67,6 +67,8 @@ def connected(cluster: str) -> Iterator[Any]:
             f"--cluster must be {LOCAL!r} or the address of a Ray cluster with this version of "
             f"Ray and of Python. Got cluster={cluster!r}: {str(error).partition(chr(10))[0]}"
         ) from error
+    # There is no public way to keep Ray's own lines on lost workers from standard output.
+    ray._private.worker._worker_logs_enabled = False
     try:
         yield ray
     finally:
