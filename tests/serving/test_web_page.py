@@ -164,6 +164,23 @@ def test_files_come_by_drop_and_by_paste_too(opened):
         assert page.inner_text("#image-name") == f"{kind}.png"
 
 
+def test_a_folder_that_is_dropped_gives_its_files_with_their_paths(opened, tmp_path):
+    page = opened.page
+    (tmp_path / "ward/deep").mkdir(parents=True)
+    for name in ("ward/b10.png", "ward/b9.png", "ward/deep/c.png", "ward/.hidden.png"):
+        (tmp_path / name).write_bytes(png()["buffer"])
+    session = opened.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(tmp_path / "ward")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        place = {"type": kind, "x": 300, "y": 300, "data": data}
+        session.send("Input.dispatchDragEvent", place)
+    page.locator("#rows tr").nth(2).wait_for()
+    page.locator("#all[aria-busy=false]").wait_for()
+    shown = page.locator("#rows button").all_inner_texts()
+    assert shown == ["ward/b9.png", "ward/b10.png", "ward/deep/c.png"]
+    assert page.locator("#dropping").is_hidden()
+
+
 def test_the_map_the_window_and_the_outline_change_the_picture(opened):
     page = opened.page
     page.set_viewport_size({"width": 900, "height": 1400})
