@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from kerascxr.evaluation.classification import evaluate, precision_recall_curves, roc_curves
+from kerascxr.evaluation.metrics import class_auc, class_scores
 
 CLASSES = ["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"]
 
@@ -179,3 +180,22 @@ def test_wrong_input_is_refused_in_one_line(truth, probabilities, classes, messa
 
 def test_float16_rounding_is_accepted():
     evaluate(np.array([0, 1]), np.array([[0.5, 0.5005], [0.1, 0.9]]), ["a", "b"])
+
+
+@pytest.mark.parametrize("digits", [1, 9])  # with one digit, many probabilities are tied
+def test_classes_have_the_scores_of_scikit_learn(digits):
+    random = np.random.default_rng(digits)
+    for n in (3, 20, 150):
+        truth = random.integers(0, 3, n)
+        probabilities = np.round(random.dirichlet(np.ones(4), n), digits)  # class 3 has no image
+        predicted = probabilities.argmax(axis=1)
+        known = metrics.precision_recall_fscore_support(
+            truth, predicted, labels=range(4), zero_division=0
+        )
+        for found, expected in zip(class_scores(truth, probabilities), known, strict=True):
+            np.testing.assert_array_equal(found, expected)
+        assert class_auc(truth, probabilities, 3) is None
+        for index in set(truth):
+            if 0 < (truth == index).sum() < n:
+                expected = metrics.roc_auc_score(truth == index, probabilities[:, index])
+                assert class_auc(truth, probabilities, index) == pytest.approx(expected, abs=1e-12)
