@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from sklearn.linear_model import LogisticRegression
 
 from kerascxr.evaluation.abstention import SEPARATOR
+from kerascxr.evaluation.logistic_regression import fit_logistic_regression
 from kerascxr.models.ood_detector import OODDetector, mean_and_deviation
 
 LEAST_DEVIATION = 8.0  # grey levels; X-rays have 40 to 70
@@ -57,8 +57,8 @@ class OrientationClassifier:
         stacked = np.concatenate([training[way] for way in ("", *names)]).astype(np.float64)
         ways = np.repeat(np.arange(1 + len(names)), [len(training[way]) for way in ("", *names)])
         mean, deviation = mean_and_deviation(stacked)
-        model = LogisticRegression(C=_SMOOTHING, max_iter=1000)
-        model.fit((stacked - mean) / deviation, ways)
+        standardised = (stacked - mean) / deviation
+        model = fit_logistic_regression(standardised, ways, C=_SMOOTHING, max_iter=1000)
         weights = model.coef_.T / deviation[:, None]
         biases = model.intercept_ - mean @ weights
         scores = validation.astype(np.float64) @ weights + biases

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
 
+from kerascxr.evaluation.logistic_regression import fit_logistic_regression
 from kerascxr.models.classifier import head_logits
 from kerascxr.models.layer_statistics import layer_statistics
 from kerascxr.models.layers import LINEAR_PROBE, LinearProbe
@@ -54,13 +54,15 @@ class StatisticsRegression:
         weights = np.ones(len(together))
         weights[: len(labels)] = max(1, copies)
         weights *= len(labels) * (1 + copies) / weights.sum()
-        model = LogisticRegression(
+        model = fit_logistic_regression(
+            (together - mean) / deviation,
+            np.tile(labels, 1 + copies),
+            weights,
             C=_PENALTY,
             max_iter=_ITERATIONS,
             tol=_TOLERANCE,
             class_weight="balanced" if balanced else None,
         )
-        model.fit((together - mean) / deviation, np.tile(labels, 1 + copies), weights)
         kernel, bias = model.coef_.T, model.intercept_
         if kernel.shape[1] == 1:  # of two classes scikit-learn gives the log odds of the second
             kernel, bias = np.hstack([-kernel, kernel]) / 2, np.hstack([-bias, bias]) / 2

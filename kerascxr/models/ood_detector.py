@@ -21,7 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from sklearn.linear_model import LogisticRegression
+
+from kerascxr.evaluation.logistic_regression import fit_logistic_regression
 
 FALSE_ALARMS = 0.06
 """Share of images like the validation images whose score is over the limit, at most."""
@@ -140,8 +141,13 @@ def _regression(training: np.ndarray, altered: np.ndarray) -> tuple[np.ndarray, 
     together = np.concatenate([training, altered]).astype(np.float64)
     is_altered = np.repeat([0, 1], [len(training), len(altered)])
     mean, deviation = mean_and_deviation(training.astype(np.float64))
-    model = LogisticRegression(C=_PENALTY, max_iter=_ITERATIONS, class_weight="balanced")
-    model.fit((together - mean) / deviation, is_altered)
+    model = fit_logistic_regression(
+        (together - mean) / deviation,
+        is_altered,
+        C=_PENALTY,
+        max_iter=_ITERATIONS,
+        class_weight="balanced",
+    )
     weights = model.coef_[0] / deviation
     return weights.astype(np.float32), float(model.intercept_[0] - mean @ weights)
 
