@@ -46,9 +46,10 @@ PLACES = {
     "runs/classification/trio/seed-0": FIRST,
     "runs/classification/trio/seed-1": "runs/classification/other",
 }
+ENGINE = ["--feature_engine", "auto"]
 # As in the runs of the fixture "served", so that a training finds its finished run.
 SMALL = {
-    "train-cls": [*SMALL_RUN, "--depth", "0", "--epochs", "2", "--name", "first"],
+    "train-cls": [*SMALL_RUN, "--depth", "0", "--epochs", "2", "--name", "first", *ENGINE],
     "train-seg": [*SMALL_UNET, "--name", "lungs", "--data.source", "{served}/lungs"],
 }
 # Commands that are parsed only, by what they have in common, and why.
