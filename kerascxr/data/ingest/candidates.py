@@ -33,7 +33,7 @@ _BLOCK = 512
 _VERSION = 0.5  # pixels of 16 by which the versions' edges are moved: 3 % of a side
 _NEIGHBOURS = 20  # of each version
 _TRAINING_IMAGES = 40  # a list
-_LISTS_VISITED = 16
+_LISTS_VISITED = 32
 
 
 def candidates(thumbnails: np.ndarray) -> np.ndarray:
