@@ -168,8 +168,9 @@ def _has_masks(config: SegmentationConfig) -> bool:
 def _run_on_cluster(parts: list[Part], config: StudyConfig) -> None:
     """Trains what is not finished yet, several runs at once, and sets the states of all."""
     for part in parts:
-        if part.state == "waiting" and (part.folder / "DONE").exists():
-            part.state = "waiting" if part.config.overwrite else "done before"
+        finished = (part.folder / "DONE").exists() and not part.config.overwrite
+        if part.state == "waiting" and finished:
+            part.state = "done before"
     waiting = {part.name: part for part in parts if part.state == "waiting"}
     for data in {part.config.data for part in waiting.values()}:
         open_data(data)  # here, once

@@ -13,6 +13,7 @@ Source:
 import importlib.util
 import logging
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -35,6 +36,11 @@ _NEIGHBOURS = 20  # of each version
 _TRAINING_IMAGES = 40  # a list
 _LISTS_VISITED = 32
 
+Propose = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+"""Takes images as unit rows, float32 (b, 256), the mean image and the index of the first of them.
+Returns indices of other images, int (b, m), and the shares of these that lie in the images' planes,
+float32 (b, m); 0 where an index does not count."""
+
 
 def candidates(thumbnails: np.ndarray) -> np.ndarray:
     """Finds for each image up to 20 others that it could be an altered copy of.
@@ -53,9 +59,20 @@ def candidates(thumbnails: np.ndarray) -> np.ndarray:
     if np.linalg.norm(coarse - common, axis=1).max() < _ONE_IMAGE:
         common = np.zeros_like(common)  # without it, nothing would be left to compare
     targets = unit_rows(coarse - common)
-    find = _find_with_index if uses_index(n) else _find_exactly
-    pairs = find(coarse, common, targets)
-    return np.unique(np.sort(pairs, axis=1), axis=0)
+    propose = _by_index(targets) if uses_index(n) else _all(targets)
+    most = min(_MOST_CANDIDATES, n - 1)
+    pairs = []
+    with ProgressBar(
+        total=n, desc="Selecting candidate pairs", unit="image", delay=2, leave=False
+    ) as bar:
+        for begin in range(0, n, _BLOCK):
+            block = coarse[begin : begin + _BLOCK]
+            near, explained = propose(block, common, begin)
+            best = np.argpartition(explained, -most, axis=1)[:, -most:]
+            row, place = np.nonzero(np.take_along_axis(explained, best, axis=1) > _LEAST_EXPLAINED)
+            pairs.append(np.stack([row + begin, near[row, best[row, place]]], axis=1))
+            bar.update(len(block))
+    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
 
 
 def uses_index(n: int) -> bool:
@@ -71,30 +88,25 @@ def uses_index(n: int) -> bool:
     return True
 
 
-def _find_exactly(coarse: np.ndarray, common: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    n = len(coarse)
+def _all(targets: np.ndarray) -> Propose:
+    """Proposes all images."""
     columns = targets.T.copy()
-    most = min(_MOST_CANDIDATES, n - 1)
-    found = []
-    with ProgressBar(
-        total=n, desc="Selecting candidate pairs", unit="image", delay=2, leave=False
-    ) as bar:
-        for begin in range(0, n, _BLOCK):
-            planes = tangent_planes(coarse[begin : begin + _BLOCK], common)
-            explained = np.zeros((len(planes), n), np.float32)
-            for direction in range(planes.shape[1]):
-                part = planes[:, direction] @ columns
-                explained += np.square(part, out=part)
-            rows = np.arange(len(planes))
-            explained[rows, begin + rows] = 0
-            best = np.argpartition(explained, n - most, axis=1)[:, n - most :]
-            row, place = np.nonzero(np.take_along_axis(explained, best, axis=1) > _LEAST_EXPLAINED)
-            found.append(np.stack([row + begin, best[row, place]], axis=1))
-            bar.update(len(planes))
-    return np.concatenate(found)
+
+    def propose(block: np.ndarray, common: np.ndarray, begin: int) -> tuple[np.ndarray, np.ndarray]:
+        planes = tangent_planes(block, common)
+        explained = np.zeros((len(block), len(targets)), np.float32)
+        for direction in range(planes.shape[1]):
+            part = planes[:, direction] @ columns
+            explained += np.square(part, out=part)
+        rows = np.arange(len(block))
+        explained[rows, begin + rows] = 0
+        return np.broadcast_to(np.arange(len(targets)), explained.shape), explained
+
+    return propose
 
 
-def _find_with_index(coarse: np.ndarray, common: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def _by_index(targets: np.ndarray) -> Propose:
+    """Proposes the nearest images of each image and of its versions."""
     import faiss
 
     n, size = targets.shape
@@ -104,25 +116,17 @@ def _find_with_index(coarse: np.ndarray, common: np.ndarray, targets: np.ndarray
     index.train(targets[:: max(1, n // (lists * _TRAINING_IMAGES))])
     index.add(targets)
     index.nprobe = _LISTS_VISITED
-    found = []
-    with ProgressBar(
-        total=n, desc="Selecting candidate pairs", unit="image", delay=2, leave=False
-    ) as bar:
-        for begin in range(0, n, _BLOCK):
-            block = coarse[begin : begin + _BLOCK]
-            asked = versions(block, common)
-            near = index.search(asked.reshape(-1, size), _NEIGHBOURS)[1]
-            near = np.sort(near.reshape(len(block), -1), axis=1)
-            again = np.zeros(near.shape, bool)
-            again[:, 1:] = near[:, 1:] == near[:, :-1]
-            again |= (near < 0) | (near == begin + np.arange(len(block))[:, None])
-            parts = tangent_planes(block, common) @ targets[near].transpose(0, 2, 1)
-            explained = np.where(again, 0, np.square(parts).sum(axis=1))
-            best = np.argpartition(explained, -_MOST_CANDIDATES, axis=1)[:, -_MOST_CANDIDATES:]
-            row, place = np.nonzero(np.take_along_axis(explained, best, axis=1) > _LEAST_EXPLAINED)
-            found.append(np.stack([row + begin, near[row, best[row, place]]], axis=1))
-            bar.update(len(block))
-    return np.concatenate(found)
+
+    def propose(block: np.ndarray, common: np.ndarray, begin: int) -> tuple[np.ndarray, np.ndarray]:
+        near = index.search(versions(block, common).reshape(-1, size), _NEIGHBOURS)[1]
+        near = np.sort(near.reshape(len(block), -1), axis=1)
+        again = np.zeros(near.shape, bool)
+        again[:, 1:] = near[:, 1:] == near[:, :-1]
+        again |= (near < 0) | (near == begin + np.arange(len(block))[:, None])
+        parts = tangent_planes(block, common) @ targets[near].transpose(0, 2, 1)
+        return near, np.where(again, 0, np.square(parts).sum(axis=1))
+
+    return propose
 
 
 def versions(rows: np.ndarray, common: np.ndarray) -> np.ndarray:
