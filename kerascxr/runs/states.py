@@ -35,10 +35,10 @@ def states_table(runs: Sequence[RunState]) -> str:
         test, minutes = {}, None
         if (run.folder / "DONE").exists():
             test = _read(run.folder / "metrics.json")["test"]
-            minutes = round(_read(run.folder / "timing.json")["seconds"] / 60, 1)
+            minutes = f"{_read(run.folder / 'timing.json')['seconds'] / 60:.1f}"
         state = run.state if len(run.state) <= _LONGEST else f"{run.state[: _LONGEST - 3]}..."
         figures = [test.get(measure) for measure in _MEASURES]
-        rows.append([run.name, state, *figures, minutes and f"{minutes:.1f}"])
+        rows.append([run.name, state, *figures, minutes])
     return f"{time.strftime('%H:%M')}\n{text_table(_HEADER, rows)}"
 
 
