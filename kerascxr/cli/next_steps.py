@@ -11,6 +11,7 @@ _STEPS = {
         _REPORT,
         ("audit {run}", "whether the score rests on a shortcut"),
         ("predict {run} IMAGE --to predictions.csv", "the classes of your images"),
+        ("app {run}", "the same in the browser; needs pip install 'kerascxr[web]'"),
     ),
     "segmentation": (
         _REPORT,

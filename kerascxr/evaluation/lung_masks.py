@@ -7,6 +7,7 @@ wider; they accept 697 of these 700 masks. They hold for frontal, upright chest 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,11 @@ _ACROSS = (0.35, 0.65)  # centroid, share of the width; measured: 0.397 to 0.554
 _DOWN = (0.25, 0.6)  # centroid, share of the height; measured: 0.296 to 0.549
 _WIDEST_TOP = 1.03  # width of the top quarter / of the bottom quarter; measured: 0.667 to 1.02
 
+_EMPTY = "is empty"
+_OF_SHARE = f"does not cover {_SHARE[0]:.0%} to {_SHARE[1]:.0%} of the image"
+_OF_PLACE = "does not lie in the middle of the image"
+_OF_WAY_UP = "is wider at the top than at the bottom"
+
 
 def lung_mask_faults(mask: np.ndarray) -> tuple[str, ...]:
     """Returns why a mask cannot be the lungs of a frontal, upright chest X-ray.
@@ -37,13 +43,13 @@ def lung_mask_faults(mask: np.ndarray) -> tuple[str, ...]:
     inside = _on_grid(mask)
     share = inside.mean()
     if not share:
-        return ("is empty",)
+        return (_EMPTY,)
     height, width = inside.shape
     rows, columns = np.nonzero(inside)
     areas = measure_lungs(inside)
     faults = []
     if not _SHARE[0] <= share <= _SHARE[1]:
-        faults.append(f"does not cover {_SHARE[0]:.0%} to {_SHARE[1]:.0%} of the image")
+        faults.append(_OF_SHARE)
     smaller, larger = sorted((areas.right_lung_pixels or 0, areas.left_lung_pixels or 0))
     if smaller < max(_LEAST_LUNG * inside.size, _LEAST_BALANCE * larger):
         faults.append("does not have two lungs side by side")
@@ -51,13 +57,33 @@ def lung_mask_faults(mask: np.ndarray) -> tuple[str, ...]:
         faults.append(f"has more than {_MOST_COMPONENTS} parts")
     across, down = (columns.mean() + 0.5) / width, (rows.mean() + 0.5) / height
     if not (_ACROSS[0] <= across <= _ACROSS[1] and _DOWN[0] <= down <= _DOWN[1]):
-        faults.append("does not lie in the middle of the image")
+        faults.append(_OF_PLACE)
     first, last = rows.min(), rows.max() + 1
     quarter = max(1, (last - first) // 4)
     top, bottom = inside[first : first + quarter], inside[last - quarter : last]
     if _extent(top) > _WIDEST_TOP * _extent(bottom):
-        faults.append("is wider at the top than at the bottom")
+        faults.append(_OF_WAY_UP)
     return tuple(faults)
+
+
+def checks_without_components() -> dict[str, Any]:
+    """Returns the bounds and the reasons of the checks that need no connected components.
+
+    The browser page, which has other code, computes these: share of the image, place and way up.
+    """
+    return {
+        "grid": _GRID,
+        "share": list(_SHARE),
+        "across": list(_ACROSS),
+        "down": list(_DOWN),
+        "widest_top": _WIDEST_TOP,
+        "reasons": {
+            "empty": _EMPTY,
+            "share": _OF_SHARE,
+            "place": _OF_PLACE,
+            "way_up": _OF_WAY_UP,
+        },
+    }
 
 
 class ImplausibleMasksError(ValueError):

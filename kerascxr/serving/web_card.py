@@ -12,6 +12,7 @@ from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import Store
 from kerascxr.evaluation.abstention import NOT_DECIDED, SEVERAL
 from kerascxr.evaluation.conformal import COVERAGE
+from kerascxr.evaluation.lung_masks import checks_without_components
 from kerascxr.models import input_checks, lung_model
 from kerascxr.models.decision_rule import DecisionRule
 from kerascxr.models.segmenter import Segmenter
@@ -131,7 +132,11 @@ def _data(run: Run, config: ClassificationConfig, store: Store) -> dict[str, Any
 
 
 def _lungs(path: Path, segmenter: Segmenter) -> dict[str, Any]:
-    found = {"size": list(segmenter.size), "threshold": segmenter.threshold}
+    found = {
+        "size": list(segmenter.size),
+        "threshold": segmenter.threshold,
+        "checks": checks_without_components(),
+    }
     if path == PACKAGED:
         card = lung_model.read_card()
         result = next(iter(card["results"].values()))

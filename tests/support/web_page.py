@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kerascxr.evaluation.lung_masks import checks_without_components
+
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "web"
 BUILT = ROOT / "kerascxr/serving/web_page"
@@ -77,7 +79,13 @@ def write_model_card(folder: Path, name: str) -> None:
         },
         "warnings": [{"kind": kind, "text": text} for kind, text in WARNINGS.items()],
         "ood": {"limit": 1.23},
-        "lungs": {"name": "U-Net", "size": [64, 64], "threshold": LUNG, "card": {"dice": 0.96}},
+        "lungs": {
+            "name": "U-Net",
+            "size": [64, 64],
+            "threshold": LUNG,
+            "checks": checks_without_components(),
+            "card": {"dice": 0.96},
+        },
         "metrics": {
             "n_test": 458,
             "rows": [{"name": key, **percent} for key in ("accuracy", "macro F1", "macro AUC")],

@@ -67,13 +67,13 @@ export function toAnswer(model: Model, outputs: Outputs): Answer {
 
 export function measureLungs(
   grid: Grid,
-  threshold: number,
+  { threshold, checks }: NonNullable<Model["lungs"]>,
   size: { width: number; height: number },
   spacing: Spacing | undefined,
 ): LungAnswer {
   const lungs = keepLungs(grid, threshold);
   const fraction = lungFraction(lungs, threshold);
-  const faults = lungFaults(lungs, threshold);
+  const faults = lungFaults(lungs, threshold, checks);
   if (!spacing) return { grid: lungs, fraction, mm2: undefined, faults };
   const pixels = lungPixels(lungs, threshold, size.width, size.height);
   return { grid: lungs, fraction, mm2: pixels * spacing.rowMm * spacing.columnMm, faults };

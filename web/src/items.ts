@@ -75,8 +75,7 @@ export class Items {
     const outputs = await this.engine.ask("run", { image: { width, height, data } }, RUN);
     const answer = toAnswer(this.model, outputs);
     if (this.model.lungs && outputs.lungs) {
-      const { threshold } = this.model.lungs;
-      answer.lungs = measureLungs(outputs.lungs, threshold, image, image.spacing);
+      answer.lungs = measureLungs(outputs.lungs, this.model.lungs, image, image.spacing);
     }
     return answer;
   }

@@ -2,15 +2,21 @@
 
 import type { Grid } from "./lungs.ts";
 
-const GRID = 64; // pixels of the shorter side at which masks are checked
-const SHARE = [0.05, 0.5] as const;
-const ACROSS = [0.35, 0.65] as const;
-const DOWN = [0.25, 0.6] as const;
-const WIDEST_TOP = 1.03;
+/** Bounds and texts, as model.json has them from there. */
+export interface LungChecks {
+  /** Pixels of the shorter side at which masks are checked. */
+  grid: number;
+  share: [number, number];
+  across: [number, number];
+  down: [number, number];
+  widest_top: number;
+  reasons: Record<"empty" | "share" | "place" | "way_up", string>;
+}
 
 /** Returns why a mask cannot be the lungs of a frontal, upright X-ray, to follow "it". */
-export function lungFaults(lungs: Grid, threshold: number): string[] {
-  const step = Math.max(1, Math.floor(Math.min(lungs.width, lungs.height) / GRID));
+export function lungFaults(lungs: Grid, threshold: number, checks: LungChecks): string[] {
+  const { reasons } = checks;
+  const step = Math.max(1, Math.floor(Math.min(lungs.width, lungs.height) / checks.grid));
   const rows: number[] = [];
   const columns: number[] = [];
   let pixels = 0;
@@ -24,24 +30,20 @@ export function lungFaults(lungs: Grid, threshold: number): string[] {
       columns.push(width);
     }
   }
-  if (!rows.length) return ["is empty"];
+  if (!rows.length) return [reasons.empty];
   const faults: string[] = [];
-  if (!within(rows.length / pixels, SHARE)) {
-    faults.push(`does not cover ${100 * SHARE[0]}% to ${100 * SHARE[1]}% of the image`);
-  }
+  if (!within(rows.length / pixels, checks.share)) faults.push(reasons.share);
   const across = (mean(columns) + 0.5) / width;
   const down = (mean(rows) + 0.5) / height;
-  if (!(within(across, ACROSS) && within(down, DOWN))) {
-    faults.push("does not lie in the middle of the image");
-  }
+  if (!(within(across, checks.across) && within(down, checks.down))) faults.push(reasons.place);
   const [first, last] = [rows[0]!, rows.at(-1)! + 1];
   const quarter = Math.max(1, Math.floor((last - first) / 4));
   const extent = (from: number, to: number): number => {
     const inside = columns.filter((_, index) => rows[index]! >= from && rows[index]! < to);
     return inside.length ? Math.max(...inside) - Math.min(...inside) + 1 : 0;
   };
-  if (extent(first, first + quarter) > WIDEST_TOP * extent(last - quarter, last)) {
-    faults.push("is wider at the top than at the bottom");
+  if (extent(first, first + quarter) > checks.widest_top * extent(last - quarter, last)) {
+    faults.push(reasons.way_up);
   }
   return faults;
 }

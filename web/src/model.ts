@@ -1,5 +1,7 @@
 /** What model/model.json holds: everything that the page knows of the model. */
 
+import type { LungChecks } from "./lung_faults.ts";
+
 export interface Warning {
   kind: string;
   text: string;
@@ -20,6 +22,7 @@ export interface Model {
     name: string;
     size: [number, number];
     threshold: number;
+    checks: LungChecks;
     card?: Record<string, unknown>;
   };
   metrics?: { n_test: number; rows: MetricRow[] };

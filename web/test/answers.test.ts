@@ -5,7 +5,7 @@ import { measureLungs, toAnswer, toCsv } from "../src/answer.ts";
 import { percent } from "../src/dom.ts";
 import { panned, WHOLE, windowTable, zoomed } from "../src/geometry.ts";
 import { heatWeight } from "../src/heat.ts";
-import { lungFaults } from "../src/lung_faults.ts";
+import { type LungChecks, lungFaults } from "../src/lung_faults.ts";
 import { type Grid, keepLungs, lungPixels, outline } from "../src/lungs.ts";
 import type { Model } from "../src/model.ts";
 
@@ -15,6 +15,16 @@ const MODEL = {
   warnings: [{ kind: "odd", text: "The image is odd." }],
   lungs: null,
 } as unknown as Model;
+
+const CHECKS: LungChecks = {
+  grid: 64,
+  share: [0.05, 0.5],
+  across: [0.35, 0.65],
+  down: [0.25, 0.6],
+  widest_top: 1.03,
+  reasons: { empty: "none", share: "small or large", place: "aside", way_up: "upside down" },
+};
+const LUNGS = { name: "U-Net", size: [32, 32] as [number, number], threshold: 0.5, checks: CHECKS };
 
 function outputs(warned: boolean): Parameters<typeof toAnswer>[1] {
   return {
@@ -67,7 +77,7 @@ test("the two largest components are kept", () => {
 test("an area is pixels at the image's own size times their size", () => {
   const size = { width: 64, height: 32 };
   const spacing = { rowMm: 2, columnMm: 3, attribute: "PixelSpacing", calibration: "" };
-  const lungs = measureLungs(grid(32, 32, [0, 0, 16, 32]), 0.5, size, spacing);
+  const lungs = measureLungs(grid(32, 32, [0, 0, 16, 32]), LUNGS, size, spacing);
   assert.equal(lungs.fraction, 0.5);
   assert.equal(lungs.mm2, 32 * 32 * 6);
   assert.equal(lungPixels(grid(4, 4, [0, 0, 4, 4]), 0.5, 3, 5), 15);
@@ -100,17 +110,12 @@ test("nearly certain is not written as certain", () => {
   assert.deepEqual([percent(0.99999), percent(0.00001), percent(0.5), percent(1)], ["> 99.9 %", "< 0.1 %", "50.0 %", "100.0 %"]);
 });
 
-test("a mask that cannot be lungs has the reasons of the package", () => {
-  const lungs: [number, number, number, number][] = [[50, 60, 60, 130], [140, 60, 60, 130]];
-  assert.deepEqual(lungFaults(grid(256, 256, ...lungs), 0.5), []);
-  assert.deepEqual(lungFaults(grid(256, 256), 0.5), ["is empty"]);
-  assert.deepEqual(lungFaults(grid(256, 256, [120, 100, 20, 20]), 0.5), [
-    "does not cover 5% to 50% of the image",
-  ]);
-  assert.deepEqual(lungFaults(grid(256, 256, [0, 60, 100, 130]), 0.5), [
-    "does not lie in the middle of the image",
-  ]);
-  assert.deepEqual(lungFaults(grid(256, 256, [60, 60, 140, 40], [90, 100, 80, 90]), 0.5), [
-    "is wider at the top than at the bottom",
-  ]);
+test("a mask that cannot be lungs has the model's reasons", () => {
+  const faults = (...boxes: [number, number, number, number][]): string[] =>
+    lungFaults(grid(256, 256, ...boxes), 0.5, CHECKS);
+  assert.deepEqual(faults([50, 60, 60, 130], [140, 60, 60, 130]), []);
+  assert.deepEqual(faults(), ["none"]);
+  assert.deepEqual(faults([120, 100, 20, 20]), ["small or large"]);
+  assert.deepEqual(faults([0, 60, 100, 130]), ["aside"]);
+  assert.deepEqual(faults([60, 60, 140, 40], [90, 100, 80, 90]), ["upside down"]);
 });

@@ -1,11 +1,7 @@
 // src/lung_faults.ts
-var GRID = 64;
-var SHARE = [0.05, 0.5];
-var ACROSS = [0.35, 0.65];
-var DOWN = [0.25, 0.6];
-var WIDEST_TOP = 1.03;
-function lungFaults(lungs, threshold) {
-  const step = Math.max(1, Math.floor(Math.min(lungs.width, lungs.height) / GRID));
+function lungFaults(lungs, threshold, checks) {
+  const { reasons } = checks;
+  const step = Math.max(1, Math.floor(Math.min(lungs.width, lungs.height) / checks.grid));
   const rows = [];
   const columns = [];
   let pixels = 0;
@@ -19,24 +15,20 @@ function lungFaults(lungs, threshold) {
       columns.push(width);
     }
   }
-  if (!rows.length) return ["is empty"];
+  if (!rows.length) return [reasons.empty];
   const faults = [];
-  if (!within(rows.length / pixels, SHARE)) {
-    faults.push(`does not cover ${100 * SHARE[0]}% to ${100 * SHARE[1]}% of the image`);
-  }
+  if (!within(rows.length / pixels, checks.share)) faults.push(reasons.share);
   const across = (mean(columns) + 0.5) / width;
   const down = (mean(rows) + 0.5) / height;
-  if (!(within(across, ACROSS) && within(down, DOWN))) {
-    faults.push("does not lie in the middle of the image");
-  }
+  if (!(within(across, checks.across) && within(down, checks.down))) faults.push(reasons.place);
   const [first, last] = [rows[0], rows.at(-1) + 1];
   const quarter = Math.max(1, Math.floor((last - first) / 4));
   const extent = (from, to) => {
     const inside = columns.filter((_, index) => rows[index] >= from && rows[index] < to);
     return inside.length ? Math.max(...inside) - Math.min(...inside) + 1 : 0;
   };
-  if (extent(first, first + quarter) > WIDEST_TOP * extent(last - quarter, last)) {
-    faults.push("is wider at the top than at the bottom");
+  if (extent(first, first + quarter) > checks.widest_top * extent(last - quarter, last)) {
+    faults.push(reasons.way_up);
   }
   return faults;
 }
@@ -207,10 +199,10 @@ function toAnswer(model, outputs) {
     lungs: void 0
   };
 }
-function measureLungs(grid, threshold, size, spacing) {
+function measureLungs(grid, { threshold, checks }, size, spacing) {
   const lungs = keepLungs(grid, threshold);
   const fraction = lungFraction(lungs, threshold);
-  const faults = lungFaults(lungs, threshold);
+  const faults = lungFaults(lungs, threshold, checks);
   if (!spacing) return { grid: lungs, fraction, mm2: void 0, faults };
   const pixels = lungPixels(lungs, threshold, size.width, size.height);
   return { grid: lungs, fraction, mm2: pixels * spacing.rowMm * spacing.columnMm, faults };
@@ -640,8 +632,7 @@ var Items = class {
     const outputs = await this.engine.ask("run", { image: { width, height, data } }, RUN);
     const answer = toAnswer(this.model, outputs);
     if (this.model.lungs && outputs.lungs) {
-      const { threshold } = this.model.lungs;
-      answer.lungs = measureLungs(outputs.lungs, threshold, image, image.spacing);
+      answer.lungs = measureLungs(outputs.lungs, this.model.lungs, image, image.spacing);
     }
     return answer;
   }
