@@ -86,6 +86,7 @@ def audit(source: Source, store: Store) -> Audit:
         "classes": list(dict.fromkeys(labels)),
         "fixed_split": store.fixed_split,
         "same_above": SAME,
+        "near_duplicate_search": store.fingerprint.get("near_duplicate_search"),
         "pairs": _count(pairs),
         "splits": _leaks(
             ends_of.reshape(-1, 2),

@@ -1,6 +1,6 @@
 """Leaked test images: how many there are, and what the accuracy is without them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,20 @@ from kerascxr.evaluation.shares import Interval, share_interval
 
 NONE, SHOWN, NOT_DECIDED = "none", "shown", "not_decided"
 """The verdicts: no leaked image; the leak raises the accuracy; too few images to decide."""
+
+EXACT, INDEX = "exact", "index"
+"""The searches for near-duplicates: of all images, or of those that an index proposes."""
+
+
+def search_text(search: Mapping[str, Any]) -> str:
+    """Returns in words how a set's near-duplicates were found.
+
+    Args:
+        search: As ``data.ingest.candidates.search_of`` gives it.
+    """
+    if search["search"] == EXACT:
+        return "by comparing each image with all others"
+    return f"with an index (faiss {search['faiss']})"
 
 
 def leaked_images(groups: Sequence[str], training_groups: Sequence[str]) -> np.ndarray:

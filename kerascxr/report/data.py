@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from kerascxr.evaluation.leaks import search_text
 from kerascxr.names import counted
 from kerascxr.report import reference
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
@@ -68,6 +69,9 @@ def _section(runs: Sequence[Run], number: int) -> Section:
         f"Rejected: {counted(fingerprint['rejected'], 'file')}. "
         f"Fingerprint {fingerprint['digest'][:12]}."
     )
+    search = fingerprint.get("near_duplicate_search")
+    if search is not None:
+        note = f"Near-duplicates were found {search_text(search)}. {note}"
     if len(distinct) == 1:
         counts = runs[0].metrics["data"]["images"].items()
         split = ", ".join(f"{count:,} {name}" for name, count in counts)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from kerascxr.audits.leakage import Audit, read_pixels
+from kerascxr.evaluation.leaks import search_text
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.html import html_page
 from kerascxr.report.pictures import packed
@@ -128,6 +129,8 @@ def _duplicates(summary: dict[str, Any]) -> Section:
         "similar films of one patient may be. Where two classes hold an identical image, ingest "
         "rejects it, and it has no fold."
     )
+    if summary["near_duplicate_search"] is not None:
+        note += f" They were found {search_text(summary['near_duplicate_search'])}."
     leaks = summary["splits"]
     kinds = {"leaked": "near-duplicate in training"}
     if _has_groups(leaks):

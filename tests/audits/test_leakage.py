@@ -192,6 +192,7 @@ def test_the_page_says_it_and_shows_the_pairs_without_loading_anything(audited):
         "Same pixels, two classes: a-6 (a, rejected)",
         "Class from size in pixels alone",
         "The source does not name the origins of its images.",
+        "They were found by comparing each image with all others.",
     ):
         assert words in page
 

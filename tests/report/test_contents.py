@@ -88,6 +88,19 @@ def test_the_treatment_of_groups_is_true(tmp_path, groups, cut, words):
     assert ("are on one side" in text) == (words == "are on one side")
 
 
+def test_the_search_for_near_duplicates_is_named_where_it_is_known(tmp_path):
+    path = classifier(tmp_path / "run", 0)
+    assert "Near-duplicates were found" not in notes(data.data_sections([read_run(path)]))
+    search = {"search": "index", "images": 60_000, "faiss": "1.2.3"}
+    change(
+        path,
+        "environment.json",
+        lambda of: of["data_fingerprint"].update(near_duplicate_search=search),
+    )
+    text = notes(data.data_sections([read_run(path)]))
+    assert "Near-duplicates were found with an index (faiss 1.2.3)." in text
+
+
 @pytest.mark.parametrize(
     ("regime", "words"),
     [

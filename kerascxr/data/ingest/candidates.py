@@ -14,11 +14,13 @@ import importlib.util
 import logging
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from kerascxr.data.ingest.registration import pixel_grid
 from kerascxr.data.ingest.thumbnails import reduced, unit_rows
+from kerascxr.evaluation.leaks import EXACT, INDEX
 from kerascxr.progress import ProgressBar
 
 logger = logging.getLogger(__name__)
@@ -59,7 +61,13 @@ def candidates(thumbnails: np.ndarray) -> np.ndarray:
     if np.linalg.norm(coarse - common, axis=1).max() < _ONE_IMAGE:
         common = np.zeros_like(common)  # without it, nothing would be left to compare
     targets = unit_rows(coarse - common)
-    propose = _by_index(targets) if uses_index(n) else _all(targets)
+    indexed = search_of(n)["search"] == INDEX
+    if not indexed and n > EXACT_UP_TO:
+        logger.warning(
+            f"Near-duplicates among {n:,} images are looked for without an index, whose time grows "
+            "with the square of their number. For an index: pip install faiss-cpu."
+        )
+    propose = _by_index(targets) if indexed else _all(targets)
     most = min(_MOST_CANDIDATES, n - 1)
     pairs = []
     with ProgressBar(
@@ -75,17 +83,18 @@ def candidates(thumbnails: np.ndarray) -> np.ndarray:
     return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
 
 
-def uses_index(n: int) -> bool:
-    """Returns whether the candidates of n images are found with an index, and says why not."""
-    if n <= EXACT_UP_TO:
-        return False
-    if importlib.util.find_spec("faiss") is None:
-        logger.warning(
-            f"Near-duplicates among {n:,} images are looked for without an index, whose time grows "
-            "with the square of their number. For an index: pip install faiss-cpu."
-        )
-        return False
-    return True
+def search_of(n: int) -> dict[str, Any]:
+    """Returns how the candidates of n images, no two of them equal, are found in this process.
+
+    Returns:
+        JSON-ready: ``search``, EXACT or INDEX; ``images``, n; and of an index ``faiss``, its
+        version, since another one may propose others.
+    """
+    if n <= EXACT_UP_TO or importlib.util.find_spec("faiss") is None:
+        return {"search": EXACT, "images": n}
+    import faiss
+
+    return {"search": INDEX, "images": n, "faiss": faiss.__version__}
 
 
 def _all(targets: np.ndarray) -> Propose:

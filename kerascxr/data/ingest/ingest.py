@@ -18,6 +18,7 @@ from PIL import Image
 
 from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask, spacing_in
 from kerascxr.data.ingest import records
+from kerascxr.data.ingest.candidates import search_of
 from kerascxr.data.ingest.duplicates import Pair, duplicate_clusters, find_duplicates
 from kerascxr.data.ingest.folds import assign_fixed_folds, assign_folds
 from kerascxr.data.ingest.properties import PROPERTIES, measure
@@ -57,7 +58,9 @@ def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
         ]
         kept = [index for index, item in enumerate(everything) if item.id not in conflicts]
         _check_rejection_rate(source, len(kept), rejected)
-        pairs = find_duplicates(thumbnails, [item.digest for item in everything])
+        digests = [item.digest for item in everything]
+        search = search_of(len(set(digests)))
+        pairs = find_duplicates(thumbnails, digests)
         _write_pairs(folder / "duplicates.csv", pairs, everything)
         _write_csv(folder / "properties.csv", ("id", *PROPERTIES), measured)
         np.save(folder / THUMBNAILS, thumbnails[kept] if conflicts else thumbnails)
@@ -93,7 +96,9 @@ def ingest(source: Source, signature: dict[str, Any], folder: Path) -> None:
             "layout": source.layout,
             "classes": list(classes),
             "fixed_split": fixed_split,
-            "fingerprint": records.fingerprint(checked, groups, folds, alike, len(rejected)),
+            "fingerprint": records.fingerprint(
+                checked, groups, folds, alike, len(rejected), search
+            ),
             "signature": signature,
         },
     )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from kerascxr.evaluation.leaks import EXACT, search_text
 from kerascxr.tables import text_table
 
 
@@ -145,6 +146,7 @@ def fingerprint(
     folds: Sequence[int] | np.ndarray,
     alike: np.ndarray,
     rejected: int,
+    search: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Summarises a set.
 
@@ -154,12 +156,13 @@ def fingerprint(
         folds: Their folds, 0..19.
         alike: Numbers that copies of each other share.
         rejected: How many files were rejected.
+        search: How near-duplicates were found, from ``candidates.search_of``.
 
     Returns:
         JSON-ready counts, sizes, intensities and duplicates in all and by class;
-        ``groups_cut_by_split``, see there; and ``digest``: a SHA-256 over ids, labels, pixels,
-        masks, groups, fixed splits, folds and spacings. It does not depend on where the set is
-        stored.
+        ``groups_cut_by_split``, see there; ``near_duplicate_search``; and ``digest``: a SHA-256
+        over ids, labels, pixels, masks, groups, fixed splits, folds and spacings. It does not
+        depend on where the set is stored.
     """
     whole = hashlib.sha256()
     everything = zip(checked, groups, folds, strict=True)
@@ -191,6 +194,7 @@ def fingerprint(
         "images": len(checked),
         "rejected": rejected,
         "groups_cut_by_split": len(groups_cut_by_split(groups, [item.split for item in checked])),
+        "near_duplicate_search": dict(search),
         "classes": by_class,
     }
 
@@ -216,4 +220,7 @@ def format_fingerprint(summary: dict[str, Any]) -> str:
             ]
         )
     last = f"{summary['images']:,} images, fingerprint {summary['digest'][:12]}"
+    search = summary.get("near_duplicate_search")  # unknown of older stores
+    if search is not None and search["search"] != EXACT:
+        last += f", near-duplicates found {search_text(search)}"
     return f"{text_table(header, rows)}\n{last}"

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from kerascxr.data.ingest import records
+from kerascxr.data.ingest.candidates import EXACT_UP_TO, search_of
 from kerascxr.data.ingest.folds import check_folds
 from kerascxr.data.ingest.ingest import FORMAT, THUMBNAILS, ingest
 from kerascxr.data.sources.open import Source
+from kerascxr.evaluation.leaks import search_text
 from kerascxr.evaluation.masks import resized
 from kerascxr.names import counted
 from kerascxr.runs.atomic import mark, replace_folder
@@ -154,6 +156,7 @@ def open_store(source: Source, stores: Path, limit_gb: float = float("inf")) -> 
         known = read_description(place)
         if known is not None and known["signature"] == signature:
             logger.info(f"Using the ingested copy of {source.name} in {place}.")
+            _log_other_search(known["fingerprint"])
         else:
             if known is not None:
                 what = "was ingested with other settings"
@@ -228,6 +231,21 @@ def _warn_of_cut_groups(store: Store) -> None:
         f"The source's own splits divide {counted(len(cut), 'group')} of near-duplicates, or of "
         f"one patient's images (first: {', '.join(cut[:3])}): test results will be too good."
     )
+
+
+def _log_other_search(fingerprint: dict[str, Any]) -> None:
+    """Logs it if an ingest in this process would look for near-duplicates in another way."""
+    used = fingerprint.get("near_duplicate_search")
+    if used is None:  # of an older version, which compared all images unless there were many
+        if fingerprint["images"] > EXACT_UP_TO:
+            logger.info("How its near-duplicates were found is not recorded.")
+        return
+    here = search_of(used["images"])
+    if here != used:
+        logger.info(
+            f"Its near-duplicates were found {search_text(used)}. An ingest here would find them "
+            f"{search_text(here)}: groups, folds and the fingerprint could differ in a few images."
+        )
 
 
 def signature_of(source: Source) -> dict[str, list[int]]:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from kerascxr.data.ingest.ingest import records
 
+SEARCH = {"search": "exact", "images": 3}
+
 
 def checked(name, label="a", digest=None, group="", **more):
     record = records.ImageRecord(
@@ -81,7 +83,7 @@ def test_the_fingerprint_follows_content_and_not_order_or_place():
     groups, alike = ["a/1", "b/1"], np.array([0, 1])
 
     def digest(items, groups=groups, folds=(3, 4)):
-        return records.fingerprint(items, groups, folds, alike, 0)["digest"]
+        return records.fingerprint(items, groups, folds, alike, 0, SEARCH)["digest"]
 
     whole = digest(items)
     assert digest(items[::-1], groups[::-1], (4, 3)) == whole
@@ -109,14 +111,14 @@ def test_groups_that_a_fixed_split_cuts_are_counted():
     items = [dataclasses.replace(item, split=s) for item, s in zip(items, splits, strict=True)]
     groups = ["a/0", "a/0", "a/2", "a/3", "a/3"]
     assert records.groups_cut_by_split(groups, splits) == ["a/0"]
-    summary = records.fingerprint(items, groups, [0, 19, 1, 18, 17], np.arange(5), 0)
+    summary = records.fingerprint(items, groups, [0, 19, 1, 18, 17], np.arange(5), 0, SEARCH)
     assert summary["groups_cut_by_split"] == 1
 
 
 def test_the_table_counts_duplicates_by_class():
     items = [checked("a/1"), checked("a/2", digest="a/1"), checked("b/1", "b")]
     groups = ["a/1", "a/1", "b/1"]
-    summary = records.fingerprint(items, groups, [0, 0, 1], np.array([0, 0, 1]), 2)
+    summary = records.fingerprint(items, groups, [0, 0, 1], np.array([0, 0, 1]), 2, SEARCH)
     assert summary["groups_cut_by_split"] == 0
     assert summary["classes"]["a"]["exact_duplicates"] == 2
     assert summary["classes"]["a"]["near_duplicates"] == 2
@@ -161,7 +163,7 @@ def summary_of_three():
     ]
     items = [dataclasses.replace(item, **new) for item, new in zip(items, more, strict=True)]
     folds = np.array([3, 4, 5], np.int32)
-    return records.fingerprint(items, ["a/0", "a/1", "a/2"], folds, np.arange(3), 0)
+    return records.fingerprint(items, ["a/0", "a/1", "a/2"], folds, np.arange(3), 0, SEARCH)
 
 
 def test_the_summary_of_a_class_has_its_sizes_greys_masks_and_origins():
@@ -194,7 +196,24 @@ def test_the_table_shows_median_sizes_greys_and_unusable_masks():
     cells = " ".join(lines[2].split())
     assert cells == "a 3 3 20x200 30 ± 3 0 0 2 (1 unusable)"
     assert lines[-1] == f"3 images, fingerprint {summary_of_three()['digest'][:12]}"
-    whole = records.fingerprint([checked("a/1", mask_state="ok")], ["a/1"], [0], np.arange(1), 0)
+    whole = records.fingerprint(
+        [checked("a/1", mask_state="ok")], ["a/1"], [0], np.arange(1), 0, SEARCH
+    )
     assert "unusable" not in records.format_fingerprint(whole)
-    none = records.fingerprint([checked("a/1", mask_state="full")], ["a/1"], [0], np.arange(1), 0)
+    none = records.fingerprint(
+        [checked("a/1", mask_state="full")], ["a/1"], [0], np.arange(1), 0, SEARCH
+    )
     assert "1 (1 unusable)" in records.format_fingerprint(none)
+
+
+def test_the_table_names_an_index_that_found_near_duplicates():
+    def last_line(search):
+        summary = records.fingerprint([checked("a/1")], ["a/1"], [0], np.arange(1), 0, search)
+        assert summary["near_duplicate_search"] == search
+        return records.format_fingerprint(summary).splitlines()[-1], summary["digest"]
+
+    line, digest = last_line({"search": "index", "images": 1, "faiss": "1.2.3"})
+    assert line.endswith(", near-duplicates found with an index (faiss 1.2.3)")
+    exact, same = last_line({"search": "exact", "images": 1})
+    assert "near-duplicates" not in exact
+    assert same == digest  # the folds, which the search decides, are in it

@@ -15,6 +15,7 @@ from PIL import Image
 from kerascxr.audits.leakage import read_pixels
 from kerascxr.data.files import read_grey
 from kerascxr.data.images import decode_png
+from kerascxr.data.ingest import candidates
 from kerascxr.data.ingest import ingest as ingest_module
 from kerascxr.data.ingest import store as store_module
 from kerascxr.data.ingest.store import open_store
@@ -74,6 +75,37 @@ def test_a_second_opening_reuses_the_store(folder, tmp_path, monkeypatch, messag
     second = ingest(folder, tmp_path / "stores")
     assert second == first
     assert "Using the ingested copy" in messages()[0]
+
+
+def test_a_store_names_the_search_for_near_duplicates_and_stays_readable_with_another(
+    folder, tmp_path, monkeypatch, messages
+):
+    faiss = pytest.importorskip("faiss", reason="pip install faiss-cpu to run this")
+    first = ingest(folder, tmp_path / "stores")
+    of_all = {"search": "exact", "images": 50}
+    assert first.fingerprint["near_duplicate_search"] == of_all
+    messages.clear()
+    assert ingest(folder, tmp_path / "stores") == first
+    assert not [line for line in messages() if "near-duplicates" in line]
+
+    monkeypatch.setattr(candidates, "EXACT_UP_TO", 49)
+    messages.clear()
+    assert ingest(folder, tmp_path / "stores") == first
+    (line,) = [line for line in messages() if "near-duplicates" in line]
+    assert "were found by comparing each image with all others" in line
+    assert f"with an index (faiss {faiss.__version__})" in line
+
+    second = ingest(folder, tmp_path / "others")
+    assert second.fingerprint["near_duplicate_search"] == {
+        **{"search": "index", "images": 50, "faiss": faiss.__version__}
+    }
+    assert f"near-duplicates found with an index (faiss {faiss.__version__})" in messages()[-1]
+    monkeypatch.setattr(faiss, "__version__", "9.9.9")
+    messages.clear()
+    assert ingest(folder, tmp_path / "others") == second
+    assert any(
+        "An ingest here would find them with an index (faiss 9.9.9)" in m for m in messages()
+    )
 
 
 def test_a_changed_source_is_noticed_and_named(folder, tmp_path, messages):
