@@ -13,8 +13,8 @@ from kerascxr.config import SplitConfig
 from kerascxr.data.files import read_grey
 from kerascxr.data.ingest.duplicates import SAME
 from kerascxr.data.ingest.folds import split_folds
-from kerascxr.data.ingest.ingest import UNLABELLED
 from kerascxr.data.ingest.properties import KINDS
+from kerascxr.data.ingest.reading import UNLABELLED
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.sources.examples import Example, Source
 from kerascxr.evaluation.leaks import leaked_images

@@ -16,7 +16,7 @@ from PIL import Image
 
 from kerascxr.config import SegmentationConfig
 from kerascxr.data.graphs import do_not_convert
-from kerascxr.data.ingest.ingest import UNLABELLED
+from kerascxr.data.ingest.reading import UNLABELLED
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import (
     Images,

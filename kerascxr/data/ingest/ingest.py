@@ -6,34 +6,26 @@ import dataclasses
 import io
 import shutil
 import tempfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
-from PIL import Image
 
-from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask, spacing_in
 from kerascxr.data.ingest import records
 from kerascxr.data.ingest.candidates import search_of
 from kerascxr.data.ingest.duplicates import Pair, duplicate_clusters, find_duplicates
 from kerascxr.data.ingest.folds import assign_fixed_folds, assign_folds
-from kerascxr.data.ingest.properties import PROPERTIES, measure
-from kerascxr.data.ingest.thumbnails import SIDE, thumbnail
-from kerascxr.data.sources.open import Example, Rejected, Source
+from kerascxr.data.ingest.properties import PROPERTIES
+from kerascxr.data.ingest.reading import UNLABELLED, in_order, read_example
+from kerascxr.data.ingest.thumbnails import SIDE
+from kerascxr.data.sources.open import Rejected, Source
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import disk_errors, write_json
 
 FORMAT = 8  # raise it with every change of what a store holds: older ones are ingested again
-UNLABELLED = "unlabelled"
 THUMBNAILS = "thumbnails.npy"
 _MAX_REJECTION_RATE = 0.1
-_THREADS = 4
-_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-_EIGHT_BIT_GREY = b"\x08\0"  # depth and colour type, after the sides
 _ROW: tuple[str, ...] = ("id", "label", "group", "given_group", "split", "fold", "origin", "path")
 _ROW += ("height", "width", "row_mm", "column_mm", "mask_state", "digest")
 
@@ -113,76 +105,6 @@ def _check_rejection_rate(source: Source, kept: int, rejected: Sequence[Rejected
         )
 
 
-def _encode(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    # Run lengths alone are faster here than zlib's default, and smaller.
-    Image.fromarray(pixels).save(buffer, "PNG", compress_type=zlib.Z_RLE)
-    return buffer.getvalue()
-
-
-def _encode_image(pixels: np.ndarray, origin: Path | None) -> bytes:
-    """Encodes an image, or takes its file where that is the same grey PNG already."""
-    if origin is not None:
-        data = origin.read_bytes()
-        plain = data.startswith(_PNG) and data[24:26] == _EIGHT_BIT_GREY
-        changed = any(chunk in data for chunk in (b"eXIf", b"tRNS"))
-        if plain and not changed and len(data) < 2 * pixels.nbytes:
-            return data
-    return _encode(pixels)
-
-
-_NO_MASK = np.zeros((1, 1), np.uint8)
-
-
-class _ReadImage(NamedTuple):
-    """What one reading of an image gives."""
-
-    checked: records.ImageRecord
-    thumbnail: np.ndarray
-    properties: dict[str, float]
-    image: bytes
-    mask: bytes
-
-
-def _read(example: Example) -> _ReadImage | Rejected:
-    try:
-        if isinstance(example.image, Path):
-            path = str(example.image)
-            pixels = read_grey(example.image)
-            file_bytes = example.image.stat().st_size
-            group = example.group or group_in(example.image)
-            stated = spacing_in(example.image) if example.spacing is None else None
-            spacing = example.spacing if stated is None else (stated.row_mm, stated.column_mm)
-            mask = read_mask(example.masks) if example.masks else None
-        else:
-            path, file_bytes, group = example.id, 0, example.group or ""
-            spacing = None
-            pixels, mask = example.image.draw()
-    except ImageFileError as error:
-        return Rejected(str(error.path), error.problem)
-    size = (pixels.shape[0], pixels.shape[1])
-    properties = measure(pixels, file_bytes)
-    checked = records.ImageRecord(
-        id=example.id,
-        label=example.label or UNLABELLED,
-        group=group,
-        origin=example.origin or "",
-        split=example.split or "",
-        path=path,
-        size=size,
-        digest=records.digest(pixels),
-        mean=properties["mean"],
-        deviation=properties["deviation"],
-        mask_state=records.mask_state(mask, size),
-        mask_digest="" if mask is None else records.digest(mask),
-        mask_fraction=float("nan") if mask is None else float((mask > 0).mean()),
-        spacing=spacing,
-    )
-    mask_png = _encode(_NO_MASK if mask is None else mask)
-    image_png = _encode_image(pixels, example.image if isinstance(example.image, Path) else None)
-    return _ReadImage(checked, thumbnail(pixels), properties, image_png, mask_png)
-
-
 def _read_all(
     source: Source, spool: IO[bytes], rejected: list[Rejected]
 ) -> tuple[list[records.ImageRecord], list[tuple[int, int, int]], np.ndarray, list[dict[str, Any]]]:
@@ -190,7 +112,7 @@ def _read_all(
     places, measured = [], []
     thumbnails = np.empty((len(source.examples), SIDE, SIDE), np.uint8)
     for read in ProgressBar(
-        _in_order(_read, source.examples),
+        in_order(read_example, source.examples),
         total=len(source.examples),
         desc=f"Reading {source.name}",
         unit="image",
@@ -205,16 +127,6 @@ def _read_all(
         places.append((spool.tell(), len(read.image), len(read.mask)))
         spool.write(read.image + read.mask)
     return checked, places, thumbnails[: len(checked)], measured
-
-
-def _in_order(function: Callable, items: Sequence[Any]) -> Iterator[Any]:
-    """Maps with threads, in order, with a bounded number of results waiting."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        waiting = iter(items)
-        futures = [pool.submit(function, item) for item in islice(waiting, 4 * _THREADS)]
-        while futures:
-            yield futures.pop(0).result()
-            futures += [pool.submit(function, item) for item in islice(waiting, 1)]
 
 
 def _write_pairs(path: Path, pairs: Sequence[Pair], checked: Sequence[records.ImageRecord]) -> None:

@@ -1,6 +1,7 @@
 """Simple properties of an image: size, file size, grey levels, frames, corner markers."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -137,15 +138,20 @@ def opening(images: np.ndarray, size: int) -> np.ndarray:
 
 def _over_windows(extreme: np.ufunc, images: np.ndarray, size: int, axis: int) -> np.ndarray:
     """Returns the extreme of the window around each pixel, of images mirrored at their edges."""
-    edges = [(0, 0)] * images.ndim
-    edges[axis] = (size // 2, size // 2)
-    found = np.moveaxis(np.pad(images, edges, "symmetric"), axis, 0)
+    found = images.take(_mirrored(images.shape[axis], size // 2), axis)
+    before: tuple[slice, ...] = (slice(None),) * axis
     width = 1
     while width < size:
         step = min(width, size - width)
-        found = extreme(found[:-step], found[step:])
+        found = extreme(found[*before, :-step], found[*before, step:])
         width += step
-    return np.moveaxis(found, 0, axis)
+    return found
+
+
+@lru_cache
+def _mirrored(n: int, edge: int) -> np.ndarray:
+    """Returns the places of n lines with so many mirrored at each end, int64 (n + 2 edge,)."""
+    return np.pad(np.arange(n), edge, "symmetric")  # of the images themselves it takes far longer
 
 
 def _is_a_letter(labels: np.ndarray, number: int, box: Sequence[slice]) -> bool:

@@ -15,7 +15,7 @@ from PIL import Image
 from kerascxr.audits.leakage import read_pixels
 from kerascxr.data.files import read_grey
 from kerascxr.data.images import decode_png
-from kerascxr.data.ingest import candidates
+from kerascxr.data.ingest import candidates, reading
 from kerascxr.data.ingest import ingest as ingest_module
 from kerascxr.data.ingest import store as store_module
 from kerascxr.data.ingest.store import open_store
@@ -352,11 +352,11 @@ def test_memory_is_bounded_by_the_window_not_by_the_set():
         running[0] += 1
         return item
 
-    taken = ingest_module._in_order(work, list(range(500)))
+    taken = reading.in_order(work, list(range(500)))
     for number, item in enumerate(taken):
         assert item == number
         most[0] = max(most[0], running[0] - number)
-    assert most[0] <= 6 * ingest_module._THREADS
+    assert most[0] <= 6 * reading.THREADS
 
 
 def _odd_png(path, kind):
@@ -385,14 +385,14 @@ def test_a_file_is_stored_as_it_is_only_if_it_decodes_to_what_was_read(kind, tmp
     path = tmp_path / "image.png"
     _odd_png(path, kind)
     pixels = read_grey(path)
-    stored = ingest_module._encode_image(pixels, path)
+    stored = reading._encode_image(pixels, path)
     np.testing.assert_array_equal(decode_png(stored).numpy()[..., 0], pixels)
     assert (stored == path.read_bytes()) == (kind == "plain")
 
 
 def test_encoded_images_decode_to_themselves():
     pixels = draw(3)
-    decoded = decode_png(ingest_module._encode(pixels)).numpy()
+    decoded = decode_png(reading._encode(pixels)).numpy()
     np.testing.assert_array_equal(decoded[..., 0], pixels)
 
 

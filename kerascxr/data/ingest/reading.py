@@ -1,0 +1,107 @@
+"""Reads one example at ingest: its pixels, checked and measured, and both files as PNG."""
+
+import io
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask, spacing_in
+from kerascxr.data.ingest import records
+from kerascxr.data.ingest.properties import measure
+from kerascxr.data.ingest.thumbnails import thumbnail
+from kerascxr.data.sources.examples import Example, Rejected
+
+UNLABELLED = "unlabelled"
+# Decoding, resizing and compressing leave Python's lock to other threads; processes would hardly be
+# faster on two cores, see docs/design/file-handling.md.
+THREADS = max(4, os.cpu_count() or 1)
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_EIGHT_BIT_GREY = b"\x08\0"  # depth and colour type, after the sides
+
+
+def in_order(function: Callable, items: Sequence[Any]) -> Iterator[Any]:
+    """Maps with threads, in order, with a bounded number of results waiting."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting = iter(items)
+        futures = [pool.submit(function, item) for item in islice(waiting, 4 * THREADS)]
+        while futures:
+            yield futures.pop(0).result()
+            futures += [pool.submit(function, item) for item in islice(waiting, 1)]
+
+
+def _encode(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    # Run lengths alone are faster here than zlib's default, and smaller.
+    Image.fromarray(pixels).save(buffer, "PNG", compress_type=zlib.Z_RLE)
+    return buffer.getvalue()
+
+
+def _encode_image(pixels: np.ndarray, origin: Path | None) -> bytes:
+    """Encodes an image, or takes its file where that is the same grey PNG already."""
+    if origin is not None:
+        data = origin.read_bytes()
+        plain = data.startswith(_PNG) and data[24:26] == _EIGHT_BIT_GREY
+        changed = any(chunk in data for chunk in (b"eXIf", b"tRNS"))
+        if plain and not changed and len(data) < 2 * pixels.nbytes:
+            return data
+    return _encode(pixels)
+
+
+_NO_MASK = _encode(np.zeros((1, 1), np.uint8))
+
+
+class ReadImage(NamedTuple):
+    """What one reading of an image gives."""
+
+    checked: records.ImageRecord
+    thumbnail: np.ndarray
+    properties: dict[str, float]
+    image: bytes
+    mask: bytes
+
+
+def read_example(example: Example) -> ReadImage | Rejected:
+    """Reads, checks and measures an image and its mask; a file that cannot be used is rejected."""
+    try:
+        if isinstance(example.image, Path):
+            path = str(example.image)
+            pixels = read_grey(example.image)
+            file_bytes = example.image.stat().st_size
+            group = example.group or group_in(example.image)
+            stated = spacing_in(example.image) if example.spacing is None else None
+            spacing = example.spacing if stated is None else (stated.row_mm, stated.column_mm)
+            mask = read_mask(example.masks) if example.masks else None
+        else:
+            path, file_bytes, group = example.id, 0, example.group or ""
+            spacing = None
+            pixels, mask = example.image.draw()
+    except ImageFileError as error:
+        return Rejected(str(error.path), error.problem)
+    size = (pixels.shape[0], pixels.shape[1])
+    properties = measure(pixels, file_bytes)
+    checked = records.ImageRecord(
+        id=example.id,
+        label=example.label or UNLABELLED,
+        group=group,
+        origin=example.origin or "",
+        split=example.split or "",
+        path=path,
+        size=size,
+        digest=records.digest(pixels),
+        mean=properties["mean"],
+        deviation=properties["deviation"],
+        mask_state=records.mask_state(mask, size),
+        mask_digest="" if mask is None else records.digest(mask),
+        mask_fraction=float("nan") if mask is None else float((mask > 0).mean()),
+        spacing=spacing,
+    )
+    mask_png = _NO_MASK if mask is None else _encode(mask)
+    image_png = _encode_image(pixels, example.image if isinstance(example.image, Path) else None)
+    return ReadImage(checked, thumbnail(pixels), properties, image_png, mask_png)
