@@ -18,6 +18,7 @@ from kerascxr.data.phantom.shapes import (
     blur,
     enlarge_heart,
     largest_part,
+    portable,
     resize,
     ribbons,
     spline,
@@ -145,25 +146,26 @@ class Chest:
         across, down = self._places((self.size[0] + 1) // 2, (self.size[1] + 1) // 2)
         # Tissue thins out towards its edge; a blurred outline approximates its depth.
         depth = resize(blur(torso_soft, self.pixel(0.2)), across.shape)
-        middle = np.exp(-((across / 0.42) ** 2))
+        middle = portable(np.exp, -((across / 0.42) ** 2))
         belly = step(down, uniform(0.78, 0.9), 0.1)
         tissue = 0.16 + 0.40 * depth + 0.16 * middle + (0.12 + 0.1 * depth) * belly
         # Shoulder muscles lie over the apices, breasts over the bases (in some).
         tissue += 0.08 * (1 - step(down, 0.08, 0.07))
         if uniform() < 0.45:
             height, reach, dense = uniform(0.62, 0.8), uniform(0.38, 0.55), uniform(0.03, 0.13)
-            r = np.hypot((np.abs(across) - 0.58) / reach, (down - height) / (reach * 0.55))
+            r = portable(np.hypot, (np.abs(across) - 0.58) / reach, (down - height) / (reach * 0.55))
             tissue += dense * step(-r, -1, 0.12) * step(down, height - 0.1, 0.12)
         tissue += 0.012 * self.haze(7, rng, across.shape)
         # Great vessels above the heart.
         great = step(-np.abs(across), -0.17, 0.05) * step(down, 0.02, 0.12) * (1 - belly)
         tissue += 0.05 * great
         # The trachea, and the gastric air bubble under the left diaphragm.
-        trachea = np.exp(-(((across - 0.01) / 0.055) ** 2)) * (1 - step(down, 0.27, 0.03))
+        trachea = portable(np.exp, -(((across - 0.01) / 0.055) ** 2))
+        trachea *= 1 - step(down, 0.27, 0.03)
         tissue -= 0.1 * trachea * step(down, -0.45, 0.1)
         if uniform() < 0.5:
             x, y, wide = uniform(0.42, 0.6), uniform(0.98, 1.04), uniform(0.14, 0.26)
-            r = np.hypot((across - x) / wide, (down - y) / (wide * 0.45))
+            r = portable(np.hypot, (across - x) / wide, (down - y) / (wide * 0.45))
             tissue -= step(-r, -1, 0.12) * uniform(0.05, 0.18)
         # Air: most where the lung is deep, least at its rim; uneven, and different left and right.
         depth = resize(blur(self.lungs, self.pixel(0.09)), across.shape)
@@ -186,7 +188,7 @@ class Chest:
         rng, across, down = self.rng, self.across, self.down
         uniform = rng.uniform
         # ---- spine: a column with intervertebral discs, and pedicles beside it
-        beat = np.cos(2 * np.pi * (down * uniform(10.5, 13) + uniform()))
+        beat = portable(np.cos, 2 * np.pi * (down * uniform(10.5, 13) + uniform()))
         column = step(-np.abs(across - 0.01), -0.115, 0.012)
         bones = column * (0.055 + 0.018 * beat + 0.045 * np.abs(across) / 0.12)
         bones *= 1 - 0.45 * step(down, 0.35, 0.15)  # fainter behind heart and liver
@@ -242,7 +244,7 @@ class Chest:
         hila = np.zeros(self.size, np.float32)
         for x, y in ((-0.28, 0.46), (0.31, 0.42)):
             r2 = ((self.across - x) / 0.1) ** 2 + ((self.down - y) / 0.1) ** 2
-            hila += np.exp(-r2)
+            hila += portable(np.exp, -r2)
         strength = rng.uniform(0.055, 0.12)
         vessels = self.finish(canvas) + 0.7 * hila
         return strength * vessels * self.soft_lungs
@@ -296,7 +298,8 @@ class Chest:
         uniform = rng.uniform
         low, high = uniform(0.0, 0.14), uniform(0.66, 0.98)
         film = np.maximum((dense - low) / (high - low), 0)
-        film = np.tanh(film ** uniform(0.8, 1.5))  # compresses dense parts near white
+        film = portable(np.power, film, uniform(0.8, 1.5))
+        film = portable(np.tanh, film)  # compresses dense parts near white
         black = uniform(0, 0.2)
         film = black + film * uniform(0.8 - black, 1.12 - black)
         tilt = rng.normal(0, 0.035, 2)  # uneven beam intensity

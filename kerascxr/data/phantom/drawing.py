@@ -21,14 +21,14 @@ from PIL import ImageDraw
 from scipy import ndimage
 
 from kerascxr.data.phantom.chest import Chest
-from kerascxr.data.phantom.shapes import blur, step
+from kerascxr.data.phantom.shapes import blur, portable, step
 from kerascxr.data.sources.examples import Example, Source
 from kerascxr.names import look_up
 
 PHANTOM = "phantom"
 """The layout of its sources."""
 
-VERSION = 2  # part of the source's signature: raise it with every change of the drawings
+VERSION = 3  # part of the source's signature: raise it with every change of the drawings
 
 # The radiography database's class names and, roughly, its proportions.
 SHARES = {"COVID": 0.2, "Lung_Opacity": 0.3, "Normal": 0.35, "Viral Pneumonia": 0.15}
@@ -194,8 +194,8 @@ def _lobe(chest: Chest, rng: np.random.Generator) -> np.ndarray:
     extent = rng.uniform(0.18, 0.42)
     x = np.sign(side - 0.5) * rng.uniform(0.45, 0.75)
     shape = step(beyond, 0, 0.012)
-    shape *= np.exp(-(np.maximum(beyond, 0) ** 2) / (2 * (extent * 0.7) ** 2))
-    shape *= np.exp(-((chest.across - x) ** 2) / (2 * extent**2))
+    shape *= portable(np.exp, -(np.maximum(beyond, 0) ** 2) / (2 * (extent * 0.7) ** 2))
+    shape *= portable(np.exp, -((chest.across - x) ** 2) / (2 * extent**2))
     shape *= 1 + 0.12 * chest.haze(9, rng)
     canvas = chest.canvas()
     hilum = np.array([np.sign(side - 0.5) * 0.3, 0.45])
@@ -216,7 +216,8 @@ def _network(chest: Chest, rng: np.random.Generator) -> np.ndarray:
     coarse = ndimage.gaussian_filter(
         rng.standard_normal(chest.size, np.float32), chest.pixel(rng.uniform(0.014, 0.022))
     )
-    ridges = np.exp(-((coarse / (0.45 * coarse.std())) ** 2))  # thin lines where it passes 0
+    wide = 0.45 * float(np.std(coarse, dtype=np.float64))
+    ridges = portable(np.exp, -((coarse / wide) ** 2))  # thin lines where it passes 0
     canvas = chest.canvas()
     draw = ImageDraw.Draw(canvas)
     for side, hilum in ((-1, (-0.27, 0.47)), (1, (0.30, 0.42))):
@@ -229,7 +230,7 @@ def _network(chest: Chest, rng: np.random.Generator) -> np.ndarray:
             draw.line(line, fill=int(rng.uniform(90, 220)), width=round(0.016 * chest.unit))
     streaks = chest.finish(canvas)
     # Minus its mean, so that brightness does not reveal the class.
-    texture = ridges - ridges.mean() + 0.8 * (streaks - 0.12)
+    texture = ridges - float(ridges.mean(dtype=np.float64)) + 0.8 * (streaks - 0.12)
     texture *= np.clip(1 + 0.35 * chest.haze(5, rng), 0.2, None)
     return rng.uniform(0.06, 0.15) * texture * blur(chest.lungs, 2.0)
 

@@ -1,5 +1,7 @@
 """Outlines, letters and drawing operations of the phantom."""
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image, ImageFilter
 from scipy import ndimage
@@ -53,6 +55,15 @@ LETTERS: dict[str, list[list[tuple[float, float]]]] = {
     "A": [[(0, 1), (0.3, 0), (0.6, 1)], [(0.12, 0.62), (0.48, 0.62)]],
     "P": [[(0, 1), (0, 0), (0.45, 0), (0.58, 0.14), (0.58, 0.36), (0.45, 0.5), (0, 0.5)]],
 }  # fmt: skip
+
+
+def portable(function: Callable[..., np.ndarray], *values: np.ndarray | float) -> np.ndarray:
+    """Computes a function such as ``np.exp`` in float64, and rounds the result to float32.
+
+    In float32, the last digit of such a function differs between processors of different vector
+    instructions. Sums and products do not.
+    """
+    return function(*(np.asarray(value, np.float64) for value in values)).astype(np.float32)
 
 
 def blur(image: np.ndarray, pixels: float) -> np.ndarray:
