@@ -1,3 +1,5 @@
+"""The table of a command's runs."""
+
 import json
 
 from kerascxr.runs.states import RunState, states_table

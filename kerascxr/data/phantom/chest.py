@@ -153,7 +153,9 @@ class Chest:
         tissue += 0.08 * (1 - step(down, 0.08, 0.07))
         if uniform() < 0.45:
             height, reach, dense = uniform(0.62, 0.8), uniform(0.38, 0.55), uniform(0.03, 0.13)
-            r = portable(np.hypot, (np.abs(across) - 0.58) / reach, (down - height) / (reach * 0.55))
+            r = portable(
+                np.hypot, (np.abs(across) - 0.58) / reach, (down - height) / (reach * 0.55)
+            )
             tissue += dense * step(-r, -1, 0.12) * step(down, height - 0.1, 0.12)
         tissue += 0.012 * self.haze(7, rng, across.shape)
         # Great vessels above the heart.
