@@ -14,7 +14,7 @@ class DataConfig:
     Attributes:
         source: A folder with one sub-folder per class, a CSV file, "kaggle", "phantom", or "auto".
             A folder can also be the COVID-19 Radiography Database as downloaded, or have images/
-            and masks/. A CSV file has
+            and masks/. Folder and file may be remote: s3://, gs://, https://. A CSV file has
             path,label[,mask][,group][,origin][,split][,row_mm,column_mm].
             "kaggle" downloads the database, "phantom" draws X-rays, "phantom-marked" draws them
             with a planted marker that reveals the class, and "auto" is the database if it is

@@ -14,6 +14,8 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import apply_rescale, apply_windowing, pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from kerascxr.data.remote import RemoteError, local_file
+
 logger = logging.getLogger(__name__)
 
 PREAMBLE, MAGIC = 128, b"DICM"
@@ -179,11 +181,12 @@ def open_dicom(path: Path, pixels: bool = True) -> Any:
         warnings.filterwarnings("ignore", module=rf"{library}\.")
     try:
         # pydicom would inflate the whole file, whatever its size, before the first element.
-        syntax = read_file_meta_info(path).get("TransferSyntaxUID")
-        if syntax == DeflatedExplicitVRLittleEndian:
-            raise DicomError("is a DICOM file deflated as a whole, which is not read")
-        return pydicom.dcmread(path, stop_before_pixels=not pixels)
-    except DicomError:
+        with local_file(path) as local:
+            syntax = read_file_meta_info(local).get("TransferSyntaxUID")
+            if syntax == DeflatedExplicitVRLittleEndian:
+                raise DicomError("is a DICOM file deflated as a whole, which is not read")
+            return pydicom.dcmread(local, stop_before_pixels=not pixels)
+    except (DicomError, RemoteError):
         raise
     except Exception as error:  # pydicom raises errors of any type on damaged files
         raise DicomError(f"is a damaged DICOM file ({reason(error)})") from error

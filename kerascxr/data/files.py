@@ -86,7 +86,7 @@ def read_grey(path: Path) -> np.ndarray:
             more than ``MAX_PIXELS``, with a side over ``MAX_SIDE``, or holds negative, non-finite
             or over-large values.
     """
-    path = Path(path)
+    path = path if isinstance(path, Path) else Path(path)  # Path(path) would make a URL local
     try:
         # To open a pipe would wait for its writer.
         if path.exists() and not path.is_file() and not path.is_dir():

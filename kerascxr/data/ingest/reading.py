@@ -16,24 +16,30 @@ from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask, 
 from kerascxr.data.ingest import records
 from kerascxr.data.ingest.properties import measure
 from kerascxr.data.ingest.thumbnails import thumbnail
+from kerascxr.data.remote import fetched_once
 from kerascxr.data.sources.examples import Example, Rejected
 
 UNLABELLED = "unlabelled"
 # Decoding, resizing and compressing leave Python's lock to other threads; processes would hardly be
 # faster on two cores, see docs/design/file-handling.md.
 THREADS = max(4, os.cpu_count() or 1)
+REMOTE_THREADS = 32  # most of them wait for a server
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _EIGHT_BIT_GREY = b"\x08\0"  # depth and colour type, after the sides
 
 
-def in_order(function: Callable, items: Sequence[Any]) -> Iterator[Any]:
+def in_order(function: Callable, items: Sequence[Any], threads: int | None = None) -> Iterator[Any]:
     """Maps with threads, in order, with a bounded number of results waiting."""
-    with ThreadPoolExecutor(THREADS) as pool:
+    threads = threads or THREADS
+    pool = ThreadPoolExecutor(threads)
+    try:
         waiting = iter(items)
-        futures = [pool.submit(function, item) for item in islice(waiting, 4 * THREADS)]
+        futures = [pool.submit(function, item) for item in islice(waiting, 4 * threads)]
         while futures:
             yield futures.pop(0).result()
             futures += [pool.submit(function, item) for item in islice(waiting, 1)]
+    finally:  # after an error or an interrupt, what has not begun is left out
+        pool.shutdown(cancel_futures=True)
 
 
 def _encode(pixels: np.ndarray) -> bytes:
@@ -68,7 +74,16 @@ class ReadImage(NamedTuple):
 
 
 def read_example(example: Example) -> ReadImage | Rejected:
-    """Reads, checks and measures an image and its mask; a file that cannot be used is rejected."""
+    """Reads, checks and measures an image and its mask; a file that cannot be used is rejected.
+
+    Raises:
+        RemoteError: If a server does not send a file: it may be whole, so that it is not rejected.
+    """
+    with fetched_once():
+        return _read(example)
+
+
+def _read(example: Example) -> ReadImage | Rejected:
     try:
         if isinstance(example.image, Path):
             path = str(example.image)

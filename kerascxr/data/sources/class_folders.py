@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kerascxr.data.files import SUFFIXES
+from kerascxr.data.remote import RemoteError, local_file
 from kerascxr.data.sources.examples import Example, Rejected, Source, relative_name, unique_ids
 from kerascxr.data.sources.paths import (
     bad_source,
@@ -56,6 +57,8 @@ def open_class_folders(root: Path) -> Source:
         if label in metadata:
             try:
                 origins = read_metadata(metadata[label])
+            except RemoteError:
+                raise
             except ValueError as error:
                 rejected.append(Rejected(metadata[label].name, str(error)))
         groups = case_groups([origins.get(path.stem.casefold()) for path in images])
@@ -127,15 +130,19 @@ def read_metadata(path: Path) -> dict[str, str]:
 
     Raises:
         ValueError: If it is no workbook or lacks the columns FILE NAME and URL.
+        RemoteError: If a server does not send it.
     """
     import openpyxl
 
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        try:
-            rows = [*book.worksheets[0].iter_rows(values_only=True)]
-        finally:
-            book.close()
+        with local_file(path) as local:
+            book = openpyxl.load_workbook(local, read_only=True, data_only=True)
+            try:
+                rows = [*book.worksheets[0].iter_rows(values_only=True)]
+            finally:
+                book.close()
+    except RemoteError:
+        raise
     except Exception as error:  # zip, XML and key errors: a workbook is many files in one
         raise ValueError(f"metadata that cannot be read ({type(error).__name__})") from error
     header = [str(cell).strip().upper() for cell in rows[0]] if rows else []

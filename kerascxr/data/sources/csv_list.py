@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kerascxr.data.remote import join, look_up_files
 from kerascxr.data.sources.examples import SPLIT_NAMES, Example, Source, relative_name, unique_ids
 from kerascxr.names import look_up
 
@@ -28,8 +29,8 @@ def open_csv(path: Path, only_tested: bool = False) -> Source:
     """Reads a list of images.
 
     The columns are ``path,label[,mask][,group][,origin][,split][,row_mm,column_mm]``. Paths are
-    relative to the CSV's folder. ``mask`` may name several files, separated by ``;`` (left and
-    right lung). Labels may be left out, for all rows, where each row has a mask. Images of one
+    relative to the CSV's folder, or URLs. ``mask`` may name several files, separated by ``;`` (left
+    and right lung). Labels may be left out, for all rows, where each row has a mask. Images of one
     ``group`` (a patient) stay together. ``origin`` is the hospital or collection. ``split`` is
     train, validation or test, and is given for all rows or for none. ``row_mm`` and ``column_mm``
     are the distances of the image's rows and of its columns in millimetres; where they are left
@@ -49,7 +50,7 @@ def open_csv(path: Path, only_tested: bool = False) -> Source:
         raise _bad(path, 1, "no row follows the header", "List at least two images of two classes")
     first_line: dict[str, int] = {}
     for row in rows:
-        place = os.path.normpath(path.parent / row.values["path"])
+        place = os.path.normpath(join(path.parent, row.values["path"]))
         if place in first_line:
             raise _bad(
                 path,
@@ -60,6 +61,8 @@ def open_csv(path: Path, only_tested: bool = False) -> Source:
         first_line[place] = row.line
     for column in ("label", "split"):
         _require_all_or_none(path, rows, column)
+    named = (name for row in rows for name in (row.values["path"], *_mask_names(row)))
+    look_up_files((join(path.parent, name) for name in named), anew=True)
     for row in rows:
         _check(path, row, only_tested)
     classes = tuple(sorted({row.values["label"] for row in rows} - {""}))
@@ -68,13 +71,13 @@ def open_csv(path: Path, only_tested: bool = False) -> Source:
             f"{path}: labels must name two or more classes. Got label={classes[0]!r} on every "
             "line. For segmentation leave the column out."
         )
-    names = [relative_name(path.parent / row.values["path"], path.parent) for row in rows]
+    names = [relative_name(join(path.parent, row.values["path"]), path.parent) for row in rows]
     examples = tuple(
         Example(
             id=id_,
-            image=path.parent / row.values["path"],
+            image=join(path.parent, row.values["path"]),
             label=row.values["label"] or None,
-            masks=tuple(path.parent / name for name in _mask_names(row)),
+            masks=tuple(join(path.parent, name) for name in _mask_names(row)),
             group=row.values["group"] or None,
             origin=row.values["origin"] or None,
             split=SPLIT_NAMES.get(row.values["split"].casefold()),
@@ -165,7 +168,7 @@ def _check(path: Path, row: _Row, only_tested: bool) -> None:
         problem = f"the label {row.values['label']!r} names several classes"
         raise _bad(path, row.line, problem, "Give one class per image")
     for name in (row.values["path"], *_mask_names(row)):
-        if not (path.parent / name).is_file():
+        if not join(path.parent, name).is_file():
             hint = f"Paths are relative to {path.parent.absolute()}"
             raise _bad(path, row.line, f"there is no file {name!r}", hint)
     if row.values["split"]:

@@ -10,6 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
+from kerascxr.data.remote import RemotePath, look_up_files, state_of
+
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -96,22 +98,20 @@ class Source:
             File name relative to ``root`` -> (size in bytes, time of the last change of the content
             in ns, and of the file) for all files used, (-1, -1, -1) for one that is gone. The last
             one cannot be set: two files of one size that an archive gave one time, and that have
-            changed places, differ in it. For drawings, ``settings``.
+            changed places, differ in it. For remote files, size and what the server says of
+            content and time (ETag, digest, date). For drawings, ``settings``.
+
+        Raises:
+            RemoteError: If a server cannot be asked.
         """
         if self.root is None:
             return {name: tuple(value) for name, value in self.settings}
-        paths = {str(path) for path in self.companions}
+        paths = set(self.companions)
         for example in self.examples:
-            paths.update(map(str, (example.image, *example.masks)))
-        signature: dict[str, tuple[int, ...]] = {}
-        for path in sorted(paths):
-            try:
-                stat = Path(path).stat()
-                state = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-            except OSError:
-                state = (-1, -1, -1)
-            signature[relative_name(Path(path), self.root)] = state
-        return signature
+            image = example.image if isinstance(example.image, Path) else Path(str(example.image))
+            paths.update((image, *example.masks))
+        look_up_files(paths)
+        return {relative_name(path, self.root): state_of(path) for path in sorted(paths, key=str)}
 
 
 def natural_key(text: str) -> tuple:
@@ -123,6 +123,8 @@ def natural_key(text: str) -> tuple:
 
 def relative_name(path: Path, root: Path) -> str:
     """The path from ``root`` with forward slashes, also for files outside of it."""
+    if isinstance(path, RemotePath) and not path.is_relative_to(root):
+        return "/".join(path.parts[1:])  # the host or bucket and what is below it
     return Path(os.path.relpath(path, root)).as_posix()
 
 

@@ -110,7 +110,7 @@ def _open_downloaded_set(path: Path) -> Source:
 
 LAYOUTS: dict[str, Layout] = {
     "classes": Layout(
-        Path.is_dir,
+        lambda path: path.is_dir(),
         open_class_folders,
         ("radiography", "folders", "images"),
         lambda path: (open_plain_images if has_plain_images(path) else open_class_folders)(path),

@@ -2,10 +2,13 @@
 
 import difflib
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kerascxr.data.phantom.drawing import phantom_source
+from kerascxr.data.remote import check_url, is_url, open_url
 from kerascxr.data.sources.examples import Example, Rejected, Source
 from kerascxr.data.sources.layouts import RADIOGRAPHY_NAME, open_path
 from kerascxr.data.sources.paths import bad_source
@@ -31,6 +34,7 @@ def open_source(
             - a folder: the COVID-19 Radiography Database, one sub-folder a class, ``images/`` and
               ``masks/``, or Montgomery or Shenzhen as downloaded;
             - a CSV file, see ``open_csv``;
+            - the URL of such a folder or file, e.g. ``s3://bucket/folder``, see ``RemotePath``;
             - "kaggle": the radiography database, downloaded (once) by kagglehub;
             - "phantom": drawn X-rays; "phantom-marked": the same with a planted shortcut;
             - "auto": the folder or file in the environment variable KERASCXR_DATA if that is set,
@@ -77,7 +81,10 @@ def check_source(source: str) -> None:
     if place in WORDS:
         return
     try:
-        _existing(place)
+        if is_url(place):
+            _require(place, check_url)
+        else:
+            _existing(place)
     except ValueError as error:
         raise ValueError(_by_variable(error) if source == "auto" else str(error)) from None
 
@@ -106,12 +113,21 @@ def _by_variable(error: ValueError) -> str:
 
 
 def _existing(source: str) -> Path:
+    if is_url(source):
+        return _require(source, open_url)
     path = Path(source).expanduser()
     if not source.strip():
         raise bad_source(source, "be a folder, a CSV file or a word", _known_words())
     if path.exists():
         return path
     raise bad_source(source, "exist", _near(path))
+
+
+def _require(url: str, function: Callable[[str], Any]) -> Any:
+    try:
+        return function(url)
+    except FileNotFoundError:
+        raise bad_source(url, "exist", "Check the address: nothing is there") from None
 
 
 def _near(path: Path) -> str:
@@ -133,7 +149,7 @@ def _near(path: Path) -> str:
 
 
 def _known_words() -> str:
-    return f"Give a folder, a .csv file, or one of: {', '.join(WORDS)}"
+    return f"Give a folder, a .csv file, a URL of one, or one of: {', '.join(WORDS)}"
 
 
 def _download() -> Source:

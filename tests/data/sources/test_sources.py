@@ -609,7 +609,10 @@ def test_misspelt_folder(tmp_path, nowhere):
     touch(nowhere, ".Hidden/1.png", "sub/x/1.png")
     assert "Did you mean" not in refuse("sub/phantm", "Give a folder")
     assert "Did you mean" not in refuse("Hidden", "Give a folder")
-    refuse("zzz", "must exist. Got source='zzz'. Give a folder, a .csv file, or one of: auto")
+    refuse(
+        "zzz",
+        "must exist. Got source='zzz'. Give a folder, a .csv file, a URL of one, or one of: auto",
+    )
     refuse("no/such/place", "There is no folder 'no/such' either")
     refuse("", "must be a folder")
 
