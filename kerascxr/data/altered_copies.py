@@ -13,6 +13,7 @@ import tensorflow as tf
 from scipy import ndimage
 
 from kerascxr.data.corruptions import CORRUPTIONS, to_grey
+from kerascxr.data.images import antialiased
 
 Alter = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """An image uint8 (height, width, 1) to one of the same shape."""
@@ -71,7 +72,7 @@ def _resampling(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     height, width = image.shape[:2]
     share = random.uniform(0.35, 0.9)
     small = (max(2, round(share * height)), max(2, round(share * width)))
-    reduced = tf.image.resize(image, small, method="bilinear", antialias=True)
+    reduced = antialiased(image, small)
     return to_grey(tf.image.resize(reduced, (height, width), method="bicubic").numpy())
 
 

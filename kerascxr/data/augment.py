@@ -8,6 +8,7 @@ import keras_cv
 import tensorflow as tf
 
 from kerascxr.config import AugmentConfig
+from kerascxr.data.images import antialiased
 
 # The seed is never drawn from: it keeps the layers off the global generator, which determinism
 # forbids. The type keeps images from half precision, whatever the model's policy.
@@ -199,7 +200,7 @@ def _reduced(images: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
     def one(image: tf.Tensor, loss: tf.Tensor) -> tf.Tensor:
         whole = tf.constant((height, width), tf.float32)
         size = tf.cast(tf.round(whole * (1.0 - loss)), tf.int32)
-        small = tf.image.resize(image, size, antialias=True)
+        small = antialiased(image, size)
         return tf.image.resize(small, (height, width), "bicubic")
 
     return _each(images, losses, one)

@@ -164,6 +164,42 @@ def _to_luma(colour: tf.Tensor) -> tf.Tensor:
     return tf.reshape(pieces.concat(), (*tf.unstack(tf.shape(colour)[:2]), 1))
 
 
+def antialiased(images: tf.Tensor, size: tuple[int, int] | tf.Tensor) -> tf.Tensor:
+    """Resizes as ``tf.image.resize`` does with bilinear antialiasing: same bits, in less time.
+
+    TensorFlow's kernel adds rows as vectors, and columns value by value. Here the columns are rows
+    of the transposed image, and all that a row holds is channels, so both are added as vectors, in
+    the same order.
+
+    Args:
+        images: (height, width, channels), or a batch of such, any number type.
+        size: Height and width wanted.
+
+    Returns:
+        float32 (*size, channels), or a batch of such.
+    """
+    images = tf.convert_to_tensor(images)
+    batch = images if images.shape.rank == 4 else images[None]
+    for wanted in (size[0], size[1]):
+        batch = tf.transpose(_resized_rows(batch, wanted), (0, 2, 1, 3))
+    return batch if images.shape.rank == 4 else batch[0]
+
+
+def _resized_rows(batch: tf.Tensor, wanted: int | tf.Tensor) -> tf.Tensor:
+    dynamic = tf.unstack(tf.shape(batch))
+    known = zip(batch.shape, dynamic, strict=True)
+    n, height, width, channels = (now if side is None else side for side, now in known)
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=tf.reshape(batch, (n, height, 1, width * channels)),
+        size=tf.stack([wanted, 1]),
+        scale=tf.stack([tf.cast(wanted, tf.float32) / tf.cast(height, tf.float32), 1.0]),
+        translation=tf.zeros((2,)),
+        kernel_type="triangle",
+        antialias=True,
+    )
+    return tf.reshape(resized, (n, wanted, width, channels))
+
+
 def resize_image(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Resizes a grey image, averaging where it shrinks.
 
@@ -178,7 +214,7 @@ def resize_image(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """
 
     def resample() -> tf.Tensor:
-        resized = tf.image.resize(image, size, method="bilinear", antialias=True)
+        resized = antialiased(image, size)
         return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
 
     # Resampling to the same size changes nothing and takes most of the time.
@@ -198,7 +234,7 @@ def resize_mask(mask: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     Returns:
         uint8 (*size, 1), 0 or 255.
     """
-    covered = tf.image.resize(mask, size, method="bilinear", antialias=True)
+    covered = antialiased(mask, size)
     return tf.where(covered >= 127.5, tf.constant(255, tf.uint8), tf.constant(0, tf.uint8))
 
 

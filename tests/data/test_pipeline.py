@@ -8,12 +8,12 @@ import numpy as np
 import psutil
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from kerascxr.config import AugmentConfig, SplitConfig
-from kerascxr.data.images import resize_image, resize_mask, to_backbone_input
+from kerascxr.data.images import antialiased, resize_image, resize_mask, to_backbone_input
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import open_store
 from kerascxr.data.order import epoch_order
@@ -244,6 +244,24 @@ def test_an_image_of_the_size_wanted_stays_as_it_is():
     )
     assert unknown.element_spec.shape == (17, 24, 1)
     np.testing.assert_array_equal(next(iter(unknown)), image)
+
+
+@settings(max_examples=40)
+@given(st.tuples(*[st.integers(1, 90)] * 4), st.integers(1, 3), st.booleans(), st.integers(0, 9))
+def test_antialiased_resizing_has_the_bits_of_tensorflows(sides, channels, batched, seed):
+    height, width, *size = sides
+    shape = (*[2] * batched, height, width, channels)
+    image = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+    expected = tf.image.resize(image, size, method="bilinear", antialias=True)
+    np.testing.assert_array_equal(antialiased(image, tuple(size)), expected)
+    given_as_tensor = antialiased(tf.cast(image, tf.float32), tf.constant(size))
+    np.testing.assert_array_equal(given_as_tensor, expected)
+
+
+def test_antialiased_resizing_keeps_the_shape_that_is_known_when_traced():
+    spec = tf.TensorSpec((None, None, 1), tf.uint8)
+    traced = tf.function(lambda image: antialiased(image, (16, 24))).get_concrete_function(spec)
+    assert traced.structured_outputs.shape == (16, 24, 1)
 
 
 def test_shrinking_averages_all_pixels():
