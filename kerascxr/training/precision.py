@@ -68,6 +68,17 @@ class StepPrecision:
         pairs = zip(model.layers, named, strict=True)
         return cls(policy, tuple(layer for layer, name in pairs if name == policy))
 
+    def of_like(self, other: keras.Model) -> "StepPrecision":
+        """Returns the same of a model whose layers have the same names, without building another.
+
+        Args:
+            other: A model that differs in its input's size alone.
+        """
+        names = {layer.name for layer in self.layers}
+        return StepPrecision(
+            self.policy, tuple(layer for layer in other.layers if layer.name in names)
+        )
+
     @contextlib.contextmanager
     def step(self, model: keras.Model) -> Iterator[None]:
         """Gives the layers the policy, and the model too: Keras then scales a float16 loss.

@@ -18,12 +18,7 @@ from kerascxr.config import SegmentationConfig
 from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.ingest.reading import UNLABELLED
 from kerascxr.data.ingest.store import Store
-from kerascxr.data.pipeline import (
-    Images,
-    evaluation_batches,
-    steps_per_epoch,
-    training_batches,
-)
+from kerascxr.data.pipeline import Images, evaluation_batches, steps_per_epoch, training_batches
 from kerascxr.evaluation.leaks import count_leaks
 from kerascxr.evaluation.metric_tables import metrics_markdown, metrics_text
 from kerascxr.evaluation.segmentation import (
@@ -81,9 +76,10 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
     splits = read_splits(config, store, masks=True)
     # Again, right before weights are drawn: an ingest on the way here may have drawn numbers too.
     keras.utils.set_random_seed(config.runtime.seed)
+    build = functools.partial(build_unet, config.image_size, base_filters, config.upsampling)
     with runtime.scope():
-        model = build_unet(config.image_size, base_filters, config.upsampling)
-    precision = _precision_of(model, config, runtime)
+        model = build()
+    precision = StepPrecision.of(model, build, runtime.precision)
     if config.runtime.precision == "auto":
         pairs = functools.partial(_training_pairs, splits["train"], config)
         precision = check_step(precision, model, pairs, _loss(config))
@@ -104,9 +100,9 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         )
     )
     if config.coarse_epochs:
-        coarse = _train_coarse(config, store, runtime, folder)
+        coarse = _train_coarse(config, precision, store, runtime, folder)
         model.set_weights(coarse.get_weights())
-    progress = _fit(model, splits, config, store, runtime, folder)
+    progress = _fit(model, precision, splits, config, _session(config, store, runtime, folder))
     with replacing(folder.path / "model.keras") as partial:
         keras.Model(model.input, model.output, name=model.name).save(partial)  # not compiled
     choice = _choose_threshold(model, splits["validation"], config.batch_size)
@@ -166,7 +162,11 @@ def _sized(config: SegmentationConfig, runtime: Runtime, folder: RunFolder) -> S
 
 
 def _train_coarse(
-    config: SegmentationConfig, store: Store, runtime: Runtime, folder: RunFolder
+    config: SegmentationConfig,
+    precision: StepPrecision,
+    store: Store,
+    runtime: Runtime,
+    folder: RunFolder,
 ) -> keras.Model:
     """Trains a U-Net of the same weights on images of half the size, a quarter of the work."""
     height, width = config.image_size
@@ -180,20 +180,27 @@ def _train_coarse(
     )
     with runtime.scope():
         model = build_unet(half.image_size, config.base_filters, half.upsampling)
-    _fit(model, read_splits(half, store, masks=True), half, store, runtime, folder, "coarse")
+    splits = read_splits(half, store, masks=True)
+    session = _session(half, store, runtime, folder, "coarse")
+    _fit(model, precision.of_like(model), splits, half, session)
     return model
+
+
+def _session(
+    config: SegmentationConfig, store: Store, runtime: Runtime, folder: RunFolder, stage: str = ""
+) -> Session:
+    regime = regime_of(runtime, config.augment.enabled)
+    identity = identity_of(store.fingerprint["digest"], regime)
+    return Session(config, runtime, folder, identity, stage)
 
 
 def _fit(
     model: keras.Model,
+    precision: StepPrecision,
     splits: dict[str, Images],
     config: SegmentationConfig,
-    store: Store,
-    runtime: Runtime,
-    folder: RunFolder,
-    stage: str = "",
+    session: Session,
 ) -> Progress:
-    regime = regime_of(runtime, config.augment.enabled)
     validation = evaluation_batches(splits["validation"], config.batch_size).map(_pair)
     return fit(
         Fitting(
@@ -205,18 +212,10 @@ def _fit(
             _loss(config),
             [Dice()],
             _SHOWN,
-            _precision_of(model, config, runtime),
+            precision,
         ),
-        Session(config, runtime, folder, identity_of(store.fingerprint["digest"], regime), stage),
+        session,
     )
-
-
-def _precision_of(
-    model: keras.Model, config: SegmentationConfig, runtime: Runtime
-) -> StepPrecision:
-    assert config.base_filters is not None
-    like = (config.image_size, config.base_filters, config.upsampling)
-    return StepPrecision.of(model, lambda: build_unet(*like), runtime.precision)
 
 
 def _loss(config: SegmentationConfig) -> keras.losses.Loss:

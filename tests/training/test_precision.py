@@ -75,9 +75,14 @@ def test_a_unet_standardises_and_answers_in_float32():
     def unet():
         return build_unet((32, 32), 2)
 
-    model = unet()
-    names = {layer.name for layer in StepPrecision.of(model, unet, "mixed_float16").layers}
+    found = StepPrecision.of(unet(), unet, "mixed_float16")
+    names = {layer.name for layer in found.layers}
     assert "encoder1_conv1" in names and not names & {"standardize", "logits"}
+    smaller = build_unet((16, 16), 2)
+    with found.of_like(smaller).step(smaller):
+        halves = {layer.name for layer in smaller.layers if layer.compute_dtype == "float16"}
+    assert halves == names
+    assert FLOAT32.of_like(smaller) == FLOAT32
 
 
 def test_other_random_numbers_do_not_depend_on_the_precision():
