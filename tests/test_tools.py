@@ -6,6 +6,7 @@ import inspect
 import json
 import math
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,10 @@ from kerascxr.config import OptimizerConfig, SegmentationConfig, SplitConfig
 from kerascxr.parsing import to_yaml
 from kerascxr.runs.atomic import write_json
 from tools import robustness_figure, silent_faults
+from tools._growth_laws import GIB, Law, first_limits, fit_law
+from tools._training_step import Size
 from tools.benchmark import epoch_seconds
+from tools.benchmark_growth import beginning, measured
 from tools.gpu_check import difference, epochs_to_pay, measure
 from tools.pack_backbone import MEASURES, card_markdown, result
 from tools.pack_lung_model import cross_validation
@@ -100,7 +104,7 @@ def test_a_single_plain_epoch_is_counted_without_its_tracing():
 
 
 def test_a_gpu_check_measures_steps_and_their_difference_to_float32():
-    size = {"image": 32, "batch": 4, "filters": 2}
+    size = Size(image=32, batch=4, filters=2)
     plain, half = (
         measure("U-Net", precision, False, size, 0.0) for precision in ("float32", "mixed_bfloat16")
     )
@@ -120,6 +124,55 @@ def test_a_gpu_check_without_a_gpu_ends_in_one_line(monkeypatch):
     monkeypatch.setattr("sys.argv", ["gpu_check"])
     with pytest.raises(SystemExit, match=r"^gpu_check: TensorFlow must find a GPU\. Got none;.*$"):
         importlib.import_module("tools.gpu_check").main()
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 1.9])
+def test_a_law_of_growth_is_found_again_with_its_constant(power):
+    sizes, law = (1_000, 5_000, 21_165, 100_000), Law(8.0, 3e-3, power)
+    found = fit_law(sizes, [law(size) for size in sizes])
+    assert found.power == pytest.approx(power)
+    assert found.constant == pytest.approx(8.0, rel=1e-3)
+    assert found(1e6) == pytest.approx(law(1e6), rel=1e-3)
+    assert law.reaches(law(70_000)) == pytest.approx(70_000)
+    assert law.reaches(7.0) == 0 and Law(8.0, 0.0, power).reaches(9.0) == math.inf
+
+
+def test_a_law_of_two_sizes_has_no_constant_and_one_size_is_refused():
+    assert fit_law([100, 400], [3.0, 6.0]) == Law(0.0, pytest.approx(0.3), pytest.approx(0.5))
+    with pytest.raises(ValueError, match=r"sizes must be two or more for a law\. Got 1\."):
+        fit_law([100], [3.0])
+
+
+def test_the_limit_that_a_growing_set_reaches_first_is_named_first():
+    found = {
+        size: {
+            "ingest": {"peak": size * 2e6, "disk": size * 5e3},
+            "features": {"peak": size * 1e5, "disk": size * 2e4},
+        }
+        for size in (1_000, 5_000)
+    }
+    limits = first_limits(found, 16 * GIB, 1e12, features_gb=20, copies=5)
+    assert [round(images / 1e3) for images, _ in limits] == [9, 172, 215, 50_000, 200_000]
+    assert limits[0][1] == "ingest: memory of 16 GiB"
+    assert limits[2][1] == "features: --data.features_gb 20 with 5 versions of each image"
+
+
+def test_a_measured_command_counts_its_childrens_memory(tmp_path):
+    child = "import time; kept = b'x' * (80 * 2**20); time.sleep(2)"
+    begin = f"subprocess.Popen([sys.executable, '-c', {child!r}])"
+    parent = f"import subprocess, sys; [one.wait() for one in ({begin}, {begin})]"
+    taken = measured([sys.executable, "-c", parent], tmp_path / "log.txt")
+    assert taken["peak"] > 160 * 2**20 and taken["wall"] > 2 > taken["cpu"] > 0
+    with pytest.raises(SystemExit, match="no such thing"):
+        measured([sys.executable, "-c", "raise SystemExit('no such thing')"], tmp_path / "log.txt")
+
+
+def test_a_smaller_set_is_the_beginning_of_a_larger_one(tmp_path):
+    (tmp_path / "made" / "A").mkdir(parents=True)
+    for number in range(4):
+        (tmp_path / "made" / "A" / f"{number:05d}.png").write_text(str(number))
+    small = beginning(tmp_path / "made", 2, tmp_path / "small")
+    assert sorted(path.name for path in small.rglob("*.png")) == ["00000.png", "00001.png"]
 
 
 @pytest.mark.figures

@@ -4,6 +4,11 @@ Run by hand, from the project's root::
 
     python -m tools.benchmark_unet --filters 16 --batch 8
     python -m tools.benchmark_unet --filters 64 --batch 4 --rounds 3
+    python -m tools.benchmark_unet --torch PYTHON --variants "oneDNN, fused BatchNorm"
+
+``--torch`` is the interpreter of an environment of its own with PyTorch (for example ``pip install
+torch==2.13.0+cpu``), which takes the same step, channels last. Where the CPU computes in bfloat16,
+both also do in it.
 
 Each variant lives in a process of its own, since TensorFlow reads its settings once, at import. The
 processes take their steps in turn, so that whatever else the machine does hits all alike; the
@@ -12,6 +17,7 @@ ratios hold on a busy machine, the seconds only on an idle one.
 
 import argparse
 import collections
+import functools
 import json
 import os
 import resource
@@ -22,6 +28,8 @@ import time
 from pathlib import Path
 from typing import IO, Any, cast
 
+from kerascxr.training.processor import computes_bfloat16, processor_name
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # name -> environment, whether BatchNorm is the fused one. The first is what the others are held to.
@@ -31,6 +39,8 @@ VARIANTS: dict[str, tuple[dict[str, str], bool]] = {
     "oneDNN, Keras BatchNorm": ({"TF_ENABLE_ONEDNN_OPTS": "1"}, False),
     "oneDNN, fused BatchNorm": ({"TF_ENABLE_ONEDNN_OPTS": "1"}, True),
 }
+USED = "oneDNN, fused BatchNorm"
+"""What the package trains with; the variants of it are named after it."""
 
 # Parts of a kernel's name, in the order asked, and what the table calls it.
 KERNELS = {
@@ -51,14 +61,15 @@ def worker(settings: dict[str, Any]) -> None:
     A line "profile" traces the step and prints its time by kernel and by stage; "end" prints the
     peak memory and returns.
     """
-    sys.path.insert(0, str(ROOT))
     import keras
     import numpy as np
     import tensorflow as tf
 
     from kerascxr.models.layers import FusedBatchNormalization
+    from kerascxr.models.parameters import count_parameters
     from kerascxr.models.unet import build_unet
     from kerascxr.training.losses import BCEDice
+    from kerascxr.training.precision import StepPrecision
 
     def plain(layer):
         if isinstance(layer, FusedBatchNormalization):
@@ -69,11 +80,15 @@ def worker(settings: dict[str, Any]) -> None:
     model = build_unet((size, size), settings["filters"])
     if not settings["fused"]:
         model = keras.models.clone_model(model, clone_function=plain)
-    model.compile(keras.optimizers.AdamW(1e-3), BCEDice(), jit_compile=settings["xla"])
+    policy = "mixed_bfloat16" if settings["bfloat16"] else "float32"
+    build = functools.partial(build_unet, (size, size), settings["filters"])
     x = tf.constant(np.random.default_rng(0).uniform(0, 255, (batch, size, size, 1)), "float32")
     y = tf.cast(x > 128, "float32")
-    model.train_on_batch(x, y)  # the first traces
-    print("ready", flush=True)
+    with StepPrecision.of(model, build, policy).step(model):
+        model.compile(keras.optimizers.AdamW(1e-3), BCEDice(), jit_compile=settings["xla"])
+        losses = [float(model.train_on_batch(x, y)) for _ in range(2)]  # the first traces
+    ready = {"parameters": count_parameters(model), "version": tf.__version__, "losses": losses}
+    print(json.dumps(ready), flush=True)
     for line in sys.stdin:
         if line.strip() == "end":
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -120,26 +135,61 @@ def kernel_times(folder: Path) -> dict[str, dict[str, float]]:
 class Worker:
     """A process that holds one variant's model."""
 
-    def __init__(self, environment: dict[str, str], settings: dict[str, Any]):
+    def __init__(self, command: list[str], environment: dict[str, str], settings: dict[str, Any]):
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "--worker", json.dumps(settings)],
+            [*command, json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            cwd=ROOT,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
         )
         # Both are pipes, as asked for above.
         self._questions = cast(IO[str], self._process.stdin)
         self._answers = cast(IO[str], self._process.stdout)
-        if self._answers.readline().strip() != "ready":
-            raise RuntimeError(f"The worker for {settings} must start. Run it alone to see why.")
+        ready = self._answers.readline()
+        if not ready:
+            raise RuntimeError(f"{command} must start, with {settings}. Run it alone to see why.")
+        self.about: dict[str, Any] = json.loads(ready)
 
     def ask(self, what: str) -> Any:
         """Sends a line and returns the answer."""
         self._questions.write(what + "\n")
         self._questions.flush()
         return json.loads(self._answers.readline())
+
+
+def started(options: argparse.Namespace) -> dict[str, Worker]:
+    """Starts a process for each variant asked for.
+
+    Raises:
+        SystemExit: If PyTorch's network has another number of parameters than ours.
+    """
+    settings = {key: getattr(options, key) for key in ("filters", "size", "batch")}
+    settings |= {"fused": True, "xla": False, "bfloat16": False}
+    ours = [sys.executable, "-m", "tools.benchmark_unet", "--worker"]
+    workers = {
+        name: Worker(ours, environment, settings | {"fused": fused})
+        for name, (environment, fused) in VARIANTS.items()
+        if name in options.variants
+    }
+    used = VARIANTS[USED][0]
+    if options.xla:
+        workers[f"{USED}, XLA"] = Worker(ours, used, settings | {"xla": True})
+    number_types = {"": False}
+    if computes_bfloat16():  # elsewhere it is emulated, slowly
+        number_types[", bfloat16"] = True
+        workers[f"{USED}, bfloat16"] = Worker(ours, used, settings | {"bfloat16": True})
+    if options.torch:
+        theirs = [options.torch, "tools/_torch_unet.py"]
+        for name, bfloat16 in number_types.items():
+            one = Worker(theirs, {}, settings | {"bfloat16": bfloat16})
+            workers[f"PyTorch {one.about['version']}, channels last{name}"] = one
+    counts = {name: one.about["parameters"] for name, one in workers.items()}
+    if len(set(counts.values())) > 1:
+        raise SystemExit(f"All networks must have as many parameters. Got {counts}.")
+    return workers
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -149,25 +199,21 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=256, help="height and width")
     parser.add_argument("--batch", type=int, default=8, help="images a step")
     parser.add_argument("--rounds", type=int, default=5, help="steps of each variant, in turn")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--xla", action="store_true", help="add oneDNN with XLA (slow to compile)")
+    parser.add_argument("--torch", metavar="PYTHON", help="add PyTorch, by this interpreter")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.worker:
         worker(json.loads(options.worker))
         return
-    settings = {key: getattr(options, key) for key in ("filters", "size", "batch")}
-    variants = {name: (env, fused, False) for name, (env, fused) in VARIANTS.items()}
-    if options.xla:
-        variants["oneDNN, fused BatchNorm, XLA"] = ({"TF_ENABLE_ONEDNN_OPTS": "1"}, True, True)
-    workers = {
-        name: Worker(env, {**settings, "fused": fused, "xla": xla})
-        for name, (env, fused, xla) in variants.items()
-    }
+    print(f"{processor_name()}.\n", flush=True)
+    workers = started(options)
     steps: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
     for _ in range(options.rounds):
         for name, one in workers.items():
             steps[name].append(one.ask("step"))
-    profile = workers["oneDNN, fused BatchNorm"].ask("profile")
+    profile = workers[USED].ask("profile") if USED in workers else {}
 
     print(f"Training step, {options.filters} filters, {options.size}x{options.size}, ", end="")
     print(f"batch {options.batch}, {os.cpu_count()} cores, best of {options.rounds}.\n")
@@ -180,7 +226,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"| {cpu:.2f} | {workers[name].ask('end'):.2f} |")
     for title, shares in profile.items():
         total = sum(shares.values())
-        print(f"\n| {title} (oneDNN, fused BatchNorm) | share |\n|---|---:|")
+        print(f"\n| {title} ({USED}) | share |\n|---|---:|")
         for name, seconds in sorted(shares.items(), key=lambda item: -item[1]):
             print(f"| {name} | {seconds / total:.1%} |")
 

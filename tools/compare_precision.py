@@ -17,9 +17,9 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, median, stdev
-from typing import Any
 
 from kerascxr.training.processor import processor_name
 
@@ -30,60 +30,33 @@ CLASSIFIERS = [f"{name}:{depth}" for name in BACKBONES for depth in (0, 1, 2)]
 SCORES = {"classification": ("accuracy", "f1", "auc"), "segmentation": ("dice", "iou")}
 
 
-def step_of(model: str, policy: str) -> Any:
+def timed_step(model: str, policy: str) -> Callable[[], tuple[float, float]]:
     """Returns a function that takes a training step and returns its wall and CPU seconds.
 
     Args:
-        model: "unet", of 16 base filters, or a backbone and a depth, as "efficientnetb0:2", whose
-            trainable layers are trained on features.
+        model: "unet", of 16 base filters, or a backbone and a depth, see ``TrainingStep``.
         policy: The Keras dtype policy of the step.
     """
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
     from kerascxr.config import OptimizerConfig
-    from kerascxr.models.classifier import build_classifier, fine_tune, split_at_depth
-    from kerascxr.models.unet import build_unet
     from kerascxr.training.fitting import build_optimizer
-    from kerascxr.training.losses import LOSSES
-    from kerascxr.training.precision import StepPrecision
+    from tools._training_step import Size, TrainingStep
 
-    random = np.random.default_rng(0)
-    loss: keras.losses.Loss
-    if model == "unet":
-        whole = trained = build_unet((256, 256), 16)
-        precision = StepPrecision.of(whole, lambda: build_unet((256, 256), 16), policy)
-        x = random.uniform(0, 255, (8, 256, 256, 1)).astype(np.float32)
-        y, loss = (x > 128).astype(np.float32), LOSSES["bce_dice"]()
-    else:
-        backbone, _, given = model.partition(":")
-        depth: Any = int(given)
-        whole = build_classifier(backbone, 4)
-        fine_tune(whole, depth)
-        frozen, trained = split_at_depth(whole, depth)
-        precision = StepPrecision.of(whole, lambda: build_classifier(backbone, 4), policy)
-        x = np.abs(random.normal(size=(32, *frozen.output_shape[1:]))).astype(np.float32)
-        y = np.eye(4, dtype=np.float32)[random.integers(0, 4, 32)]
-        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    batch = tf.constant(x), tf.constant(y)
+    size = Size(256, 8) if model == "unet" else Size(224, 32)
+    step = TrainingStep(model, policy, size, build_optimizer(OptimizerConfig(), 30, 100))
 
-    def step() -> tuple[float, float]:
+    def taken() -> tuple[float, float]:
         start = time.perf_counter(), time.process_time()
-        trained.train_on_batch(*batch)
+        step()
         return time.perf_counter() - start[0], time.process_time() - start[1]
 
-    with precision.step(trained):
-        trained.compile(build_optimizer(OptimizerConfig(), 30, 100), loss, jit_compile=False)
-        step()  # traces
-    return step
+    return taken
 
 
 def compare_steps(models: list[str], rounds: int) -> None:
     """Prints the table of a step's time, a line as soon as it is known."""
     print("| model | float32, CPU ms | bfloat16 | ratio | ratio, wall |\n|---|---:|---:|---:|---:|")
     for model in models:
-        steps = [step_of(model, policy) for policy in PRECISIONS]
+        steps = [timed_step(model, policy) for policy in PRECISIONS]
         taken = [[step() for step in steps] for _ in range(rounds)]
         walls, seconds = (
             [median(turn[which][kind] for turn in taken) for which in (0, 1)] for kind in (0, 1)

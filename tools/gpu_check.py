@@ -12,6 +12,7 @@ that a CPU began is resumed on the GPU. What the time is too short for is named.
 
 import argparse
 import csv
+import dataclasses
 import json
 import math
 import os
@@ -21,11 +22,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tools._training_step import Size, TrainingStep
 
 ROOT = Path(__file__).resolve().parent.parent
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-MODELS = ("classifier, depth all", "classifier, depth 2 on features", "U-Net")
+MODELS = {
+    "classifier, depth all": "efficientnetb0:all",
+    "classifier, depth 2 on features": "efficientnetb0:2",
+    "U-Net": "unet",
+}
 LOSSES = 3
 """Steps whose losses are compared."""
 
@@ -35,79 +43,51 @@ _RUN += ["--data.phantom_images", "240", "--epochs", "6", "--augmented_copies", 
 _RUN += ["--runtime.checkpoint_seconds", "0", "--runtime.tensorboard", "false", "--name", "run"]
 
 
-def trained_model(model: str, precision: str, xla: bool, size: dict[str, int]) -> tuple[Any, Any]:
-    """Returns a compiled model without random layers, and a batch (x, y).
+def training_step(model: str, precision: str, xla: bool, size: "Size") -> "TrainingStep":
+    """Returns a training step of a fixed seed, without random layers.
 
     Args:
         model: One of ``MODELS``.
         precision: The Keras dtype policy of the training step.
         xla: Whether XLA compiles it.
-        size: ``image``, the side of images in pixels; ``batch``; ``filters`` of the U-Net.
+        size: The size of the step.
     """
     import keras
-    import numpy as np
-    import tensorflow as tf
 
-    from kerascxr.models.classifier import build_classifier, fine_tune, split_at_depth
-    from kerascxr.models.unet import build_unet
-    from kerascxr.training.losses import LOSSES as MASK_LOSSES
-    from kerascxr.training.precision import StepPrecision
+    from tools._training_step import TrainingStep
 
     keras.utils.clear_session()
     keras.utils.set_random_seed(0)
-    random = np.random.default_rng(0)
-    side, batch = size["image"], size["batch"]
-
-    def build() -> keras.Model:
-        if model == "U-Net":
-            return build_unet((side, side), size["filters"])
-        return build_classifier("efficientnetb0", 4, image_size=(side, side), dropout=0.0)
-
-    whole = trained = build()
-    step = StepPrecision.of(whole, build, precision)
-    loss: keras.losses.Loss
-    x = random.uniform(0, 255, (batch, side, side, 1 if model == "U-Net" else 3))
-    if model == "U-Net":
-        y, loss = (x > 128).astype(np.float32), MASK_LOSSES["bce_dice"]()
-    else:
-        y = np.eye(4, dtype=np.float32)[random.integers(0, 4, batch)]
-        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-        if "features" in model:
-            fine_tune(whole, 2)
-            frozen, trained = split_at_depth(whole, 2)
-            x = random.uniform(0, 1, (batch, *frozen.output_shape[1:]))
-        for layer in whole.layers:
-            if isinstance(layer, keras.layers.Dropout):
-                layer.rate = 0.0  # of stochastic depth
-    with step.step(trained):
-        trained.compile(keras.optimizers.AdamW(1e-4), loss, jit_compile=xla)
-        given = tf.constant(x, tf.float32), tf.constant(y)
-        losses = [float(trained.train_on_batch(*given)) for _ in range(LOSSES)]
-    return (trained, losses), given
+    optimizer = keras.optimizers.AdamW(1e-4)
+    return TrainingStep(MODELS[model], precision, size, optimizer, xla=xla, random_layers=False)
 
 
-def measure(
-    model: str, precision: str, xla: bool, size: dict[str, int], seconds: float
-) -> dict[str, Any]:
+def losses_of(step: "TrainingStep") -> list[float]:
+    """Returns the losses of the first steps."""
+    return [step.first_loss, *(step() for _ in range(LOSSES - 1))]
+
+
+def measure(model: str, precision: str, xla: bool, size: "Size", seconds: float) -> dict[str, Any]:
     """Trains for some seconds; returns images a second, peak bytes (None on a CPU) and losses."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         tf.config.experimental.reset_memory_stats("GPU:0")
-    (trained, losses), batch = trained_model(model, precision, xla, size)
+    step = training_step(model, precision, xla, size)
+    losses = losses_of(step)
     steps, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds or not steps:
-        trained.train_on_batch(*batch)  # returns the loss, so it waits for the device
+        step()
         steps += 1
-    rate = steps * size["batch"] / (time.perf_counter() - start)
+    rate = steps * size.batch / (time.perf_counter() - start)
     peak = tf.config.experimental.get_memory_info("GPU:0")["peak"] if gpus else None
     return {"images/s": rate, "peak": peak, "losses": losses}
 
 
-def on_cpu(model: str, size: dict[str, int]) -> list[float]:
+def on_cpu(model: str, size: "Size") -> list[float]:
     """Returns the losses of a CPU in float32, computed in another process."""
-    question = json.dumps({"model": model, "size": size})
+    question = json.dumps({"model": model, "size": dataclasses.asdict(size)})
     command = [sys.executable, "-m", "tools.gpu_check", "--worker", question]
     environment = os.environ | _NO_GPU
     done = subprocess.run(
@@ -138,7 +118,7 @@ def epochs_to_pay(image: float, step: float, features: float) -> int | None:
     return math.floor(features / (image - step)) + 1 if image > step else None
 
 
-def feature_times(size: dict[str, int], seconds: float) -> tuple[float, float, float]:
+def feature_times(size: "Size", seconds: float) -> tuple[float, float, float]:
     """Returns the arguments of ``epochs_to_pay`` for EfficientNetB0 at depth 2, in float32."""
     import keras
     import tensorflow as tf
@@ -146,12 +126,12 @@ def feature_times(size: dict[str, int], seconds: float) -> tuple[float, float, f
     from kerascxr.models.classifier import build_classifier, fine_tune, split_at_depth
 
     keras.utils.clear_session()
-    side = size["image"]
+    side = size.image
     model = build_classifier("efficientnetb0", 4, image_size=(side, side))
     fine_tune(model, 2)
     frozen, rest = split_at_depth(model, 2)
-    x = tf.random.uniform((size["batch"], side, side, 3), 0, 255)
-    y = tf.one_hot(tf.zeros(size["batch"], tf.int32), 4)
+    x = tf.random.uniform((size.batch, side, side, 3), 0, 255)
+    y = tf.one_hot(tf.zeros(size.batch, tf.int32), 4)
     features = frozen.predict_on_batch(x)
     for trained in (model, rest):
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)
@@ -163,7 +143,7 @@ def feature_times(size: dict[str, int], seconds: float) -> tuple[float, float, f
         while time.perf_counter() - start < seconds or not count:
             run()
             count += 1
-        return (time.perf_counter() - start) / count / size["batch"]
+        return (time.perf_counter() - start) / count / size.batch
 
     return (
         taken(lambda: model.train_on_batch(x, y)),
@@ -214,11 +194,11 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def table(size: dict[str, int], seconds: float, ends: float) -> None:
+def table(size: "Size", seconds: float, ends: float) -> None:
     """Prints the table of training steps, a line as soon as it is known.
 
     Args:
-        size: See ``trained_model``.
+        size: Of a classifier's step. A U-Net has a quarter of the images, of 256x256.
         seconds: How long each is trained.
         ends: When to stop, by ``time.monotonic``.
     """
@@ -227,7 +207,7 @@ def table(size: dict[str, int], seconds: float, ends: float) -> None:
     for model in MODELS:
         own = size
         if model == "U-Net":  # whose images are larger, and its steps slow on the CPU
-            own = size | {"image": 256, "batch": max(1, size["batch"] // 4)}
+            own = dataclasses.replace(size, image=256, batch=max(1, size.batch // 4))
         expected = on_cpu(model, own)
         for xla in (False, True):
             for precision in PRECISIONS:
@@ -253,14 +233,18 @@ def main() -> None:
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
+        from tools._training_step import Size
+
         asked = json.loads(options.worker)
-        (_, losses), _ = trained_model(asked["model"], "float32", False, asked["size"])
-        print(json.dumps(losses))
+        step = training_step(asked["model"], "float32", False, Size(**asked["size"]))
+        print(json.dumps(losses_of(step)))
         return
     from kerascxr.cli.start import start_tensorflow
 
     start_tensorflow()  # also says why a GPU that is there cannot be used
     import tensorflow as tf
+
+    from tools._training_step import Size
 
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
@@ -270,7 +254,7 @@ def main() -> None:
     capability = ".".join(map(str, details.get("compute_capability", ())))
     name = details.get("device_name", "GPU")
     began = time.monotonic()
-    size = {"image": 224, "batch": options.batch, "filters": options.filters}
+    size = Size(224, options.batch, options.filters)
     print(f"{name}, compute capability {capability}, TensorFlow {tf.__version__}.\n", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         outcome = resumed(Path(folder), _RUN, options.minutes * 60 / 4)
