@@ -236,8 +236,8 @@ def main() -> None:
         from tools._training_step import Size
 
         asked = json.loads(options.worker)
-        step = training_step(asked["model"], "float32", False, Size(**asked["size"]))
-        print(json.dumps(losses_of(step)))
+        taken = training_step(asked["model"], "float32", False, Size(**asked["size"]))
+        print(json.dumps(losses_of(taken)))
         return
     from kerascxr.cli.start import start_tensorflow
 
