@@ -17,9 +17,9 @@ from PIL import Image
 from kerascxr.config import OptimizerConfig, SegmentationConfig, SplitConfig
 from kerascxr.parsing import to_yaml
 from kerascxr.runs.atomic import write_json
+from tests.support.growth_laws import GIB, Law, first_limits, fit_law
+from tests.support.training_steps import Size
 from tools import robustness_figure, silent_faults
-from tools._growth_laws import GIB, Law, first_limits, fit_law
-from tools._training_step import Size
 from tools.benchmark import epoch_seconds
 from tools.benchmark_growth import beginning, measured
 from tools.gpu_check import difference, epochs_to_pay, measure

@@ -39,7 +39,7 @@ import psutil
 from kerascxr.runs.atomic import write_json
 from kerascxr.tables import markdown_table
 from kerascxr.training.processor import processor_name
-from tools._growth_laws import FAR, GIB, Measurements, draw, first_limits, laws
+from tests.support.growth_laws import FAR, GIB, Measurements, draw, first_limits, laws
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = (1_000, 5_000, 21_165, 100_000)
@@ -156,7 +156,7 @@ def training_worker(argv: Sequence[str], to: str) -> None:
 
 def make_images(source: str, images: int, folder: Path) -> None:
     """Makes the largest set, unless it is there."""
-    from tools.benchmark_audit import make_set
+    from tests.support.made_sets import make_set
 
     if not folder.exists():
         begun = folder.with_name("begun")

@@ -39,7 +39,7 @@ def timed_step(model: str, policy: str) -> Callable[[], tuple[float, float]]:
     """
     from kerascxr.config import OptimizerConfig
     from kerascxr.training.fitting import build_optimizer
-    from tools._training_step import Size, TrainingStep
+    from tests.support.training_steps import Size, TrainingStep
 
     size = Size(256, 8) if model == "unet" else Size(224, 32)
     step = TrainingStep(model, policy, size, build_optimizer(OptimizerConfig(), 30, 100))

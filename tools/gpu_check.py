@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tools._training_step import Size, TrainingStep
+    from tests.support.training_steps import Size, TrainingStep
 
 ROOT = Path(__file__).resolve().parent.parent
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -54,7 +54,7 @@ def training_step(model: str, precision: str, xla: bool, size: "Size") -> "Train
     """
     import keras
 
-    from tools._training_step import TrainingStep
+    from tests.support.training_steps import TrainingStep
 
     keras.utils.clear_session()
     keras.utils.set_random_seed(0)
@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        from tools._training_step import Size
+        from tests.support.training_steps import Size
 
         asked = json.loads(options.worker)
         taken = training_step(asked["model"], "float32", False, Size(**asked["size"]))
@@ -244,7 +244,7 @@ def main() -> None:
     start_tensorflow()  # also says why a GPU that is there cannot be used
     import tensorflow as tf
 
-    from tools._training_step import Size
+    from tests.support.training_steps import Size
 
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
