@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -21,6 +22,7 @@ from tests.support.growth_laws import GIB, Law, first_limits, fit_law
 from tests.support.training_steps import Size
 from tools import robustness_figure, silent_faults
 from tools.benchmark import epoch_seconds
+from tools.benchmark_duplicates import growth
 from tools.benchmark_growth import beginning, measured
 from tools.gpu_check import difference, epochs_to_pay, measure
 from tools.pack_backbone import MEASURES, card_markdown, result
@@ -53,6 +55,15 @@ def folds(tmp_path):
     summary = {"data": {"fingerprint": "same"}, "pooled": {"dice": 0.9}}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     return tmp_path
+
+
+def test_the_growth_of_a_search_is_extrapolated_to_a_million():
+    n = np.array([1e4, 1e5, 4e5])
+    measured = np.stack([n, n**1.5 / 1e5, n**1.2 / 1e3, 500 + n / 1000], axis=1)
+    text = growth("index", measured)
+    assert "to select grows with n to the 1.50, in all to the 1.20." in text
+    hours = 1e6**1.2 / 1e3 / 3600
+    assert f"{hours:.1f} h of CPU time and {1500 / 1024:.1f} GiB" in text
 
 
 def run_on(fingerprint):

@@ -7,8 +7,10 @@ Run by hand, from the project's root::
 Thumbnails of images are made in memory, each of two of the source's: bent, one of them perhaps
 mirrored, and laid over each other. One in fifty is an altered copy of the one before it: resized,
 re-encoded, brighter, cropped or all of these. The smaller sets are the beginnings of the largest.
-Each search runs in a process of its own. The tables have its time and memory, the share of the
-altered copies that it found, and the exponent of the growth of its time from size to size.
+Each search runs in a process of its own. The table has its time and memory, and the share of the
+altered copies that it found. Below it are the power law of the time, and what follows from it for a
+million images. In sets of more than 100,000, only copies of a part of the images are searched,
+among all; the times are those of the part, scaled, since each image is searched for by itself.
 """
 
 import argparse
@@ -18,10 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -42,6 +46,8 @@ _BEND = 0.03  # root mean square, of the side
 _FIRST_SHARE = (0.5, 0.8)
 _COPIES = 50
 _AT_ONCE = 1000
+_SEARCHED = 100_000
+_MILLION = 1_000_000
 
 
 def make_thumbnails(pixels: np.ndarray, labels: np.ndarray, begin: int, end: int) -> np.ndarray:
@@ -80,24 +86,40 @@ def make_set(source: str, n: int, path: Path) -> None:
     target.flush()
 
 
+def timed(work: Callable[[], Any]) -> tuple[Any, np.ndarray]:
+    """Returns what a function returns, and the CPU and wall seconds that it took."""
+    started, began = time.process_time(), time.perf_counter()
+    found = work()
+    return found, np.array([time.process_time() - started, time.perf_counter() - began])
+
+
 def measure(path: Path, n: int, exact: bool) -> dict[str, float]:
     """Searches the first n thumbnails and returns what was found and what it took."""
     selection.EXACT_UP_TO = n if exact else 0
     thumbnails = np.array(np.load(path, mmap_mode="r")[:n])
-    started, began = time.process_time(), time.perf_counter()
-    found = candidates(thumbnails)
-    selected = time.process_time()
-    near = found[similarities(thumbnails, found) > SAME]
-    ended, finished = time.process_time(), time.perf_counter()
+    every, block = -(-n // _SEARCHED), selection._BLOCK
+    searched = np.arange(n) // block % every == 0
+    share = searched.mean()
+    selecting, comparing = np.zeros(2), np.zeros(2)
+    candidates(thumbnails[:1000])  # imports what the search needs
+    if every > 1:  # what does not grow with the number of images whose copies are searched
+        _, selecting = timed(lambda: candidates(thumbnails, n))
+        _, comparing = timed(lambda: similarities(thumbnails, np.empty((0, 2), np.int64)))
+    found, seconds = timed(lambda: candidates(thumbnails, every))
+    selecting = selecting + (seconds - selecting) / share
+    alike, seconds = timed(lambda: similarities(thumbnails, found))
+    comparing = comparing + (seconds - comparing) / share
+    near = found[alike > SAME]
     pairs = set(map(tuple, near.tolist()))
-    copies = [(number - 1, number) in pairs for number in range(1, n, _COPIES)]
+    places = [number for number in range(1, n, _COPIES) if searched[number - 1 : number + 1].all()]
     return {
-        "candidates": len(found) / n,
-        "selecting": selected - started,
-        "comparing": ended - selected,
-        "both": finished - began,
+        "candidates": len(found) / searched.sum(),
+        "selecting": selecting[0],
+        "comparing": comparing[0],
+        "both": selecting[1] + comparing[1],
         "near": len(near),
-        "recall": float(np.mean(copies)),
+        "recall": float(np.mean([(number - 1, number) in pairs for number in places])),
+        "searched": int(searched.sum()),
     }
 
 
@@ -112,6 +134,24 @@ def measured_apart(path: Path, n: int, exact: bool) -> tuple[dict[str, float], f
             raise SystemExit(f"The search ended with status {status}.")
         answer.seek(0)
         return json.loads(answer.read()), used.ru_maxrss / 1024
+
+
+def growth(name: str, measured: np.ndarray) -> str:
+    """Fits power laws and states what they give for a million images.
+
+    Args:
+        name: Of the search.
+        measured: float (k, 4), k > 1: images; CPU seconds to select, and in all; peak MiB.
+    """
+    n, *columns = np.log(measured.T)
+    (select, _), (power, at_one), _ = (np.polyfit(n, column, 1) for column in columns)
+    slope, base = np.polyfit(measured[:, 0], measured[:, 3], 1)  # memory grows linearly
+    seconds = np.exp(at_one + power * np.log(_MILLION))
+    return (
+        f"{name}: the CPU time to select grows with n to the {select:.2f}, in all to the "
+        f"{power:.2f}. A million images would take {seconds / 3600:.1f} h of CPU time and "
+        f"{(base + slope * _MILLION) / 1024:.1f} GiB."
+    )
 
 
 def main() -> None:
@@ -129,7 +169,7 @@ def main() -> None:
         print(json.dumps(measure(arguments.measure, arguments.sizes[0], arguments.exact)))
         return
     rows: list[list[object]] = []
-    times: dict[str, list[tuple[int, float]]] = {"exact": [], "index": []}
+    points: dict[str, list[tuple[int, float, float, float]]] = {"exact": [], "index": []}
     with tempfile.TemporaryDirectory() as scratch:
         path = arguments.set or Path(scratch) / "thumbnails.npy"
         if not path.exists():
@@ -138,20 +178,18 @@ def main() -> None:
             for name in ["exact"] * (n <= arguments.exact_up_to) + ["index"]:
                 found, memory = measured_apart(path, n, name == "exact")
                 seconds = [found[part] for part in ("selecting", "comparing", "both")]
-                times[name].append((n, found["selecting"]))
-                row: list[object] = [f"{n:,}", name, *(f"{value:.0f}" for value in seconds)]
+                points[name].append((n, found["selecting"], sum(seconds[:2]), memory))
+                row: list[object] = [f"{n:,}", f"{found['searched']:,}", name]
+                row += [f"{value:.0f}" for value in seconds]
                 row += [f"{memory:,.0f}", f"{found['candidates']:.1f}", f"{found['near']:,.0f}"]
                 rows.append([*row, f"{found['recall']:.4f}"])
                 print(*rows[-1], file=sys.stderr)
-    header = ["images", "search", "selecting, CPU s", "comparing, CPU s", "both, s"]
+    header = ["images", "searched", "search", "selecting, CPU s", "comparing, CPU s", "both, s"]
     header += ["peak memory, MiB", "candidate pairs per image", "near-duplicates", "copies found"]
     print(text_table(header, rows))
-    for name, points in times.items():
-        if len(points) > 1:
-            n, seconds = (np.log(column) for column in np.array(points, float).T)
-            print(
-                f"{name}: the time to select grows with n to the {np.polyfit(n, seconds, 1)[0]:.2f}"
-            )
+    for name, measured in points.items():
+        if len(measured) > 1:
+            print(growth(name, np.array(measured)))
 
 
 if __name__ == "__main__":

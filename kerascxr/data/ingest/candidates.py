@@ -44,11 +44,12 @@ Returns indices of other images, int (b, m), and the shares of these that lie in
 float32 (b, m); 0 where an index does not count."""
 
 
-def candidates(thumbnails: np.ndarray) -> np.ndarray:
+def candidates(thumbnails: np.ndarray, every: int = 1) -> np.ndarray:
     """Finds for each image up to 20 others that it could be an altered copy of.
 
     Args:
         thumbnails: uint8 (n, 64, 64).
+        every: Only of one block in so many the candidates are found, to measure large sets.
 
     Returns:
         int64 (m, 2): each pair of indices once, the smaller first.
@@ -73,7 +74,7 @@ def candidates(thumbnails: np.ndarray) -> np.ndarray:
     with ProgressBar(
         total=n, desc="Selecting candidate pairs", unit="image", delay=2, leave=False
     ) as bar:
-        for begin in range(0, n, _BLOCK):
+        for begin in range(0, n, every * _BLOCK):
             block = coarse[begin : begin + _BLOCK]
             near, explained = propose(block, common, begin)
             best = np.argpartition(explained, -most, axis=1)[:, -most:]

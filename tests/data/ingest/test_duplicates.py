@@ -134,6 +134,17 @@ def test_candidates_do_not_hang_on_the_blocks(drawings, monkeypatch):
     np.testing.assert_array_equal(candidates(small), whole)
 
 
+def test_some_blocks_alone_give_the_candidates_of_their_images(drawings, monkeypatch):
+    small, _ = look(drawings + [image[4:, 3:] for image in drawings[:20]])
+    whole = candidates(small)
+    monkeypatch.setattr(selection, "_BLOCK", 10)
+    part = {tuple(pair) for pair in candidates(small, every=3).tolist()}
+    assert part < {tuple(pair) for pair in whole.tolist()}
+    blocks = np.arange(len(small)) // 10 % 3 == 0
+    assert all(blocks[one] or blocks[other] for one, other in part)
+    assert {(index, index + DISTINCT) for index in range(10)} & part
+
+
 @pytest.fixture
 def indexed(monkeypatch):
     pytest.importorskip("faiss", reason="pip install faiss-cpu to run this")
