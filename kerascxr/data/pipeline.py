@@ -1,7 +1,6 @@
 """From a store to batches: evaluation in a fixed order, training shuffled and augmented."""
 
 import hashlib
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -9,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import psutil
 import tensorflow as tf
 
 from kerascxr.config import AugmentConfig
+from kerascxr.data.arrays import chosen_rows, new_array
 from kerascxr.data.control_markers import CONTROL_MARKERS
 from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.images import decode_png, resize_mask
@@ -24,7 +23,6 @@ from kerascxr.progress import ProgressBar
 
 Batch = dict[str, tf.Tensor]
 
-_MEMORY_SHARE = 0.25
 _READ_BATCH = 64
 
 
@@ -44,6 +42,7 @@ class Images:
         source: The name of the store that they are from, for lists of what is cached.
         spacings: Id -> distance of rows and of columns in mm at this size, where it is known.
         lung_faults: Why each image's lung mask is implausible; None where no lung masks are used.
+        folder: Where arrays of them are made that are too large for memory.
     """
 
     pixels: np.ndarray
@@ -56,6 +55,7 @@ class Images:
     spacings: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     lung_faults: tuple[tuple[str, ...], ...] | None = None
     given_groups: tuple[str, ...] = ()
+    folder: Path | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,11 +80,16 @@ class Images:
         return "disk" if isinstance(self.pixels, np.memmap) else "memory"
 
     def only(self, indices: Sequence[int] | np.ndarray) -> "Images":
-        """Returns some of them, in the order given."""
+        """Returns some of them, in the order given; of images on disk, on disk."""
         chosen = np.asarray(indices, np.int64)
+        pixels, masks = (
+            None if array is None else chosen_rows(array, chosen, self.folder)
+            for array in (self.pixels, self.masks)
+        )
+        assert pixels is not None
         return Images(
-            pixels=self.pixels[chosen],
-            masks=None if self.masks is None else self.masks[chosen],
+            pixels=pixels,
+            masks=masks,
             ids=tuple(self.ids[index] for index in chosen),
             groups=tuple(self.groups[index] for index in chosen),
             labels=self.labels[chosen],
@@ -93,6 +98,7 @@ class Images:
             spacings=self.spacings,
             lung_faults=self.lung_faults and tuple(self.lung_faults[index] for index in chosen),
             given_groups=self.given_groups and tuple(self.given_groups[index] for index in chosen),
+            folder=self.folder,
         )
 
 
@@ -205,7 +211,7 @@ def read_parts(
 
     n = sum(counts)
     shape = (2 if masks else 1, n, *size, look.channels)
-    target = _new_array(shape, cache, store.path.parent)
+    target = new_array(shape, cache, store.path.parent)
     numbered = encoded.enumerate().map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     batches = numbered.batch(_READ_BATCH)
     bar = ProgressBar(total=n, desc="Decoding", unit="image", leave=False)
@@ -238,20 +244,10 @@ def read_parts(
             spacings=store.spacings(size),
             lung_faults=faults and faults[part],
             given_groups=tuple(groups[name][1] for name in ids[part]) if is_given else (),
+            folder=store.path.parent,
         )
         for part in map(slice, [0, *ends[:-1]], ends)
     ]
-
-
-def _new_array(shape: tuple[int, ...], cache: str, folder: Path) -> np.ndarray:
-    if cache == "auto":
-        small = np.prod(shape) < _MEMORY_SHARE * psutil.virtual_memory().available
-        cache = "memory" if small else "disk"
-    if cache == "memory":
-        return np.empty(shape, np.uint8)
-    # The file has no name any more: it goes when the last reader does, killed or not.
-    with tempfile.TemporaryFile(dir=folder) as file:
-        return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
 def _fetch(images: Images, indices: tf.Tensor) -> Batch:

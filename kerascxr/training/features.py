@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerascxr.config import AugmentConfig
+from kerascxr.data.arrays import gathered
 from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.pipeline import Images, evaluation_batches
 from kerascxr.models.backbones import Backbone
@@ -136,17 +137,18 @@ class BackboneFeatures:
             view: 0 for the images as they are; 1, 2, ... for so many different changes of each.
 
         Returns:
-            float16 (n, *boundary), mapped from the file at depth 2, in memory below.
+            float16 (n, *boundary): at depth 2 mapped from the file, below it in memory, or in a
+            file without a name where it takes a quarter of the free memory.
         """
         stored = self._stored(images, view).features
         if self._depth == _STORED_AT:
             return stored
         # Cast here: TensorFlow's own cast complains of CPUs without float16 instructions.
-        derived = [
+        derived = (
             np.asarray(self._derive(stored[begin : begin + _BATCH].astype(np.float32)), np.float16)
             for begin in range(0, len(stored), _BATCH)
-        ]
-        return np.concatenate(derived)
+        )
+        return gathered(derived, len(stored), "auto", self._folder.path)
 
     def statistics(self, images: Images, view: int = 0) -> np.ndarray:
         """Returns the layer statistics of images, computing them with the features.

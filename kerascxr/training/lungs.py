@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerascxr.config import PACKAGED
+from kerascxr.data.arrays import gathered
 from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.images import decode_png, resize_image, resize_mask
 from kerascxr.data.ingest.store import Store
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 _FORMAT = 3  # of what is kept
 _BATCH = 16
+_PACKED_AT_ONCE = 1024
 
 
 @overload
@@ -138,8 +140,10 @@ def read_lungs(
         if found is None:
             found = _from_unet(store, folds, segmenter)
             store.require_unchanged()
+            parts = np.array_split(found, -(-len(found) // _PACKED_AT_ONCE))
+            bits = [np.packbits(part.reshape(len(part), -1) > 0, axis=1) for part in parts]
             with replacing(path) as partial, partial.open("wb") as file:
-                np.savez(file, bits=np.packbits(found.reshape(len(found), -1) > 0, axis=1))
+                np.savez(file, bits=np.concatenate(bits))
     if computed:
         kept.enforce_limit()  # its own file stays: it is in use as long as the segmenter exists
     return found
@@ -147,12 +151,19 @@ def read_lungs(
 
 def _read_kept(path: Path, size: tuple[int, int]) -> np.ndarray | None:
     """Returns the masks in a kept file; None if it is missing or damaged."""
+
+    def unpacked(bits: np.ndarray) -> Iterator[np.ndarray]:
+        for begin in range(0, len(bits), _PACKED_AT_ONCE):
+            part = bits[begin : begin + _PACKED_AT_ONCE]
+            flat = np.unpackbits(part, axis=1, count=size[0] * size[1])
+            yield 255 * flat.reshape(-1, *size, 1)
+
     try:
         with np.load(path) as file:  # a zip file: reading compares checksums
-            flat = np.unpackbits(file["bits"], axis=1, count=size[0] * size[1])
+            bits = file["bits"]
+        return gathered(unpacked(bits), len(bits), "auto", path.parent)
     except (FileNotFoundError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    return 255 * flat.reshape(-1, *size, 1)
 
 
 def lungs_digest(run: Path | None) -> str:
@@ -211,7 +222,8 @@ def _from_source(store: Store, folds: Sequence[int], size: tuple[int, int]) -> n
         do_not_convert(lambda example: resize_mask(decode_png(example["mask"]), size)),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    found = np.concatenate(list(masks.batch(_BATCH).as_numpy_iterator()))
+    batches = masks.batch(_BATCH).as_numpy_iterator()
+    found = gathered(batches, _count(store, folds), "auto", store.path.parent)
     store.require_unchanged()
     return found
 
@@ -223,11 +235,19 @@ def _from_unet(store: Store, folds: Sequence[int], segmenter: Segmenter) -> np.n
     )
     spec = tf.TensorSpec((None, *segmenter.size, 1), images.element_spec.dtype)
     find = traced(segmenter.masks, spec)
+    total = _count(store, folds)
+
+    def masks() -> Iterator[np.ndarray]:
+        with ProgressBar(total=total, desc="Finding lungs", unit="image") as bar:
+            for batch in images.batch(_BATCH).prefetch(2):
+                found = find(batch).numpy()
+                bar.update(len(found))
+                yield found
+
+    return gathered(masks(), total, "auto", store.path.parent)
+
+
+def _count(store: Store, folds: Sequence[int]) -> int:
+    """Returns the number of images in some folds."""
     chosen = set(map(str, folds))
-    total = sum(row["fold"] in chosen for row in store.rows)
-    found = []
-    with ProgressBar(total=total, desc="Finding lungs", unit="image") as bar:
-        for batch in images.batch(_BATCH).prefetch(2):
-            found.append(find(batch).numpy())
-            bar.update(len(found[-1]))
-    return np.concatenate(found)
+    return sum(row["fold"] in chosen for row in store.rows)

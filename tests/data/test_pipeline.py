@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kerascxr.config import AugmentConfig, SplitConfig
+from kerascxr.data import arrays
 from kerascxr.data.images import antialiased, resize_image, resize_mask, to_backbone_input
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import open_store
 from kerascxr.data.order import epoch_order
 from kerascxr.data.pipeline import (
     Images,
-    _new_array,
     evaluation_batches,
     read_images,
     read_parts,
@@ -192,7 +192,22 @@ def test_images_are_in_memory_while_they_take_less_than_a_quarter(
     tmp_path, monkeypatch, available, kind
 ):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=available))
-    assert type(_new_array((10,), "auto", tmp_path)) is kind
+    assert type(arrays.new_array((10,), "auto", tmp_path)) is kind
+    assert type(arrays.new_array((5,), "auto", tmp_path, np.float16)) is kind
+
+
+def test_some_of_the_images_on_disk_are_on_disk_too(phantom_store):
+    memory, disk = (
+        read_images(phantom_store, [0, 1], (16, 16), masks=True, cache=cache)
+        for cache in ("memory", "disk")
+    )
+    wanted = [3, 0, 5]
+    few = disk.only(wanted)
+    assert few.cached_in == "disk" and isinstance(few.masks, np.memmap)
+    assert memory.only(wanted).cached_in == "memory"
+    np.testing.assert_array_equal(few.pixels, memory.pixels[wanted])
+    np.testing.assert_array_equal(few.only([2]).masks, memory.masks[[5]])
+    assert len(disk.only([])) == 0
 
 
 def test_splits_of_a_store_share_no_image(phantom_store):

@@ -4,9 +4,11 @@ import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
+import psutil
 import pytest
 
 from kerascxr.config import AugmentConfig
@@ -70,6 +72,19 @@ def test_they_are_what_the_frozen_part_gives(model, images, tmp_path, depth):
     expected = frozen.predict(np.repeat(images.pixels.astype(np.float32), 3, -1), verbose=0)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(features / scale, expected / scale, atol=2e-3)
+
+
+def test_features_of_a_lower_depth_are_on_disk_where_memory_is_short(
+    model, images, tmp_path, monkeypatch
+):
+    features = BackboneFeatures(model, 0, FeatureFolder(tmp_path))
+    in_memory = features.of(images)
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
+    on_disk = features.of(images)
+    assert (type(in_memory), type(on_disk)) == (np.ndarray, np.memmap)
+    np.testing.assert_array_equal(on_disk, in_memory)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_the_same_pass_gives_layer_statistics(model, images, tmp_path, messages):
