@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kerascxr.cluster.parts import Part as ClusterPart
-from kerascxr.cluster.parts import run_parts
+from kerascxr.cluster.parts import Part, run_parts
 from kerascxr.config import ClassificationConfig, SegmentationConfig, StudyConfig, TrainingConfig
 from kerascxr.data.ingest.changes import files_changed
 from kerascxr.report.page import write_report
@@ -23,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
-class Part:
+class StudyRun:
     """One run of a study.
 
     Attributes:
@@ -93,7 +92,7 @@ def _run_study(config: StudyConfig) -> bool:
     return not any(part.state.startswith("failed") for part in parts)
 
 
-def _check_settings(parts: list[Part]) -> None:
+def _check_settings(parts: list[StudyRun]) -> None:
     """Refuses a study that would put runs with its settings beside finished ones with others."""
     hint = "Give the study another --runs, or replace such runs with --overwrite true"
     for part in parts:
@@ -105,7 +104,7 @@ def _check_settings(parts: list[Part]) -> None:
                 )
 
 
-def _of_other_images(part: Part) -> bool:
+def _of_other_images(part: StudyRun) -> bool:
     if not (part.folder / "DONE").exists():  # a checkpoint has the images' digest
         return False
     about = RunFolder(part.folder).read_json("metrics.json")["data"]
@@ -115,7 +114,7 @@ def _of_other_images(part: Part) -> bool:
     return digest != about["fingerprint"]
 
 
-def _parts(config: StudyConfig) -> list[Part]:
+def _parts(config: StudyConfig) -> list[StudyRun]:
     shared: dict[str, Any] = {
         "data": config.data,
         "split": config.split,
@@ -134,14 +133,14 @@ def _parts(config: StudyConfig) -> list[Part]:
                 name=f"{backbone}-depth{depth}",
                 **shared,
             )
-            parts.append(Part("classification", run))
+            parts.append(StudyRun("classification", run))
     if config.segmentation:
         own = config.unet.data
         data = dataclasses.replace(config.data, phantom_images=own.phantom_images)
         if own.source != "auto":
             data = dataclasses.replace(data, source=own.source, phantom_seed=own.phantom_seed)
         unet = dataclasses.replace(config.unet, name="unet", **shared | {"data": data})
-        part = Part("segmentation", unet)
+        part = StudyRun("segmentation", unet)
         if not (part.folder / "DONE").exists() and not _has_masks(unet):
             part.state = "left out: no lung masks (--unet.data.source names images with masks)"
             logger.info(f"The U-Net is {part.state}.")
@@ -151,7 +150,7 @@ def _parts(config: StudyConfig) -> list[Part]:
     return parts
 
 
-def _overwriting(part: Part) -> TrainingConfig:
+def _overwriting(part: StudyRun) -> TrainingConfig:
     """Lets a run replace what is in its folder, unless that is the same run."""
     try:
         RunFolder.check(part.config, part.folder)
@@ -165,7 +164,7 @@ def _has_masks(config: SegmentationConfig) -> bool:
     return any(row["mask_state"] == "ok" for row in store.rows)
 
 
-def _run_on_cluster(parts: list[Part], config: StudyConfig) -> None:
+def _run_on_cluster(parts: list[StudyRun], config: StudyConfig) -> None:
     """Trains what is not finished yet, several runs at once, and sets the states of all."""
     for part in parts:
         finished = (part.folder / "DONE").exists() and not part.config.overwrite
@@ -177,8 +176,7 @@ def _run_on_cluster(parts: list[Part], config: StudyConfig) -> None:
     runs = [RunState(part.name, part.folder, part.state) for part in parts]
     assert config.cluster is not None
     tasks = [
-        ClusterPart(name, part.folder, functools.partial(_call, part))
-        for name, part in waiting.items()
+        Part(name, part.folder, functools.partial(_call, part)) for name, part in waiting.items()
     ]
     errors = run_parts(tasks, runs, config.cluster, config.resources)
     for name, part in waiting.items():
@@ -187,17 +185,17 @@ def _run_on_cluster(parts: list[Part], config: StudyConfig) -> None:
         logger.info(f"\n{_table(parts)}")
 
 
-def _call(part: Part) -> tuple[Callable[..., None], tuple[Part]]:
+def _call(part: StudyRun) -> tuple[Callable[..., None], tuple[StudyRun]]:
     return train_in_worker, (part,)
 
 
-def train_in_worker(part: Part) -> None:
+def train_in_worker(part: StudyRun) -> None:
     """Trains a run of the study in a worker of the cluster."""
     share_always()
     _train(part)
 
 
-def _train(part: Part) -> bool:
+def _train(part: StudyRun) -> bool:
     """Trains a run; returns whether it had to be."""
     with RunFolder.start(part.config, part.task, part.name) as folder:
         if folder.finished:
@@ -210,7 +208,7 @@ def _train(part: Part) -> bool:
     return True
 
 
-def _run(part: Part) -> str:
+def _run(part: StudyRun) -> str:
     try:
         return "done" if _train(part) else "done before"
     except Exception as error:  # whatever it is, the other runs can go on
@@ -223,5 +221,5 @@ def _failed(error: Exception) -> str:
     return f"failed: {' '.join(str(error).split())}"
 
 
-def _table(parts: list[Part]) -> str:
+def _table(parts: list[StudyRun]) -> str:
     return states_table([RunState(part.name, part.folder, part.state) for part in parts])
