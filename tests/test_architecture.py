@@ -39,6 +39,7 @@ WITHOUT_TENSORFLOW = (
 )
 WITHOUT_TENSORFLOW += ("report", "data.sources", "data.phantom", "cli.start", "serving.formats")
 WITHOUT_TENSORFLOW += ("models.backbones", "serving.files", "serving.model_folder")
+WITHOUT_TENSORFLOW += ("serving.predict_on_cluster", "serving.saved_rows")
 _FORBIDDEN = {"tensorflow", "keras", "keras_cv", "tensorflow_datasets"}
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from kerascxr.audits.robustness_scores import ClassifierTest, EnsembleTest, Score, segmenter_score
-from kerascxr.config import ClassificationConfig, SegmentationConfig, TrainingConfig
+from kerascxr.cluster.workers import workers
+from kerascxr.config import (
+    ClassificationConfig,
+    ResourcesConfig,
+    SegmentationConfig,
+    TrainingConfig,
+)
 from kerascxr.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt, trained_on
 from kerascxr.data.ingest.folds import split_folds
-from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.ensembles import TEST, common_predictions, read_members
@@ -47,7 +52,14 @@ logger = logging.getLogger(__name__)
 _SHOWN = (1, 3, 5)
 
 
-def measure_robustness(path: Path) -> dict[str, Any]:
+Cell = tuple[str, int]
+"""A corruption, or ``CLEAN``, and its severity."""
+
+AtOnce = tuple[str, ResourcesConfig]
+"""A cluster, see ``connected``, and what each of its workers takes."""
+
+
+def measure_robustness(path: Path, at_once: AtOnce | None = None) -> dict[str, Any]:
     """Tests a run under each corruption at each severity; goes on where it was cut off.
 
     Writes ``RUN/robustness/robustness.json`` and ``.csv``, and the figures ``robustness``
@@ -55,6 +67,7 @@ def measure_robustness(path: Path) -> dict[str, Any]:
 
     Args:
         path: A finished run folder.
+        at_once: Where several tests are made at once; None for one after another.
 
     Returns:
         What robustness.json holds, see ``evaluation.robustness.read_robustness``.
@@ -64,15 +77,18 @@ def measure_robustness(path: Path) -> dict[str, Any]:
     """
     run = read_run(path)
     with locked(path / ".robustness.lock", f"Another process tests {path}; waiting for it."):
-        return _measure(run)
+        return _measure([run], path, at_once)
 
 
-def measure_ensemble(paths: Sequence[Path], to: Path) -> dict[str, Any]:
+def measure_ensemble(
+    paths: Sequence[Path], to: Path, at_once: AtOnce | None = None
+) -> dict[str, Any]:
     """Tests an ensemble as ``measure_robustness`` tests a run.
 
     Args:
         paths: Finished classification runs that fit together; see ``check_members``.
         to: Where to: ``to/robustness/`` and ``to/figures/``.
+        at_once: See ``measure_robustness``.
 
     Returns:
         What robustness.json holds.
@@ -89,96 +105,143 @@ def measure_ensemble(paths: Sequence[Path], to: Path) -> dict[str, Any]:
         )
     to.mkdir(parents=True, exist_ok=True)
     with locked(to / ".robustness.lock", f"Another process tests in {to}; waiting for it."):
-        return _measure_ensemble(runs, to)
+        return _measure(runs, to, at_once)
 
 
-def _measure_ensemble(runs: Sequence[Run], to: Path) -> dict[str, Any]:
-    configs = [load_config(ClassificationConfig, run.path / "config.yaml") for run in runs]
-    config, folder = configs[0], RunFolder(to)
-    store = open_run_store(runs[0], config.data)
+def _measure(runs: Sequence[Run], place: Path, at_once: AtOnce | None) -> dict[str, Any]:
+    folder = RunFolder(place)
     with folder.log_file():
-        images = read_folds(_before_hiding(config), store, split_folds(config.split)["test"])
-        seen = corrupt_images(_first(images), CLEAN, 0, 0, config.roi)
-        score = EnsembleTest(runs, store, seen.pixels)
-        used = {
-            name
-            for run, one in zip(runs, configs, strict=True)
-            if run.metrics["regime"]["augmentation"]
-            for name in trained_on(one.augment)
-        }
-        about = _about(config, store, images, score.measures) | {
-            "task": "classification",
-            "title": f"Ensemble of {len(runs)} runs",
-            "runs": [str(run.path) for run in runs],
-            "model": [file_digest(run.path / "model.keras") for run in runs],
-            "computed_by": [computed_by(engine) for engine in score.engines],
-            "trained_on": [name for name in CORRUPTIONS if name in used],
-        }
-        result = _begun(folder, about)
-        _fill(result, images, config.roi, score, folder)
-        _write(result, images, config.roi, folder)
+        test = _Test(runs)
+        if at_once is None:
+            result = _begun(folder, test.load())
+            _fill(
+                result,
+                folder,
+                len(test.images),
+                lambda cells: ((of, test.cell(of)) for of in cells),
+            )
+        else:
+            paths = tuple(run.path for run in runs)
+            with workers(load_test, (paths,), *at_once, most=len(_plan())) as started:
+                result = _begun(folder, started.about)
+                _fill(result, folder, len(test.images), started.computed)
+        _write(result, test.images, test.roi, folder)
         return result
 
 
-def _about(
-    config: TrainingConfig, store: Store, images: Images, measures: Sequence[str]
-) -> dict[str, Any]:
-    return {
-        "images": len(images),
-        "seed": config.runtime.seed,
-        "level": LEVEL,
-        "measures": list(measures),
-        "data": store.fingerprint["digest"],
-        "strengths": {
-            name: {"unit": corruption.unit, "values": list(corruption.strengths)}
-            for name, corruption in CORRUPTIONS.items()
-        },
-    }
+def load_test(
+    paths: Sequence[Path],
+) -> tuple[dict[str, Any], Callable[[Cell], dict[str, Any]]]:
+    """Loads, in a worker of the cluster, what is tested."""
+    test = _Test(read_members(paths) if len(paths) > 1 else [read_run(paths[0])])
+    return test.load(), test.cell
 
 
-def _measure(run: Run) -> dict[str, Any]:
-    path = run.path
-    config: TrainingConfig
-    if run.task == "classification":
-        config = load_config(ClassificationConfig, path / "config.yaml")
-    else:
-        config = load_config(SegmentationConfig, path / "config.yaml")
-    store = open_run_store(run, config.data)
-    model = load_saved(path / "model.keras")
-    folder = RunFolder(path)
-    with folder.log_file():
-        roi = config.roi if isinstance(config, ClassificationConfig) else "none"
-        images = read_folds(
+class _Test:
+    """The test of a run, or of an ensemble.
+
+    Args:
+        runs: The run, or the members.
+
+    Attributes:
+        images: The test images, before a part of them is hidden.
+        roi: What of them the model gets.
+    """
+
+    def __init__(self, runs: Sequence[Run]):
+        self._runs = runs
+        self._configs = [_config(run) for run in runs]
+        self._measures: tuple[str, ...] = ()
+        run, config = runs[0], self._configs[0]
+        self._store = open_run_store(run, config.data)
+        self.roi = config.roi if isinstance(config, ClassificationConfig) else "none"
+        self.images = read_folds(
             _before_hiding(config),
-            store,
+            self._store,
             split_folds(config.split)["test"],
             masks=run.task == "segmentation",
         )
-        augmented = run.metrics["regime"]["augmentation"]
+
+    def load(self) -> dict[str, Any]:
+        """Loads the models; returns what decides the numbers of the test."""
+        self._score, about = self._ensemble() if len(self._runs) > 1 else self._run()
+        used = {
+            name
+            for run, config in zip(self._runs, self._configs, strict=True)
+            if run.metrics["regime"]["augmentation"]
+            for name in trained_on(config.augment)
+        }
+        return about | {
+            "task": self._runs[0].task,
+            "images": len(self.images),
+            "seed": self._seed,
+            "level": LEVEL,
+            "data": self._store.fingerprint["digest"],
+            "strengths": {
+                name: {"unit": corruption.unit, "values": list(corruption.strengths)}
+                for name, corruption in CORRUPTIONS.items()
+            },
+            "trained_on": [name for name in CORRUPTIONS if name in used],
+        }
+
+    def cell(self, cell: Cell) -> dict[str, Any]:
+        """Returns the scores under one corruption at one severity, as robustness.json has them."""
+        name, severity = cell
+        scores = self._score(corrupt_images(self.images, name, severity, self._seed, self.roi))
+        intervals = scores["intervals"]
+        ends = {key: intervals[key] for key in self._measures if key in intervals}
+        values = {measure: scores[measure] for measure in self._measures}
+        return {"corruption": name, "severity": severity} | values | {"intervals": ends}
+
+    def cells(self, cells: Iterable[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
+        """Yields tests with their scores, one after another."""
+        for cell in cells:
+            yield cell, self.cell(cell)
+
+    @property
+    def _seed(self) -> int:
+        return self._configs[0].runtime.seed
+
+    def _sample(self) -> np.ndarray:
+        return corrupt_images(_first(self.images), CLEAN, 0, 0, self.roi).pixels
+
+    def _run(self) -> tuple[Score, dict[str, Any]]:
+        [run], [config] = self._runs, self._configs
+        model = load_saved(run.path / "model.keras")
         score: Score
         engine: EngineName = "keras"
-        measures = MEASURES[run.task]
+        self._measures = MEASURES[run.task]
         if isinstance(config, ClassificationConfig):
-            seen = corrupt_images(_first(images), CLEAN, 0, 0, roi)
-            outputs = LogitsAndStatistics(model, likely_engine(config.feature_engine), seen.pixels)
-            score, engine = ClassifierTest(run, store, outputs), outputs.engine
-            measures = score.measures
+            likely = likely_engine(config.feature_engine)
+            outputs = LogitsAndStatistics(model, likely, self._sample())
+            score, engine = ClassifierTest(run, self._store, outputs), outputs.engine
+            self._measures = score.measures
         else:
             score = segmenter_score(Segmenter(model, run.metrics["threshold"]), config.batch_size)
-        result = _begun(
-            folder,
-            _about(config, store, images, measures)
-            | {
-                "task": run.task,
-                "title": run.name,
-                "model": file_digest(path / "model.keras"),
-                "computed_by": computed_by(engine),
-                "trained_on": trained_on(config.augment) if augmented else [],
-            },
-        )
-        _fill(result, images, roi, score, folder)
-        _write(result, images, roi, folder)
-        return result
+        return score, {
+            "title": run.name,
+            "measures": list(self._measures),
+            "model": file_digest(run.path / "model.keras"),
+            "computed_by": computed_by(engine),
+        }
+
+    def _ensemble(self) -> tuple[Score, dict[str, Any]]:
+        score = EnsembleTest(self._runs, self._store, self._sample())
+        self._measures = score.measures
+        return score, {
+            "title": f"Ensemble of {len(self._runs)} runs",
+            "measures": list(self._measures),
+            "runs": [str(run.path) for run in self._runs],
+            "model": [file_digest(run.path / "model.keras") for run in self._runs],
+            "computed_by": [computed_by(engine) for engine in score.engines],
+        }
+
+
+def _config(run: Run) -> TrainingConfig:
+    path = run.path / "config.yaml"
+    if run.task == "classification":
+        return load_config(ClassificationConfig, path)
+    return load_config(SegmentationConfig, path)
 
 
 def _before_hiding(config: TrainingConfig) -> TrainingConfig:
@@ -238,29 +301,29 @@ def _looking(roi: str) -> Any:
     return tf.function(ROIS[roi].apply)
 
 
+def _plan() -> list[Cell]:
+    return [(CLEAN, 0), *((name, severity) for name in CORRUPTIONS for severity in SEVERITIES)]
+
+
 def _fill(
-    result: dict[str, Any], images: Images, roi: str, score: Score, folder: RunFolder
+    result: dict[str, Any],
+    folder: RunFolder,
+    images: int,
+    compute: Callable[[list[Cell]], Iterable[tuple[Cell, dict[str, Any]]]],
 ) -> None:
-    """Makes the tests that are missing, and keeps each as soon as it is made."""
-    seed, measures = result["seed"], result["measures"]
-    plan = [(CLEAN, 0), *((name, severity) for name in CORRUPTIONS for severity in SEVERITIES)]
-    done = len(result["cells"])
+    """Makes the tests that are missing, in any order, and keeps each as soon as it is made."""
+    plan = _plan()
+    cells = {(cell["corruption"], cell["severity"]): cell for cell in result["cells"]}
+    left = [cell for cell in plan if cell not in cells]
     logger.info(
-        f"Testing {result['title']} on {len(images):,} test images, as they are and under "
+        f"Testing {result['title']} on {images:,} test images, as they are and under "
         f"{len(CORRUPTIONS)} corruptions at {len(SEVERITIES)} severities."
-        + (f" {done} of {len(plan)} tests are there already." if done else "")
+        + (f" {len(cells)} of {len(plan)} tests are there already." if cells else "")
     )
-    with ProgressBar(total=len(plan), initial=done, desc="Robustness", unit="test") as bar:
-        for name, severity in plan[done:]:
-            scores = score(corrupt_images(images, name, severity, seed, roi))
-            cell = {"corruption": name, "severity": severity}
-            ends = {
-                measure: scores["intervals"][measure]
-                for measure in measures
-                if measure in scores["intervals"]
-            }
-            values = {measure: scores[measure] for measure in measures}
-            result["cells"].append(cell | values | {"intervals": ends})
+    with ProgressBar(total=len(plan), initial=len(cells), desc="Robustness", unit="test") as bar:
+        for cell, scores in compute(left):
+            cells[cell] = scores
+            result["cells"] = [cells[known] for known in plan if known in cells]
             folder.write_json(RESULT, result)
             bar.update()
 

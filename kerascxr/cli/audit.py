@@ -6,10 +6,11 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from kerascxr.cli.cluster_options import add_cluster
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.cluster.ray_cluster import require_ray
-from kerascxr.config import Depth, ResourcesConfig
+from kerascxr.config import Depth
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.model_folder import check_lungs
@@ -33,13 +34,7 @@ def parser(prog: str) -> ArgumentParser:
         help="What is trainable in the ablations' models. Without it, the run's depth, at most 1.",
     )
     made.add_argument("--epochs", type=int, default=10, help="Epochs of each ablation.")
-    made.add_argument(
-        "--cluster",
-        type=str | None,
-        help='Trains several models at once: "local" on this machine, an address on a Ray cluster. '
-        "It needs pip install 'kerascxr[cluster]'.",
-    )
-    made.add_class_arguments(ResourcesConfig, "resources")
+    add_cluster(made, "Trains several models at once")
     return made
 
 

@@ -6,14 +6,16 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from kerascxr.cli.lungs import add_shard, read_shard, write_masks
+from kerascxr.cli.cluster_options import add_cluster
+from kerascxr.cli.lungs import add_shard, chosen_unet, predict_chosen, read_shard
 from kerascxr.cli.options import new_parser, read_options
-from kerascxr.cli.start import start_tensorflow
+from kerascxr.cluster.ray_cluster import require_ray
 from kerascxr.runs.reading import read_run
+from kerascxr.serving.chosen_model import ChosenClassifier, ChosenUNet
 from kerascxr.serving.files import find_files
 from kerascxr.serving.model_folder import check_lungs, find_model, warn_of_run
+from kerascxr.serving.predicted_rows import check_table
 from kerascxr.serving.rejected import report_unreadable
-from kerascxr.serving.shards import Shard
 
 logger = logging.getLogger(__name__)
 
@@ -47,12 +49,14 @@ def parser(prog: str) -> ArgumentParser:
         "its mask, by default in --to, false for none.",
     )
     add_shard(made)
+    add_cluster(made, "Predicts in several processes")
     return made
 
 
 def run(argv: Sequence[str], prog: str) -> int:
     """Runs the command; returns 1 if a file could not be read."""
     values = read_options(parser(prog), argv)
+    require_ray(values.cluster)
     values.runs, paths = _members(values.model, values.paths)
     if values.runs:
         from kerascxr.evaluation.ensembles import check_members  # slow: not before --help
@@ -65,9 +69,8 @@ def run(argv: Sequence[str], prog: str) -> int:
     check_lungs(values.segmentation)
     if values.segmentation:
         warn_of_run(values.segmentation)
-    start_tensorflow()
-    predict = _masks if task == "segmentation" else _classes
-    unreadable = predict(values, files, shard)
+    chosen = _unet(values) if task == "segmentation" else _classifier(values)
+    unreadable = predict_chosen(chosen, values, files, shard)
     report_unreadable(unreadable, values.to, shard)
     logger.info(f"Written: {values.to if task == 'segmentation' else shard.named(values.to)}")
     return 1 if unreadable else 0
@@ -84,41 +87,17 @@ def _members(model: Path, paths: Sequence[str]) -> tuple[list[Path], list[str]]:
     return runs, list(paths[count:])
 
 
-def _classes(values: Namespace, files: list[Path], shard: Shard) -> list[tuple[str, str]]:
-    from kerascxr.evaluation.conformal import least_images
-    from kerascxr.runs.abstention_tables import in_every_set_note
-    from kerascxr.serving.ensemble import ensemble_metrics, log_ensemble
-    from kerascxr.serving.predict import predict_files
-    from kerascxr.serving.predictors import (
-        load_ensemble_predictor,
-        load_lung_finder,
-        load_predictor,
-    )
-
+def _classifier(values: Namespace) -> ChosenClassifier:
+    check_table(values.to)
     if values.overlays is True:
         raise ValueError("--overlays must be a folder for a classifier. Got true.")
-    if values.runs:
-        log_ensemble(ensemble_metrics(values.runs))
-    predictor = (
-        load_ensemble_predictor(values.runs) if values.runs else load_predictor(values.model)
-    )
-    unreadable = predict_files(
-        predictor,
-        files,
-        values.to,
-        lungs=load_lung_finder(values.segmentation) if values.segmentation else None,
-        overlays=values.overlays or None,
-        shard=shard,
-    )
-    note = in_every_set_note(predictor.in_every_set, least_images())
-    if note:
-        logger.info(note)
-    return unreadable
+    paths = tuple(values.runs) or (values.model,)
+    return ChosenClassifier(paths, values.segmentation, values.overlays or None)
 
 
-def _masks(values: Namespace, files: list[Path], shard: Shard) -> list[tuple[str, str]]:
+def _unet(values: Namespace) -> ChosenUNet:
     if values.segmentation:
         raise ValueError(
             f"--segmentation must be left out for a U-Net. Got {str(values.segmentation)!r}."
         )
-    return write_masks(values, values.model, files, shard)
+    return chosen_unet(values, values.model)

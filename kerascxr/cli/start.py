@@ -72,6 +72,12 @@ def print_error(prog: str, error: Exception, code: int) -> int:
     return code
 
 
+def set_tensorflow_variables() -> None:
+    """Sets what TensorFlow reads when it is imported, here or in a worker: see below."""
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
 def start_tensorflow() -> None:
     """Imports TensorFlow with oneDNN's kernels and without its start-up messages.
 
@@ -84,8 +90,8 @@ def start_tensorflow() -> None:
     known message of the start is printed afterwards, and all of it if the import fails. A GPU that
     the machine has and TensorFlow does not use is one line, whatever that variable says.
     """
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "0":
+    set_tensorflow_variables()
+    if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
         with _without_start_messages():
             import tensorflow_datasets  # noqa: F401  (its TensorFlow part prints messages too)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kerascxr.cluster.ray_cluster import connected, task_options, this_place
+from kerascxr.cluster.ray_cluster import at_once, connected, lost, task_options, this_place
 from kerascxr.cluster.worker import Lines, run_in_worker
 from kerascxr.config import ResourcesConfig
 from kerascxr.names import counted
@@ -79,7 +79,7 @@ def run_parts(
 
     with connected(cluster) as ray:
         options = task_options(ray, resources)
-        logger.info(f"{counted(len(parts), 'run')} to do, {_at_once(ray, options)} at once.")
+        logger.info(f"{counted(len(parts), 'run')} to do, {at_once(ray, options)} at once.")
         for number, ended in enumerate(_ended(ray, options, parts, log_table), 1):
             name = ended.part.name
             logger.info(f"\n=== {number} of {len(parts)}: {name} ===")
@@ -117,7 +117,7 @@ def _ended(
     ray: Any, options: dict[str, Any], parts: Sequence[Part], log_table: Callable[[], None]
 ) -> Iterator[_Ended]:
     """Runs the parts; yields each when it has ended for good."""
-    task, place = ray.remote(run_in_worker).options(**options), this_place()
+    task, place = ray.remote(run_in_worker).options(**options, max_retries=0), this_place()
     waiting, attempts = list(parts), dict.fromkeys(parts, 0)
     running: dict[Any, Part] = {}
     logged = time.monotonic()
@@ -129,8 +129,8 @@ def _ended(
         done, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
         for reference in done:
             part = running.pop(reference)
-            ended, lost = _result(ray, reference, part)
-            if lost and attempts[part] < _ATTEMPTS:
+            ended, is_lost = _result(ray, reference, part)
+            if is_lost and attempts[part] < _ATTEMPTS:
                 logger.warning(f"{part.name}: {ended.error} It starts again.")
                 waiting.append(part)
                 continue
@@ -145,25 +145,13 @@ def _result(ray: Any, reference: Any, part: Part) -> tuple[_Ended, bool]:
     """Returns how a part ended, and whether it lost its worker."""
     try:
         error, lines = ray.get(reference)
-    except ray.exceptions.RayTaskError as failed:  # outside of the function
-        return _Ended(part, RuntimeError(str(failed.cause)), []), False
-    except ray.exceptions.OutOfMemoryError:
-        return _Ended(part, RuntimeError("Its process was ended: memory ran out."), []), True
-    except ray.exceptions.RayError:
-        return _Ended(part, RuntimeError("Its process or its machine was ended."), []), True
+    except ray.exceptions.RayError as failed:
+        gone = lost(ray, failed)
+        # Without a lost process, the error is outside of the function.
+        return _Ended(part, gone or RuntimeError(str(failed.cause)), []), gone is not None
     if error is None and not (part.folder / "DONE").exists():
         error = ValueError(
             "the machines of the cluster must share the folders of runs. Got a finished run that "
             f"is not in {part.folder.absolute()}."
         )
     return _Ended(part, error, lines), False
-
-
-def _at_once(ray: Any, options: dict[str, Any]) -> int:
-    """Returns how many tasks fit on the cluster's machines at once."""
-    wanted = {"CPU": options["num_cpus"], "GPU": options["num_gpus"], "memory": options["memory"]}
-    return sum(
-        int(min(node["Resources"].get(key, 0) // of for key, of in wanted.items() if of))
-        for node in ray.nodes()
-        if node["Alive"]
-    )

@@ -76,7 +76,7 @@ def connected(cluster: str) -> Iterator[Any]:
 
 
 def task_options(ray: Any, resources: ResourcesConfig) -> dict[str, Any]:
-    """Returns what Ray is told about each task.
+    """Returns what Ray is told about each task or actor.
 
     Raises:
         ValueError: If no machine of the cluster has so much.
@@ -104,9 +104,27 @@ def task_options(ray: Any, resources: ResourcesConfig) -> dict[str, Any]:
         "num_cpus": wanted["CPU"],
         "num_gpus": wanted["GPU"],
         "memory": wanted["memory"],
-        "max_retries": 0,  # see parts.py, which does that and says so
         "runtime_env": {"env_vars": _environment()},
     }
+
+
+def at_once(ray: Any, options: dict[str, Any]) -> int:
+    """Returns how many tasks or actors fit on the cluster's machines at once."""
+    wanted = {"CPU": options["num_cpus"], "GPU": options["num_gpus"], "memory": options["memory"]}
+    return sum(
+        int(min(node["Resources"].get(key, 0) // of for key, of in wanted.items() if of))
+        for node in ray.nodes()
+        if node["Alive"]
+    )
+
+
+def lost(ray: Any, error: Exception) -> Exception | None:
+    """Returns what to say of an error of Ray, if it means that a process is gone, else None."""
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return ChildProcessError("Its process was ended: memory ran out.")
+    if isinstance(error, ray.exceptions.RayTaskError):
+        return None
+    return ChildProcessError("Its process or its machine was ended.")
 
 
 def _environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a worker of the cluster does around a part: its folder, the user's script, the log."""
+"""What a worker of the cluster does around a part or an item: folder, user's script, log."""
 
 import functools
 import logging
@@ -56,18 +56,54 @@ def run_in_worker(
     Returns:
         The error that ended it, or None; and what was logged.
     """
+    _, error, lines = _call(place, function, arguments)
+    return error, lines
+
+
+class Worker:
+    """A process that loads something once, and then computes items with it.
+
+    Args:
+        place: Where the command runs.
+    """
+
+    def __init__(self, place: Place):
+        self._place = place
+        self._compute: Callable[[Any], Any] | None = None
+
+    def load(self, load: "Load", arguments: tuple[Any, ...]) -> tuple[Any, Exception | None, Lines]:
+        """Loads; returns what ``load`` says of it, or the error that ended it, and the log."""
+        loaded, error, lines = _call(self._place, load, arguments)
+        about = None
+        if error is None:
+            about, self._compute = loaded
+        return about, error, lines
+
+    def compute(self, item: Any) -> tuple[Any, Exception | None, Lines]:
+        """Computes an item; returns the result, or the error that ended it, and the log."""
+        assert self._compute is not None
+        return _call(self._place, self._compute, (item,))
+
+
+Load = Callable[..., tuple[Any, Callable[[Any], Any]]]
+"""Returns what can be sent and is equal in all workers, and what computes an item."""
+
+
+def _call(
+    place: Place, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> tuple[Any, Exception | None, Lines]:
+    """Calls a function as the command itself would; returns its result, its error and its log."""
     package, collected = logging.getLogger("kerascxr"), _Collected()
     package.setLevel(logging.DEBUG)
     package.propagate = False
     package.addHandler(collected)
     try:
         _enter(place)
-        function(*arguments)
+        return function(*arguments), None, collected.lines
     except Exception as error:  # whatever it is, the worker can take the next part
-        return _sendable(error), collected.lines
+        return None, _sendable(error), collected.lines
     finally:
         package.removeHandler(collected)
-    return None, collected.lines
 
 
 def is_loading_script() -> bool:

@@ -13,14 +13,22 @@ from PIL import Image
 from kerascxr.data.files import ImageFileError, read_grey
 from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.images import resize_image, to_backbone_input
+from kerascxr.evaluation.conformal import least_images
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.plots.heat import heat_overlay
-from kerascxr.progress import ProgressBar
+from kerascxr.runs.abstention_tables import in_every_set_note
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.reading import CALIBRATED
 from kerascxr.serving.files import derived_name
+from kerascxr.serving.predicted_rows import (
+    PredictedRows,
+    Rows,
+    TableKind,
+    check_table,
+    write_rows,
+)
 from kerascxr.serving.predictors import Answer, LungFinder, Predictor, digest_of
-from kerascxr.serving.saved_rows import FORMATS, saved_rows
+from kerascxr.serving.saved_rows import ERROR, PATH
 from kerascxr.serving.shards import WHOLE, Shard
 from kerascxr.training.runtime import versions
 
@@ -73,8 +81,19 @@ def predict_files(
     Raises:
         ValueError: If ``to`` has another suffix, or the model has no Grad-CAM for overlays.
     """
-    if to.suffix not in FORMATS:
-        raise ValueError(f"the table must be .csv or .parquet. Got to={str(to)!r}.")
+    check_table(to)
+    made = classifier_rows(predictor, lungs, overlays)
+    return write_rows(made.kind, made.compute, files, to, shard)
+
+
+def classifier_rows(
+    predictor: Predictor, lungs: LungFinder | None, overlays: Path | None
+) -> PredictedRows:
+    """Returns what computes the rows of ``predict_files``.
+
+    Raises:
+        ValueError: If the model has no Grad-CAM for overlays.
+    """
     if overlays and predictor.keras_model is None:
         raise ValueError(
             "overlays need one run's folder, and a run on the full image. "
@@ -83,26 +102,29 @@ def predict_files(
     camera = None
     if overlays and predictor.keras_model:
         camera = tf.function(GradCAM(predictor.keras_model).maps, reduce_retracing=True)
-    columns = ["path", "error", "predicted"]
-    columns += [f"{CALIBRATED} {name}" for name in predictor.classes]
     extras = list(predictor.extras)
     if lungs and "lung_fraction" not in extras:
         extras.append("lung_fraction")
-    columns += extras
-    files, unnameable = shard.part(files, _batch_size(predictor))
-    with saved_rows(shard.named(to), _identity(predictor, lungs, overlays), columns) as saved:
-        left = saved.left_of(files, _batch_size(predictor))
-        with ProgressBar(total=len(files), initial=len(files) - len(left), unit="image") as bar:
-            for paths, errors, sizes, small, large in _batches(left, predictor, lungs):
-                answer = dict(predictor.predict(tf.constant(small), tf.constant(sizes)))
-                if lungs:
-                    answer["lung_fraction"] = lungs.fractions(tf.constant(large, tf.float32))
-                rows = _rows(paths, errors, answer, predictor.classes, extras)
-                if overlays and camera:
-                    _draw(paths, errors, small, rows, overlays, camera, predictor)
-                saved.add(rows)
-                bar.update(len(paths))
-        return unnameable + saved.write_table([str(path) for path in files], _TEXTS)
+    probabilities = [f"{CALIBRATED} {name}" for name in predictor.classes]
+
+    def compute(files: list[Path]) -> Iterator[Rows]:
+        for paths, errors, sizes, small, large in _batches(files, predictor, lungs):
+            answer = dict(predictor.predict(tf.constant(small), tf.constant(sizes)))
+            if lungs:
+                answer["lung_fraction"] = lungs.fractions(tf.constant(large, tf.float32))
+            rows = _rows(paths, errors, answer, predictor.classes, extras)
+            if overlays and camera:
+                _draw(paths, errors, small, rows, overlays, camera, predictor)
+            yield rows
+
+    kind = TableKind(
+        _identity(predictor, lungs, overlays),
+        (PATH, ERROR, "predicted", *probabilities, *extras),
+        _TEXTS,
+        _batch_size(predictor),
+        in_every_set_note(predictor.in_every_set, least_images()) or "",
+    )
+    return PredictedRows(kind, compute)
 
 
 def _identity(predictor: Predictor, lungs: LungFinder | None, overlays: Path | None) -> str:
@@ -146,7 +168,7 @@ def _rows(
     answer: Answer,
     classes: Sequence[str],
     extras: Sequence[str],
-) -> list[list[str]]:
+) -> Rows:
     rows = []
     for index, (path, error) in enumerate(zip(paths, errors, strict=True)):
         if error:

@@ -17,17 +17,24 @@ from kerascxr.evaluation.lung_areas import LungAreas, measure_lungs
 from kerascxr.evaluation.lung_masks import lung_mask_faults
 from kerascxr.models.input_checks import unfitted_warnings
 from kerascxr.plots.overlay import overlay
-from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import replacing
 from kerascxr.serving.dicom_seg import is_frontal, write_dicom_seg
 from kerascxr.serving.files import derived_name
 from kerascxr.serving.mask_predictors import MaskPredictor
+from kerascxr.serving.predicted_rows import (
+    LUNG_TABLE,
+    PredictedRows,
+    Rows,
+    TableKind,
+    check_folder,
+    write_rows,
+)
 from kerascxr.serving.predictors import digest_of
-from kerascxr.serving.saved_rows import ERROR, PATH, saved_rows
+from kerascxr.serving.saved_rows import ERROR, PATH
 from kerascxr.serving.shards import WHOLE, Shard
 from kerascxr.training.runtime import versions
 
-TABLE, MASKS, OVERLAYS, SEGMENTATIONS = "lungs.csv", "masks", "overlays", "dicom_seg"
+MASKS, SEGMENTATIONS = "masks", "dicom_seg"
 
 _BATCH = 8  # images at their own size wait for their masks
 _AREAS = tuple(field.name for field in dataclasses.fields(LungAreas) if field.name != "components")
@@ -88,7 +95,7 @@ def predict_masks(
         files: The images.
         to: The folder to write in.
         overlays: A folder for pictures of each image with its mask; None draws none.
-        shard: Which of the images to predict; its table has the name ``shard.named(to / TABLE)``.
+        shard: Which of the images to predict; its table is ``shard.named(to / LUNG_TABLE)``.
 
     Returns:
         The files that could not be read: path and reason. They have no row.
@@ -96,22 +103,22 @@ def predict_masks(
     Raises:
         ValueError: If ``to`` is a file.
     """
-    if to.is_file() or to.suffix in (".csv", ".parquet"):
-        raise ValueError(f"--to must be a folder for a U-Net's masks. Got {str(to)!r}.")
-    files, unnameable = shard.part(files, _BATCH)
+    check_folder(to)
+    made = mask_rows(predictor, to, overlays)
+    return write_rows(made.kind, made.compute, files, to / LUNG_TABLE, shard)
+
+
+def mask_rows(predictor: MaskPredictor, to: Path, overlays: Path | None) -> PredictedRows:
+    """Returns what computes the rows of ``predict_masks``, and writes the files that they name."""
     folders = _Folders(to / MASKS, overlays, to / SEGMENTATIONS)
-    table = shard.named(to / TABLE)
-    with saved_rows(table, _identity(predictor, overlays), _COLUMNS) as saved:
-        left = saved.left_of(files, _BATCH)
-        with (
-            ThreadPoolExecutor(os.cpu_count()) as pool,
-            ProgressBar(total=len(files), initial=len(files) - len(left), unit="image") as bar,
-        ):
-            for items in _read_ahead(pool, left, predictor.size):
+
+    def compute(files: list[Path]) -> Iterator[Rows]:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for items in _read_ahead(pool, files, predictor.size):
                 rows = _rows(pool, predictor, items, folders)
-                saved.add([[row.get(name, "") for name in _COLUMNS] for row in rows])
-                bar.update(len(items))
-        return unnameable + saved.write_table([str(path) for path in files], ())
+                yield [[row.get(name, "") for name in _COLUMNS] for row in rows]
+
+    return PredictedRows(TableKind(_identity(predictor, overlays), _COLUMNS, (), _BATCH), compute)
 
 
 def _identity(predictor: MaskPredictor, overlays: Path | None) -> str:

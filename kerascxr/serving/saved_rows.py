@@ -3,11 +3,12 @@
 import contextlib
 import csv
 import io
+import itertools
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from kerascxr.runs.atomic import naming, replacing, write_text
 from kerascxr.runs.locks import locked
@@ -18,6 +19,7 @@ FORMATS = (".csv", ".parquet")
 PATH, ERROR = "path", "error"
 """The first two columns of saved rows; the table has no ``error``."""
 
+_GROUP = 50_000  # rows that are in memory at once
 _STAMP = "file"  # the last column of saved rows; not in the table
 
 
@@ -100,6 +102,27 @@ class SavedRows:
             stamped = ([*row, self._stamps[row[0]]] for row in rows)
             csv.writer(file, lineterminator="\n").writerows(stamped)
 
+    def _read(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yields where each saved row begins in the file, in bytes, and the row."""
+        end = 0
+
+        def lines() -> Iterator[str]:
+            nonlocal end
+            with self._kept.open("rb") as file:
+                for line in file:
+                    end += len(line)
+                    yield line.decode("utf-8")
+
+        left = lines()
+        next(left)  # the identity
+        rows = csv.reader(left)
+        next(rows)  # the columns
+        begin = end
+        for row in rows:
+            if len(row) == len(self._columns):
+                yield begin, dict(zip(self._columns, row, strict=True))
+            begin = end
+
     def write_table(self, wanted: Sequence[str], texts: Sequence[str]) -> list[tuple[str, str]]:
         """Writes the table, without the rows of unreadable files, and removes the saved rows.
 
@@ -115,21 +138,19 @@ class SavedRows:
 
         shown = [name for name in self._columns if name not in (ERROR, _STAMP)]
         unreadable = []
-
-        def saved() -> Iterator[tuple[int, dict[str, str]]]:
-            with self._kept.open(encoding="utf-8", newline="") as file:
-                next(file)
-                yield from enumerate(csv.DictReader(file))
-
-        order = {path: number for number, path in enumerate(wanted)}
-        last = {row[PATH]: place for place, row in saved() if row[PATH] in order}
-        numbers = [order[path] for path in sorted(last, key=last.__getitem__)]
+        places = dict.fromkeys(wanted, -1)
+        for place, row in self._read():
+            if row[PATH] in places:
+                places[row[PATH]] = place
 
         def chosen() -> Iterator[dict[str, str]]:
-            found = (row for place, row in saved() if last.get(row[PATH]) == place)
-            if numbers == sorted(numbers):
-                return found
-            return iter(sorted(found, key=lambda row: order[row[PATH]]))  # some were read again
+            with self._kept.open("rb") as file:
+                # Workers save rows in any order, and what is read again comes twice.
+                for place in places.values():
+                    if place < 0:
+                        continue
+                    file.seek(place)
+                    yield dict(zip(self._columns, next(csv.reader(_lines(file))), strict=True))
 
         def rows() -> Iterator[dict[str, str]]:
             for row in chosen():
@@ -145,17 +166,24 @@ class SavedRows:
                     writer.writeheader()
                     writer.writerows(rows())
             else:
-                table: dict[str, list[Any]] = {name: [] for name in shown}
-                for row in rows():
-                    for name, value in row.items():
-                        table[name].append(value if name in texts else float(value))
                 kinds = {
                     name: pyarrow.string() if name in texts else pyarrow.float64() for name in shown
                 }  # also of no rows
-                schema = pyarrow.schema(kinds)
-                pyarrow.parquet.write_table(pyarrow.table(table, schema=schema), partial)
+                schema, left = pyarrow.schema(kinds), rows()
+                with pyarrow.parquet.ParquetWriter(partial, schema) as parquet:
+                    while some := list(itertools.islice(left, _GROUP)):
+                        columns = {
+                            name: [row[name] if name in texts else float(row[name]) for row in some]
+                            for name in shown
+                        }
+                        parquet.write_table(pyarrow.table(columns, schema=schema))
         self._kept.unlink()
         return unreadable
+
+
+def _lines(file: BinaryIO) -> Iterator[str]:
+    """Yields the lines; the file is read no further than asked for."""
+    return (line.decode("utf-8") for line in iter(file.readline, b""))
 
 
 def _stamp(path: Path) -> str:

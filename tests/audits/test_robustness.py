@@ -26,6 +26,7 @@ from kerascxr.runs.reading import read_predictions, read_run, truth_and_probabil
 from kerascxr.training import runtime
 from kerascxr.training.engines import computed_by, likely_engine
 from tests.support.at_once import Busy, call_twice_at_once
+from tests.support.ray_in_process import instead_of_ray
 
 N_TESTS = 1 + 5 * len(CORRUPTIONS)
 FILES = ("robustness.json", "robustness.md", "robustness.csv")
@@ -138,7 +139,7 @@ def test_everything_is_written_and_reported(tested, tmp_path, capsys):
         assert (run / f"figures/{name}.png").stat().st_size > 5000
 
 
-def test_a_killed_test_goes_on_to_the_same_numbers(tested, monkeypatch, capsys):
+def test_a_killed_test_goes_on_to_the_same_numbers_on_a_cluster_too(tested, monkeypatch, capsys):
     from kerascxr.audits import robustness
 
     run, other = tested
@@ -159,7 +160,9 @@ def test_a_killed_test_goes_on_to_the_same_numbers(tested, monkeypatch, capsys):
     assert read_robustness(other) is None
     calls.clear()
     monkeypatch.setattr(robustness, "corrupt", until(1000))
-    assert main(["robustness", str(other)]) == 0
+    ray = instead_of_ray(monkeypatch)  # its workers make the tests in another order
+    assert main(["robustness", str(other), "--cluster", "local"]) == 0
+    assert (ray.started, ray.alive) == (2, [])
     assert f"8 of {N_TESTS} tests are there already" in capsys.readouterr().out
     for_figure = 3 * len(CORRUPTIONS)
     assert len(calls) - for_figure == N_TESTS - 8
@@ -191,7 +194,7 @@ def test_a_test_by_other_versions_is_made_again(runs, tmp_path, monkeypatch, mes
     run = shutil.copytree(runs[0], tmp_path / "run")
     begun_with = []
 
-    def fill(result, images, roi, score, folder):
+    def fill(result, folder, *more):
         begun_with.append(len(result["cells"]))
         result["cells"].append({"corruption": "none", "severity": 0})
         folder.write_json(robustness.RESULT, result)

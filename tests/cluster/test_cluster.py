@@ -18,10 +18,11 @@ import pytest
 
 import train_cls
 from kerascxr import __main__ as verbs
-from kerascxr.audits import input_ablations
+from kerascxr.audits import input_ablations, robustness
 from kerascxr.cli import study_runs
 from kerascxr.cluster.ray_cluster import connected
 from kerascxr.data.roi import ROIS
+from kerascxr.serving import predict_on_cluster
 from kerascxr.training import repeats
 from tests.support import cluster_parts
 from tests.support.small_runs import arguments, bright_and_dark
@@ -68,6 +69,8 @@ def cluster(workplace):
         patched.setattr(study_runs, "train_in_worker", cluster_parts.train_in_study)
         patched.setattr(repeats, "train_in_worker", cluster_parts.train_in_repeats)
         patched.setattr(input_ablations, "train_in_worker", cluster_parts.train_in_audit)
+        patched.setattr(predict_on_cluster, "load_chosen", cluster_parts.load_chosen)
+        patched.setattr(robustness, "load_test", cluster_parts.load_test)
         with connected("local"):
             yield faults
 
@@ -89,7 +92,7 @@ def same_runs(one, other):
 def study(workplace, name, *more):
     return verbs.main(
         [
-            *("study", "--backbones", "tiny", "--depths", "0,1,2", "--segmentation", "false"),
+            *("study", "--backbones", "tiny", "--depths", "0,1", "--segmentation", "false"),
             *("--weights.tiny", "none", "--classifier.image_size", "32,32"),
             *("--classifier.epochs", "4", "--classifier.augmented_copies", "1"),
             *("--classifier.feature_engine", "keras", "--runtime.tensorboard", "false"),
@@ -106,12 +109,12 @@ def test_a_study_loses_nothing_to_a_failure_and_a_killed_worker(cluster, workpla
     assert study(workplace, "many", "--cluster", "local") == 1
     shown, errors = capsys.readouterr()
     assert "raylet" not in shown + errors, "Ray's own lines are for its log"
-    assert "3 runs to do, " in shown
+    assert "2 runs to do, " in shown
     assert "tiny-depth1: Its process or its machine was ended. It starts again." in shown
     assert "tiny-depth0 failed: the disk is on fire" in shown
     table = shown[shown.rindex("\nrun  ") :]
     assert "tiny-depth0  failed: the disk is on fire" in table
-    assert table.count("done ") == 2 and "Written to" in shown
+    assert table.count("done ") == 1 and "Written to" in shown
     assert "depth 0" not in (workplace / "many/report/report.md").read_text()
 
     done = workplace / "many/classification/tiny-depth1/DONE"
@@ -119,10 +122,10 @@ def test_a_study_loses_nothing_to_a_failure_and_a_killed_worker(cluster, workpla
     assert study(workplace, "many", "--cluster", "local") == 0
     assert done.stat().st_mtime_ns == before
     shown = capsys.readouterr().out
-    assert "1 run to do, " in shown and shown.count("done before") == 2
+    assert "1 run to do, " in shown and shown.count("done before") == 1
 
     assert study(workplace, "one") == 0
-    for depth in (0, 1, 2):
+    for depth in (0, 1):
         run = f"classification/tiny-depth{depth}"
         assert same_runs(workplace / "many" / run, workplace / "one" / run)
     log = (workplace / f"many/{run}/../tiny-depth1/log.txt").read_text()
@@ -131,18 +134,24 @@ def test_a_study_loses_nothing_to_a_failure_and_a_killed_worker(cluster, workpla
 
 
 def test_folds_whose_driver_is_killed_go_on(cluster, workplace, capsys):
-    """The command that is killed is a user's script, whose entries the workers must know."""
+    """The command that is killed is a user's script, whose entries the workers must know.
+
+    It gives the address of the cluster that the other tests start.
+    """
+    import ray
+
     script = workplace / "mine.py"
     script.write_text(SCRIPT)
     argv = arguments(workplace, "--data.source", f"{workplace}/set", *QUICK, "--folds", "2")
-    killed = [*argv, "--name", "killed", "--cluster", "local"]
+    killed = [*argv, "--name", "killed", "--cluster"]
+    address = ray.get_runtime_context().gcs_address
     environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}
     with (workplace / "out.txt").open("w") as out:
-        command = [sys.executable, str(script), "train-cls", *killed]
+        command = [sys.executable, str(script), "train-cls", *killed, address]
         driver = subprocess.Popen(command, stdout=out, stderr=out, env=environment, cwd=workplace)
     folder = workplace / "runs/classification/killed"
     wait_for(lambda: any(folder.glob("fold-*/DONE")) or driver.poll() is not None)
-    started = psutil.Process(driver.pid).children(recursive=True)
+    started = psutil.Process().children(recursive=True)
     working = [one for one in started if "run_in_worker" in " ".join(one.cmdline())]
     assert working, out_of(workplace)
     driver.send_signal(signal.SIGKILL)
@@ -150,7 +159,7 @@ def test_folds_whose_driver_is_killed_go_on(cluster, workplace, capsys):
     wait_for(lambda: not any(process.is_running() for process in working))
     assert not (folder / "summary.json").exists()
 
-    assert train_cls.main(killed) == 0
+    assert train_cls.main([*killed, "local"]) == 0
     assert train_cls.main([*argv, "--name", "plain"]) == 0
     plain = workplace / "runs/classification/plain"
     for fold in ("fold-00", "fold-10"):
@@ -158,21 +167,21 @@ def test_folds_whose_driver_is_killed_go_on(cluster, workplace, capsys):
     one, other = (json.loads((path / "summary.json").read_text()) for path in (folder, plain))
     assert one == other
     capsys.readouterr()
-    assert train_cls.main(killed) == 0
+    assert train_cls.main([*killed, "local"]) == 0
     shown = capsys.readouterr().out
     assert "All of it was there" in shown and "to do" not in shown
 
 
 def test_seeds_of_which_one_fails_end_with_its_error_after_the_others(cluster, workplace, capsys):
-    argv = arguments(workplace, "--data.source", f"{workplace}/set", *QUICK, "--seeds", "3")
+    argv = arguments(workplace, "--data.source", f"{workplace}/set", *QUICK, "--seeds", "2")
     argv += ["--name", "seeds", "--cluster", "local"]
     (cluster / "seed-0").write_text("fails")
     with pytest.raises(RuntimeError, match="the disk is on fire"):
         train_cls.main(argv)
     shown = capsys.readouterr().out
-    assert "2 of 3 runs are finished; the same command does the rest." in shown
+    assert "1 of 2 runs are finished; the same command does the rest." in shown
     folder = workplace / "runs/classification/seeds"
-    assert sorted(path.parent.name for path in folder.glob("*/DONE")) == ["seed-1", "seed-2"]
+    assert sorted(path.parent.name for path in folder.glob("*/DONE")) == ["seed-1"]
 
 
 def test_an_audit_is_that_of_one_model_after_another(
@@ -197,6 +206,38 @@ def test_an_audit_is_that_of_one_model_after_another(
     capsys.readouterr()
     verbs.main(["audit", str(workplace / "at-once"), *argv, "--cluster", "local"])
     assert "to do" not in capsys.readouterr().out, "finished models were trained again"
+
+
+ONE_WORKER = ["--cluster", "local", "--resources.cpus", str(os.cpu_count())]
+
+
+def test_predictions_lose_nothing_to_a_killed_worker(
+    cluster, runs, served, workplace, monkeypatch, capsys
+):
+    monkeypatch.setattr(predict_on_cluster, "_CHUNK", 32)
+    (workplace / "cut.png").write_bytes(b"no image")
+    argv = ["predict", str(runs[0]), str(workplace / "cut.png"), str(served / "set"), "--to"]
+    (cluster / "chunk").touch()
+    assert verbs.main([*argv, f"{workplace}/many.csv", *ONE_WORKER]) == 1
+    shown, errors = capsys.readouterr()
+    assert "raylet" not in shown + errors, "Ray's own lines are for its log"
+    assert "91 files to do in 3 chunks, 1 at once." in shown
+    assert shown.count("Its process or its machine was ended. Another one starts.") == 1
+    assert verbs.main([*argv, f"{workplace}/one.csv"]) == 1
+    for name in ("{}.csv", "{}.rejected.csv"):
+        table, of_one = (workplace / name.format(of) for of in ("many", "one"))
+        assert table.read_bytes() == of_one.read_bytes()
+
+
+def test_robustness_is_that_of_one_test_after_another(cluster, runs, workplace, monkeypatch):
+    monkeypatch.setattr(robustness, "CORRUPTIONS", cluster_parts.FEW)
+    found = []
+    for name, more in (("at once", ONE_WORKER), ("in turn", [])):
+        run = shutil.copytree(runs[0], workplace / name)
+        assert verbs.main(["robustness", str(run), *more]) == 0
+        found.append(json.loads((run / "robustness/robustness.json").read_text()))
+    assert len(found[0]["cells"]) == 6
+    assert found[0].pop("title") != found[1].pop("title") and found[0] == found[1]
 
 
 def test_what_no_machine_has_is_refused(cluster, workplace, capsys):

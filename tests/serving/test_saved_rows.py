@@ -174,3 +174,25 @@ def test_a_file_that_was_and_is_not_there_is_looked_for_again(tmp_path):
     to, path = tmp_path / "table.csv", tmp_path / "a.png"
     save(to, path, "does not exist", "")
     assert SavedRows(to, "model", COLUMNS).left_of([path]) == [path]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_rows_saved_in_any_order_are_in_that_of_the_files(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr("kerascxr.serving.saved_rows._GROUP", 2)
+    paths = [write(tmp_path / name) for name in ("path", "é\n.png", 'a"b.png', "c\u2028.png", "d")]
+    to = tmp_path / f"table{suffix}"
+    rows = SavedRows(to, "model", [*COLUMNS, "size"])
+    rows.left_of(paths)
+    for place in (4, 2, 3, 0, 1):
+        error = "is cut" if place == 3 else ""
+        rows.add([[str(paths[place]), error, "dark", f"{place}.0"]])
+    wanted = list(map(str, paths))
+    assert rows.write_table(wanted, ["path", "predicted"]) == [(wanted[3], "is cut")]
+    if suffix == ".csv":
+        with to.open(newline="", encoding="utf-8") as file:
+            found = [(row["path"], float(row["size"])) for row in csv.DictReader(file)]
+    else:
+        assert pyarrow.parquet.ParquetFile(to).num_row_groups == 2
+        table = pyarrow.parquet.read_table(to)
+        found = list(zip(table["path"].to_pylist(), table["size"].to_pylist(), strict=True))
+    assert found == [(wanted[place], place) for place in (0, 1, 2, 4)]

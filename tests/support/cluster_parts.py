@@ -7,24 +7,34 @@ import os
 import signal
 from pathlib import Path
 
-from kerascxr.audits import input_ablations
+from kerascxr.audits import input_ablations, robustness
 from kerascxr.cli import study_runs
+from kerascxr.data.corruptions import CORRUPTIONS
+from kerascxr.serving import predict_on_cluster
 from kerascxr.training import repeats
 
 TRAIN_IN_STUDY, TRAIN_IN_REPEATS = study_runs.train_in_worker, repeats.train_in_worker
 TRAIN_IN_AUDIT = input_ablations.train_in_worker
+LOAD_CHOSEN, LOAD_TEST = predict_on_cluster.load_chosen, robustness.load_test
+FEW = {"blur": CORRUPTIONS["blur"]}
 FAULTS = "KERASCXR_TEST_FAULTS"
 
 
-def _prepare(folder):
+def _set_up():
     from kerascxr.models.backbones import BACKBONES
-    from kerascxr.training import callbacks, processor
+    from kerascxr.training import processor
     from tests.support.short_preparations import leave_graphs_as_they_are
     from tests.support.tiny_backbone import TINY
 
     BACKBONES["tiny"] = TINY
     leave_graphs_as_they_are()  # or the last digits are others
     processor.computes_bfloat16 = lambda: False
+
+
+def _prepare(folder):
+    from kerascxr.training import callbacks
+
+    _set_up()
     fault = Path(os.environ[FAULTS]) / folder.name
     if not fault.exists():
         return
@@ -55,3 +65,26 @@ def train_in_repeats(path, *more):
 def train_in_audit(config, path, data):
     _prepare(path)
     TRAIN_IN_AUDIT(config, path, data)
+
+
+def load_chosen(chosen):
+    """Loads a model; the first worker to compute a second chunk ends there."""
+    _set_up()
+    kind, compute = LOAD_CHOSEN(chosen)
+    done = []
+
+    def compute_or_die(chunk):
+        fault = Path(os.environ[FAULTS]) / "chunk"
+        if done and fault.exists():
+            fault.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        done.append(chunk)
+        return compute(chunk)
+
+    return kind, compute_or_die
+
+
+def load_test(paths):
+    _set_up()
+    robustness.CORRUPTIONS = FEW
+    return LOAD_TEST(paths)
