@@ -18,7 +18,7 @@ from kerascxr.serving.shards import Shard
 
 logger = logging.getLogger(__name__)
 
-_CHUNK = 1000  # files; what is computed again after a kill, and waits in memory
+_CHUNK = 512  # files; what is computed again after a kill, and waits in memory
 _LEAST = 64  # files that are worth a worker, which takes seconds to load
 
 

@@ -33,6 +33,9 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="pip install 'kerascxr[cluster]' lifts it"
 )
 
+# Each worker imports TensorFlow. One at a time is enough where being several is not tested.
+ONE_AT_ONCE = ["--resources.cpus", str(os.cpu_count())]
+ONE_WORKER = ["--cluster", "local", *ONE_AT_ONCE]
 QUICK = ["--depth", "0", "--epochs", "4", "--feature_engine", "keras"]
 FILES = ("metrics.json", "predictions.csv", "validation_predictions.csv", "history.csv")
 
@@ -122,7 +125,7 @@ def test_a_study_loses_nothing_to_a_failure_and_a_killed_worker(cluster, workpla
     assert study(workplace, "many", "--cluster", "local") == 0
     assert done.stat().st_mtime_ns == before
     shown = capsys.readouterr().out
-    assert "1 run to do, " in shown and shown.count("done before") == 1
+    assert "1 run to do, " in shown and shown[shown.rindex("\nrun  ") :].count("done before") == 1
 
     assert study(workplace, "one") == 0
     for depth in (0, 1):
@@ -143,7 +146,7 @@ def test_folds_whose_driver_is_killed_go_on(cluster, workplace, capsys):
     script = workplace / "mine.py"
     script.write_text(SCRIPT)
     argv = arguments(workplace, "--data.source", f"{workplace}/set", *QUICK, "--folds", "2")
-    killed = [*argv, "--name", "killed", "--cluster"]
+    killed = [*argv, "--name", "killed", *ONE_AT_ONCE, "--cluster"]
     address = ray.get_runtime_context().gcs_address
     environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}
     with (workplace / "out.txt").open("w") as out:
@@ -193,7 +196,7 @@ def test_an_audit_is_that_of_one_model_after_another(
     argv = ["--lungs", str(runs[1]), "--epochs", "2"]
     for name in ("at-once", "one-by-one"):
         shutil.copytree(runs[0], workplace / name)
-    assert verbs.main(["audit", str(workplace / "at-once"), *argv, "--cluster", "local"]) == 0
+    assert verbs.main(["audit", str(workplace / "at-once"), *argv, *ONE_WORKER]) == 0
     shown = capsys.readouterr().out
     assert "2 runs to do, " in shown
     assert "\nepoch 1/2" not in shown, "the lines of the models' trainings belong to their logs"
@@ -206,9 +209,6 @@ def test_an_audit_is_that_of_one_model_after_another(
     capsys.readouterr()
     verbs.main(["audit", str(workplace / "at-once"), *argv, "--cluster", "local"])
     assert "to do" not in capsys.readouterr().out, "finished models were trained again"
-
-
-ONE_WORKER = ["--cluster", "local", "--resources.cpus", str(os.cpu_count())]
 
 
 def test_predictions_lose_nothing_to_a_killed_worker(
@@ -237,7 +237,7 @@ def test_robustness_is_that_of_one_test_after_another(cluster, runs, workplace, 
         assert verbs.main(["robustness", str(run), *more]) == 0
         found.append(json.loads((run / "robustness/robustness.json").read_text()))
     assert len(found[0]["cells"]) == 6
-    assert found[0].pop("title") != found[1].pop("title") and found[0] == found[1]
+    assert found[0] == found[1]
 
 
 def test_what_no_machine_has_is_refused(cluster, workplace, capsys):
@@ -247,7 +247,7 @@ def test_what_no_machine_has_is_refused(cluster, workplace, capsys):
     assert "Got cpus=4000, gpus=0, memory_gb=2." in line
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=400):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it took too long"

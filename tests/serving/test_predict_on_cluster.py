@@ -132,13 +132,13 @@ def test_chunks_are_whole_batches_and_as_many_as_there_are_workers():
     files = [Path(f"{number}.png") for number in range(2100)]
     sizes = {
         (count, workers): [len(chunk) for chunk in cut(files[:count], workers, 32)]
-        for count, workers in ((0, 2), (10, 2), (100, 2), (2100, 2), (2100, 4))
+        for count, workers in ((0, 2), (10, 2), (100, 2), (2100, 2), (2100, 8))
     }
     assert sizes == {
         (0, 2): [],
         (10, 2): [10],
         (100, 2): [64, 36],
-        (2100, 2): [1024, 1024, 52],
-        (2100, 4): [544, 544, 544, 468],
+        (2100, 2): [512, 512, 512, 512, 52],
+        (2100, 8): [288] * 7 + [84],
     }
     assert [path for chunk in cut(files, 4, 32) for path in chunk] == files
