@@ -26,8 +26,8 @@ def parser(prog: str) -> ArgumentParser:
 def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command."""
     values = read_options(parser(prog), argv)
-    check_tested_runs(values.runs, values.to)
     require_ray(values.cluster)
+    check_tested_runs(values.runs, values.to)
     start_tensorflow()
     from kerascxr.audits.robustness import measure_ensemble, measure_robustness
     from kerascxr.report.robustness import robustness_markdown, robustness_text

@@ -23,7 +23,8 @@ def test_nothing_imports_ray_unless_asked():
     script = (
         "import sys\n"
         "import kerascxr.cli.study_runs, kerascxr.cli.training, kerascxr.training.repeats\n"
-        "assert 'kerascxr.cluster.parts' in sys.modules\n"
+        "import kerascxr.cli.predict\n"
+        "assert {'kerascxr.cluster.parts', 'kerascxr.cluster.workers'} <= set(sys.modules)\n"
         "assert 'ray' not in sys.modules"
     )
     done = subprocess.run(
@@ -33,7 +34,15 @@ def test_nothing_imports_ray_unless_asked():
 
 
 @pytest.mark.parametrize(
-    "argv", [["study"], ["train-cls", "--folds", "5"], ["train-seg", "--seeds", "3"]]
+    "argv",
+    [
+        ["study", "--runs", "runs"],
+        ["train-cls", "--folds", "5", "--runs", "runs"],
+        ["train-seg", "--seeds", "3", "--runs", "runs"],
+        ["predict", "model", "images", "--to", "table.csv"],
+        ["lungs", "images", "--to", "masks"],
+        ["robustness", "run"],
+    ],
 )
 def test_without_ray_there_is_one_line(argv, monkeypatch, tmp_path, capsys):
     find = importlib.util.find_spec
@@ -42,10 +51,11 @@ def test_without_ray_there_is_one_line(argv, monkeypatch, tmp_path, capsys):
         "find_spec",
         lambda name, *more: None if name == "ray" else find(name, *more),
     )
-    assert verbs.main([*argv, "--cluster", "local", "--runs", str(tmp_path / "runs")]) == 2
+    monkeypatch.chdir(tmp_path)
+    assert verbs.main([*argv, "--cluster", "local"]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "--cluster must have Ray: pip install 'kerascxr[cluster]'. Got cluster='local'." in line
-    assert not (tmp_path / "runs").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_single_run_takes_no_cluster(tmp_path, capsys):

@@ -157,7 +157,7 @@ def test_a_poor_unet_is_called_one(runs, files, tmp_path, capsys, monkeypatch, c
         "lungs": ["lungs", str(files[0]), "--lungs", str(run)],
         "segmentation": ["export", str(runs[0]), "--segmentation", str(run)],
     }[command]
-    for module in ("kerascxr.cli.export", "kerascxr.cli.predict", "kerascxr.cli.lungs"):
+    for module in ("kerascxr.cli.export", "kerascxr.cli.lungs"):
         monkeypatch.setattr(f"{module}.start_tensorflow", lambda: sys.exit("it begins"))
     with pytest.raises(SystemExit, match="it begins"):
         verbs.main([*argv, "--to", str(tmp_path / "to"), "--quiet"])
