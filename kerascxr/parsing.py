@@ -17,7 +17,7 @@ _NOT_UTF8 = "{} must have UTF-8 characters only: rename the file or folder."
 
 # What may differ between two calls that mean the same run.
 _NOT_IDENTITY = (
-    *("name", "runs", "overwrite", "cluster"),
+    *("name", "runs", "overwrite", "cluster", "workers"),
     *("resources.cpus", "resources.gpus", "resources.memory_gb"),
     *("data.stores", "data.stores_gb", "data.features", "data.features_gb", "data.cache"),
     *("runtime.tensorboard", "runtime.checkpoint_seconds"),

@@ -40,3 +40,12 @@ def set_up_logging(level: int = logging.INFO) -> None:
     handler = ConsoleHandler()
     handler.setLevel(level)
     package.addHandler(handler)
+
+
+def level_flags() -> list[str]:
+    """Returns the options that give another command this one's level."""
+    for handler in logging.getLogger("kerascxr").handlers:
+        if isinstance(handler, ConsoleHandler):
+            flags = {logging.WARNING: ["--quiet"], logging.DEBUG: ["--verbose"]}
+            return flags.get(handler.level, [])
+    return []

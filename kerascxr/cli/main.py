@@ -49,11 +49,16 @@ def overview() -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; returns the exit code."""
+def main(argv: Sequence[str] | None = None, script: str | None = None) -> int:
+    """Runs a command; returns the exit code.
+
+    Args:
+        argv: The command and its arguments; None for the process's own.
+        script: The user's script that takes the commands, where that is not the one started.
+    """
     if is_loading_script():
         return 0
-    note_script()
+    note_script(script)
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview())

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kerascxr.cli.gpu import warn_of_unused_gpu
 from kerascxr.cli.logs import set_up_logging
+from kerascxr.cluster.several_workers import LostWorkerError
 from kerascxr.progress import ProgressBar
 
 _HINTS = {
@@ -40,8 +41,8 @@ def run_command(
         prog: The command's name, for messages.
 
     Returns:
-        0 or what the command returns; 1 if training broke down, 2 for wrong input, 130 after
-        Ctrl-C.
+        0 or what the command returns; 1 if training broke down or lost a worker, 2 for wrong
+        input, 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     levels = [_LEVELS[item] for item in arguments if item in _LEVELS]
@@ -59,7 +60,7 @@ def run_command(
         return 1
     except (ValueError, OSError) as error:
         return print_error(prog, error, 2)
-    except ArithmeticError as error:
+    except (ArithmeticError, LostWorkerError) as error:
         return print_error(prog, error, 1)
 
 

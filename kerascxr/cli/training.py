@@ -3,9 +3,11 @@
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from kerascxr.cli.next_steps import next_steps
+from kerascxr.cli.several_workers import ChiefsWord, follow, place_of, start_here
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.cluster.ray_cluster import require_ray
 from kerascxr.config.checks import check
@@ -19,7 +21,7 @@ logger = logging.getLogger(__name__)
 def train_in_folder(
     config: Any, task: str, name: str, trainer: Callable[[], Callable[[Any, RunFolder], Any]]
 ) -> int:
-    """Trains a config's run, or its repeats, in its run folder.
+    """Trains a config's run, or its repeats, in its run folder; alone or with other workers.
 
     Args:
         config: What to do.
@@ -33,6 +35,7 @@ def train_in_folder(
     Raises:
         ValueError: If the config asks for what the data or this machine does not have.
         ArithmeticError: If training broke down.
+        LostWorkerError: If another worker was lost.
     """
 
     def load() -> Callable[[Any, RunFolder], Any]:
@@ -46,6 +49,19 @@ def train_in_folder(
         cluster=cluster,
     )
     require_ray(cluster)
+    place = place_of(config, task)
+    word = None
+    if place is not None:
+        config = replace(config, workers=place.count)
+        if not place.is_chief:
+            follow(config, place, load)
+            return 0
+        load()
+        word = ChiefsWord(place)
+    else:
+        code = start_here(config, task, name)
+        if code is not None:
+            return code
     folder = None
     try:
         if config.overwrite or not RunFolder.place(config, task, name).exists():
@@ -66,6 +82,8 @@ def train_in_folder(
             when = (folder.path / "DONE").read_text(encoding="utf-8").strip()
             metrics = folder.read_json("metrics.json")
             results = metrics["validation" if task == "pretraining" else "test"]
+            if word is not None:
+                word.give()
             logger.info(
                 f"{folder.path} holds this run, finished {when}. Its results:\n\n"
                 f"{metrics_text(results)}\n\n"
@@ -75,6 +93,8 @@ def train_in_folder(
                 _warn_of_changed_files(config, metrics["data"])
             _log_next_steps(folder, task)
             return 0
+        if word is not None:
+            word.give(folder.settings(config))
         with folder.log_file():
             load()(config, folder)
         _log_next_steps(folder, task)
@@ -84,9 +104,11 @@ def train_in_folder(
         else:
             print("Stopped. The same command resumes from what was kept.", file=sys.stderr)
         return 130
-    except (ValueError, OSError):
+    except (ValueError, OSError) as error:
         if folder is not None:
             folder.abandon()
+        if word is not None:
+            word.give(error=str(error))
         raise
     finally:
         if folder is not None:

@@ -125,11 +125,12 @@ def _enter(place: Place) -> None:
             f"{platform.node()} without {place.folder}."
         ) from error
     if place.script:
-        _load_script(place.script)
+        load_script(place.script)
 
 
 @functools.cache
-def _load_script(path: str) -> None:
+def load_script(path: str) -> None:
+    """Runs the user's script for its entries alone, once."""
     global _loading_script
     _loading_script = True
     try:

@@ -68,6 +68,8 @@ class ClassificationConfig:
         seeds: Number of runs that differ only in their seed. It is counted up from runtime.seed.
         cluster: Runs folds or seeds at once: "local" on this machine, an address on a Ray cluster.
             It needs pip install 'kerascxr[cluster]'.
+        workers: Number of processes on this machine that train one run together, each a part of
+            every batch. Workers on several machines are started with TF_CONFIG instead.
         name: Name of the run. By default backbone, depth and roi.
         runs: Folder of run folders.
         overwrite: Whether a run of the same name with other options is replaced.
@@ -102,6 +104,7 @@ class ClassificationConfig:
     folds: int = 1
     seeds: int = 1
     cluster: str | None = None
+    workers: int = 1
     name: str | None = None
     runs: Path = Path("runs")
     overwrite: bool = False

@@ -39,6 +39,7 @@ class PretrainingConfig:
     monitor: ClassVar[str] = "loss"
     folds: ClassVar[int] = 1
     seeds: ClassVar[int] = 1
+    workers: ClassVar[int] = 1
     may_be_zero: ClassVar[tuple[str, ...]] = ("epochs",)
     split: ClassVar[SplitConfig] = SplitConfig()
 

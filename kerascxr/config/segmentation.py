@@ -33,6 +33,8 @@ class SegmentationConfig:
         seeds: Number of runs that differ only in their seed. It is counted up from runtime.seed.
         cluster: Runs folds or seeds at once: "local" on this machine, an address on a Ray cluster.
             It needs pip install 'kerascxr[cluster]'.
+        workers: Number of processes on this machine that train one run together, each a part of
+            every batch. Workers on several machines are started with TF_CONFIG instead.
         name: Name of the run. By default unet and its base filters.
         runs: Folder of run folders.
         overwrite: Whether a run of the same name with other options is replaced.
@@ -59,6 +61,7 @@ class SegmentationConfig:
     folds: int = 1
     seeds: int = 1
     cluster: str | None = None
+    workers: int = 1
     name: str | None = None
     runs: Path = Path("runs")
     overwrite: bool = False

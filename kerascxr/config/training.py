@@ -164,6 +164,18 @@ def check_training(config: Any) -> None:
             "name must be letters, digits, '_', '-', '+' and '.' (it names a folder)",
             name=config.name,
         )
+    check(config.workers > 0, "workers must be positive", workers=config.workers)
+    check(
+        config.workers == 1 or (config.folds == config.seeds == 1 and config.cluster is None),
+        "workers must be 1 with folds, seeds or a cluster, which train one run in each process",
+        workers=config.workers,
+    )
+    check(
+        config.workers <= config.batch_size,
+        "workers must be at most batch_size: each computes a part of every batch",
+        workers=config.workers,
+        batch_size=config.batch_size,
+    )
     _check_repeats(config)
 
 

@@ -1,7 +1,7 @@
 """Augmentation of images, and of image and mask together."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import keras_cv
@@ -43,7 +43,11 @@ class Augment:
         self._contrast = layers.RandomContrast((0, 255), config.contrast, **_LAYER)
 
     def __call__(
-        self, images: tf.Tensor, seed: tf.Tensor, masks: tf.Tensor | None = None
+        self,
+        images: tf.Tensor,
+        seed: tf.Tensor,
+        masks: tf.Tensor | None = None,
+        rows: tuple[tf.Tensor, tf.Tensor] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Changes each image of a batch by its own draw.
 
@@ -52,6 +56,8 @@ class Augment:
                 mask, and stays one.
             seed: int (2,); the same seed and batch give the same result.
             masks: (batch, height, width, 1), 0 or 255, or None.
+            rows: Where the images are a part of a batch: the place of the first, and the size of
+                the whole batch, integers. They change as they do in the whole batch.
 
         Returns:
             The images, float32 0..255, and the masks, float32 0 or 255 (None without masks).
@@ -59,19 +65,19 @@ class Augment:
         config = self._config
         images = tf.cast(images, tf.float32)
         if images.shape[-1] == 2:
-            grey, inside = self(images[..., :1], seed, images[..., 1:])
+            grey, inside = self(images[..., :1], seed, images[..., 1:], rows)
             return tf.concat([grey, inside], axis=-1), None
         if not config.enabled:
             return images, None if masks is None else tf.cast(masks, tf.float32)
-        batch = tf.shape(images)[0]
+        draw = _Draw(seed, tf.shape(images)[0], rows)
         # One column a change, each from -1 to 1.
-        draws = tf.random.stateless_uniform((batch, 10), seed, -1.0, 1.0)
+        draws = draw.uniform((10,), 0, -1.0)
         # From a seed of their own: the draws above stay what they are as changes are added.
-        more = tf.random.stateless_uniform((batch, 3), _another(seed, 2**21), -1.0, 1.0)
-        most = tf.random.stateless_uniform((batch, 3), _another(seed, 2**23), -1.0, 1.0)
+        more = draw.uniform((3,), 2**21, -1.0)
+        most = draw.uniform((3,), 2**23, -1.0)
         draws = tf.concat([draws, more, most], axis=1)
         if config.probability < 1:
-            decided = tf.random.stateless_uniform(tf.shape(draws), _another(seed, 2**24))
+            decided = draw.uniform((draws.shape[1],), 2**24, 0.0)
             # A draw of 0 is no change, and the two directions of a shift are one change.
             made = tf.concat([decided[:, :2], decided[:, 1:2], decided[:, 3:]], axis=1)
             draws = tf.where(made < config.probability, draws, 0.0)
@@ -82,7 +88,7 @@ class Augment:
         images = planes[..., :1]
         if masks is not None:
             masks = tf.where(planes[..., 1:] >= 127.5, 255.0, 0.0)
-        return self._recolour(images, draws, seed), masks
+        return self._recolour(images, draws, draw), masks
 
     def _move(self, planes: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
         config = self._config
@@ -110,12 +116,13 @@ class Augment:
             planes = tf.where(mirrored, tf.reverse(planes, axis=[2]), planes)
         return planes
 
-    def _recolour(self, images: tf.Tensor, draws: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def _recolour(self, images: tf.Tensor, draws: tf.Tensor, draw: "_Draw") -> tf.Tensor:
         config = self._config
         columns = draws[:, :, None, None, None]
         if config.bias_field:
             deviations = tf.abs(columns[:, 11]) * config.bias_field * 255.0
-            images = images + deviations * _smooth_field(images, _another(seed, 2**22))
+            grid = draw.normal((_GRID, _GRID, 1), 2**22)
+            images = images + deviations * tf.image.resize(grid, images.shape[1:3], "bicubic")
         if config.blur:
             # Blur is made to every other image at most: the rest must stay as sharp as it is.
             gated = config.probability <= 0.5
@@ -137,8 +144,7 @@ class Augment:
             images = _where_drawn(images, draws[:, 13] * config.sharpen, _sharpened)
         if config.noise:
             deviations = tf.abs(columns[:, 8]) * config.noise * 255.0
-            noise = tf.random.stateless_normal(tf.shape(images), _another(seed, 2**20))
-            images = images + deviations * noise
+            images = images + deviations * draw.normal(images.shape[1:], 2**20)
         images = tf.clip_by_value(images, 0.0, 255.0)
         if config.jpeg:
             compressed = partial(_compressed, lowest=config.jpeg)
@@ -146,14 +152,30 @@ class Augment:
         return images
 
 
-def _another(seed: tf.Tensor, offset: int) -> tf.Tensor:
-    return seed + tf.constant([0, offset], seed.dtype)
+class _Draw:
+    """Draws a value for each image, or several, from a batch's seed: for a part of it, its part."""
 
+    def __init__(self, seed: tf.Tensor, count: tf.Tensor, rows: tuple[tf.Tensor, tf.Tensor] | None):
+        self._seed = seed
+        self._count = count
+        self._rows = rows
 
-def _smooth_field(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Draws a field like the images: normal values on a coarse grid, interpolated."""
-    grid = tf.random.stateless_normal((tf.shape(images)[0], _GRID, _GRID, 1), seed)
-    return tf.image.resize(grid, images.shape[1:3], method="bicubic")
+    def uniform(self, shape: Sequence[int], offset: int, least: float) -> tf.Tensor:
+        """Returns values from ``least`` to 1, float32 (batch, *shape); offsets have their own."""
+        return self._drawn(tf.random.stateless_uniform, shape, offset, least, 1.0)
+
+    def normal(self, shape: Sequence[int], offset: int) -> tf.Tensor:
+        """Returns standard normal values, float32 (batch, *shape)."""
+        return self._drawn(tf.random.stateless_normal, shape, offset)
+
+    def _drawn(
+        self, draw: Callable[..., tf.Tensor], shape: Sequence[int], offset: int, *limits: float
+    ) -> tf.Tensor:
+        seed = self._seed + tf.constant([0, offset], self._seed.dtype)
+        if self._rows is None:
+            return draw((self._count, *shape), seed, *limits)
+        begin, whole = (tf.cast(value, tf.int32) for value in self._rows)
+        return draw((whole, *shape), seed, *limits)[begin : begin + self._count]
 
 
 def _blur(images: tf.Tensor, deviations: tf.Tensor, reach: int) -> tf.Tensor:

@@ -1,9 +1,37 @@
 """The order in which an epoch takes the images: a function of the seed and the epoch alone."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
 from kerascxr.data.graphs import do_not_convert
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of each batch that one of several workers computes: rows next to each other.
+
+    Attributes:
+        index: The worker, from 0.
+        count: The number of workers.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def rows(self, size: Any) -> tuple[Any, Any]:
+        """Returns the first row of a batch and the one behind the last; they may be the same.
+
+        Args:
+            size: Rows of the whole batch, an integer or an integer tensor.
+        """
+        return self.index * size // self.count, (self.index + 1) * size // self.count
+
+
+WHOLE = Share()
+"""All of each batch: one worker."""
 
 
 def epoch_order(labels: np.ndarray, seed: int, epoch: int, balanced: bool = False) -> np.ndarray:

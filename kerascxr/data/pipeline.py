@@ -16,7 +16,7 @@ from kerascxr.data.control_markers import CONTROL_MARKERS
 from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.images import decode_png, resize_mask
 from kerascxr.data.ingest.store import Store
-from kerascxr.data.order import index_batches
+from kerascxr.data.order import WHOLE, Share, index_batches
 from kerascxr.data.roi import ROIS, Region
 from kerascxr.evaluation.lung_masks import lung_mask_faults
 from kerascxr.progress import ProgressBar
@@ -297,6 +297,7 @@ def training_batches(
     augment: AugmentConfig,
     first_epoch: int = 0,
     balanced: bool = False,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Batches images shuffled and changed, epoch after epoch without end.
 
@@ -310,6 +311,7 @@ def training_batches(
         augment: How images change.
         first_epoch: The epoch to begin with.
         balanced: See ``epoch_order``.
+        share: The part of each batch that is read and changed; it is changed as in the whole batch.
 
     Returns:
         Batches of dicts as from ``evaluation_batches``, but ``image`` and ``mask`` are float32.
@@ -322,10 +324,13 @@ def training_batches(
 
     @do_not_convert
     def prepare(epoch: tf.Tensor, step: tf.Tensor, indices: tf.Tensor) -> Batch:
-        batch = _fetch(images, indices)
+        size = tf.size(indices, tf.int64)
+        begin, end = share.rows(size)
+        batch = _fetch(images, indices if share.count == 1 else indices[begin:end])
         image, mask = tf.cast(batch["image"], tf.float32), batch.get("mask")
         if change is not None:
-            image, mask = change(image, tf.stack([seed + epoch * 2**32, step]), mask)
+            rows = None if share.count == 1 else (begin, size)
+            image, mask = change(image, tf.stack([seed + epoch * 2**32, step]), mask, rows)
         batch["image"] = image
         if mask is not None:
             batch["mask"] = tf.cast(mask, tf.float32)

@@ -19,6 +19,9 @@ UNCALIBRATED = "uncalibrated probability"
 temperature. Metrics are computed from uncalibrated probabilities; operating points, ``predict`` and
 exports use calibrated ones."""
 
+MAY_DIFFER = ("devices", "workers")
+"""What of a regime may differ between runs that are trained in one way."""
+
 TEXT_COLUMNS = ("id", "group", "given_group", "label")
 """The columns of a U-Net's table of predictions that are no scores."""
 

@@ -158,7 +158,7 @@ class Progress(keras.callbacks.Callback):
         patience: Epochs without a better one before training stops.
         identity: What must be the same when the run resumes, by name, e.g. the data's digest.
         save_seconds: Least time between two checkpoints. Short epochs would else write more than
-            they compute, and some disks stop taking it.
+            they compute, and some disks stop taking it. Infinite where another worker writes them.
     """
 
     def __init__(
@@ -206,11 +206,25 @@ class Progress(keras.callbacks.Callback):
         with np.load(latest) as arrays:
             state = json.loads(str(arrays["state"]))
             _check_identity(state["identity"], self._identity)
-            _assign(self._variables(), arrays)
-        self.rows = [{key: _number(value) for key, value in row.items()} for row in state["rows"]]
-        self.best_epoch = self._best_saved = state["best_epoch"]
-        self.complete = state["complete"]
+            _assign(self.variables(), arrays)
+        self.take_over(state)
+        self._best_saved = self.best_epoch
         return True
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a checkpoint has besides variables, JSON-ready."""
+        return {
+            "identity": self._identity,
+            "rows": [{key: repr(value) for key, value in row.items()} for row in self.rows],
+            "best_epoch": self.best_epoch,
+            "complete": self.complete,
+        }
+
+    def take_over(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a ``state``, of a checkpoint or of the chief of several workers."""
+        self.rows = [{key: _number(value) for key, value in row.items()} for row in state["rows"]]
+        self.best_epoch = state["best_epoch"]
+        self.complete = state["complete"]
 
     def restore_best(self) -> None:
         """Gives the model the weights of its best epoch."""
@@ -248,24 +262,20 @@ class Progress(keras.callbacks.Callback):
         return value if math.isfinite(value) else -math.inf
 
     def _save(self) -> None:
-        state = {
-            "identity": self._identity,
-            "rows": [{key: repr(value) for key, value in row.items()} for row in self.rows],
-            "best_epoch": self.best_epoch,
-            "complete": self.complete,
-        }
         best = self._best_path(self.best_epoch)
         # A file of that name may be of a process that was killed before it wrote ``latest``.
         if self._best is not None and self._best_saved != self.best_epoch:
             _write_arrays(best, self._best)
             self._best_saved = self.best_epoch
-        _write_arrays(self._folder / _LATEST, self._variables(), state=np.array(json.dumps(state)))
+        state = np.array(json.dumps(self.state()))
+        _write_arrays(self._folder / _LATEST, self.variables(), state=state)
         for old in self._folder.glob("best-*.npz"):
             if old != best:
                 old.unlink()
         self._saved_at = time.perf_counter()
 
-    def _variables(self) -> list[Any]:
+    def variables(self) -> list[Any]:
+        """Returns what a checkpoint holds: the variables of the model and of its optimizer."""
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def _best_path(self, epoch: int) -> Path:

@@ -81,9 +81,10 @@ def train(
         decide: Whether the run gets a decision rule.
 
     Returns:
-        What metrics.json holds.
+        What metrics.json holds; nothing from a worker that is not the chief.
 
     Raises:
+        LostWorkerError: If another worker is lost, where several train together.
         ValueError: If the config asks for what the data or this machine does not have.
         NonFiniteLossError: If the loss becomes NaN or infinite.
         NonFiniteStatisticsError: If the layer statistics of an image are.
@@ -121,15 +122,16 @@ def train(
     title += f", with the control marker {config.control_marker}" if config.control_marker else ""
     logger.info(format_parameter_table({title: parameters}))
     in_copies = copies_precision(config, runtime.precision)
-    learner = Learner.build(model, splits, config, folder, in_copies)
+    learner = Learner.build(model, splits, config, folder, in_copies, runtime.share)
     loss = keras.losses.CategoricalCrossentropy(
         from_logits=True, label_smoothing=config.label_smoothing
     )
     precision = StepPrecision.of(model, build, runtime.precision)
     if config.runtime.precision == "auto":
-        precision = check_step(precision, learner.model, learner.training_pairs, loss)
+        pairs = learner.training_pairs
+        precision = check_step(precision, learner.model, pairs, loss, runtime.workers)
         if precision.policy != runtime.precision and in_copies == "bfloat16":
-            learner = Learner.build(model, splits, config, folder)
+            learner = Learner.build(model, splits, config, folder, share=runtime.share)
         runtime = dataclasses.replace(runtime, precision=precision.policy)
     augmented = config.augment.enabled and learner.cached_copies != 1
     regime = regime_of(
@@ -162,6 +164,8 @@ def train(
             | engine_version(learner.engine),
         ),
     )
+    if not runtime.is_chief:
+        return {}
     outputs = learner.outputs
     about_probe: dict[str, Any] = {}
     if learner.features is not None and uses_linear_probe(config, learner.features):

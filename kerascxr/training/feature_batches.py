@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerascxr.data.graphs import do_not_convert
-from kerascxr.data.order import index_batches
+from kerascxr.data.order import WHOLE, Share, index_batches
 
 
 def mixed_views(views: list[np.ndarray], epoch: int, chosen: np.ndarray) -> np.ndarray:
@@ -40,6 +40,7 @@ def feature_batches(
     seed: int,
     first_epoch: int = 0,
     balanced: bool = False,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Batches features as ``training_batches`` batches images: same seed, same order.
 
@@ -50,6 +51,7 @@ def feature_batches(
         seed: Seed of the order.
         first_epoch: The epoch to begin with.
         balanced: See ``epoch_order``.
+        share: The part of each batch that is read.
 
     Returns:
         Batches of dicts: ``features`` float32 (batch, ...) and ``label`` int64 (batch,).
@@ -62,6 +64,9 @@ def feature_batches(
 
     @do_not_convert
     def fetch(epoch: tf.Tensor, step: tf.Tensor, indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        if share.count > 1:
+            begin, end = share.rows(tf.size(indices, tf.int64))
+            indices = indices[begin:end]
         values = tf.numpy_function(read, [epoch, indices], tf.float32, stateful=False)
         values = tf.ensure_shape(values, (None, *shape))
         return {"features": values, "label": tf.gather(targets, indices)}

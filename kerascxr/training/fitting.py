@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from keras import ops
 
 from kerascxr.config import OptimizerConfig, PretrainingConfig, TrainingConfig
 from kerascxr.runs.folder import RunFolder
+from kerascxr.runs.reading import MAY_DIFFER
 from kerascxr.training.callbacks import (
     AveragedWeights,
     EpochBar,
@@ -23,6 +25,8 @@ from kerascxr.training.callbacks import (
 )
 from kerascxr.training.precision import FLOAT32, StepPrecision
 from kerascxr.training.runtime import Runtime, versions
+from kerascxr.training.worker_loop import fit_on_workers
+from kerascxr.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -149,13 +153,13 @@ def identity_of(data: str, regime: Mapping[str, Any], weights: str = "") -> dict
 
     Args:
         data: Digest of the data fingerprint.
-        regime: From ``regime_of``; its devices may change.
+        regime: From ``regime_of``; its devices and the number of workers may change.
         weights: SHA-256 of the starting weights; "" for random ones.
     """
     return {
         "data": data,
         "starting weights": weights,
-        **{key: str(value) for key, value in regime.items() if key != "devices"},
+        **{key: str(value) for key, value in regime.items() if key not in MAY_DIFFER},
         **versions(),
     }
 
@@ -171,9 +175,10 @@ def fit(fitting: Fitting, session: Session) -> Progress:
         The epochs' rows and the best epoch.
 
     Raises:
+        LostWorkerError: If another worker is lost, where several train together.
         NonFiniteLossError: If the loss, or every epoch's validation metric, is NaN or infinite.
         ValueError: If the data, the starting weights, the training regime or the packages have
-            changed since the run began.
+            changed since the run began, or several workers do not have the same.
     """
     model, config, runtime, folder = (
         fitting.model,
@@ -193,6 +198,8 @@ def fit(fitting: Fitting, session: Session) -> Progress:
             jit_compile=runtime.jit_compile,
         )
         model.optimizer.build(model.trainable_variables)
+    workers = runtime.workers
+    is_chief = runtime.is_chief
     mode = "min" if config.monitor == "loss" else "max"
     monitor = fitting.monitor
     progress = Progress(
@@ -201,10 +208,13 @@ def fit(fitting: Fitting, session: Session) -> Progress:
         mode,
         config.patience,
         session.identity,
-        config.runtime.checkpoint_seconds,
+        config.runtime.checkpoint_seconds if is_chief else math.inf,
     )
     progress.set_model(model)
     resumed = progress.restore()
+    if workers is not None:
+        workers.require_equal(session.identity)
+        resumed = _begin_together(progress, workers, resumed)
     if resumed:
         logger.info(f"Going on after epoch {progress.next_epoch} of {epochs}.")
     if not progress.complete:
@@ -214,26 +224,34 @@ def fit(fitting: Fitting, session: Session) -> Progress:
         callbacks: list[keras.callbacks.Callback] = [StopOnNonFinite()]
         if config.optimizer.ema:
             callbacks.append(AveragedWeights(in_model=resumed))
-        callbacks.append(Validate(fitting.validate_in_float32))
-        if config.runtime.tensorboard:
+        validate = fitting.validate_in_float32
+        if workers is not None:
+            validate = partial(_chiefs_figures, workers, validate)
+        callbacks.append(Validate(validate))
+        if config.runtime.tensorboard and is_chief:
             callbacks.append(
                 keras.callbacks.TensorBoard(folder.path / "tensorboard" / stage, write_graph=False)
             )
-        callbacks += [EpochBar(steps, epochs), progress, table]
+        callbacks += [EpochBar(steps, epochs), progress, table] if is_chief else [progress]
         if first < epochs and not stopped:
             with fitting.precision.step(model):
-                model.fit(
-                    fitting.batches(first),
-                    initial_epoch=first,
-                    epochs=epochs,
-                    steps_per_epoch=steps,
-                    callbacks=callbacks,
-                    shuffle=False,
-                    verbose=0,  # Keras' bar would not end before the line of an epoch
-                )
-        table.write()
-        progress.finish()
-    progress.restore_best()
+                if workers is not None:
+                    fit_on_workers(fitting, workers, callbacks, range(first, epochs))
+                else:
+                    model.fit(
+                        fitting.batches(first),
+                        initial_epoch=first,
+                        epochs=epochs,
+                        steps_per_epoch=steps,
+                        callbacks=callbacks,
+                        shuffle=False,
+                        verbose=0,  # Keras' bar would not end before the line of an epoch
+                    )
+        if is_chief:
+            table.write()
+            progress.finish()
+    if is_chief:
+        progress.restore_best()
     best = progress.rows[progress.best_epoch]
     figure = best[f"val_{monitor}"]
     if not math.isfinite(figure):
@@ -247,3 +265,20 @@ def fit(fitting: Fitting, session: Session) -> Progress:
         f"validation {monitor} {figure:.4f}."
     )
     return progress
+
+
+def _begin_together(progress: Progress, workers: Workers, resumed: bool) -> bool:
+    """Gives all workers the chief's variables and state; returns whether it resumes a training."""
+    state = {"progress": progress.state(), "resumed": resumed}
+    state = workers.of_chief(state)
+    if not workers.is_chief:
+        progress.take_over(state["progress"])
+    workers.take_over(progress.variables())
+    return bool(state["resumed"])
+
+
+def _chiefs_figures(workers: Workers, validate: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Validates on the chief: all choose the same best epoch, and stop after the same one."""
+    figures = validate() if workers.is_chief else {}
+    names = workers.of_chief({name: repr(float(value)) for name, value in figures.items()})
+    return {name: float(value) for name, value in names.items()}

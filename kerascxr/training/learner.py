@@ -13,7 +13,7 @@ from scipy import special
 from kerascxr.config import ClassificationConfig, DataConfig
 from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.images import to_backbone_input
-from kerascxr.data.order import epoch_order
+from kerascxr.data.order import WHOLE, Share, epoch_order
 from kerascxr.data.pipeline import Images, evaluation_batches, training_batches
 from kerascxr.evaluation.metrics import METRICS
 from kerascxr.models.classifier import (
@@ -86,6 +86,7 @@ class Learner:
         config: ClassificationConfig,
         folder: RunFolder,
         copies_precision: Precision = "float32",
+        share: Share = WHOLE,
     ) -> "Learner":
         """Decides how to fit, says so in a line, and prepares it.
 
@@ -95,10 +96,11 @@ class Learner:
             config: Options.
             folder: The run folder.
             copies_precision: See ``BackboneFeatures``.
+            share: The part of each training batch that this worker computes.
         """
         if config.depth == "all":
             logger.info("Training everything, with augmentation.")
-            return cls._on_images(model, splits, config)
+            return cls._on_images(model, splits, config, share)
         n_views = config.augmented_copies if config.augment.enabled else 1
         features = BackboneFeatures(
             model,
@@ -113,7 +115,7 @@ class Learner:
             logger.info("Training on images: the frozen part of the backbone runs in every epoch.")
             if not has_checkpoint(folder.checkpoint):
                 _standardize_by_images(model, splits["train"], config)
-            return cls._on_images(model, splits, config)
+            return cls._on_images(model, splits, config, share)
         features.engine_for(splits["validation"])  # the features' files are named after it
         _check_room(
             config.data,
@@ -133,14 +135,18 @@ class Learner:
             )
         )
         return replace(
-            cls._on_features(model, splits, config, features, n_views),
+            cls._on_features(model, splits, config, features, n_views, share),
             cached_copies=n_views,
             features=features,
         )
 
     @classmethod
     def _on_images(
-        cls, model: keras.Model, splits: dict[str, Images], config: ClassificationConfig
+        cls,
+        model: keras.Model,
+        splits: dict[str, Images],
+        config: ClassificationConfig,
+        share: Share,
     ) -> "Learner":
         pair = _pairing(splits["train"], config)
 
@@ -152,6 +158,7 @@ class Learner:
                 augment=config.augment,
                 first_epoch=epoch,
                 balanced=config.class_balance == "sampling",
+                share=share,
             )
             return batches.map(
                 do_not_convert(
@@ -179,6 +186,7 @@ class Learner:
         config: ClassificationConfig,
         features: BackboneFeatures,
         n_views: int,
+        share: Share,
     ) -> "Learner":
         seed = config.runtime.seed
         views = [features.of(splits["train"], view) for view in range(n_views)]
@@ -199,6 +207,7 @@ class Learner:
                 seed=seed,
                 first_epoch=epoch,
                 balanced=config.class_balance == "sampling",
+                share=share,
             )
             return batches.map(
                 do_not_convert(lambda batch: pair(batch["features"], batch["label"])),

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kerascxr.config import ClassificationConfig, TrainingConfig
 from kerascxr.training.engines import Precision
+from kerascxr.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +138,7 @@ def check_step(
     model: keras.Model,
     batches: Callable[[int], tf.data.Dataset],
     loss: keras.losses.Loss,
+    workers: Workers | None = None,
 ) -> StepPrecision:
     """Computes the first batch's loss in the step's precision and in float32.
 
@@ -145,6 +147,7 @@ def check_step(
         model: The model that is to be trained.
         batches: Returns batches (x, y[, weight]) from an epoch on.
         loss: The loss.
+        workers: All workers, where several train together: the chief's batch decides for all.
 
     Returns:
         The precision if the loss is finite and near float32's; else float32, and a line says so.
@@ -155,7 +158,10 @@ def check_step(
     expected = float(loss(targets[0], model(x, training=False), *targets[1:]))
     with precision.step(model):
         got = float(loss(targets[0], model(x, training=False), *targets[1:]))
-    if abs(got - expected) <= TOLERANCE * max(1.0, abs(expected)):  # false for NaN
+    near = abs(got - expected) <= TOLERANCE * max(1.0, abs(expected))  # false for NaN
+    if workers is not None:
+        near = workers.of_chief(near)
+    if near:
         logger.info(
             f"First batch: loss {got:.4f} in {precision.policy}, {expected:.4f} in float32."
         )

@@ -20,6 +20,7 @@ from kerascxr.parsing import load_config, with_own_places
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import (
     CALIBRATED,
+    MAY_DIFFER,
     Run,
     mask_scores,
     read_predictions,
@@ -355,9 +356,10 @@ def _check_alike(runs: Sequence[Run], path: Path) -> None:
 
 
 def _way_of_training(run: Run) -> dict[str, Any]:
-    """Returns a run's regime without devices, its package versions and its lung model."""
+    """Returns a run's regime, its package versions and its lung model."""
     packages = run.environment["packages"]
-    return {key: value for key, value in run.metrics["regime"].items() if key != "devices"} | {
+    regime = run.metrics["regime"].items()
+    return {key: value for key, value in regime if key not in MAY_DIFFER} | {
         "kerascxr": run.environment["kerascxr"],
         "TensorFlow": packages["tensorflow"],
         "Keras": packages["keras"],

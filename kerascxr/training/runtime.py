@@ -14,7 +14,10 @@ import tensorflow as tf
 
 from kerascxr import __version__
 from kerascxr.config import RuntimeConfig
+from kerascxr.config.checks import check
+from kerascxr.data.order import WHOLE, Share
 from kerascxr.training import processor
+from kerascxr.training.workers import Workers, workers
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +32,7 @@ class Runtime:
         jit_compile: Whether XLA compiles.
         devices: The devices' names.
         on_gpu: Whether there is a GPU.
+        workers: The workers that train together; None where this process trains alone.
     """
 
     precision: str
@@ -36,6 +40,17 @@ class Runtime:
     jit_compile: bool
     devices: tuple[str, ...]
     on_gpu: bool
+    workers: Workers | None = None
+
+    @property
+    def share(self) -> Share:
+        """The part of each training batch that this process computes."""
+        return self.workers.share if self.workers else WHOLE
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes the run folder and tests the model."""
+        return self.workers is None or self.workers.is_chief
 
     def scope(self) -> contextlib.AbstractContextManager:
         """The scope in which models are built and compiled."""
@@ -53,13 +68,13 @@ def set_up(config: RuntimeConfig, bfloat16_pays: bool = False) -> Runtime:
         What was set.
 
     Raises:
-        ValueError: If a strategy is asked for that this machine cannot offer.
+        ValueError: If a strategy is asked for that this machine or several workers cannot offer.
     """
     keras.utils.clear_session()
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     for gpu in gpus:
         with contextlib.suppress(RuntimeError):  # already started in this process
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -70,14 +85,23 @@ def set_up(config: RuntimeConfig, bfloat16_pays: bool = False) -> Runtime:
         if not gpus and bfloat16_pays and processor.computes_bfloat16():
             precision = "mixed_bfloat16"
     keras.config.set_dtype_policy("float32")
-    xla = bool(gpus) if config.xla == "auto" else config.xla
+    together = workers()
+    if together is not None:
+        check(
+            config.device_strategy != "mirrored" and config.xla is not True,
+            "runtime.device_strategy must be single or auto, and runtime.xla false or auto, with "
+            "several workers",
+            device_strategy=config.device_strategy,
+            xla=config.xla,
+        )
+    xla = bool(gpus and together is None) if config.xla == "auto" else config.xla
     names = tuple(item.get("device_name", "GPU") for item in details)
     names = names or (f"CPU ({os.cpu_count()} cores)",)
     strategy = None
     if config.device_strategy == "mirrored" or (config.device_strategy == "auto" and len(gpus) > 1):
         strategy = tf.distribute.MirroredStrategy()
     logger.info(f"Running on {', '.join(names)}, {precision}, seed {config.seed}.")
-    return Runtime(precision, strategy, xla, names, bool(gpus))
+    return Runtime(precision, strategy, xla, names, bool(gpus), together)
 
 
 def _best_precision(capabilities: list[tuple[int, int]]) -> str:
@@ -137,6 +161,7 @@ def regime_of(
         "device_strategy": "mirrored" if runtime.strategy else "single",
         "xla": runtime.jit_compile,
         "devices": list(runtime.devices),
+        "workers": runtime.workers.place.count if runtime.workers else 1,
     }
 
 

@@ -18,6 +18,7 @@ from kerascxr.config import SegmentationConfig
 from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.ingest.reading import UNLABELLED
 from kerascxr.data.ingest.store import Store
+from kerascxr.data.order import Share
 from kerascxr.data.pipeline import Images, evaluation_batches, steps_per_epoch, training_batches
 from kerascxr.evaluation.leaks import count_leaks
 from kerascxr.evaluation.metric_tables import metrics_markdown, metrics_text
@@ -59,9 +60,10 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         folder: The run folder, from ``RunFolder.start``.
 
     Returns:
-        What metrics.json holds.
+        What metrics.json holds; nothing from a worker that is not the chief.
 
     Raises:
+        LostWorkerError: If another worker is lost, where several train together.
         ValueError: If the config asks for what the data or this machine does not have.
         NonFiniteLossError: If the loss becomes NaN or infinite.
     """
@@ -81,8 +83,8 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         model = build()
     precision = StepPrecision.of(model, build, runtime.precision)
     if config.runtime.precision == "auto":
-        pairs = functools.partial(_training_pairs, splits["train"], config)
-        precision = check_step(precision, model, pairs, _loss(config))
+        pairs = functools.partial(_training_pairs, splits["train"], config, runtime.share)
+        precision = check_step(precision, model, pairs, _loss(config), runtime.workers)
         runtime = dataclasses.replace(runtime, precision=precision.policy)
     parameters = parameter_summary(model)
     title = f"U-Net, {base_filters} base filters"
@@ -103,6 +105,8 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         coarse = _train_coarse(config, precision, store, runtime, folder)
         model.set_weights(coarse.get_weights())
     progress = _fit(model, precision, splits, config, _session(config, store, runtime, folder))
+    if not runtime.is_chief:
+        return {}
     with replacing(folder.path / "model.keras") as partial:
         keras.Model(model.input, model.output, name=model.name).save(partial)  # not compiled
     choice = _choose_threshold(model, splits["validation"], config.batch_size)
@@ -205,7 +209,7 @@ def _fit(
     return fit(
         Fitting(
             model,
-            lambda epoch: _training_pairs(splits["train"], config, epoch),
+            functools.partial(_training_pairs, splits["train"], config, runtime.share),
             steps_per_epoch(splits["train"], config.batch_size),
             lambda: model.evaluate(validation, verbose=0, return_dict=True),
             config.monitor,
@@ -249,14 +253,11 @@ def _pair(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.cast(batch["image"], tf.float32), tf.cast(batch["mask"], tf.float32) / 255.0
 
 
-def _training_pairs(images: Images, config: SegmentationConfig, epoch: int) -> tf.data.Dataset:
-    batches = training_batches(
-        images,
-        config.batch_size,
-        seed=config.runtime.seed,
-        augment=config.augment,
-        first_epoch=epoch,
-    )
+def _training_pairs(
+    images: Images, config: SegmentationConfig, share: Share, epoch: int
+) -> tf.data.Dataset:
+    of_run = {"seed": config.runtime.seed, "augment": config.augment}
+    batches = training_batches(images, config.batch_size, first_epoch=epoch, share=share, **of_run)
     return batches.map(_pair, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
