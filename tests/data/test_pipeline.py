@@ -1,6 +1,7 @@
 """Batches: every image once in evaluation; training depends on seed and epoch alone."""
 
 import dataclasses
+import itertools
 from itertools import chain
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ from kerascxr.data import arrays
 from kerascxr.data.images import antialiased, resize_image, resize_mask, to_backbone_input
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.ingest.store import open_store
-from kerascxr.data.order import epoch_order
+from kerascxr.data.order import WHOLE, Share, epoch_order
 from kerascxr.data.pipeline import (
     Images,
     evaluation_batches,
@@ -371,3 +372,31 @@ def test_images_keep_their_groups_spacings_and_the_faults_of_their_lungs(tmp_pat
     changed = dataclasses.replace(store, fingerprint=store.fingerprint | {"digest": "another"})
     with pytest.raises(ValueError, match="must stay as it is while it is read"):
         read_images(changed, [0], (8, 5))
+
+
+def test_workers_shares_are_the_whole_batch_as_it_would_be_augmented():
+    """Each kind of draw; the last batch has two images, so a worker has none of it."""
+    images = numbered()
+    images = dataclasses.replace(images, masks=255 * (images.pixels % 2))
+    augment = AugmentConfig(probability=0.7, noise=0.1, bias_field=0.1, gamma=0.3, jpeg=40, blur=1)
+
+    def batches(share):
+        options = {"seed": 1, "augment": augment, "first_epoch": 1, "share": share}
+        return list(training_batches(images, 4, **options).take(3).as_numpy_iterator())
+
+    whole = batches(WHOLE)
+    assert [len(batch["index"]) for batch in whole] == [4, 4, 2]
+    parts = [batches(Share(index, 3)) for index in range(3)]
+    for step, batch in enumerate(whole):
+        for name in batch:
+            joined = np.concatenate([part[step][name] for part in parts])
+            np.testing.assert_array_equal(joined, batch[name])
+
+
+@given(st.integers(0, 50), st.integers(1, 9))
+def test_shares_are_next_to_each_other_and_alike(size, count):
+    parts = [Share(index, count).rows(size) for index in range(count)]
+    assert parts[0][0] == 0 and parts[-1][1] == size
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(parts))
+    sizes = [end - begin for begin, end in parts]
+    assert max(sizes) - min(sizes) <= 1

@@ -13,6 +13,7 @@ import pytest
 
 from kerascxr.config import AugmentConfig
 from kerascxr.data.images import to_backbone_input
+from kerascxr.data.order import WHOLE, Share
 from kerascxr.data.pipeline import Images, training_batches
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.models.classifier import build_classifier, fine_tune, split_at_depth
@@ -392,6 +393,18 @@ def test_they_come_in_the_order_of_the_images(images, balanced):
     for one, other in zip(ours.take(7), plain.take(7), strict=True):
         np.testing.assert_array_equal(one["features"][:, 0], other["index"])
         np.testing.assert_array_equal(one["label"], other["label"])
+
+
+def test_workers_shares_of_features_are_the_whole_batch(images):
+    views = [np.arange(first, first + 40, dtype=np.float16)[:, None] for first in (0, 100)]
+
+    def batches(share):
+        return feature_batches(views, images.labels, 16, seed=3, share=share).take(3)
+
+    for whole, *parts in zip(*map(batches, (WHOLE, *(Share(i, 3) for i in range(3)))), strict=True):
+        assert [len(part["label"]) for part in parts] in ([5, 5, 6], [2, 3, 3])
+        for name, values in whole.items():
+            np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), values)
 
 
 def test_half_of_each_batch_is_as_it_is_and_each_image_takes_its_copies_in_turn(images):
