@@ -21,6 +21,7 @@ settings.load_profile("kerascxr")
 # Files that take longest, in this order: or one worker would end with them alone.
 _LONG = (
     "test_cluster.py",
+    "test_several_workers.py",
     "test_classifier.py",
     "test_input_ablations.py",
     "test_train_cls.py",

@@ -11,13 +11,14 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from kerascxr.__main__ import main
+from kerascxr.cli.start import start_tensorflow
 from kerascxr.cluster.several_workers import this_worker
 from kerascxr.tables import markdown_table
-from kerascxr.training import callbacks
 
 _VARIABLE = "KERASCXR_STEP_LOSSES"
 _STEPS = 20
@@ -25,9 +26,12 @@ _TASKS = {"train-cls": "classification", "train-seg": "segmentation"}
 
 
 def _record() -> None:
+    start_tensorflow()
+    from kerascxr.training import callbacks
+
     plain = callbacks.StopOnNonFinite.on_train_batch_end
 
-    def record(self: callbacks.StopOnNonFinite, batch: int, logs: dict | None = None) -> None:
+    def record(self: Any, batch: int, logs: dict | None = None) -> None:
         plain(self, batch, logs)
         place = this_worker()
         if place is None or place.is_chief:

@@ -14,7 +14,9 @@ import pytest
 
 from tests.support.small_runs import SMALL_UNET, arguments
 
-CLASSIFIER = ("--depth", "all", "--epochs", "4", "--optimizer.ema", "0.5", "--name", "together")
+# Without augmentation, of which the U-Net has enough: its import takes seconds in each process.
+CLASSIFIER = ("--depth", "all", "--epochs", "4", "--optimizer.ema", "0.5")
+CLASSIFIER += ("--augment.enabled", "false", "--name", "together")
 # At a higher rate so small a U-Net doubles differences of rounding in every other step.
 UNET = ("--epochs", "4", "--optimizer.learning_rate", "1e-4", "--name", "together")
 
@@ -38,7 +40,7 @@ def record_steps(file):
     def record(self, batch, logs=None):
         plain(self, batch, logs)
         with Path(file).open("a") as lines:
-            lines.write(f"{self._epoch} {batch} {logs['loss']!r}\n")
+            lines.write(f"{self.model.name} {self._epoch} {batch} {logs['loss']!r}\n")
 
     callbacks.StopOnNonFinite.on_train_batch_end = record
     return lambda: setattr(callbacks.StopOnNonFinite, "on_train_batch_end", plain)
