@@ -77,13 +77,15 @@ def compare(command: str, options: list[str]) -> None:
             sys.exit(code)
         losses.append(_of_steps(file, runs / name))
         metrics.append(json.loads((runs / name / "metrics.json").read_text())["test"])
+    pairs = list(zip(*losses, strict=True))
+    differences = [abs(other - one) / abs(one) for one, other in pairs]
     rows = [
-        [step, f"{one:.7f}", f"{other:.7f}", f"{abs(other - one) / one:.1e}"]
-        for step, (one, other) in enumerate(zip(*losses, strict=True), 1)
+        [step, f"{one:.7f}", f"{other:.7f}", f"{difference:.1e}"]
+        for step, ((one, other), difference) in enumerate(zip(pairs, differences, strict=True), 1)
     ]
     header = ["step", "one worker", "several", "relative difference"]
     print(markdown_table(header, rows[:_STEPS]))
-    print(f"\nLargest difference of all {len(rows)} steps: {max(float(row[3]) for row in rows)}\n")
+    print(f"\nLargest difference of all {len(rows)} steps: {max(differences):.1e}\n")
     numbers = [name for name, value in metrics[0].items() if isinstance(value, float)]
     table = [[name, *(f"{of[name]:.6f}" for of in metrics)] for name in numbers]
     print(markdown_table(["test", "one worker", "several"], table))

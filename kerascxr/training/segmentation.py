@@ -256,7 +256,7 @@ def _pair(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
 def _training_pairs(
     images: Images, config: SegmentationConfig, share: Share, epoch: int
 ) -> tf.data.Dataset:
-    of_run = {"seed": config.runtime.seed, "augment": config.augment}
+    of_run: dict[str, Any] = {"seed": config.runtime.seed, "augment": config.augment}
     batches = training_batches(images, config.batch_size, first_epoch=epoch, share=share, **of_run)
     return batches.map(_pair, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 

@@ -14,11 +14,16 @@ from kerascxr.training.workers import Workers, all_sum
 class Fitted(Protocol):
     """What is fitted; ``Fitting`` is one. Its batches are this worker's shares."""
 
-    model: keras.Model
-    batches: Callable[[int], tf.data.Dataset]
-    steps: int
-    loss: Any
-    metrics: list[keras.metrics.Metric]
+    @property
+    def model(self) -> keras.Model: ...  # noqa: D102
+    @property
+    def batches(self) -> Callable[[int], tf.data.Dataset]: ...  # noqa: D102
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+    @property
+    def loss(self) -> Any: ...  # noqa: D102
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]: ...  # noqa: D102
 
 
 def fit_on_workers(
@@ -47,12 +52,14 @@ def fit_on_workers(
     check_layers(model)
     group = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=epochs.stop)
     batches = fitted.batches(epochs.start)
-    step = _step(fitted, workers, batches.element_spec)
+    # Of their own: Keras does not reset the model's before its first evaluation has built them.
+    metrics = [type(item).from_config(item.get_config()) for item in fitted.metrics]
+    step = _step(fitted, metrics, workers, batches.element_spec)
     iterator = iter(batches)
     model.stop_training = False
     group.on_train_begin()
     for epoch in epochs:
-        for metric in fitted.metrics:
+        for metric in metrics:
             metric.reset_state()
         losses, images = 0.0, 0.0
         group.on_epoch_begin(epoch)
@@ -61,25 +68,27 @@ def fit_on_workers(
             with workers.together():
                 loss, total = (float(value) for value in step(*next(iterator)))
             losses, images = losses + loss, images + total
-            group.on_train_batch_end(index, _logs(fitted, losses / images))
-        for metric in fitted.metrics:
+            group.on_train_batch_end(index, _logs(losses / images, metrics))
+        for metric in metrics:
             for variable in metric.variables:  # sums and counts
                 variable.assign(workers.total(np.array(variable)))
-        group.on_epoch_end(epoch, _logs(fitted, losses / images))
+        group.on_epoch_end(epoch, _logs(losses / images, metrics))
         if model.stop_training:
             break
     model.optimizer.finalize_variable_values(model.trainable_variables)
     group.on_train_end()
 
 
-def _logs(fitted: Fitted, loss: float) -> dict[str, float]:
-    logs = {"loss": loss} | {item.name: float(item.result()) for item in fitted.metrics}
+def _logs(loss: float, metrics: list[keras.metrics.Metric]) -> dict[str, float]:
+    logs = {"loss": loss} | {item.name: float(item.result()) for item in metrics}
     return dict(sorted(logs.items()))  # as Keras gives them
 
 
-def _step(fitted: Fitted, workers: Workers, specification: Any) -> Callable[..., Any]:
+def _step(
+    fitted: Fitted, metrics: list[keras.metrics.Metric], workers: Workers, specification: Any
+) -> Callable[..., Any]:
     """Returns the training step: a share (x, y[, weight]) to the losses' sum and their number."""
-    model, metrics, place = fitted.model, fitted.metrics, workers.place
+    model, place = fitted.model, workers.place
     summed = type(fitted.loss).from_config(fitted.loss.get_config() | {"reduction": "sum"})
 
     def of_share(x: Any, y: Any, weight: Any = None) -> tuple[Any, Any, Any]:

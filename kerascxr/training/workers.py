@@ -82,10 +82,9 @@ class Workers:
 
     def take_over(self, variables: Sequence[Any]) -> None:
         """Gives this worker's variables the chief's values; all must call it."""
-        reals, others = [], []
-        for variable in variables:
-            value = np.array(variable)
-            (reals if value.dtype == np.float32 else others).append((variable, value))
+        values = [(variable, np.array(variable)) for variable in variables]
+        reals = [pair for pair in values if pair[1].dtype == np.float32]
+        others = [pair for pair in values if pair[1].dtype != np.float32]
         flat = np.concatenate([value.reshape(-1) for _, value in reals] or [np.zeros(0)])
         flat = self.total(flat if self.is_chief else np.zeros_like(flat))
         places = np.cumsum([value.size for _, value in reals])[:-1]

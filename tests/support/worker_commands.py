@@ -14,11 +14,12 @@ import pytest
 
 from tests.support.small_runs import SMALL_UNET, arguments
 
+# At a higher rate such small models double a difference of rounding in every other step.
+SLOW = ("--optimizer.learning_rate", "1e-4")
 # Without augmentation, of which the U-Net has enough: its import takes seconds in each process.
 CLASSIFIER = ("--depth", "all", "--epochs", "4", "--optimizer.ema", "0.5")
-CLASSIFIER += ("--augment.enabled", "false", "--name", "together")
-# At a higher rate so small a U-Net doubles differences of rounding in every other step.
-UNET = ("--epochs", "4", "--optimizer.learning_rate", "1e-4", "--name", "together")
+CLASSIFIER += ("--augment.enabled", "false", *SLOW, "--name", "together")
+UNET = ("--epochs", "4", *SLOW, "--name", "together")
 
 
 def classifier_arguments(folder):
