@@ -217,8 +217,11 @@ def identity(config: Any) -> dict[str, Any]:
 def with_own_places(config: Config, resolved: Config) -> Config:
     """Returns ``resolved`` with the values of ``config`` that do not decide which run it is."""
     values: dict[str, Any] = {}
+    known = {item.name for item in dataclasses.fields(config)}  # type: ignore[arg-type]
     for key in _NOT_IDENTITY:
         section, _, name = key.rpartition(".")
+        if (section or name) not in known:  # a pretraining has fewer options
+            continue
         if not section:
             values[name] = getattr(config, name)
             continue

@@ -15,10 +15,12 @@ from kerascxr.config import (
     AugmentConfig,
     ClassificationConfig,
     OptimizerConfig,
+    PretrainingConfig,
+    SegmentationConfig,
     SplitConfig,
     StudyConfig,
 )
-from kerascxr.parsing import identity, load_config, parse_config, to_yaml
+from kerascxr.parsing import identity, load_config, parse_config, to_yaml, with_own_places
 
 
 def parse(*argv):
@@ -211,3 +213,10 @@ def test_print_config_reads_back(capsys, tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text(capsys.readouterr().out)
     assert parse("--config", str(file)) == ClassificationConfig(depth=2)
+
+
+@pytest.mark.parametrize("kind", [ClassificationConfig, SegmentationConfig, PretrainingConfig])
+def test_a_resumed_run_keeps_its_settings_and_takes_the_places_of_its_command(kind):
+    resolved = kind(name="old", batch_size=20)
+    resumed = with_own_places(kind(name="new", batch_size=24, runs=Path("elsewhere")), resolved)
+    assert resumed == kind(name="new", batch_size=20, runs=Path("elsewhere"))

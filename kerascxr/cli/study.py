@@ -21,7 +21,7 @@ GROUPS = {
     "Settings": ("config",),
 }
 _SET_BY_THE_STUDY = (
-    *("folds", "seeds", "cluster", "name", "runs", "overwrite"),
+    *("folds", "seeds", "cluster", "workers", "name", "runs", "overwrite"),
     *("split", "runtime", "resources"),
 )
 _DATA = ("stores", "stores_gb", "features", "features_gb", "cache")

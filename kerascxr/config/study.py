@@ -12,7 +12,7 @@ from kerascxr.config.segmentation import SegmentationConfig
 from kerascxr.config.training import RuntimeConfig
 
 _SET_BY_THE_STUDY = (
-    *("folds", "seeds", "cluster", "name", "runs", "overwrite"),
+    *("folds", "seeds", "cluster", "workers", "name", "runs", "overwrite"),
     *("split", "runtime", "resources"),
 )
 _OPTIONS = {"backbone": "backbones", "depth": "depths"}

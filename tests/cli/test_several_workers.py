@@ -10,7 +10,7 @@ from kerascxr import __main__ as verbs
 from kerascxr.cli import several_workers
 from kerascxr.cluster.local_workers import run_local_workers
 from kerascxr.cluster.several_workers import LostWorkerError, local_config
-from kerascxr.config import ClassificationConfig, SegmentationConfig
+from kerascxr.config import ClassificationConfig, SegmentationConfig, StudyConfig
 from kerascxr.parsing import identity
 from tests.support.small_runs import arguments, bright_and_dark, pairs
 from tests.support.worker_commands import classifier_arguments, record_steps, unet_arguments
@@ -73,6 +73,11 @@ def refused(argv, capsys):
 @pytest.mark.parametrize("kind", [ClassificationConfig, SegmentationConfig])
 def test_workers_make_no_other_run(kind):
     assert identity(kind(workers=3)) == identity(kind())
+
+
+def test_a_study_has_no_workers():
+    with pytest.raises(ValueError, match=r"unet\.workers must be left out.*Got workers=2"):
+        StudyConfig(unet=SegmentationConfig(workers=2))
 
 
 @pytest.mark.parametrize(
