@@ -217,6 +217,6 @@ def test_print_config_reads_back(capsys, tmp_path):
 
 @pytest.mark.parametrize("kind", [ClassificationConfig, SegmentationConfig, PretrainingConfig])
 def test_a_resumed_run_keeps_its_settings_and_takes_the_places_of_its_command(kind):
-    resolved = kind(name="old", batch_size=20)
-    resumed = with_own_places(kind(name="new", batch_size=24, runs=Path("elsewhere")), resolved)
-    assert resumed == kind(name="new", batch_size=20, runs=Path("elsewhere"))
+    resolved = kind(name="old", batch_size=16)
+    resumed = with_own_places(kind(name="new", batch_size=64, runs=Path("elsewhere")), resolved)
+    assert resumed == kind(name="new", batch_size=16, runs=Path("elsewhere"))
