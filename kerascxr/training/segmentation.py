@@ -209,7 +209,7 @@ def _fit(
     return fit(
         Fitting(
             model,
-            functools.partial(_training_pairs, splits["train"], config, runtime.share),
+            functools.partial(_training_pairs, splits["train"], config, session.runtime.share),
             steps_per_epoch(splits["train"], config.batch_size),
             lambda: model.evaluate(validation, verbose=0, return_dict=True),
             config.monitor,
