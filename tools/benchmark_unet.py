@@ -8,7 +8,8 @@ Run by hand, from the project's root::
 
 ``--torch`` is the interpreter of an environment of its own with PyTorch (for example ``pip install
 torch==2.13.0+cpu``), which takes the same step, channels last. Where the CPU computes in bfloat16,
-both also do in it.
+both also do in it. On a busy machine compare CPU seconds on one core (``taskset -c 1 python ...``):
+PyTorch's threads also take some while they wait for each other.
 
 Each variant lives in a process of its own, since TensorFlow reads its settings once, at import. The
 processes take their steps in turn, so that whatever else the machine does hits all alike; the
@@ -216,7 +217,7 @@ def main(argv: list[str] | None = None) -> None:
     profile = workers[USED].ask("profile") if USED in workers else {}
 
     print(f"Training step, {options.filters} filters, {options.size}x{options.size}, ", end="")
-    print(f"batch {options.batch}, {os.cpu_count()} cores, best of {options.rounds}.\n")
+    print(f"batch {options.batch}, best of {options.rounds}.\n")
     print("| variant | s a step | images/s | faster | CPU s | peak memory (GiB) |")
     print("|---|---:|---:|---:|---:|---:|")
     first = min(wall for wall, _ in next(iter(steps.values())))
