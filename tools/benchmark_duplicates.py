@@ -9,8 +9,9 @@ mirrored, and laid over each other. One in fifty is an altered copy of the one b
 re-encoded, brighter, cropped or all of these. The smaller sets are the beginnings of the largest.
 Each search runs in a process of its own. The table has its time and memory, and the share of the
 altered copies that it found. Below it are the power law of the time, and what follows from it for a
-million images. In sets of more than 100,000, only copies of a part of the images are searched,
+million images. In sets of more than 50,000, only copies of so many of the images are searched,
 among all; the times are those of the part, scaled, since each image is searched for by itself.
+Making an image takes 2.7 ms of CPU time: ``--set`` keeps the set for the next call.
 """
 
 import argparse
@@ -46,7 +47,7 @@ _BEND = 0.03  # root mean square, of the side
 _FIRST_SHARE = (0.5, 0.8)
 _COPIES = 50
 _AT_ONCE = 1000
-_SEARCHED = 100_000
+_SEARCHED = 50_000
 _MILLION = 1_000_000
 
 
