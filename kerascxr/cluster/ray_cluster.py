@@ -47,6 +47,7 @@ def connected(cluster: str) -> Iterator[Any]:
 
     Raises:
         ValueError: If Ray is not installed, or the cluster cannot be reached.
+        ChildProcessError: If Ray does not start.
     """
     require_ray(cluster)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -66,6 +67,10 @@ def connected(cluster: str) -> Iterator[Any]:
         raise ValueError(
             f"--cluster must be {LOCAL!r} or the address of a Ray cluster with this version of "
             f"Ray and of Python. Got cluster={cluster!r}: {str(error).partition(chr(10))[0]}"
+        ) from error
+    except Exception as error:  # of no kind of its own, as when a busy machine takes too long
+        raise ChildProcessError(
+            f"Ray must start. Got cluster={cluster!r}: {str(error).partition(chr(10))[0]}"
         ) from error
     # There is no public way to keep Ray's own lines on lost workers from standard output.
     ray._private.worker._worker_logs_enabled = False

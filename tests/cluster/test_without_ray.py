@@ -5,12 +5,13 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import kerascxr
 from kerascxr import __main__ as verbs
-from kerascxr.cluster import worker
+from kerascxr.cluster import ray_cluster, worker
 from kerascxr.cluster.worker import Place, run_in_worker
 from kerascxr.config import ClassificationConfig, ResourcesConfig, SegmentationConfig, StudyConfig
 from kerascxr.parsing import identity
@@ -56,6 +57,25 @@ def test_without_ray_there_is_one_line(argv, monkeypatch, tmp_path, capsys):
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "--cluster must have Ray: pip install 'kerascxr[cluster]'. Got cluster='local'." in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "words"),
+    [
+        (Exception("timed out during startup.\nLogs"), ChildProcessError, "Ray must start"),
+        (ConnectionError("no one\nthere"), ValueError, "the address of a Ray cluster"),
+    ],
+)
+def test_a_ray_that_does_not_start_is_one_line(raised, kind, words, monkeypatch):
+    def init(**options):
+        raise raised
+
+    known = SimpleNamespace(is_initialized=lambda: False, init=init)
+    monkeypatch.setitem(sys.modules, "ray", known)
+    monkeypatch.setattr(ray_cluster, "require_ray", lambda cluster: None)
+    reason = str(raised).splitlines()[0]
+    with pytest.raises(kind, match=f"{words}.* Got cluster='local': {reason}$"):
+        ray_cluster.connected("local").__enter__()
 
 
 def test_a_single_run_takes_no_cluster(tmp_path, capsys):
