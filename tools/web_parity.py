@@ -109,7 +109,7 @@ def percentiles(seconds: Sequence[float]) -> str:
     return f"{middle:.2f} ({late:.2f})"
 
 
-def times_of_predict(run: Any, path: Path, files: Sequence[Path]) -> dict[str, str]:
+def times_of_predict(run: Any, paths: Sequence[Path], files: Sequence[Path]) -> dict[str, str]:
     """Returns the times of one image in Python, warm, and as a command."""
     seconds = []
     for file in files:
@@ -117,7 +117,7 @@ def times_of_predict(run: Any, path: Path, files: Sequence[Path]) -> dict[str, s
         run.predict([file])
         seconds.append(time.perf_counter() - begun)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "kerascxr", "predict", str(path), str(files[0])]
+        command = [sys.executable, "-m", "kerascxr", "predict", *map(str, paths), str(files[0])]
         begun = time.perf_counter()
         subprocess.run([*command, "--to", f"{folder}/table.csv", "--quiet"], check=True)
         whole = time.perf_counter() - begun
@@ -134,6 +134,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("paths", nargs="+")
     parser.add_argument("--images", type=int, default=50)
+    parser.add_argument("--members", type=Path, nargs="*", default=[], help="an ensemble's others")
     values = parser.parse_args()
     place = find_page(values.page)
     if place is None:
@@ -143,9 +144,10 @@ def main() -> None:
     files = [found[index] for index in chosen]
     answers, loading = answers_of_page(place, files)
     start_tensorflow()
-    from kerascxr.serving.loaded_run import load_run
+    from kerascxr.serving.loaded_run import load_ensemble, load_run
 
-    run = load_run(values.run)
+    paths = [values.run, *values.members]
+    run = load_run(values.run) if len(paths) == 1 else load_ensemble(paths)
     read = [is_read(file) for file in files]
     given = list(zip(files, answers, read, strict=True))
     both = [(file, answer) for file, answer, known in given if answer is not None and known]
@@ -164,7 +166,7 @@ def main() -> None:
         "the page, s: median (95th percentile)": percentiles(
             [answer["measured"] for _, answer in both[1:]]
         ),
-        **times_of_predict(run, values.run, [file for file, _ in both[:20]]),
+        **times_of_predict(run, paths, [file for file, _ in both[:20]]),
     }
     print(text_table(["time and size", ""], [list(row) for row in times.items()]))
 

@@ -32,7 +32,8 @@ def parser(prog: str) -> ArgumentParser:
         type=Path | None,
         default=PACKAGED,
         help="For a run: a finished segmentation run for the lungs' outlines, null for none. By "
-        "default the lung model that comes with kerascxr, where its masks are plausible.",
+        "default the lung model that comes with kerascxr, where its masks are plausible; for a run "
+        "with a roi that of its training.",
     )
     made.add_argument(
         "--port", type=int | None, help="The port. By default the first free one from 8765 on."

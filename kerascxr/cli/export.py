@@ -69,9 +69,8 @@ def run(argv: Sequence[str], prog: str) -> None:
 
         check_members([read_run(path) for path in values.runs])
     is_unet = read_run(first).task == "segmentation"
-    if WEB in values.format and (is_unet or together):
-        what = "a U-Net" if is_unet else f"{len(values.runs)} runs"
-        raise ValueError(f"--format web must be of one classification run. Got {what}.")
+    if WEB in values.format and is_unet:
+        raise ValueError(f"--format web must be of classification runs. Got the U-Net {first}.")
     if is_unet and values.segmentation:
         raise ValueError(
             f"--segmentation must be left out for a U-Net. Got {str(values.segmentation)!r}."
@@ -94,7 +93,8 @@ def run(argv: Sequence[str], prog: str) -> None:
         from kerascxr.cli.web_pages import findings_of
         from kerascxr.serving.export_web import export_web
 
-        export_web(first, values.to, values.segmentation, findings_of(first), values.onnxruntime)
+        findings = findings_of(values.runs)
+        export_web(values.runs, values.to, values.segmentation, findings, values.onnxruntime)
         command = f"{program()} app {shlex.quote(str(values.to))}"
         logger.info(f"\nNext:\n  {command}\n      opens it in the browser")
     if others:

@@ -1,5 +1,9 @@
 """The one preprocessing: training, evaluation and serving all call it."""
 
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+
 import tensorflow as tf
 
 from kerascxr.data.exif import apply_orientation, exif_orientation
@@ -200,6 +204,30 @@ def _resized_rows(batch: tf.Tensor, wanted: int | tf.Tensor) -> tf.Tensor:
     return tf.reshape(resized, (n, wanted, width, channels))
 
 
+Resample = Callable[[tf.Tensor, tuple[int, int]], tf.Tensor]
+"""An image, (height, width, 1), and a size to float32 (*size, 1), averaged where it shrinks."""
+
+
+_resample: ContextVar[Resample] = ContextVar("resample", default=antialiased)
+
+
+@contextlib.contextmanager
+def resampling_by(resample: Resample) -> Iterator[None]:
+    """Lets ``resize_image`` and ``resize_mask`` compute in another way while the block runs.
+
+    A graph for a runtime without TensorFlow's kernel is traced so, with regions of interest and all
+    else that resizes.
+
+    Args:
+        resample: Must have the same values as ``tf.image.resize`` with antialiasing.
+    """
+    before = _resample.set(resample)
+    try:
+        yield
+    finally:
+        _resample.reset(before)
+
+
 def resize_image(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Resizes a grey image, averaging where it shrinks.
 
@@ -214,13 +242,16 @@ def resize_image(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """
 
     def resample() -> tf.Tensor:
-        resized = antialiased(image, size)
+        resized = _resample.get()(image, size)
         return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
 
-    # Resampling to the same size changes nothing and takes most of the time.
     image = tf.convert_to_tensor(image)
-    same = tf.reduce_all(tf.shape(image)[-3:-1] == tf.constant(size))
-    resized = tf.cond(same, lambda: image, resample)
+    if _resample.get() is antialiased:
+        # Resampling to the same size changes nothing and takes most of the time.
+        same = tf.reduce_all(tf.shape(image)[-3:-1] == tf.constant(size))
+        resized = tf.cond(same, lambda: image, resample)
+    else:
+        resized = resample()  # other runtimes get no branch that they need not have
     return tf.ensure_shape(resized, (*image.shape[:-3], *size, image.shape[-1]))
 
 
@@ -234,7 +265,7 @@ def resize_mask(mask: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     Returns:
         uint8 (*size, 1), 0 or 255.
     """
-    covered = antialiased(mask, size)
+    covered = _resample.get()(mask, size)
     return tf.where(covered >= 127.5, tf.constant(255, tf.uint8), tf.constant(0, tf.uint8))
 
 

@@ -58,6 +58,9 @@ class Roi:
         ablation: What an audit concludes from it; None leaves it out of audits.
         move: Computes where the parts of an image come to lie, of a mask in place of the image, for
             a region that changes grey values too; None where ``apply`` does that.
+        box: Computes the box of pixels that fills the input, of an image's (height, width), int32
+            (2,), and its lung mask: int32 (2,) each, its first row and column and those after its
+            last ones. None where that is the whole image.
     """
 
     apply: Apply
@@ -66,6 +69,7 @@ class Roi:
     channels: int = 1
     ablation: Ablation | None = None
     move: Apply | None = None
+    box: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,17 +112,22 @@ def lung_box(lungs: tf.Tensor) -> tf.Tensor:
     return tf.cond(tf.reduce_any(inside), found, lambda: tf.constant([0.0, 0.0, 1.0, 1.0]))
 
 
-def _cropped(pixels: tf.Tensor, lungs: tf.Tensor) -> tf.Tensor:
-    """Returns the part of an image, or of its mask, (h, w, 1), around the lungs."""
+def _crop_box(sides: tf.Tensor, lungs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """See ``Roi.box``."""
     top, left, bottom, right = tf.unstack(lung_box(lungs))
     # The same fraction of height and width, so that the aspect ratio is kept.
     share = tf.maximum(bottom - top, right - left)
     top = tf.clip_by_value((top + bottom - share) / 2, 0.0, 1.0 - share)
     left = tf.clip_by_value((left + right - share) / 2, 0.0, 1.0 - share)
-    sides = tf.cast(tf.shape(pixels)[:2], tf.float32)
-    begin = tf.cast(tf.floor(tf.stack([top, left]) * sides), tf.int32)
-    end = tf.cast(tf.math.ceil(tf.stack([top + share, left + share]) * sides), tf.int32)
-    end = tf.minimum(end, tf.shape(pixels)[:2])
+    exact = tf.cast(sides, tf.float32)
+    begin = tf.cast(tf.floor(tf.stack([top, left]) * exact), tf.int32)
+    end = tf.cast(tf.math.ceil(tf.stack([top + share, left + share]) * exact), tf.int32)
+    return begin, tf.minimum(end, sides)
+
+
+def _cropped(pixels: tf.Tensor, lungs: tf.Tensor) -> tf.Tensor:
+    """Returns the part of an image, or of its mask, (h, w, 1), around the lungs."""
+    begin, end = _crop_box(tf.shape(pixels)[:2], lungs)
     return pixels[begin[0] : end[0], begin[1] : end[1]]
 
 
@@ -213,7 +222,9 @@ ROIS = {
         ablation=Ablation("full image", lungs_visible=True),
     ),
     "lung_crop": Roi(
-        _lung_crop, f"the box around the lungs, {LUNG_MARGIN:.0%} larger on each side"
+        _lung_crop,
+        f"the box around the lungs, {LUNG_MARGIN:.0%} larger on each side",
+        box=_crop_box,
     ),
     "lungs_only": Roi(
         _lungs_only,
@@ -224,6 +235,7 @@ ROIS = {
         _lungs_equalized,
         "the lungs, enlarged to fill the image, of one sharpness and with equalised grey values",
         move=_move_equalized,
+        box=_crop_box,
     ),
     "lung_channel": Roi(
         _lung_channel, "the full image, with the lung mask in the blue channel", channels=2

@@ -26,7 +26,7 @@ import tensorflow as tf
 from kerascxr.evaluation.abstention import NOT_DECIDED, SEPARATOR, SEVERAL
 from kerascxr.evaluation.conformal import class_thresholds, common_threshold
 from kerascxr.models.decision_rule import DecisionRule, near_thresholds
-from kerascxr.models.input_checks import joined
+from kerascxr.models.input_checks import joined_names
 
 
 @dataclass(frozen=True)
@@ -100,21 +100,35 @@ class EnsembleRule:
             What ``DecisionRule.apply`` returns. ``ood_score`` is a score less its limit: that one
             which is above 0 just where more than half of the members' scores are over their limits.
         """
-        names = tf.constant(list(classes))
-        inside, several = self._likely(probabilities)
+        warned = tf.stack([_has(warnings, kind) for kind in self.check_kinds], axis=2)
+        inside, reasons, scores = self.found(probabilities, warned, ood_scores)
         best = tf.argmax(tf.reduce_mean(probabilities, axis=0), axis=1)
+        decided = tf.gather(tf.constant(list(classes)), best)
+        return {
+            "decision": tf.where(tf.reduce_any(reasons, axis=1), NOT_DECIDED, decided),
+            "prediction_set": joined_names(classes, inside),
+            "ood_score": scores,
+            "warnings": joined_names(self.kinds, reasons),
+        }
+
+    def found(
+        self, probabilities: tf.Tensor, warned: tf.Tensor, ood_scores: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns what ``apply`` decides by.
+
+        Args:
+            probabilities: See ``apply``, as for ``ood_scores``.
+            warned: bool (m, batch, check_kinds), each member's warnings.
+            ood_scores: The same.
+
+        Returns:
+            What ``DecisionRule.found`` returns.
+        """
+        inside, several = self._likely(probabilities)
         limits = np.array([rule.checks.ood_detector.limit for rule in self.members], np.float32)
         over = tf.sort(ood_scores - limits[:, None], axis=0, direction="DESCENDING")
-        checked = [
-            tf.where(self._most(_has(warnings, kind)), kind, "") for kind in self.check_kinds
-        ]
-        reasons = joined([tf.where(several, SEVERAL, ""), *checked])
-        return {
-            "decision": tf.where(reasons == "", tf.gather(names, best), NOT_DECIDED),
-            "prediction_set": joined(tf.unstack(tf.where(inside, names, ""), axis=1)),
-            "ood_score": over[len(self.members) // 2],
-            "warnings": reasons,
-        }
+        reasons = tf.concat([several[:, None], self._most(warned)], axis=1)
+        return inside, reasons, over[len(self.members) // 2]
 
     def borderline(
         self, probabilities: np.ndarray, scores: np.ndarray, tolerance: float, of_scores: float
@@ -174,8 +188,8 @@ class EnsembleRule:
         inside = (probabilities >= thresholds[:, None]) | own_best
         likely = probabilities >= least[:, None, None]
         alone = tf.reduce_sum(tf.cast(likely, tf.int32), axis=2, keepdims=True) == 1
-        chosen = self._most(likely & alone)
-        return self._most(inside), ~tf.gather(chosen, best, axis=1, batch_dims=1)
+        of_best = tf.one_hot(best, count, True, False, dtype=tf.bool)
+        return self._most(inside), ~tf.reduce_any(self._most(likely & alone) & of_best, axis=1)
 
     def _most(self, votes: tf.Tensor) -> tf.Tensor:
         """Returns where more than half of the members, the first axis, say so."""

@@ -128,6 +128,12 @@ def build_ensemble(runs: Sequence[Run]) -> Ensemble:
     return Ensemble(list(runs), models, classifiers, whole, rule)
 
 
+def ensemble_name(runs: Sequence[Run]) -> str:
+    """Returns what to call an ensemble, by its members' names."""
+    names = "; ".join(dict.fromkeys(run.name for run in runs))
+    return f"ensemble of {len(runs)} runs: {names}"
+
+
 def describe_ensemble(
     runs: Sequence[Run], rule: EnsembleRule | None, tested: CommonPredictions | None
 ) -> dict[str, Any]:

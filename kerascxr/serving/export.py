@@ -107,7 +107,7 @@ def export_run(
     other_lungs = other_lungs_note(config, segmentation)
     if other_lungs or computed_on_gpu([run]):
         of_run = expected.probabilities
-        expected = _of_keras(run, serve, expected, rule)
+        expected = expected_of_keras(run, serve, expected, rule)
         differences = np.abs(expected.probabilities - of_run)
         if other_lungs:
             logger.info(
@@ -204,15 +204,27 @@ def expected_of_test(
     )
 
 
-def _of_keras(
-    run: Run, serve: Callable[[tf.Tensor], Outputs], known: Expected, rule: DecisionRule
+def expected_of_keras(
+    run: Run,
+    serve: Callable[[tf.Tensor], Outputs],
+    known: Expected,
+    rule: DecisionRule,
+    tolerance: float | None = None,
 ) -> Expected:
-    """Returns what Keras computes for the same files."""
+    """Returns what Keras computes for the same files.
+
+    Args:
+        run: The run.
+        serve: The function from files' bytes to its answer.
+        known: What the run has for them.
+        rule: Its decision rule.
+        tolerance: See ``expected_of_test``.
+    """
     with without_tf32():
         given = tf.function(serve)(tf.constant(known.files))
     probabilities = given["probabilities"].numpy().astype(np.float64)
     answers = answers_of(given)
-    near = _borderline(run, rule, probabilities, answers)
+    near = _borderline(run, rule, probabilities, answers, tolerance)
     return dataclasses.replace(known, probabilities=probabilities, answers=answers, borderline=near)
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from kerascxr.config import ClassificationConfig
 from kerascxr.data.ingest.folds import split_folds
+from kerascxr.data.ingest.store import Store
 from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.ensembles import TEST, CommonPredictions, common_predictions, read_members
 from kerascxr.evaluation.lung_masks import LungMaskCheck
@@ -25,6 +26,7 @@ from kerascxr.serving.ensemble import (
     build_ensemble,
     describe_ensemble,
     divide_records,
+    ensemble_name,
     log_ensemble,
 )
 from kerascxr.serving.export import (
@@ -93,10 +95,6 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
         segmentation = choose_lungs(segmentation or config.lungs)
     segmenter = load_segmenter(segmentation) if segmentation else None
     lung_masks = check_lung_masks(segmentation, config, store) if segmentation else None
-    tested = [row["id"] for row in read_predictions(run.path / TEST)]
-    examples = examples_of(store, split_folds(config.split)["test"], some_of(tested))
-    files = [example["image"] for example in examples]
-    ids = [example["id"].decode() for example in examples]
     classes = run.metrics["test"]["classes"]
     ensemble = build_ensemble(runs)
     rule = ensemble.rule
@@ -108,23 +106,8 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
 
     common = common_predictions(runs, TEST)
     lowest = min(one.temperature for one in runs)
-    other_lungs = bool(other_lungs_note(config, segmentation))
-    if common is None or other_lungs or computed_on_gpu(runs):
-        asked: list[Answering] = [*ensemble.classifiers, ensemble.whole]
-        with without_tf32():
-            given = [tf.function(of_bytes(one))(tf.constant(files)) for one in asked]
-        each = np.stack([one["probabilities"].numpy() for one in given[:-1]]).astype(np.float64)
-        if common is not None and not other_lungs:
-            difference = float(np.abs(each - _of_images(common, ids).probabilities).max())
-            require_near_run(run, difference, lowest)
-        answers: dict[str, Sequence[Any]] = {**answers_of(given[-1])}
-    else:
-        found = _of_images(common, ids)
-        each = found.probabilities
-        answers = decide_together(rule, found, classes).columns(classes)
-    scores = np.array(answers["ood_score"], float)
-    near = rule.borderline(each, scores, allowed_at(lowest), SCORE_TOLERANCE)
-    expected = Expected(ids, files, each.mean(axis=0), answers, near)
+    expected = expected_of_ensemble(ensemble, config, store, segmentation, of_bytes)
+    files = expected.files
 
     def fill(folder: Path) -> None:
         tracked = [*ensemble.models, *([segmenter.model] if segmenter else [])]
@@ -152,6 +135,57 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
         write_warm_up(folder, to.name, files)
 
     return publish(run, to, fill)
+
+
+def expected_of_ensemble(
+    ensemble: Ensemble,
+    config: ClassificationConfig,
+    store: Store,
+    segmentation: Path | None,
+    of_bytes: Callable[[Answering], Callable[[tf.Tensor], Outputs]],
+    tolerance: float | None = None,
+) -> Expected:
+    """Returns what an export of an ensemble must answer for test images of the first run.
+
+    Args:
+        ensemble: The ensemble, whose members have rules.
+        config: Of the first run.
+        store: Its images.
+        segmentation: What finds the lungs in the export, or None.
+        of_bytes: Makes the function from files' bytes of a classifier.
+        tolerance: How far probabilities may differ, for what is borderline; None for what
+            ``allowed_at`` gives.
+
+    Raises:
+        ValueError: If a GPU computed the runs, and Keras does not nearly reproduce them.
+    """
+    runs, rule = ensemble.runs, ensemble.rule
+    assert rule is not None
+    run, classes = runs[0], runs[0].metrics["test"]["classes"]
+    tested = [row["id"] for row in read_predictions(run.path / TEST)]
+    examples = examples_of(store, split_folds(config.split)["test"], some_of(tested))
+    files = [example["image"] for example in examples]
+    ids = [example["id"].decode() for example in examples]
+    common = common_predictions(runs, TEST)
+    lowest = min(one.temperature for one in runs)
+    other_lungs = bool(other_lungs_note(config, segmentation))
+    if common is None or other_lungs or computed_on_gpu(runs):
+        asked: list[Answering] = [*ensemble.classifiers, ensemble.whole]
+        with without_tf32():
+            given = [tf.function(of_bytes(one))(tf.constant(files)) for one in asked]
+        each = np.stack([one["probabilities"].numpy() for one in given[:-1]]).astype(np.float64)
+        if common is not None and not other_lungs:
+            difference = float(np.abs(each - _of_images(common, ids).probabilities).max())
+            require_near_run(run, difference, lowest)
+        answers: dict[str, Sequence[Any]] = {**answers_of(given[-1])}
+    else:
+        found = _of_images(common, ids)
+        each = found.probabilities
+        answers = decide_together(rule, found, classes).columns(classes)
+    scores = np.array(answers["ood_score"], float)
+    allowed = allowed_at(lowest) if tolerance is None else tolerance
+    near = rule.borderline(each, scores, allowed, SCORE_TOLERANCE)
+    return Expected(ids, files, each.mean(axis=0), answers, near)
 
 
 def _of_images(found: CommonPredictions, ids: Sequence[str]) -> CommonPredictions:
@@ -217,10 +251,5 @@ def _describe(
             **other_lungs_note(config, segmentation),
         },
     )
-    name = f"ensemble of {len(runs)} runs: {_titles(runs)}"
     same, _ = divide_records([record_of(one) for one in runs])
-    return described | same | {"name": name, "test_metrics": about["test"]}
-
-
-def _titles(runs: Sequence[Run]) -> str:
-    return "; ".join(dict.fromkeys(run.name for run in runs))
+    return described | same | {"name": ensemble_name(runs), "test_metrics": about["test"]}

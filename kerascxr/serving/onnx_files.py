@@ -1,6 +1,7 @@
 """Functions of TensorFlow as ONNX files, and weights in 16 bits there."""
 
 import contextlib
+import hashlib
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,27 +25,32 @@ def onnx_model(function: Any, outputs: Sequence[str]) -> Any:
     """Converts a function to ONNX.
 
     Args:
-        function: A ``tf.function`` with one input signature of one argument.
-        outputs: The names for what it returns, in its order; the input keeps its own name.
+        function: A ``tf.function`` with one input signature.
+        outputs: The names for what it returns, in its order; the inputs keep their own names.
 
     Returns:
         The ``onnx.ModelProto``.
+
+    Raises:
+        ValueError: If it has operations that ONNX lacks.
     """
     import tf2onnx
 
     concrete = function.get_concrete_function()
-    given = concrete.inputs[0].name
+    arguments = len(concrete.structured_input_signature[0])
+    given = [tensor.name for tensor in concrete.inputs[:arguments]]  # variables follow
     with tempfile.TemporaryDirectory() as temporary:
         frozen = frozen_graph(function, Path(temporary)).read_bytes()
     # From the function itself, tf2onnx would turn the constants of the input scaling into inputs.
-    with _errors_only("tensorflow", "tf2onnx"):
+    with _silent("tensorflow", "tf2onnx"):
         model, _ = tf2onnx.convert.from_graph_def(
             tf.compat.v1.GraphDef.FromString(frozen),
-            input_names=[given],
+            input_names=given,
             output_names=[output.name for output in concrete.outputs],
             opset=OPSET,
         )
-    names = {given: given.partition(":")[0]}
+    _require_known(model)
+    names = {name: name.partition(":")[0] for name in given}
     names |= dict(zip((one.name for one in concrete.outputs), outputs, strict=True))
     graph = model.graph
     for node in graph.node:
@@ -56,17 +62,60 @@ def onnx_model(function: Any, outputs: Sequence[str]) -> Any:
 
 
 @contextlib.contextmanager
-def _errors_only(*names: str) -> Iterator[None]:
-    """Keeps packages from warning of their own old functions."""
+def _silent(*names: str) -> Iterator[None]:
+    """Keeps packages from warning of their own old functions, and of branches that are no LSTM."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _require_known(model: Any) -> None:
+    """Refuses a graph in which TensorFlow's operations are left."""
+    from onnx import defs
+
+    known = {schema.name for schema in defs.get_all_schemas()}
+    unknown = sorted({node.op_type for node in _nodes(model.graph)} - known)
+    if unknown:
+        raise ValueError(
+            "the model, with its region of interest, must have operations that ONNX has. Got "
+            f"{', '.join(unknown)}."
+        )
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """Gives a graph's nodes, those of loops and of branches included."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)
+
+
+def share_equal_weights(model: Any) -> None:
+    """Keeps tensors of the same values once, as frozen layers of an ensemble's members have.
+
+    A runtime that finds equal subexpressions then computes these layers once, too.
+
+    Args:
+        model: An ``onnx.ModelProto``.
+    """
+    kept: dict[tuple[Any, ...], str] = {}
+    names: dict[str, str] = {}
+    for tensor in list(model.graph.initializer):
+        content = hashlib.sha256(tensor.raw_data or tensor.SerializeToString()).digest()
+        known = (tensor.data_type, *tensor.dims, content)
+        name = kept.setdefault(known, tensor.name)
+        if name != tensor.name:
+            names[tensor.name] = name
+            model.graph.initializer.remove(tensor)
+    for node in _nodes(model.graph):
+        node.input[:] = [names.get(name, name) for name in node.input]
 
 
 def store_in_16_bits(model: Any) -> None:

@@ -5,6 +5,7 @@ import json
 import shutil
 
 import pytest
+import yaml
 
 from kerascxr import __main__ as verbs
 from kerascxr.cli import app
@@ -45,8 +46,8 @@ def served_pages(monkeypatch):
 @pytest.fixture
 def parts(tmp_path, monkeypatch, any_lung_masks):
     """Exports have no graphs, whose conversion takes seconds and is tested with export_web."""
-    for name in ("_write_graph", "_check_classifier", "_check_lungs"):
-        monkeypatch.setattr(export_web, name, lambda path, *_: path.touch() or 0.0)
+    monkeypatch.setattr(export_web, "_write_graph", lambda path, *_: path.touch())
+    monkeypatch.setattr(export_web, "check_page", lambda *_: None)
     monkeypatch.setattr(export_web, "require_packages", lambda *_: None)
     paths = put_stand_ins(monkeypatch, tmp_path / "parts")
     monkeypatch.setattr(export_web, "runtime_files", lambda tarball: paths)
@@ -83,8 +84,8 @@ def test_a_runs_page_is_exported_once_and_again_when_the_run_changes(
 def test_a_page_shows_what_the_audit_found(tmp_path, runs):
     run = tmp_path / "run"
     shutil.copytree(runs[0], run)
-    assert findings_of(run).audit is None
-    assert findings_of(run).audit_note.startswith("It was not audited for shortcuts.")
+    assert findings_of([run]).audit is None
+    assert findings_of([run]).audit_note.startswith("It was not audited for shortcuts.")
     whole = {"title": "full image", "accuracy": {"value": 0.8}, "auc": {"value": 0.9}}
     border = {"title": "border only", "accuracy": {"value": 0.7}, "auc": {"value": 0.88}}
     border |= {"verdict": "shown", "size": "large", "share": 0.95, "without": "the lungs"}
@@ -96,7 +97,7 @@ def test_a_page_shows_what_the_audit_found(tmp_path, runs):
     }
     (run / "audit").mkdir()
     (run / "audit/audit.json").write_text(json.dumps(found))
-    findings = findings_of(run)
+    findings = findings_of([run])
     assert findings.audit_note.startswith("Large shortcuts are shown: border only.")
     assert findings.audit == [
         {"input": "full image", "accuracy": 0.8, "auc": 0.9, "verdict": "reference"},
@@ -107,6 +108,28 @@ def test_a_page_shows_what_the_audit_found(tmp_path, runs):
             "verdict": "large shortcut: 95% of the AUC above chance without the lungs",
         },
     ]
+    together = findings_of([run, runs[0]])
+    assert [row["input"] for row in together.audit] == ["full image (run)", "border only (run)"]
+    assert together.audit_note.startswith("Of run: Large shortcuts are shown")
+    assert together.audit_note.endswith("The other members were not audited.")
+
+
+def test_a_roi_that_needs_the_lungs_has_them_on_its_page(
+    tmp_path, runs, parts, served_pages, monkeypatch
+):
+    """By the lung model of the training, whatever --segmentation's default is."""
+    run = tmp_path / "region"
+    shutil.copytree(runs[0], run)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    lungs = {"roi": "lung_crop", "lungs": str(runs[1])}
+    (run / "config.yaml").write_text(yaml.safe_dump(config | lungs))
+    assert verbs.main(["app", str(run)]) == 0
+    card = json.loads((served_pages[0][0][0] / "model/model.json").read_text())
+    assert card["region"]["needs_lungs"] and card["lungs"]["size"] == [32, 32]
+    assert card["metrics"]["note"] == ""
+    monkeypatch.setattr(lung_masks, "MOST_IMPLAUSIBLE", 0.0)
+    (run / "metrics.json").write_text((run / "metrics.json").read_text() + " ")
+    assert verbs.main(["app", str(run)]) == 2
 
 
 def test_implausible_lungs_of_the_packages_model_are_left_out(

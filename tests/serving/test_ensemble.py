@@ -30,6 +30,8 @@ from kerascxr.runs.reading import read_run
 from kerascxr.serving import export_ensemble
 from kerascxr.serving.ensemble import divide_records
 from kerascxr.serving.formats import FORMATS, Format
+from kerascxr.serving.web_card import Findings, model_card
+from kerascxr.serving.web_model import read_page_model
 from kerascxr.training.ensembles import decide_together, ensemble_rule
 from tests.support.small_runs import arguments, bright_and_dark
 
@@ -107,6 +109,24 @@ def tables(seeds, served, tmp_path_factory):
         package.removeHandler(listening)
     assert sum("Ensemble, 12 common test images" in message for message in said) == 1
     return tables
+
+
+def test_a_page_of_an_ensemble_answers_and_is_described_as_its_export(seeds, folds):
+    page = read_page_model(seeds, None)
+    found = common_predictions(page.runs, TEST)
+    means = {row["id"]: mean for row, mean in zip(found.rows[0], found.mean, strict=True)}
+    known = [means[image] for image in page.expected.ids]
+    np.testing.assert_allclose(page.expected.probabilities, known)
+    card = model_card(page, Findings([], None, ""))
+    assert card["members"] == ["first", "second"] and card["name"].startswith("ensemble of 2 runs")
+    assert card["decision"]["least"] == page.together.least > 0
+    right = found.mean.argmax(axis=1) == found.truth
+    assert card["metrics"]["rows"][0]["value"] == right.mean()
+    assert card["metrics"]["n_test"] == len(right) and card["data"]["n_train"] > 0
+    voting = model_card(read_page_model(folds, None), Findings([], None, ""))
+    assert (voting["decision"]["least"], voting["decision"]["coverage"]) == (None, 0.9)
+    assert voting["metrics"]["rows"] == [] and voting["metrics"]["note"].startswith("No metrics")
+    assert voting["data"]["n_train"] is None
 
 
 def test_what_members_have_in_common_is_told_from_what_differs():

@@ -5,15 +5,21 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from kerascxr import __main__ as verbs
+from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.download import file_digest
+from kerascxr.models.ensemble_rule import EnsembleRule
+from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import read_run
-from kerascxr.serving import export_web, web_names
+from kerascxr.serving import export_web, web_names, web_read_back
+from kerascxr.serving.onnx_files import onnx_model
 from kerascxr.serving.predictors import load_predictor
 from kerascxr.serving.web_card import WARNING_TEXTS, Findings
-from tests.support.web_model import export_small_page, put_stand_ins, web_model  # noqa: F401
+from kerascxr.serving.web_graphs import Member, classifier_of_grey, inputs_of, outputs_of
+from tests.support.web_model import export_small_page, web_model  # noqa: F401
 
 FINDINGS = Findings(["For research."], None, "")
 
@@ -45,7 +51,7 @@ def test_the_graph_answers_as_predict_does(web_model, runs, served):  # noqa: F8
     files = sorted((served / "set").rglob("*.png"))[::7]
     greys = [np.array(Image.open(file)) for file in files]
     greys += [np.tile(greys[0], (2, 3)), 255 - greys[1]]
-    given = export_web.run_graph(web_model / "model/classifier.onnx", greys)
+    given = web_read_back.run_graph(web_model / "model/classifier.onnx", greys)
     card = card_of(web_model)
     kinds = [warning["kind"] for warning in card["warnings"]]
     for grey, answer in zip(greys, given, strict=True):
@@ -63,7 +69,7 @@ def test_the_graph_answers_as_predict_does(web_model, runs, served):  # noqa: F8
 def test_model_json_describes_the_run(web_model, runs):  # noqa: F811
     run, card = read_run(runs[0]), card_of(web_model)
     assert card["classes"] == run.metrics["test"]["classes"]
-    assert card["temperature"] == run.temperature
+    assert (card["region"], card["members"]) == (None, [])
     assert sum(card["data"]["classes"].values()) == card["data"]["n_train"]
     assert card["data"]["n_train"] == run.metrics["data"]["images"]["train"]
     accuracy = card["metrics"]["rows"][0]
@@ -80,15 +86,19 @@ def test_model_json_describes_the_run(web_model, runs):  # noqa: F811
 
 
 def test_another_answer_than_the_runs_writes_nothing(tmp_path, web_model, runs, monkeypatch):  # noqa: F811
-    real = export_web.run_graph
-    graph = web_model / "model/classifier.onnx"
-    monkeypatch.setattr(export_web, "_write_graph", lambda path, *_: shutil.copy(graph, path))
+    real = web_read_back.run_graph
+    graphs = web_model / "model"
+    monkeypatch.setattr(
+        export_web, "_write_graph", lambda path, *_: shutil.copy(graphs / path.name, path)
+    )
 
-    def shifted(path, greys):
-        answers = real(path, greys)
+    def shifted(path, *given):
+        answers = real(path, *given)
+        if "ood_score" not in answers[0]:
+            return answers
         return [one | {"probabilities": one["probabilities"] + 0.01} for one in answers]
 
-    monkeypatch.setattr(export_web, "run_graph", shifted)
+    monkeypatch.setattr(web_read_back, "run_graph", shifted)
     with pytest.raises(ValueError, match=r"reproduce the run's probabilities to 0\.001"):
         export_small_page(runs, tmp_path / "to", tmp_path / "parts")
     assert not (tmp_path / "to/web").exists()
@@ -98,29 +108,47 @@ def test_an_installation_without_the_page_is_named(tmp_path, runs, monkeypatch):
     monkeypatch.setattr(web_names, "PAGE", tmp_path)
     monkeypatch.setattr(export_web, "require_packages", lambda *_: None)
     with pytest.raises(ValueError, match="must be installed with its browser page"):
-        export_web.export_web(runs[0], tmp_path, None, FINDINGS)
+        export_web.export_web([runs[0]], tmp_path, None, FINDINGS)
 
 
-@pytest.mark.parametrize("what", ["ensemble", "unet"])
+@pytest.mark.parametrize("what", ["the same run twice", "unet"])
 def test_what_the_page_does_not_take_is_refused_in_one_line(tmp_path, runs, capsys, what):
     chosen = [runs[1]] if what == "unet" else [runs[0], runs[0]]
     argv = ["export", *map(str, chosen), "--to", str(tmp_path), "--format", "web"]
     assert verbs.main(argv) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert what == "ensemble" or "must be of one classification run. Got a U-Net" in error
+    says = "must be of classification runs" if what == "unet" else "must be different ones"
+    assert says in error
 
 
-def test_a_region_of_interest_is_refused(tmp_path, runs, monkeypatch):
-    put_stand_ins(monkeypatch, tmp_path)
-    monkeypatch.setattr(export_web, "require_packages", lambda *_: None)
-    real = export_web.load_config
+def test_the_files_of_an_ensemble_with_a_region_answer_as_tensorflow_does(tmp_path, runs):
+    """Its graph takes the lung mask, and holds what the members share once."""
+    run = read_run(runs[0])
+    rule = DecisionRule.load(run.path / FILE)
+    models = [load_saved(run.path / "model.keras") for _ in range(2)]
+    last = next(layer for layer in reversed(models[1].layers) if layer.get_weights())
+    last.set_weights([1.5 * value for value in last.get_weights()])
+    members = [Member(model, rule, run.temperature) for model in models]
+    names = outputs_of("lungs_equalized")
+    sizes = []
+    for chosen, together in ((members[:1], None), (members, EnsembleRule((rule, rule)))):
+        answer = classifier_of_grey(chosen, together, "lungs_equalized")
+        export_web._write_graph(tmp_path / "graph", answer, inputs_of("lungs_equalized"), names)
+        sizes.append((tmp_path / "graph").stat().st_size)
+    assert sizes[1] < 1.7 * sizes[0]
+    random = np.random.default_rng(0)
+    grey = np.kron(random.integers(0, 256, (15, 13)), np.ones((4, 4))).astype(np.uint8)
+    mask = np.zeros((32, 32), np.uint8)
+    mask[6:26, 5:14] = mask[6:26, 18:27] = 255
+    (given,) = web_read_back.run_graph(tmp_path / "graph", [grey], [mask])
+    for name, value in answer(tf.constant(grey), tf.constant(mask)).items():
+        np.testing.assert_allclose(given[name], value, atol=1e-3)
+    (empty,) = web_read_back.run_graph(tmp_path / "graph", [grey], [np.zeros_like(mask)])
+    np.testing.assert_allclose(empty["box"], (0, 0, 1, 1))
 
-    def with_roi(kind, path):
-        config = real(kind, path)
-        object.__setattr__(config, "roi", "lung_crop")
-        return config
 
-    monkeypatch.setattr(export_web, "load_config", with_roi)
-    with pytest.raises(ValueError, match="classifiers on the full image"):
-        export_web.export_web(runs[0], tmp_path, None, FINDINGS)
+def test_an_operation_that_onnx_lacks_is_refused_in_one_line():
+    function = tf.function(tf.math.lgamma, input_signature=[tf.TensorSpec((2,), name="x")])
+    with pytest.raises(ValueError, match=r"operations that ONNX has\. Got Lgamma\."):
+        onnx_model(function, ["y"])

@@ -9,9 +9,11 @@ import tensorflow as tf
 
 import train_cls
 from kerascxr import __main__ as verbs
+from kerascxr.config import PACKAGED
 from kerascxr.data.roi import ROIS
 from kerascxr.models import lung_model
 from kerascxr.serving import export
+from kerascxr.serving.web_model import read_page_model
 from tests.support.lung_models import write_tiny_lung_model
 from tests.support.small_runs import arguments, masked_classes
 
@@ -121,6 +123,17 @@ def test_a_run_on_the_sources_masks_is_exported_with_another_lung_model(
         "Lung masks of the test: the source's masks. Lung masks of this model: "
         + (str(runs[1]) if given else "the lung model that comes with kerascxr")
     )
+
+
+def test_a_page_answers_as_the_run_or_with_another_lung_model_as_keras(packaged, seers, known):
+    page = read_page_model([seers[0]], None)
+    assert page.lungs.segmenter.size == (32, 32) and page.note == ""
+    names = [f"{path.parents[1].name}/{path.stem}" for path in known[0]]
+    places = [names.index(name) for name in page.expected.ids]
+    np.testing.assert_allclose(page.expected.probabilities, known[1][places], atol=1e-9)
+    other = read_page_model([seers[1]], None)
+    assert other.lungs.path == PACKAGED
+    assert other.note.startswith("Lung masks of the test: the source's masks.")
 
 
 def test_the_same_run_by_another_path_is_the_same(runs):

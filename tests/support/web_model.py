@@ -38,7 +38,7 @@ def export_small_page(runs, to: Path, folder: Path) -> Path:
         paths = put_stand_ins(patched, folder)
         patched.setattr(export_web, "runtime_files", lambda tarball: paths)
         findings = Findings(["For research, not for diagnosis."], None, "Not audited.")
-        return export_web.export_web(runs[0], to, runs[1], findings)
+        return export_web.export_web([runs[0]], to, runs[1], findings)
 
 
 @pytest.fixture(scope="session")

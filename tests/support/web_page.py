@@ -45,8 +45,20 @@ def answer_of(grey: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return exponentials / exponentials.sum(), kinds
 
 
-def write_app(folder: Path, name: str = "Stand-in") -> Path:
-    """Writes an exported folder whose model is the mean grey level, and whose lungs are dark."""
+REGION = {"text": "the right half of the lungs", "needs_lungs": True}
+BOX = (0.25, 0.5, 0.75, 1.0)
+"""Where it lies in an image: top, left, bottom and right."""
+
+
+def write_app(folder: Path, name: str = "Stand-in", region: bool = False) -> Path:
+    """Writes an exported folder whose model is the mean grey level, and whose lungs are dark.
+
+    Args:
+        folder: Where to.
+        name: The model's.
+        region: Whether it is an ensemble that gets ``REGION``: its score is the share of lung, and
+            its members vote.
+    """
     if not (_RUNTIME / "ort-wasm-simd-threaded.wasm").exists():
         pytest.skip("onnxruntime-web is missing: run npm ci in web/")
     pytest.importorskip("onnx", reason="the stand-in model needs the package onnx")
@@ -55,26 +67,27 @@ def write_app(folder: Path, name: str = "Stand-in") -> Path:
         (folder / part).mkdir()
     for suffix in ("mjs", "wasm"):
         shutil.copy(_RUNTIME / f"ort-wasm-simd-threaded.{suffix}", folder / "ort")
-    _write_graphs(folder / "model")
-    write_model_card(folder, name)
+    _write_graphs(folder / "model", region)
+    write_model_card(folder, name, region)
     return folder
 
 
-def write_model_card(folder: Path, name: str) -> None:
+def write_model_card(folder: Path, name: str, region: bool = False) -> None:
     """Writes model.json, and files.json with the version that follows from all files."""
     percent = {"value": 0.954, "low": 0.93, "high": 0.97}
     card = {
-        "format": 1,
+        "format": 2,
         "name": name,
         "created": "2026-11-29",
         "kerascxr": "0.1.0",
         "classes": CLASSES,
         "image_size": [224, 224],
-        "temperature": 1.1,
+        "region": REGION if region else None,
+        "members": ["one", "two"] if region else [],
         "decision": {
             "not_decided": "not decided",
-            "least": 0.53,
-            "thresholds": [LEAST] * len(CLASSES),
+            "least": None if region else 0.53,
+            "in_every_set": [],
             "coverage": 0.95,
         },
         "warnings": [{"kind": kind, "text": text} for kind, text in WARNINGS.items()],
@@ -89,6 +102,7 @@ def write_model_card(folder: Path, name: str) -> None:
         "metrics": {
             "n_test": 458,
             "rows": [{"name": key, **percent} for key in ("accuracy", "macro F1", "macro AUC")],
+            "note": "",
         },
         "operating_points": [
             {"class": key, "threshold": 0.5, "sensitivity": 0.95, "specificity": 0.98}
@@ -117,7 +131,7 @@ def write_model_card(folder: Path, name: str) -> None:
     (folder / "files.json").write_text(json.dumps(listed), encoding="utf-8")
 
 
-def _write_graphs(folder: Path) -> None:
+def _write_graphs(folder: Path, region: bool) -> None:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -136,14 +150,14 @@ def _write_graphs(folder: Path) -> None:
         ]
         return nodes, {"full": 255.0, "one": 1.0}, [wanted, axes]
 
-    def save(path: Path, nodes, outputs, constants, tensors) -> None:
+    def save(path: Path, nodes, outputs, constants, tensors, *more) -> None:
         tensors += [
             numpy_helper.from_array(np.asarray(value, np.float32), name)
             for name, value in constants.items()
         ]
         grey = helper.make_tensor_value_info("grey", TensorProto.UINT8, ["height", "width"])
         named = [helper.make_tensor_value_info(*output) for output in outputs]
-        graph = helper.make_graph(nodes, "graph", [grey], named, tensors)
+        graph = helper.make_graph(nodes, "graph", [grey, *more], named, tensors)
         opset = [helper.make_opsetid("", 17)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=8)
         onnx.checker.check_model(model)
@@ -163,7 +177,7 @@ def _write_graphs(folder: Path) -> None:
         node("Reshape", "is_dark,vector", "dark_warning"),
         node("Reshape", "is_bright,vector", "bright_warning"),
         node("Concat", "dark_warning,bright_warning", "warnings", axis=0),
-        node("Identity", "mean", "ood_score"),
+        node("Identity", "share_of_lung" if region else "mean", "ood_score"),
         node("Mul", "small,dark", "both"),
         node("Concat", "small,dark,both,both", "maps", axis=0),
         node("Reshape", "maps,maps_shape", "cams"),
@@ -175,7 +189,19 @@ def _write_graphs(folder: Path) -> None:
     ]
     outputs = [("probabilities", real, [n]), ("in_set", true, [n])]
     outputs += [("warnings", true, [2]), ("ood_score", real, []), ("cams", real, [n, 7, 7])]
-    save(folder / "classifier.onnx", nodes, outputs, constants, tensors)
+    taken = []
+    if region:
+        taken = [helper.make_tensor_value_info("lung_mask", TensorProto.UINT8, ["h", "w"])]
+        of_lungs = [
+            node("Cast", "lung_mask", "lung_mask_float", to=real),
+            node("ReduceMean", "lung_mask_float", "mean_of_lung", keepdims=0),
+            node("Div", "mean_of_lung,full", "share_of_lung"),
+            node("Identity", "place", "box"),
+        ]
+        nodes = [*of_lungs, *nodes]
+        constants["place"] = BOX
+        outputs.append(("box", real, [4]))
+    save(folder / "classifier.onnx", nodes, outputs, constants, tensors, *taken)
     nodes, constants, tensors = small(64, 64)
     nodes.append(node("Reshape", "dark,plane", "probabilities"))
     tensors.append(numpy_helper.from_array(np.array([64, 64], np.int64), "plane"))

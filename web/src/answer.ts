@@ -1,6 +1,7 @@
 /** From the graphs' outputs to the answer: the texts of kerascxr.models.decision_rule. */
 
 import type { Spacing } from "./dicom.ts";
+import type { Box } from "./geometry.ts";
 import { lungFaults } from "./lung_faults.ts";
 import { type Grid, keepLungs, lungFraction, lungPixels } from "./lungs.ts";
 import type { Model } from "./model.ts";
@@ -14,6 +15,9 @@ export interface Outputs {
   warnings: boolean[];
   oodScore: number;
   cams: Grid[];
+  /** The part of the image that the classifier got, where it is not the whole. */
+  box: Box | undefined;
+  /** Probabilities, of all components. */
   lungs: Grid | undefined;
 }
 
@@ -31,6 +35,8 @@ export interface Answer {
   sentences: string[];
   oodScore: number;
   cams: Grid[];
+  /** Where the maps lie in the image; undefined for the whole of it. */
+  box: Box | undefined;
   lungs: LungAnswer | undefined;
 }
 
@@ -61,6 +67,7 @@ export function toAnswer(model: Model, outputs: Outputs): Answer {
     sentences: warned.map((warning) => warning.text),
     oodScore: outputs.oodScore,
     cams: outputs.cams,
+    box: outputs.box,
     lungs: undefined,
   };
 }

@@ -7,14 +7,14 @@ import type { Item } from "./items.ts";
 import type { Model } from "./model.ts";
 
 /** Returns what stands above the image: the decision, or why there is none. */
-export function decisionParts(item: Item): HTMLElement[] {
+export function decisionParts(model: Model, item: Item): HTMLElement[] {
   const heading = (text: string): HTMLElement => make("h3", { class: "verdict" }, text);
   if (item.state === "failed") {
     return [make("section", {}, heading("No answer"), make("p", {}, `${item.name} ${item.problem ?? ""}.`))];
   }
   const { answer } = item;
   if (!answer) return [make("section", {}, make("p", { class: "muted" }, "Reading the image…"))];
-  const sentences = [...answer.sentences, ...cautions(item)];
+  const sentences = [...answer.sentences, ...cautions(model, item)];
   const list = sentences.length > 0 && make("ul", {}, ...sentences.map((text) => make("li", {}, text)));
   if (answer.warnings.length) {
     return [make("section", { class: "warnings" }, heading("Not decided"), list)];
@@ -26,11 +26,17 @@ export function decisionParts(item: Item): HTMLElement[] {
   return parts;
 }
 
-/** What the file says that speaks against a chest X-ray. The decision does not depend on it. */
-function cautions({ image }: Item): string[] {
+/** What speaks against a chest X-ray, in the file or in its lungs. The decision does not depend on it. */
+function cautions(model: Model, { image, answer }: Item): string[] {
+  const found: string[] = [];
+  const faults = answer?.lungs?.faults ?? [];
+  if (model.region?.needs_lungs && faults.length) {
+    const why = faults.join(", and ");
+    found.push(`The model gets ${model.region.text}, but what was found here cannot be the lungs: it ${why}.`);
+  }
   const { modality } = image ?? {};
-  if (!modality || X_RAYS.includes(modality)) return [];
-  return [`The file is of modality ${modality}, not an X-ray image (${X_RAYS.slice(0, 2).join(", ")}).`];
+  if (!modality || X_RAYS.includes(modality)) return found;
+  return [...found, `The file is of modality ${modality}, not an X-ray image (${X_RAYS.slice(0, 2).join(", ")}).`];
 }
 
 const X_RAYS = ["CR", "DX", "RG", "RF", "XA", "OT", "SC"]; // OT and SC say nothing of the device
@@ -72,9 +78,12 @@ function bars(model: Model, answer: Answer): HTMLElement {
     );
     const fill = make("div", { class: "fill" });
     fill.style.width = `${100 * Math.min(1, Math.max(0, probability))}%`;
-    const mark = make("div", { class: "mark" });
-    mark.style.left = `calc(${100 * model.decision.least}% - 1px)`;
-    const track = make("div", { class: "track", "aria-hidden": "true" }, fill, mark);
+    const track = make("div", { class: "track", "aria-hidden": "true" }, fill);
+    if (model.decision.least !== null) {
+      const mark = make("div", { class: "mark" });
+      mark.style.left = `calc(${100 * model.decision.least}% - 1px)`;
+      track.append(mark);
+    }
     list.append(make("li", {}, title, make("span", { class: "value" }, percent(probability)), track));
   });
   return list;
@@ -82,6 +91,12 @@ function bars(model: Model, answer: Answer): HTMLElement {
 
 function decisionText(model: Model): string {
   const { least, coverage } = model.decision;
+  if (least === null) {
+    return (
+      `The mean of ${model.members.length} members. A class is the decision if more than half of them find it ` +
+      "likely enough, and no other, unless a warning applies."
+    );
+  }
   return (
     `Operating point, ${percent(least)}: the only class that reaches it is the decision, unless a ` +
     `warning applies. The true class reached it in ${round(coverage)} of the validation images.`
@@ -89,11 +104,15 @@ function decisionText(model: Model): string {
 }
 
 function setText(model: Model): HTMLElement {
-  const { thresholds, coverage } = model.decision;
-  const always = model.classes.filter((_, index) => (thresholds[index] ?? 1) <= 0);
+  const { in_every_set, least, coverage } = model.decision;
+  const always = model.classes.filter((_, index) => in_every_set.includes(index));
   const never =
     always.length > 0 &&
     ` ${always.join(" and ")} always: too few validation images exclude it.`;
+  if (least === null) {
+    const text = `Not excluded: classes that more than half of the members do not exclude (prediction set).`;
+    return make("p", { class: "muted small" }, text, never);
+  }
   return make(
     "p",
     { class: "muted small" },

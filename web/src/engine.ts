@@ -3,8 +3,10 @@
 import * as ort from "onnxruntime-web/wasm";
 
 import type { Outputs } from "./answer.ts";
+import type { Box } from "./geometry.ts";
 import type { Grey } from "./limits.ts";
-import type { Grid } from "./lungs.ts";
+import { type Grid, keepLungs } from "./lungs.ts";
+import type { Calls } from "./messages.ts";
 
 const MOST_THREADS = 8;
 
@@ -12,18 +14,16 @@ export class Engine {
   private constructor(
     private readonly classifier: ort.InferenceSession,
     private readonly lungs: ort.InferenceSession | undefined,
+    private readonly threshold: number | undefined,
   ) {}
 
   /**
    * Starts the runtime and loads the graphs.
    *
-   * @param runtime Where its WebAssembly is, an absolute URL that ends with a slash.
+   * @param ask The graphs; `runtime`, where its WebAssembly is, an absolute URL that ends with a slash;
+   *   `threshold`, from which probability on a pixel is lung, where the classifier takes the lung mask.
    */
-  static async load(
-    runtime: string,
-    classifier: Blob,
-    lungs: Blob | undefined,
-  ): Promise<Engine> {
+  static async load({ runtime, classifier, lungs, threshold }: Calls["load"]["ask"]): Promise<Engine> {
     const threads = self.crossOriginIsolated ? navigator.hardwareConcurrency || 1 : 1;
     ort.env.wasm.numThreads = Math.min(MOST_THREADS, threads);
     ort.env.wasm.wasmPaths = {
@@ -38,22 +38,37 @@ export class Engine {
     const session = async (graph: Blob): Promise<ort.InferenceSession> =>
       ort.InferenceSession.create(new Uint8Array(await graph.arrayBuffer()), options);
     const first = await session(classifier);
-    return new Engine(first, lungs && (await session(lungs)));
+    return new Engine(first, lungs && (await session(lungs)), threshold);
   }
 
   async run(image: Grey): Promise<Outputs> {
     const grey = new ort.Tensor("uint8", image.data, [image.height, image.width]);
-    const found = await this.classifier.run({ grey });
-    const lungs = this.lungs ? await this.lungs.run({ grey }) : undefined;
+    const found = this.lungs ? await this.lungs.run({ grey }) : undefined;
+    const lungs = found && grids(found, "probabilities")[0];
+    const mask = lungs && this.threshold !== undefined && { lung_mask: maskTensor(lungs, this.threshold) };
+    const answer = await this.classifier.run({ grey, ...mask });
     return {
-      probabilities: numbers(found, "probabilities"),
-      inSet: flags(found, "in_set"),
-      warnings: flags(found, "warnings"),
-      oodScore: numbers(found, "ood_score")[0] ?? NaN,
-      cams: grids(found, "cams"),
-      lungs: lungs ? grids(lungs, "probabilities")[0] : undefined,
+      probabilities: numbers(answer, "probabilities"),
+      inSet: flags(answer, "in_set"),
+      warnings: flags(answer, "warnings"),
+      oodScore: numbers(answer, "ood_score")[0] ?? NaN,
+      cams: grids(answer, "cams"),
+      box: boxOf(answer),
+      lungs,
     };
   }
+}
+
+/** Returns the two largest components of the lungs as the classifier's graph takes them. */
+function maskTensor(lungs: Grid, threshold: number): ort.Tensor {
+  const { data, width, height } = keepLungs(lungs, threshold);
+  return new ort.Tensor("uint8", Uint8Array.from(data, (value) => (value >= threshold ? 255 : 0)), [height, width]);
+}
+
+function boxOf(found: ort.InferenceSession.ReturnType): Box | undefined {
+  if (!("box" in found)) return undefined;
+  const [top, left, bottom, right] = numbers(found, "box") as unknown as [number, number, number, number];
+  return { top, left, bottom, right };
 }
 
 function output(found: ort.InferenceSession.ReturnType, name: string): ort.Tensor {

@@ -13,6 +13,14 @@ export interface Size {
   height: number;
 }
 
+/** A part of an image, in shares of its width and height. */
+export interface Box {
+  left: number;
+  top: number;
+  right: number;
+  bottom: number;
+}
+
 export const WHOLE: View = { zoom: 1, x: 0.5, y: 0.5 };
 const MOST = 16;
 
@@ -21,6 +29,20 @@ export function placed(view: View, image: Size, box: Size): Size & { left: numbe
   const scale = view.zoom * Math.min(box.width / image.width, box.height / image.height);
   const [width, height] = [image.width * scale, image.height * scale];
   return { width, height, left: box.width / 2 - view.x * width, top: box.height / 2 - view.y * height };
+}
+
+/** Returns where a part of an image lies, of where the whole image does. */
+export function part(
+  whole: Size & { left: number; top: number },
+  box: Box | undefined,
+): Size & { left: number; top: number } {
+  if (!box) return whole;
+  return {
+    left: whole.left + box.left * whole.width,
+    top: whole.top + box.top * whole.height,
+    width: (box.right - box.left) * whole.width,
+    height: (box.bottom - box.top) * whole.height,
+  };
 }
 
 /** Keeps the image in its box: no empty margin where it is larger, centred where it is smaller. */

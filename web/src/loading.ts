@@ -37,7 +37,9 @@ export async function load(progress: (share: number) => void): Promise<Loaded> {
     classifier: await checked("model/classifier.onnx", classifier, model),
     lungs: lungs && (await checked("model/lungs.onnx", lungs, model)),
   };
-  const engine = new Colleague(script, { kind: "load", ask: { runtime, ...graphs }, limits: LOAD });
+  const threshold = model.region?.needs_lungs ? model.lungs?.threshold : undefined;
+  const ask = { runtime, ...graphs, threshold };
+  const engine = new Colleague(script, { kind: "load", ask, limits: LOAD });
   await engine.ready();
   return { model, engine, reader: new Colleague(script) };
 }

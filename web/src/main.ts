@@ -113,7 +113,7 @@ class Page {
 
   private fillAnswer(): void {
     if (!this.selected) return;
-    byId("decision").replaceChildren(...decisionParts(this.selected));
+    byId("decision").replaceChildren(...decisionParts(this.model, this.selected));
     byId("answer").replaceChildren(...answerParts(this.model, this.selected));
   }
 
@@ -156,6 +156,7 @@ class Page {
       label: `X-ray ${item.name}`,
       outline: lungs && this.model.lungs ? outline(lungs.grid, this.model.lungs.threshold) : undefined,
       map: this.map(),
+      box: answer?.box,
     }, again);
     this.applySettings();
   }

@@ -7,7 +7,7 @@ import type { Grey } from "./limits.ts";
 export interface Calls {
   decode: { ask: { file: Blob }; value: Decoded };
   load: {
-    ask: { runtime: string; classifier: Blob; lungs: Blob | undefined };
+    ask: { runtime: string; classifier: Blob; lungs: Blob | undefined; threshold: number | undefined };
     value: undefined;
   };
   run: { ask: { image: Grey }; value: Outputs };

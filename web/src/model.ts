@@ -8,14 +8,24 @@ export interface Warning {
 }
 
 export interface Model {
-  format: 1;
+  format: 2;
   name: string;
   created: string;
   kerascxr: string;
   classes: string[];
   image_size: [number, number];
-  temperature: number;
-  decision: { not_decided: string; least: number; thresholds: number[]; coverage: number };
+  /** What of an image the classifier gets; null for the whole of it. */
+  region: null | { text: string; needs_lungs: boolean };
+  /** The names of an ensemble's members; none for one classifier. */
+  members: string[];
+  decision: {
+    not_decided: string;
+    /** The probability from which on a class is likely enough; null where the members vote. */
+    least: number | null;
+    /** Places of the classes that every prediction set has. */
+    in_every_set: number[];
+    coverage: number;
+  };
   warnings: Warning[];
   ood: { limit: number };
   lungs: null | {
@@ -25,9 +35,9 @@ export interface Model {
     checks: LungChecks;
     card?: Record<string, unknown>;
   };
-  metrics?: { n_test: number; rows: MetricRow[] };
+  metrics?: { n_test: number; rows: MetricRow[]; note: string };
   operating_points?: OperatingPoint[];
-  data?: { description: string; n_train: number; classes: Record<string, number> };
+  data?: { description: string; n_train: number | null; classes: Record<string, number> };
   audit?: null | AuditRow[];
   audit_note?: string;
   limits: string[];
@@ -58,7 +68,7 @@ export interface AuditRow {
 
 export function checkModel(value: unknown): Model {
   const model = value as Model;
-  if (model?.format !== 1) {
+  if (model?.format !== 2) {
     throw new Error("This model is of another version than the page: export it again.");
   }
   return model;

@@ -9,22 +9,24 @@ export function modelCard(model: Model): HTMLElement[] {
     ["Model", model.name],
     ["Exported", `${model.created}, kerascxr ${model.kerascxr}`],
     ["Classes", model.classes.join(", ")],
-    ["Input", `${model.image_size[0]} x ${model.image_size[1]} pixels, grey`],
+    ["Input", `${model.region ? `${model.region.text}, ` : ""}${model.image_size[0]} x ${model.image_size[1]} pixels, grey`],
   ];
+  if (model.members.length) about.splice(1, 0, ["Members", model.members.join(", ")]);
   if (model.lungs) about.push(["Lungs", `${model.lungs.name}, ${model.lungs.size.join(" x ")} pixels`]);
   parts.push(part("Model", facts(about)));
   if (model.data) {
     const rows = Object.entries(model.data.classes).map(([name, n]) => [name, whole(n)]);
-    const images = `${whole(model.data.n_train)} training images.`;
+    const n = model.data.n_train;
+    const images = n === null ? "" : ` ${whole(n)} training images.`;
     parts.push(
       part(
         "Data",
-        make("p", {}, `${model.data.description} ${images}`),
+        make("p", {}, `${model.data.description}${images}`),
         rows.length > 0 && table("Images by class", ["Class", "Images#"], rows),
       ),
     );
   }
-  if (model.metrics?.rows.length) parts.push(metrics(model.metrics));
+  if (model.metrics) parts.push(metrics(model.metrics));
   parts.push(audit(model));
   if (model.lungs?.card && Object.keys(model.lungs.card).length) {
     const rows = Object.entries(model.lungs.card).map(([name, value]): [string, string] => [
@@ -36,13 +38,15 @@ export function modelCard(model: Model): HTMLElement[] {
   return parts;
 }
 
-function metrics({ n_test, rows }: NonNullable<Model["metrics"]>): HTMLElement {
+function metrics({ n_test, rows, note }: NonNullable<Model["metrics"]>): HTMLElement {
   const lines = rows.map(({ name, value, low, high }) => {
     const known = typeof low === "number" && typeof high === "number";
     return [name, value.toFixed(3), known ? `${low.toFixed(3)} to ${high.toFixed(3)}` : "unknown"];
   });
+  if (!rows.length) return part("Test metrics", make("p", {}, note));
   return part(
     "Test metrics",
+    note !== "" && make("p", {}, note),
     make("p", {}, `On ${whole(n_test)} test images that the model was not trained on.`),
     table("Test metrics", ["Metric", "Value#", "95 % interval#"], lines),
   );
@@ -83,7 +87,8 @@ export function summary(model: Model): string {
       "set; images of other hospitals can be answered worse."
     : "";
   const [found] = /^[^.]*\./.exec(model.audit_note ?? "") ?? ["It was not audited for shortcuts."];
-  return `This model distinguishes ${listed(model.classes)}, and nothing else.${metric} ${found}`;
+  const region = model.region ? ` It gets ${model.region.text}.` : "";
+  return `This model distinguishes ${listed(model.classes)}, and nothing else.${region}${metric} ${found}`;
 }
 
 function listed(names: string[]): string {

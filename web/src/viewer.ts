@@ -1,7 +1,7 @@
 /** The image on the page, with its map and its lungs; zoom, pan, brightness and contrast. */
 
 import { make } from "./dom.ts";
-import { limited, panned, placed, type Size, type View, WHOLE, windowTable, zoomed } from "./geometry.ts";
+import { type Box, limited, panned, part, placed, type Size, type View, WHOLE, windowTable, zoomed } from "./geometry.ts";
 import { heatPicture } from "./heat.ts";
 import type { Grey } from "./limits.ts";
 import type { Grid } from "./lungs.ts";
@@ -17,6 +17,8 @@ export interface Shown {
   /** Line segments in shares of width and height. */
   outline: Float32Array | undefined;
   map: Grid | undefined;
+  /** The part of the image that the map covers; undefined for the whole of it. */
+  box: Box | undefined;
 }
 
 export interface Settings {
@@ -176,7 +178,8 @@ export class Viewer {
     if (shown.map && this.settings.mix > 0) {
       this.heat ??= pictureCanvas(heatPicture(shown.map, this.settings.mix));
       context.imageSmoothingEnabled = true;
-      context.drawImage(this.heat, left, top, width, height);
+      const on = part({ left, top, width, height }, shown.box);
+      context.drawImage(this.heat, on.left, on.top, on.width, on.height);
     }
     if (shown.outline && this.settings.outline) {
       drawLines(context, shown.outline, { left, top, width, height });

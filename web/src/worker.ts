@@ -27,7 +27,7 @@ async function answer(request: Request): Promise<unknown> {
     case "decode":
       return decodeFile(request.file);
     case "load":
-      engine = await Engine.load(request.runtime, request.classifier, request.lungs);
+      engine = await Engine.load(request);
       return undefined;
     case "run":
       if (!engine) throw new Error("The model is not loaded.");

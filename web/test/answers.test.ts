@@ -11,7 +11,7 @@ import type { Model } from "../src/model.ts";
 
 const MODEL = {
   classes: ["a", "b"],
-  decision: { not_decided: "not decided", least: 0.5, thresholds: [0.2, 0.2], coverage: 0.95 },
+  decision: { not_decided: "not decided", least: 0.5, in_every_set: [], coverage: 0.95 },
   warnings: [{ kind: "odd", text: "The image is odd." }],
   lungs: null,
 } as unknown as Model;
@@ -33,6 +33,7 @@ function outputs(warned: boolean): Parameters<typeof toAnswer>[1] {
     warnings: [warned],
     oodScore: 1.5,
     cams: [],
+    box: undefined,
     lungs: undefined,
   };
 }

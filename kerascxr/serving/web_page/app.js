@@ -196,6 +196,7 @@ function toAnswer(model, outputs) {
     sentences: warned.map((warning) => warning.text),
     oodScore: outputs.oodScore,
     cams: outputs.cams,
+    box: outputs.box,
     lungs: void 0
   };
 }
@@ -299,14 +300,14 @@ function percent(share) {
 }
 
 // src/answer_panel.ts
-function decisionParts(item) {
+function decisionParts(model, item) {
   const heading = (text) => make("h3", { class: "verdict" }, text);
   if (item.state === "failed") {
     return [make("section", {}, heading("No answer"), make("p", {}, `${item.name} ${item.problem ?? ""}.`))];
   }
   const { answer } = item;
   if (!answer) return [make("section", {}, make("p", { class: "muted" }, "Reading the image…"))];
-  const sentences = [...answer.sentences, ...cautions(item)];
+  const sentences = [...answer.sentences, ...cautions(model, item)];
   const list = sentences.length > 0 && make("ul", {}, ...sentences.map((text) => make("li", {}, text)));
   if (answer.warnings.length) {
     return [make("section", { class: "warnings" }, heading("Not decided"), list)];
@@ -317,10 +318,16 @@ function decisionParts(item) {
   if (list) parts.unshift(make("section", { class: "warnings" }, list));
   return parts;
 }
-function cautions({ image }) {
+function cautions(model, { image, answer }) {
+  const found = [];
+  const faults = answer?.lungs?.faults ?? [];
+  if (model.region?.needs_lungs && faults.length) {
+    const why = faults.join(", and ");
+    found.push(`The model gets ${model.region.text}, but what was found here cannot be the lungs: it ${why}.`);
+  }
   const { modality } = image ?? {};
-  if (!modality || X_RAYS.includes(modality)) return [];
-  return [`The file is of modality ${modality}, not an X-ray image (${X_RAYS.slice(0, 2).join(", ")}).`];
+  if (!modality || X_RAYS.includes(modality)) return found;
+  return [...found, `The file is of modality ${modality}, not an X-ray image (${X_RAYS.slice(0, 2).join(", ")}).`];
 }
 var X_RAYS = ["CR", "DX", "RG", "RF", "XA", "OT", "SC"];
 function bestText(answer) {
@@ -334,14 +341,14 @@ function answerParts(model, item) {
   return parts;
 }
 function scorePart(model, answer) {
-  const part2 = make("section", {}, make("h3", {}, "Probabilities"));
+  const part3 = make("section", {}, make("h3", {}, "Probabilities"));
   if (answer.warnings.length) {
-    part2.append(make("p", { class: "second" }, `Most probable, but not decided: ${bestText(answer)}`));
+    part3.append(make("p", { class: "second" }, `Most probable, but not decided: ${bestText(answer)}`));
   }
-  part2.append(bars(model, answer), make("p", { class: "legend" }, decisionText(model)), setText(model));
+  part3.append(bars(model, answer), make("p", { class: "legend" }, decisionText(model)), setText(model));
   const points = operatingPoints(model);
-  if (points) part2.append(points);
-  return part2;
+  if (points) part3.append(points);
+  return part3;
 }
 function bars(model, answer) {
   const list = make("ul", { class: "bars", "aria-label": "Calibrated probability of each class" });
@@ -356,21 +363,31 @@ function bars(model, answer) {
     );
     const fill = make("div", { class: "fill" });
     fill.style.width = `${100 * Math.min(1, Math.max(0, probability))}%`;
-    const mark = make("div", { class: "mark" });
-    mark.style.left = `calc(${100 * model.decision.least}% - 1px)`;
-    const track = make("div", { class: "track", "aria-hidden": "true" }, fill, mark);
+    const track = make("div", { class: "track", "aria-hidden": "true" }, fill);
+    if (model.decision.least !== null) {
+      const mark = make("div", { class: "mark" });
+      mark.style.left = `calc(${100 * model.decision.least}% - 1px)`;
+      track.append(mark);
+    }
     list.append(make("li", {}, title, make("span", { class: "value" }, percent(probability)), track));
   });
   return list;
 }
 function decisionText(model) {
   const { least, coverage } = model.decision;
+  if (least === null) {
+    return `The mean of ${model.members.length} members. A class is the decision if more than half of them find it likely enough, and no other, unless a warning applies.`;
+  }
   return `Operating point, ${percent(least)}: the only class that reaches it is the decision, unless a warning applies. The true class reached it in ${round(coverage)} of the validation images.`;
 }
 function setText(model) {
-  const { thresholds, coverage } = model.decision;
-  const always = model.classes.filter((_, index) => (thresholds[index] ?? 1) <= 0);
+  const { in_every_set, least, coverage } = model.decision;
+  const always = model.classes.filter((_, index) => in_every_set.includes(index));
   const never = always.length > 0 && ` ${always.join(" and ")} always: too few validation images exclude it.`;
+  if (least === null) {
+    const text = `Not excluded: classes that more than half of the members do not exclude (prediction set).`;
+    return make("p", { class: "muted small" }, text, never);
+  }
   return make(
     "p",
     { class: "muted small" },
@@ -400,23 +417,23 @@ function operatingPoints(model) {
 }
 function lungPart(item) {
   const lungs = item.answer?.lungs;
-  const part2 = make("section", {}, make("h3", {}, "Lungs"));
+  const part3 = make("section", {}, make("h3", {}, "Lungs"));
   if (!lungs || lungs.fraction === 0) {
-    part2.append(make("p", {}, "No lungs were found."));
-    return part2;
+    part3.append(make("p", {}, "No lungs were found."));
+    return part3;
   }
   const rows = [["Of the image", percent(lungs.fraction)]];
   if (lungs.faults.length) {
     const why = lungs.faults.join(", and ");
-    part2.append(
+    part3.append(
       make("p", { class: "warned" }, `This outline is not that of the lungs in an upright frontal X-ray: it ${why}.`)
     );
   }
   if (lungs.mm2 !== void 0) {
     rows.push(["Area", `${whole(lungs.mm2)} mm² (${whole(lungs.mm2 / 100)} cm²)`]);
   }
-  part2.append(facts(rows), make("p", { class: "muted small" }, spacingText(item.image)));
-  return part2;
+  part3.append(facts(rows), make("p", { class: "muted small" }, spacingText(item.image)));
+  return part3;
 }
 function spacingText(image) {
   const spacing = image?.spacing;
@@ -753,7 +770,7 @@ function toError(error) {
 // src/model.ts
 function checkModel(value) {
   const model = value;
-  if (model?.format !== 1) {
+  if (model?.format !== 2) {
     throw new Error("This model is of another version than the page: export it again.");
   }
   return model;
@@ -786,7 +803,9 @@ async function load(progress) {
     classifier: await checked("model/classifier.onnx", classifier, model),
     lungs: lungs && await checked("model/lungs.onnx", lungs, model)
   };
-  const engine = new Colleague(script, { kind: "load", ask: { runtime, ...graphs }, limits: LOAD });
+  const threshold = model.region?.needs_lungs ? model.lungs?.threshold : void 0;
+  const ask = { runtime, ...graphs, threshold };
+  const engine = new Colleague(script, { kind: "load", ask, limits: LOAD });
   await engine.ready();
   return { model, engine, reader: new Colleague(script) };
 }
@@ -831,22 +850,24 @@ function modelCard(model) {
     ["Model", model.name],
     ["Exported", `${model.created}, kerascxr ${model.kerascxr}`],
     ["Classes", model.classes.join(", ")],
-    ["Input", `${model.image_size[0]} x ${model.image_size[1]} pixels, grey`]
+    ["Input", `${model.region ? `${model.region.text}, ` : ""}${model.image_size[0]} x ${model.image_size[1]} pixels, grey`]
   ];
+  if (model.members.length) about.splice(1, 0, ["Members", model.members.join(", ")]);
   if (model.lungs) about.push(["Lungs", `${model.lungs.name}, ${model.lungs.size.join(" x ")} pixels`]);
   parts.push(part("Model", facts(about)));
   if (model.data) {
-    const rows = Object.entries(model.data.classes).map(([name, n]) => [name, whole(n)]);
-    const images = `${whole(model.data.n_train)} training images.`;
+    const rows = Object.entries(model.data.classes).map(([name, n2]) => [name, whole(n2)]);
+    const n = model.data.n_train;
+    const images = n === null ? "" : ` ${whole(n)} training images.`;
     parts.push(
       part(
         "Data",
-        make("p", {}, `${model.data.description} ${images}`),
+        make("p", {}, `${model.data.description}${images}`),
         rows.length > 0 && table("Images by class", ["Class", "Images#"], rows)
       )
     );
   }
-  if (model.metrics?.rows.length) parts.push(metrics(model.metrics));
+  if (model.metrics) parts.push(metrics(model.metrics));
   parts.push(audit(model));
   if (model.lungs?.card && Object.keys(model.lungs.card).length) {
     const rows = Object.entries(model.lungs.card).map(([name, value]) => [
@@ -857,13 +878,15 @@ function modelCard(model) {
   }
   return parts;
 }
-function metrics({ n_test, rows }) {
+function metrics({ n_test, rows, note }) {
   const lines = rows.map(({ name, value, low, high }) => {
     const known = typeof low === "number" && typeof high === "number";
     return [name, value.toFixed(3), known ? `${low.toFixed(3)} to ${high.toFixed(3)}` : "unknown"];
   });
+  if (!rows.length) return part("Test metrics", make("p", {}, note));
   return part(
     "Test metrics",
+    note !== "" && make("p", {}, note),
     make("p", {}, `On ${whole(n_test)} test images that the model was not trained on.`),
     table("Test metrics", ["Metric", "Value#", "95 % interval#"], lines)
   );
@@ -892,7 +915,8 @@ function summary(model) {
   const interval = typeof row?.low === "number" && typeof row.high === "number" ? ` (95 % interval ${percent(row.low)} to ${percent(row.high)})` : "";
   const metric = row ? ` Accuracy ${percent(row.value)}${interval} on ${whole(model.metrics?.n_test ?? 0)} test images of its own data set; images of other hospitals can be answered worse.` : "";
   const [found] = /^[^.]*\./.exec(model.audit_note ?? "") ?? ["It was not audited for shortcuts."];
-  return `This model distinguishes ${listed(model.classes)}, and nothing else.${metric} ${found}`;
+  const region = model.region ? ` It gets ${model.region.text}.` : "";
+  return `This model distinguishes ${listed(model.classes)}, and nothing else.${region}${metric} ${found}`;
 }
 function listed(names) {
   if (names.length < 2) return names.join("");
@@ -971,6 +995,15 @@ function placed(view, image, box) {
   const scale = view.zoom * Math.min(box.width / image.width, box.height / image.height);
   const [width, height] = [image.width * scale, image.height * scale];
   return { width, height, left: box.width / 2 - view.x * width, top: box.height / 2 - view.y * height };
+}
+function part2(whole2, box) {
+  if (!box) return whole2;
+  return {
+    left: whole2.left + box.left * whole2.width,
+    top: whole2.top + box.top * whole2.height,
+    width: (box.right - box.left) * whole2.width,
+    height: (box.bottom - box.top) * whole2.height
+  };
 }
 function limited(view, image, box) {
   const zoom = Math.min(MOST2, Math.max(1, view.zoom));
@@ -1165,7 +1198,8 @@ var Viewer = class {
     if (shown.map && this.settings.mix > 0) {
       this.heat ??= pictureCanvas(heatPicture(shown.map, this.settings.mix));
       context.imageSmoothingEnabled = true;
-      context.drawImage(this.heat, left, top, width, height);
+      const on = part2({ left, top, width, height }, shown.box);
+      context.drawImage(this.heat, on.left, on.top, on.width, on.height);
     }
     if (shown.outline && this.settings.outline) {
       drawLines(context, shown.outline, { left, top, width, height });
@@ -1310,7 +1344,7 @@ var Page = class {
   }
   fillAnswer() {
     if (!this.selected) return;
-    byId("decision").replaceChildren(...decisionParts(this.selected));
+    byId("decision").replaceChildren(...decisionParts(this.model, this.selected));
     byId("answer").replaceChildren(...answerParts(this.model, this.selected));
   }
   async showImage() {
@@ -1351,7 +1385,8 @@ var Page = class {
       image,
       label: `X-ray ${item.name}`,
       outline: lungs && this.model.lungs ? outline(lungs.grid, this.model.lungs.threshold) : void 0,
-      map: this.map()
+      map: this.map(),
+      box: answer?.box
     }, again);
     this.applySettings();
   }

@@ -3330,21 +3330,74 @@ var jt = "1.30.0";
 }
 Object.defineProperty(B.versions, "web", { value: jt, enumerable: true });
 
+// src/lungs.ts
+var CELL = 4;
+var LUNGS = 2;
+function keepLungs(grid, threshold) {
+  const columns = grid.width / CELL;
+  const rows = grid.height / CELL;
+  const share = new Float64Array(columns * rows);
+  for (let row = 0; row < grid.height; row++) {
+    for (let column = 0; column < grid.width; column++) {
+      if (grid.data[row * grid.width + column] < threshold) continue;
+      const cell = Math.floor(row / CELL) * columns + Math.floor(column / CELL);
+      share[cell] = share[cell] + 1;
+    }
+  }
+  const component = components(share, columns, rows);
+  const areas = /* @__PURE__ */ new Map();
+  component.forEach((number2, cell) => {
+    if (number2) areas.set(number2, (areas.get(number2) ?? 0) + share[cell]);
+  });
+  const largest = [...areas].sort((a, b) => b[1] - a[1] || a[0] - b[0]).slice(0, LUNGS);
+  const kept = new Set(largest.map(([number2]) => number2));
+  const data = grid.data.map((probability, index) => {
+    const row = Math.floor(index / grid.width);
+    const cell = Math.floor(row / CELL) * columns + Math.floor(index % grid.width / CELL);
+    return component[cell] && !kept.has(component[cell]) ? 0 : probability;
+  });
+  return { ...grid, data };
+}
+function components(share, columns, rows) {
+  const numbers2 = new Int32Array(share.length);
+  for (let start = share.length - 1; start >= 0; start--) {
+    if (!share[start] || numbers2[start]) continue;
+    const stack = [start];
+    numbers2[start] = start + 1;
+    while (stack.length) {
+      const cell = stack.pop();
+      const [x, y] = [cell % columns, Math.floor(cell / columns)];
+      for (let row = Math.max(0, y - 1); row <= Math.min(rows - 1, y + 1); row++) {
+        for (let column = Math.max(0, x - 1); column <= Math.min(columns - 1, x + 1); column++) {
+          const near = row * columns + column;
+          if (!share[near] || numbers2[near]) continue;
+          numbers2[near] = start + 1;
+          stack.push(near);
+        }
+      }
+    }
+  }
+  return numbers2;
+}
+
 // src/engine.ts
 var MOST_THREADS = 8;
 var Engine = class _Engine {
-  constructor(classifier, lungs) {
+  constructor(classifier, lungs, threshold) {
     this.classifier = classifier;
     this.lungs = lungs;
+    this.threshold = threshold;
   }
   classifier;
   lungs;
+  threshold;
   /**
    * Starts the runtime and loads the graphs.
    *
-   * @param runtime Where its WebAssembly is, an absolute URL that ends with a slash.
+   * @param ask The graphs; `runtime`, where its WebAssembly is, an absolute URL that ends with a slash;
+   *   `threshold`, from which probability on a pixel is lung, where the classifier takes the lung mask.
    */
-  static async load(runtime, classifier, lungs) {
+  static async load({ runtime, classifier, lungs, threshold }) {
     const threads = self.crossOriginIsolated ? navigator.hardwareConcurrency || 1 : 1;
     B.wasm.numThreads = Math.min(MOST_THREADS, threads);
     B.wasm.wasmPaths = {
@@ -3358,22 +3411,34 @@ var Engine = class _Engine {
     };
     const session = async (graph) => Un.create(new Uint8Array(await graph.arrayBuffer()), options);
     const first = await session(classifier);
-    return new _Engine(first, lungs && await session(lungs));
+    return new _Engine(first, lungs && await session(lungs), threshold);
   }
   async run(image) {
     const grey = new G("uint8", image.data, [image.height, image.width]);
-    const found = await this.classifier.run({ grey });
-    const lungs = this.lungs ? await this.lungs.run({ grey }) : void 0;
+    const found = this.lungs ? await this.lungs.run({ grey }) : void 0;
+    const lungs = found && grids(found, "probabilities")[0];
+    const mask = lungs && this.threshold !== void 0 && { lung_mask: maskTensor(lungs, this.threshold) };
+    const answer2 = await this.classifier.run({ grey, ...mask });
     return {
-      probabilities: numbers(found, "probabilities"),
-      inSet: flags(found, "in_set"),
-      warnings: flags(found, "warnings"),
-      oodScore: numbers(found, "ood_score")[0] ?? NaN,
-      cams: grids(found, "cams"),
-      lungs: lungs ? grids(lungs, "probabilities")[0] : void 0
+      probabilities: numbers(answer2, "probabilities"),
+      inSet: flags(answer2, "in_set"),
+      warnings: flags(answer2, "warnings"),
+      oodScore: numbers(answer2, "ood_score")[0] ?? NaN,
+      cams: grids(answer2, "cams"),
+      box: boxOf(answer2),
+      lungs
     };
   }
 };
+function maskTensor(lungs, threshold) {
+  const { data, width, height } = keepLungs(lungs, threshold);
+  return new G("uint8", Uint8Array.from(data, (value) => value >= threshold ? 255 : 0), [height, width]);
+}
+function boxOf(found) {
+  if (!("box" in found)) return void 0;
+  const [top, left, bottom, right] = numbers(found, "box");
+  return { top, left, bottom, right };
+}
 function output(found, name) {
   const value = found[name];
   if (!value) throw new Error(`The model has no output ${name}.`);
@@ -3417,7 +3482,7 @@ async function answer(request) {
     case "decode":
       return decodeFile(request.file);
     case "load":
-      engine = await Engine.load(request.runtime, request.classifier, request.lungs);
+      engine = await Engine.load(request);
       return void 0;
     case "run":
       if (!engine) throw new Error("The model is not loaded.");
