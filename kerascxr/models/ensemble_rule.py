@@ -183,12 +183,13 @@ class EnsembleRule:
         """Returns which classes are in most sets, and where ``best`` is not most members' class."""
         thresholds = np.stack([rule.thresholds for rule in self.members])
         least = np.array([rule.least for rule in self.members], np.float32)
-        count = probabilities.shape[-1]
-        own_best = tf.one_hot(tf.argmax(probabilities, axis=2), count, True, False, dtype=tf.bool)
+        # Not tf.one_hot, whose conversion to ONNX takes one axis alone.
+        classes = tf.range(probabilities.shape[-1], dtype=tf.int64)
+        own_best = tf.argmax(probabilities, axis=2)[..., None] == classes
         inside = (probabilities >= thresholds[:, None]) | own_best
         likely = probabilities >= least[:, None, None]
         alone = tf.reduce_sum(tf.cast(likely, tf.int32), axis=2, keepdims=True) == 1
-        of_best = tf.one_hot(best, count, True, False, dtype=tf.bool)
+        of_best = best[:, None] == classes
         return self._most(inside), ~tf.reduce_any(self._most(likely & alone) & of_best, axis=1)
 
     def _most(self, votes: tf.Tensor) -> tf.Tensor:
