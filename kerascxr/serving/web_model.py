@@ -135,7 +135,7 @@ def read_page_model(paths: Sequence[Path], segmentation: Path | None) -> PageMod
     note = other_lungs_note(config, segmentation).get("test_metrics_note", "")
     if note:
         logger.warning(note)
-    segmenter = lungs and lungs.segmenter
+    segmenter = lungs.segmenter if lungs else None
     size = (config.image_size[0], config.image_size[1])
 
     def of_bytes(classifier: Answering) -> Callable[[tf.Tensor], Outputs]:
