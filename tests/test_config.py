@@ -38,7 +38,10 @@ def test_a_list_is_read_with_and_without_brackets(value, joined):
     ("value", "formats"),
     [
         ("onnx", ["onnx"]),
-        *((value, ["onnx", "litert-int8"]) for value in ("onnx,litert-int8", "onnx, litert-int8")),
+        *(
+            (value, ["onnx", "litert-dynamic"])
+            for value in ("onnx,litert-dynamic", "onnx, litert-dynamic")
+        ),
         *((f"[{value}]", ["onnx", "litert"]) for value in ("onnx,litert", "'onnx', \"litert\"")),
         ("'onnx','litert'", ["onnx", "litert"]),
     ],

@@ -185,7 +185,7 @@ def _classifier(runs: Sequence[FinishedRun]) -> Subject:
 
     def score(batches: Iterable[np.ndarray]) -> dict[str, Any]:
         given = np.concatenate(list(batches))
-        sums = given.sum(axis=1, keepdims=True)  # of int8, they differ from 1
+        sums = given.sum(axis=1, keepdims=True)  # of 8-bit formats, they differ from 1
         return evaluate(splits["test"].labels, given / sums, splits["test"].classes)
 
     slack = slack_at(min(one.temperature for one in runs))

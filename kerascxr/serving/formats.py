@@ -6,11 +6,11 @@ module imports TensorFlow and the formats' packages only inside its functions.
 
 import importlib.util
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -102,25 +102,15 @@ def _run_openvino(path: Path) -> Run:
 
 
 def _to_litert(
-    function: Any,
-    calibration: np.ndarray,
-    path: Path,
-    integers: Literal["none", "weights", "all"] = "none",
+    function: Any, calibration: np.ndarray, path: Path, eight_bits: bool = False
 ) -> None:
-    """Writes LiteRT; 8-bit integers for the weights, or for the activations as well."""
+    """Writes LiteRT, with weights as 8-bit integers if wanted."""
     import tensorflow as tf
 
     concrete = function.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], function)
-    if integers != "none":
+    if eight_bits:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if integers == "all":
-
-        def examples() -> Iterator[list[np.ndarray]]:
-            for image in calibration:
-                yield [image[None].astype(np.float32)]
-
-        converter.representative_dataset = examples
     path.write_bytes(converter.convert())
 
 
@@ -150,14 +140,7 @@ FORMATS = {
     "litert-dynamic": Format(
         "model_dynamic.tflite",
         _LITERT,
-        partial(_to_litert, integers="weights"),
-        _run_litert,
-        most_lost=0.05,
-    ),
-    "litert-int8": Format(
-        "model_int8.tflite",
-        _LITERT,
-        partial(_to_litert, integers="all"),
+        partial(_to_litert, eight_bits=True),
         _run_litert,
         most_lost=0.05,
     ),
