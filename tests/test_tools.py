@@ -18,7 +18,7 @@ from PIL import Image
 from kerascxr.config import OptimizerConfig, SegmentationConfig, SplitConfig
 from kerascxr.parsing import to_yaml
 from kerascxr.runs.atomic import write_json
-from tests.support.growth_laws import GIB, Law, first_limits, fit_law
+from tests.support.growth_laws import GIB, Law, draw, first_limits, fit_law
 from tests.support.training_steps import Size
 from tools import robustness_figure, silent_faults
 from tools.benchmark import epoch_seconds
@@ -166,6 +166,20 @@ def test_the_limit_that_a_growing_set_reaches_first_is_named_first():
     assert [round(images / 1e3) for images, _ in limits] == [9, 172, 215, 50_000, 200_000]
     assert limits[0][1] == "ingest: memory of 16 GiB"
     assert limits[2][1] == "features: --data.features_gb 20 with 5 versions of each image"
+
+
+@pytest.mark.figures
+def test_the_figure_of_growth_has_plain_numbers_and_a_line_a_law(tmp_path):
+    found = {
+        size: {stage: {"cpu": size / 1e2, "peak": size * 1e6} for stage in ("ingest", "report")}
+        for size in (1_000, 5_000)
+    }
+    figure = draw(found, tmp_path / "growth.png")
+    for axes in figure.axes:
+        labels = [label.get_text() for label in axes.get_xticklabels(which="both")]
+        assert "10,000" in labels and not any("$" in label for label in labels)
+        assert max(line.get_xdata()[-1] for line in axes.get_lines()[:4]) == pytest.approx(1e6)
+    assert Image.open(tmp_path / "growth.png").size[0] == 900
 
 
 def test_a_measured_command_counts_its_childrens_memory(tmp_path):

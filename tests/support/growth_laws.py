@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from scipy.optimize import nnls
 
 from kerascxr.plots.style import LINE_COLOURS, WIDTH_INCHES, house_style, save
@@ -107,8 +108,12 @@ def first_limits(
     return sorted(limits)
 
 
-def draw(found: Measurements, to: Path) -> None:
-    """Draws CPU seconds and peak memory of each stage, with their laws up to ``FAR`` images."""
+def draw(found: Measurements, to: Path) -> Figure:
+    """Draws CPU seconds and peak memory of each stage, with their laws up to ``FAR`` images.
+
+    Returns:
+        The figure, already saved.
+    """
     with house_style():
         figure = Figure(figsize=(WIDTH_INCHES, 2.9), layout="constrained")
         panels = figure.subplots(1, 2)
@@ -116,7 +121,7 @@ def draw(found: Measurements, to: Path) -> None:
         for axes, (quantity, (title, unit)) in zip(panels, titles.items(), strict=True):
             for stage, colour in zip(ROWS, LINE_COLOURS, strict=False):
                 sizes = [size for size in sorted(found) if stage in found[size]]
-                if quantity == "peak" and stage == "epoch":  # it is the run's
+                if not sizes or (quantity, stage) == ("peak", "epoch"):  # that of the run
                     continue
                 values = [found[size][stage][quantity] / unit for size in sizes]
                 axes.plot(sizes, values, "o", markersize=4, color=colour, label=stage)
@@ -126,5 +131,10 @@ def draw(found: Measurements, to: Path) -> None:
                     axes.plot(reach, [law(n) / unit for n in reach], color=colour, linewidth=1)
             axes.axvline(max(found), color="#999999", linewidth=0.8, linestyle=":")
             axes.set(xscale="log", yscale="log", xlabel="images", title=title)
+            # Matplotlib's own labels are formulas, which the house style shows as they are written.
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_minor_formatter(NullFormatter())
         panels[0].legend()
-        save(figure, to)
+        return save(figure, to)
