@@ -224,7 +224,9 @@ def test_an_ensemble_of_a_region_gets_the_lungs_and_shows_its_map_there(browser,
         page = opened.page
         assert "It gets the right half of the lungs." in text(page, "#answers")
         page.set_viewport_size({"width": 900, "height": 1400})
-        opened.give(png())
+        grey = lungs_on_bright()
+        grey[2:18, 56:72] = 30  # a third component, of 2 % of the image
+        opened.give(png(grey=grey))
         shown = text(page, "#answer")
         # The share of the two largest components alone, as the classifier got them.
         assert "Out-of-distribution score 0.25" in shown and "Of the image 25.0 %" in shown
