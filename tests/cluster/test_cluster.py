@@ -3,6 +3,7 @@
 The workers of Ray are processes of their own; ``tests/support/cluster_parts.py`` is what they call.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -153,9 +154,17 @@ def test_folds_whose_driver_is_killed_go_on(cluster, workplace, capsys):
         command = [sys.executable, str(script), "train-cls", *killed, address]
         driver = subprocess.Popen(command, stdout=out, stderr=out, env=environment, cwd=workplace)
     folder = workplace / "runs/classification/killed"
-    wait_for(lambda: any(folder.glob("fold-*/DONE")) or driver.poll() is not None)
-    started = psutil.Process().children(recursive=True)
-    working = [one for one in started if "run_in_worker" in " ".join(one.cmdline())]
+
+    def works(process):
+        with contextlib.suppress(psutil.Error):  # it has ended
+            return "run_in_worker" in " ".join(process.cmdline())
+
+    def at_work():
+        return list(filter(works, psutil.Process().children(recursive=True)))
+
+    # Between two folds no process is at work.
+    wait_for(lambda: (any(folder.glob("fold-*/DONE")) and at_work()) or driver.poll() is not None)
+    working = at_work()
     assert working, out_of(workplace)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
