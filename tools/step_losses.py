@@ -1,12 +1,15 @@
 """Compares the losses of several workers with those of one, step by step.
 
-    python tools/step_losses.py train-seg --workers 2 --data.source PATH --runs FOLDER ...
+Run by hand, from the project's root::
 
-trains the same run alone and by several workers, as FOLDER/TASK/alone and FOLDER/TASK/together, and
-prints a table of the first steps' losses and of the test's metrics. It is started as a file: each
-worker loads it, as it loads any script that takes the commands.
+    python -m tools.step_losses train-seg --workers 2 --runs FOLDER --data.source PATH
+
+It trains the same run alone and by several workers, as FOLDER/TASK/alone and FOLDER/TASK/together,
+and prints a table of the first steps' losses and of the test's metrics. Other options are those of
+the command. Each worker loads this file, as it loads any script that takes the commands.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -15,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from kerascxr.__main__ import main
+from kerascxr import __main__ as verbs
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.cluster.several_workers import this_worker
 from kerascxr.tables import markdown_table
@@ -56,23 +59,25 @@ def _of_steps(file: Path, run: Path) -> list[float]:
     return losses
 
 
-def compare(command: str, options: list[str]) -> None:
+def compare(command: str, runs: Path, workers: int, options: list[str]) -> None:
     """Trains alone and together, and prints the tables.
 
     Args:
         command: "train-cls" or "train-seg".
-        options: The command's options, with ``--workers`` and ``--runs``.
+        runs: The folder of both runs.
+        workers: How many train together.
+        options: The command's other options.
     """
-    runs = Path(options[options.index("--runs") + 1]) / _TASKS[command]
-    at = options.index("--workers")
-    alone = options[:at] + options[at + 2 :]
+    runs = runs / _TASKS[command]
+    alone = [*options, "--runs", str(runs.parent)]
+    together = [*alone, "--workers", str(workers)]
     losses, metrics = [], []
-    for name, given in (("alone", alone), ("together", options)):
+    for name, given in (("alone", alone), ("together", together)):
         file = runs.with_name(f"{_TASKS[command]}-{name}.txt")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.unlink(missing_ok=True)
         os.environ[_VARIABLE] = str(file)
-        code = main([command, *given, "--name", name], script=__file__)
+        code = verbs.main([command, *given, "--name", name], script=__file__)
         if code:
             sys.exit(code)
         losses.append(_of_steps(file, runs / name))
@@ -91,7 +96,18 @@ def compare(command: str, options: list[str]) -> None:
     print(markdown_table(["test", "one worker", "several"], table))
 
 
-if _VARIABLE in os.environ or __name__ == "__main__":
+def main() -> None:
+    """Compares what the arguments say."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("command", metavar="command", choices=sorted(_TASKS), help="train-cls, ...")
+    parser.add_argument("--workers", type=int, default=2, help="how many train together")
+    parser.add_argument("--runs", type=Path, required=True, help="the folder of both runs")
+    given, options = parser.parse_known_args()
     _record()
+    compare(given.command, given.runs, given.workers, options)
+
+
 if __name__ == "__main__":
-    compare(sys.argv[1], sys.argv[2:])
+    main()
+elif _VARIABLE in os.environ:  # a worker
+    _record()

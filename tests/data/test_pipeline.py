@@ -390,7 +390,8 @@ def test_workers_shares_are_the_whole_batch_as_it_would_be_augmented():
     for step, batch in enumerate(whole):
         for name in batch:
             joined = np.concatenate([part[step][name] for part in parts])
-            np.testing.assert_array_equal(joined, batch[name])
+            # Convolutions add in another order where a batch has another size.
+            np.testing.assert_allclose(joined, batch[name], rtol=1e-5, atol=1e-4)
 
 
 @given(st.integers(0, 50), st.integers(1, 9))

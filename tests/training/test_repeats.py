@@ -358,9 +358,9 @@ def test_seeds_differ_and_share_features(workplace, capsys, monkeypatch):
 
 
 def test_segmentation_in_two_folds(tmp_path, monkeypatch):
-    def fit_nothing(model, splits, config, store, runtime, folder):
+    def fit_nothing(model, precision, splits, config, session):
         row = {"epoch": 1} | dict.fromkeys(("loss", "val_loss", "dice", "val_dice"), 0.5)
-        folder.write_json("history.json", [row])
+        session.folder.write_json("history.json", [row])
         return SimpleNamespace(rows=[row], best_epoch=0)
 
     monkeypatch.setattr(segmentation, "_fit", fit_nothing)  # most of the time, nothing of the sums
