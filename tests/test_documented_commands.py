@@ -68,7 +68,7 @@ PARSED = (
     ("--weights imagenet", "a download"),
     ("--depth 1", "the backbone itself takes minutes"),
     ("kerascxr audit", "a model per ablation: tests/audits"),
-    ("--cluster local", "workers do not have the small model: tests/cluster"),
+    ("--cluster", "workers do not have the small model: tests/cluster"),
     ("--workers 4", "four processes: tests/cli/test_several_workers.py"),
     ("kerascxr app", "serves until Ctrl-C: tests/cli/test_app.py"),
     ("--format web", "fetches onnxruntime-web: tests/serving/test_export_web.py"),
