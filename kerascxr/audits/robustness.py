@@ -114,12 +114,7 @@ def _measure(runs: Sequence[Run], place: Path, at_once: AtOnce | None) -> dict[s
         test = _Test(runs)
         if at_once is None:
             result = _begun(folder, test.load())
-            _fill(
-                result,
-                folder,
-                len(test.images),
-                lambda cells: ((of, test.cell(of)) for of in cells),
-            )
+            _fill(result, folder, len(test.images), test.cells)
         else:
             paths = tuple(run.path for run in runs)
             with workers(load_test, (paths,), *at_once, most=len(_plan())) as started:

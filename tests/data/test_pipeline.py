@@ -390,8 +390,10 @@ def test_workers_shares_are_the_whole_batch_as_it_would_be_augmented():
     for step, batch in enumerate(whole):
         for name in batch:
             joined = np.concatenate([part[step][name] for part in parts])
-            # Convolutions add in another order where a batch has another size.
-            np.testing.assert_allclose(joined, batch[name], rtol=1e-5, atol=1e-4)
+            if name == "image":  # a convolution of fewer images may round otherwise
+                np.testing.assert_allclose(joined, batch[name], rtol=1e-6, atol=1e-6)
+            else:
+                np.testing.assert_array_equal(joined, batch[name])
 
 
 @given(st.integers(0, 50), st.integers(1, 9))

@@ -65,3 +65,15 @@ def web_url(web_app):
     """Where ``web_app`` is served."""
     with served(web_app) as address:
         yield address
+
+
+@pytest.fixture
+def sixty_images(served, tmp_path):
+    """Sixty images and one that cannot be read, among the last."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for path in (served / "set").glob("*/*.png"):
+        if path.parent.name != "middle":
+            (folder / f"{path.parent.name}-{path.name}").write_bytes(path.read_bytes())
+    (folder / "e.png").write_bytes(b"GIF")
+    return folder

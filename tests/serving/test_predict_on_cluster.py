@@ -27,18 +27,6 @@ def ray(monkeypatch):
     return instead_of_ray(monkeypatch)
 
 
-@pytest.fixture
-def images(served, tmp_path):
-    """Sixty images and one that cannot be read, among the last."""
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for path in (served / "set").glob("*/*.png"):
-        if path.parent.name != "middle":
-            (folder / f"{path.parent.name}-{path.name}").write_bytes(path.read_bytes())
-    (folder / "e.png").write_bytes(b"GIF")
-    return folder
-
-
 def end_at(monkeypatch, number, ending):
     """Ends the process that computes a batch, when it does so for the n-th time of all."""
     rows, begun = predict._rows, []
@@ -54,9 +42,9 @@ def end_at(monkeypatch, number, ending):
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_a_table_is_that_of_one_process_whatever_ends(
-    suffix, ray, images, runs, tmp_path, monkeypatch, messages
+    suffix, ray, sixty_images, runs, tmp_path, monkeypatch, messages
 ):
-    argv = ["predict", str(runs[0]), str(images), "--to"]
+    argv = ["predict", str(runs[0]), str(sixty_images), "--to"]
     whole, to = tmp_path / f"whole{suffix}", tmp_path / f"to{suffix}"
     assert verbs.main([*argv, str(whole)]) == 1
     end_at(monkeypatch, 3, Died())
@@ -72,9 +60,9 @@ def test_a_table_is_that_of_one_process_whatever_ends(
 
 @pytest.mark.parametrize("first", [[], TO_CLUSTER])
 def test_with_and_without_a_cluster_each_goes_on_where_the_other_was_killed(
-    first, ray, images, runs, tmp_path, monkeypatch, messages
+    first, ray, sixty_images, runs, tmp_path, monkeypatch, messages
 ):
-    argv = ["predict", str(runs[0]), str(images), "--to"]
+    argv = ["predict", str(runs[0]), str(sixty_images), "--to"]
     second = [] if first else TO_CLUSTER
     with monkeypatch.context() as patched:
         end_at(patched, 3, KeyboardInterrupt())
@@ -87,8 +75,8 @@ def test_with_and_without_a_cluster_each_goes_on_where_the_other_was_killed(
     assert (tmp_path / "to.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
-def test_a_unets_masks_are_those_of_one_process(ray, images, runs, tmp_path):
-    argv = ["lungs", str(images), "--lungs", str(runs[1]), "--to"]
+def test_a_unets_masks_are_those_of_one_process(ray, sixty_images, runs, tmp_path):
+    argv = ["lungs", str(sixty_images), "--lungs", str(runs[1]), "--to"]
     assert verbs.main([*argv, f"{tmp_path}/whole"]) == 1
     assert verbs.main([*argv, f"{tmp_path}/to", *TO_CLUSTER, "--shard", "1/1"]) == 1
     files = sorted(path.relative_to(tmp_path / "whole") for path in tmp_path.glob("whole/*/*"))
@@ -104,8 +92,8 @@ def test_a_unets_masks_are_those_of_one_process(ray, images, runs, tmp_path):
         (["--resources.cpus", "400"], "resources must fit on one machine of the cluster"),
     ],
 )
-def test_wrong_input_is_one_line(more, words, ray, images, runs, tmp_path, capsys):
-    argv = ["predict", str(runs[0]), str(images), "--to", f"{tmp_path}/t.csv", *TO_CLUSTER]
+def test_wrong_input_is_one_line(more, words, ray, sixty_images, runs, tmp_path, capsys):
+    argv = ["predict", str(runs[0]), str(sixty_images), "--to", f"{tmp_path}/t.csv", *TO_CLUSTER]
     assert verbs.main([*argv, *more]) == 2
     assert words in capsys.readouterr().err
     assert not list(tmp_path.glob("*.csv")) and ray.started == 0

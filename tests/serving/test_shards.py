@@ -47,24 +47,12 @@ def test_names():
     assert Shard.parse("1/1") == WHOLE and WHOLE.named(Path("a/t.csv")) == Path("a/t.csv")
 
 
-@pytest.fixture
-def images(served, tmp_path):
-    """Sixty images and one that cannot be read, among the last."""
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for path in (served / "set").glob("*/*.png"):
-        if path.parent.name != "middle":
-            (folder / f"{path.parent.name}-{path.name}").write_bytes(path.read_bytes())
-    (folder / "e.png").write_bytes(b"GIF")
-    return folder
-
-
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_shards_of_a_classifier_are_the_table(
-    suffix, images, runs, tmp_path, monkeypatch, messages
+    suffix, sixty_images, runs, tmp_path, monkeypatch, messages
 ):
     monkeypatch.setattr(predict, "_BATCH", 16)  # 61 files: 4 batches, and one shard has none
-    argv = ["predict", str(runs[0]), str(images), "--to"]
+    argv = ["predict", str(runs[0]), str(sixty_images), "--to"]
     assert verbs.main([*argv, str(tmp_path / f"whole{suffix}")]) == 1
     codes = []
     for number in range(1, 6):
