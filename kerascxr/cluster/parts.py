@@ -117,28 +117,29 @@ def _ended(
     ray: Any, options: dict[str, Any], parts: Sequence[Part], log_table: Callable[[], None]
 ) -> Iterator[_Ended]:
     """Runs the parts; yields each when it has ended for good."""
-    task, place = ray.remote(run_in_worker).options(**options, max_retries=0), this_place()
+    task = ray.remote(run_in_worker).options(**options, max_retries=0)
     waiting, attempts = list(parts), dict.fromkeys(parts, 0)
     running: dict[Any, Part] = {}
     logged = time.monotonic()
-    while waiting or running:
-        for part in [part for part in waiting if part.ready()] or waiting[: not running]:
-            waiting.remove(part)
-            attempts[part] += 1
-            running[task.remote(place, *part.call())] = part
-        done, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
-        for reference in done:
-            part = running.pop(reference)
-            ended, is_lost = _result(ray, reference, part)
-            if is_lost and attempts[part] < _ATTEMPTS:
-                logger.warning(f"{part.name}: {ended.error} It starts again.")
-                waiting.append(part)
-                continue
-            yield ended
-            logged = time.monotonic()
-        if time.monotonic() - logged > _TABLE_SECONDS:
-            log_table()
-            logged = time.monotonic()
+    with this_place(part.folder.parent for part in parts) as place:
+        while waiting or running:
+            for part in [part for part in waiting if part.ready()] or waiting[: not running]:
+                waiting.remove(part)
+                attempts[part] += 1
+                running[task.remote(place, *part.call())] = part
+            done, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
+            for reference in done:
+                part = running.pop(reference)
+                ended, is_lost = _result(ray, reference, part)
+                if is_lost and attempts[part] < _ATTEMPTS:
+                    logger.warning(f"{part.name}: {ended.error} It starts again.")
+                    waiting.append(part)
+                    continue
+                yield ended
+                logged = time.monotonic()
+            if time.monotonic() - logged > _TABLE_SECONDS:
+                log_table()
+                logged = time.monotonic()
 
 
 def _result(ray: Any, reference: Any, part: Part) -> tuple[_Ended, bool]:
@@ -149,9 +150,4 @@ def _result(ray: Any, reference: Any, part: Part) -> tuple[_Ended, bool]:
         gone = lost(ray, failed)
         # Without a lost process, the error is outside of the function.
         return _Ended(part, gone or RuntimeError(str(failed.cause)), []), gone is not None
-    if error is None and not (part.folder / "DONE").exists():
-        error = ValueError(
-            "the machines of the cluster must share the folders of runs. Got a finished run that "
-            f"is not in {part.folder.absolute()}."
-        )
     return _Ended(part, error, lines), False

@@ -5,13 +5,15 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import kerascxr
+from kerascxr.cluster.several_workers import AT_ONCE, VARIABLE
 from kerascxr.cluster.worker import Place
 from kerascxr.config import ResourcesConfig
+from kerascxr.runs.atomic import passing_file
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +22,9 @@ LOCAL = "local"
 _BYTES_PER_GB = 10**9
 _STORE_BYTES = 80 * 2**20  # Ray's least; configs and lines of text are all that passes through
 _TAKEN_OVER = ("TF_", "KERASCXR_", "KERAS_")
-_NOT_TAKEN_OVER = ("TF_CONFIG",)  # the job of one worker of several
+_NOT_TAKEN_OVER = (VARIABLE, AT_ONCE)  # of one worker of several
+
+Resources = Mapping[str, float]
 
 
 def require_ray(cluster: str | None) -> None:
@@ -109,18 +113,22 @@ def task_options(ray: Any, resources: ResourcesConfig) -> dict[str, Any]:
         "num_cpus": wanted["CPU"],
         "num_gpus": wanted["GPU"],
         "memory": wanted["memory"],
-        "runtime_env": {"env_vars": _environment()},
+        "runtime_env": {
+            "env_vars": _environment() | {AT_ONCE: str(max(_numbers_at_once(nodes, wanted)))}
+        },
     }
 
 
 def at_once(ray: Any, options: dict[str, Any]) -> int:
     """Returns how many tasks or actors fit on the cluster's machines at once."""
     wanted = {"CPU": options["num_cpus"], "GPU": options["num_gpus"], "memory": options["memory"]}
-    return sum(
-        int(min(node["Resources"].get(key, 0) // of for key, of in wanted.items() if of))
-        for node in ray.nodes()
-        if node["Alive"]
-    )
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(_numbers_at_once(nodes, wanted))
+
+
+def _numbers_at_once(nodes: Sequence[Resources], wanted: Resources) -> list[int]:
+    """Returns how many tasks or actors fit on each machine at once."""
+    return [int(min(node.get(key, 0) // of for key, of in wanted.items() if of)) for node in nodes]
 
 
 def lost(ray: Any, error: Exception) -> Exception | None:
@@ -154,8 +162,14 @@ def _environment() -> dict[str, str]:
     } | own
 
 
-def this_place() -> Place:
-    """Returns where this process runs, for ``run_in_worker``."""
+@contextlib.contextmanager
+def this_place(shared: Iterable[Path] = ()) -> Iterator[Place]:
+    """Yields where this process runs, for ``run_in_worker``.
+
+    Args:
+        shared: The folders that workers write to. A worker that has others of the same paths is
+            refused: what it wrote would be lost.
+    """
     started = sys.modules["__main__"]
     file = getattr(started, "__file__", None)
     script = None
@@ -163,4 +177,8 @@ def this_place() -> Place:
         path = Path(file).resolve()
         if path.suffix == ".py" and not path.is_relative_to(Path(kerascxr.__file__).parent):
             script = str(path)
-    return Place(os.getcwd(), script, kerascxr.__version__)  # noqa: PTH109 (a string to send)
+    with contextlib.ExitStack() as files:
+        folders = dict.fromkeys(path.absolute() for path in shared)
+        passed = [str(files.enter_context(passing_file(folder))) for folder in folders]
+        here = os.getcwd()  # noqa: PTH109 (a string to send)
+        yield Place(here, script, kerascxr.__version__, tuple(passed))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from kerascxr.config.checks import check
 
 VARIABLE = "TF_CONFIG"
+AT_ONCE = "KERASCXR_AT_ONCE"
+"""How many processes of one command are at work on this machine; set where there are several."""
 
 _FORM = (
     f'{VARIABLE} must be {{"cluster": {{"worker": ["host:port", ...]}}, '
@@ -46,6 +48,11 @@ class WorkerPlace:
     def index_on_host(self) -> int:
         """The number of workers on the same host before this one."""
         return self.hosts[: self.index].count(self.hosts[self.index])
+
+    @property
+    def count_on_host(self) -> int:
+        """The number of workers on the same host."""
+        return self.hosts.count(self.hosts[self.index])
 
     @property
     def is_local(self) -> bool:

@@ -8,6 +8,7 @@ import platform
 import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import kerascxr
@@ -27,11 +28,13 @@ class Place:
         script: The user's script that takes the commands, if one does; it may add entries to
             registries, see docs/extending.md.
         version: The version of kerascxr.
+        shared: Files from ``passing_file`` in the folders that all machines must share.
     """
 
     folder: str
     script: str | None
     version: str
+    shared: tuple[str, ...] = ()
 
 
 class _Collected(logging.Handler):
@@ -124,6 +127,12 @@ def _enter(place: Place) -> None:
             "the machines of the cluster must share the command's folders. Got "
             f"{platform.node()} without {place.folder}."
         ) from error
+    for file in map(Path, place.shared):
+        if not file.exists():
+            raise ValueError(
+                "the machines of the cluster must share the folders that are written to. Got "
+                f"{platform.node()}, where {file.parent} is missing or another folder."
+            )
     if place.script:
         load_script(place.script)
 

@@ -4,10 +4,11 @@ import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from kerascxr.cluster.ray_cluster import at_once, connected, lost, task_options, this_place
-from kerascxr.cluster.worker import Lines, Load, Worker
+from kerascxr.cluster.worker import Lines, Load, Place, Worker
 from kerascxr.config import ResourcesConfig
 
 logger = logging.getLogger(__name__)
@@ -20,7 +21,12 @@ _POLL_SECONDS = 1.0
 
 @contextlib.contextmanager
 def workers(
-    load: Load, arguments: tuple[Any, ...], cluster: str, resources: ResourcesConfig, most: int
+    load: Load,
+    arguments: tuple[Any, ...],
+    cluster: str,
+    resources: ResourcesConfig,
+    most: int,
+    folders: Iterable[Path] = (),
 ) -> Iterator["Workers[Any]"]:
     """Yields workers, which load while the block goes on and end with it.
 
@@ -30,13 +36,15 @@ def workers(
         cluster: See ``connected``.
         resources: What each worker takes.
         most: How many workers have something to do; more do not start.
+        folders: What they write to: see ``this_place``.
 
     Raises:
         ValueError: If the cluster cannot be used, or no machine of it has the resources.
     """
-    with connected(cluster) as ray:
+    with connected(cluster) as ray, contextlib.ExitStack() as places:
         options = task_options(ray, resources)
-        started: Workers[Any] = Workers(ray, options, load, arguments)
+        place = places.enter_context(this_place(folders))
+        started: Workers[Any] = Workers(ray, options, place, (load, arguments))
         try:
             started.start(min(most, at_once(ray, options)))
             yield started
@@ -50,14 +58,15 @@ class Workers(Generic[Item]):
     Args:
         ray: The module, connected.
         options: From ``task_options``.
-        load: See ``workers``.
-        arguments: Its arguments.
+        place: From ``this_place``.
+        load: See ``workers``; with its arguments.
     """
 
-    def __init__(self, ray: Any, options: dict[str, Any], load: Load, arguments: tuple[Any, ...]):
-        self._ray, self._load = ray, (load, arguments)
+    def __init__(
+        self, ray: Any, options: dict[str, Any], place: Place, load: tuple[Load, tuple[Any, ...]]
+    ):
+        self._ray, self._place, self._load = ray, place, load
         self._actor = ray.remote(Worker).options(**options, max_restarts=0, max_task_retries=0)
-        self._place = this_place()
         self._all: list[Any] = []
         self._idle: list[Any] = []
         self._loading: dict[Any, Any] = {}  # what is awaited -> the actor

@@ -64,6 +64,27 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def passing_file(folder: Path) -> Iterator[Path]:
+    """Makes an empty file in a folder while the block runs: what has it has the same folder.
+
+    Args:
+        folder: The folder; it is made if it is missing.
+
+    Yields:
+        The file, of a new name. That of a killed process goes as ``replacing`` says.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_left_partials(folder)
+    suffix = f".{_machine()}_{os.getpid()}"
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".partial-shared-", suffix=suffix)
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
 def _remove_left_partials(folder: Path) -> None:
     """Removes the partial files of this machine's dead processes, once in each folder."""
     if folder in _cleaned:

@@ -20,6 +20,11 @@ class ChosenClassifier:
     segmentation: Path | None
     overlays: Path | None
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """What is written to, besides the table."""
+        return (self.overlays,) if self.overlays else ()
+
     def load(self) -> PredictedRows:
         """Loads it; logs how good an ensemble is.
 
@@ -57,6 +62,11 @@ class ChosenUNet:
     path: Path | None
     to: Path
     overlays: Path | None
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """What is written to, besides the table."""
+        return (self.to, self.overlays) if self.overlays else (self.to,)
 
     def load(self) -> PredictedRows:
         """Loads it.

@@ -5,14 +5,16 @@ either one goes on where the other was killed.
 """
 
 import logging
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kerascxr.cluster.workers import Workers, workers
 from kerascxr.config import ResourcesConfig
+from kerascxr.data.remote import RemotePath
 from kerascxr.names import counted
-from kerascxr.serving.chosen_model import Chosen, ChosenUNet
+from kerascxr.serving.chosen_model import Chosen
 from kerascxr.serving.predicted_rows import Rows, TableKind, write_rows
 from kerascxr.serving.shards import Shard
 
@@ -28,11 +30,11 @@ class Chunk:
 
     Attributes:
         files: The files.
-        shared: What exists where the command runs, and so must exist where a worker does.
+        there: One on a disk that exists where the command runs, and so must where a worker does.
     """
 
     files: tuple[Path, ...]
-    shared: tuple[Path, ...]
+    there: Path | None
 
 
 def predict_on_cluster(
@@ -61,19 +63,16 @@ def predict_on_cluster(
         ChildProcessError: If some of the files lost their worker three times.
     """
     most = max(1, len(files) // shard.count // _LEAST)
-    with workers(load_chosen, (chosen,), cluster, resources, most) as started:
+    with workers(load_chosen, (chosen,), cluster, resources, most, chosen.folders) as started:
         kind: TableKind = started.about
-        needed = (chosen.to,) if isinstance(chosen, ChosenUNet) else ()
 
         def compute(left: list[Path]) -> Iterator[Rows]:
-            return _computed(started, left, kind.batch, needed)
+            return _computed(started, left, kind.batch)
 
         return kind, write_rows(kind, compute, files, to, shard)
 
 
-def _computed(
-    started: Workers[Chunk], left: list[Path], batch: int, needed: tuple[Path, ...]
-) -> Iterator[Rows]:
+def _computed(started: Workers[Chunk], left: list[Path], batch: int) -> Iterator[Rows]:
     chunks = cut(left, len(started), batch)
     logger.info(
         f"{counted(len(left), 'file')} to do in {counted(len(chunks), 'chunk')}, "
@@ -81,8 +80,8 @@ def _computed(
     )
     items = []
     for chunk in chunks:
-        there = next((path for path in chunk if path.exists()), None)
-        items.append(Chunk(tuple(chunk), (*needed, there) if there else needed))
+        local = (path for path in chunk if not isinstance(path, RemotePath) and path.exists())
+        items.append(Chunk(tuple(chunk), next(local, None)))
     for _, rows in started.computed(items):
         yield rows
 
@@ -105,11 +104,10 @@ def load_chosen(chosen: Chosen) -> tuple[TableKind, Callable[[Chunk], Rows]]:
     made = chosen.load()
 
     def compute(chunk: Chunk) -> Rows:
-        missing = [path for path in chunk.shared if not path.exists()]
-        if missing:
+        if chunk.there is not None and not chunk.there.exists():
             raise ValueError(
-                "the machines of the cluster must share the images and the folder of the masks. "
-                f"Got one without {missing[0].absolute()}."
+                "the machines of the cluster must share the images. Got "
+                f"{platform.node()} without {chunk.there.absolute()}."
             )
         return [row for rows in made.compute(list(chunk.files)) for row in rows]
 

@@ -2,6 +2,8 @@
 
 import importlib.util
 import logging
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,9 @@ import pytest
 
 import kerascxr
 from kerascxr import __main__ as verbs
-from kerascxr.cluster import ray_cluster, worker
+from kerascxr.cluster import parts, ray_cluster, worker
+from kerascxr.cluster.parts import Part
+from kerascxr.cluster.ray_cluster import this_place
 from kerascxr.cluster.worker import Place, run_in_worker
 from kerascxr.config import ClassificationConfig, ResourcesConfig, SegmentationConfig, StudyConfig
 from kerascxr.parsing import identity
@@ -136,6 +140,43 @@ def test_a_worker_of_another_kind_is_refused(change, words, place):
     values = {"folder": place.folder, "script": None, "version": place.version}
     error, _ = run_in_worker(Place(**values | change), say, ("hello",))
     assert isinstance(error, ValueError) and words in str(error)
+
+
+def test_a_worker_with_another_folder_of_the_same_path_is_refused(place, tmp_path):
+    folder = tmp_path / "masks"
+    with this_place([folder, folder, Path("runs")]) as there:
+        assert len(there.shared) == 2
+        assert run_in_worker(there, say, ("hello",))[0] is None
+        shutil.move(folder, tmp_path / "of another machine")
+        folder.mkdir()  # a machine that does not share it can have one
+        error, lines = run_in_worker(there, say, ("hello",))
+        assert re.search(f"must share the folders .* where {folder} is missing", str(error))
+        assert lines == []
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and "runs" in file.parts]
+
+
+def test_a_finished_run_of_before_does_not_stand_for_one_that_was_lost(place, tmp_path):
+    """``--overwrite true`` on machines that do not share the folder of runs."""
+    part = Part("one", tmp_path / "runs/one", lambda: (say, ("trained elsewhere",)))
+    part.folder.mkdir(parents=True)
+    (part.folder / "DONE").touch()
+
+    def elsewhere(place, function, arguments):
+        shutil.move(tmp_path / "runs", tmp_path / "hidden")
+        try:
+            return run_in_worker(place, function, arguments)
+        finally:
+            shutil.move(tmp_path / "hidden", tmp_path / "runs")
+
+    task = SimpleNamespace(remote=lambda *given: lambda: elsewhere(*given))
+    ray = SimpleNamespace(
+        remote=lambda function: SimpleNamespace(options=lambda **options: task),
+        wait=lambda references, timeout: (references, []),
+        get=lambda reference: reference(),
+        exceptions=SimpleNamespace(RayError=KeyError),
+    )
+    [ended] = parts._ended(ray, {}, [part], lambda: None)
+    assert "must share the folders" in str(ended.error)
 
 
 def test_a_script_is_run_for_its_entries_and_its_command_is_not(place, tmp_path):

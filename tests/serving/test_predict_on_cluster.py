@@ -3,11 +3,14 @@
 Ray itself is tested by ``tests/cluster/test_cluster.py``.
 """
 
+import contextlib
+import platform
 from pathlib import Path
 
 import pytest
 
 from kerascxr import __main__ as verbs
+from kerascxr.cluster import ray_cluster
 from kerascxr.serving import predict, predict_masks, predict_on_cluster
 from kerascxr.serving.predict_on_cluster import Chunk, cut, load_chosen
 from kerascxr.serving.predicted_rows import PredictedRows, TableKind
@@ -99,6 +102,27 @@ def test_wrong_input_is_one_line(more, words, ray, sixty_images, runs, tmp_path,
     assert not list(tmp_path.glob("*.csv")) and ray.started == 0
 
 
+@pytest.mark.parametrize("command", ["predict", "lungs"])
+def test_a_machine_without_the_folder_of_overlays_is_refused(
+    command, ray, sixty_images, runs, tmp_path, monkeypatch, capsys
+):
+    @contextlib.contextmanager
+    def unseen(folder):
+        """What other machines have of a folder that is not shared."""
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder / ("passed" if folder.name == "overlays" else "..")
+
+    monkeypatch.setattr(ray_cluster, "passing_file", unseen)
+    model = [str(runs[0])] if command == "predict" else []
+    to = tmp_path / ("table.csv" if command == "predict" else "masks")
+    argv = [command, *model, str(sixty_images), "--to", str(to), *TO_CLUSTER]
+    assert verbs.main([*argv, "--overlays", f"{tmp_path}/overlays"]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"must share the folders that are written to. Got {platform.node()}, where " in line
+    assert f"{tmp_path}/overlays is missing or another folder" in line
+    assert not list((tmp_path / "overlays").iterdir()) and not to.is_file()
+
+
 class Echo:
     """Stands for a model."""
 
@@ -111,9 +135,10 @@ def test_a_machine_without_the_images_is_refused(tmp_path):
     (tmp_path / "a.png").touch()
     _, compute = load_chosen(Echo())
     files = (tmp_path / "a.png", tmp_path / "gone.png")
-    assert compute(Chunk(files, files[:1])) == [[str(path), ""] for path in files]
-    with pytest.raises(ValueError, match=r"must share the images .* Got one without .*gone\.png"):
-        compute(Chunk(files, files))
+    for there in (files[0], None):
+        assert compute(Chunk(files, there)) == [[str(path), ""] for path in files]
+    with pytest.raises(ValueError, match=r"must share the images\. Got .* without .*gone\.png"):
+        compute(Chunk(files, files[1]))
 
 
 def test_chunks_are_whole_batches_and_as_many_as_there_are_workers():
