@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from kerascxr.cli.next_steps import next_steps
-from kerascxr.cli.several_workers import ChiefsWord, follow, place_of, start_here
+from kerascxr.cli.several_workers import ChiefsWord, LoadTrainer, follow, place_of, start_here
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.cluster.ray_cluster import require_ray
+from kerascxr.cluster.several_workers import LostWorkerError, WorkerPlace
 from kerascxr.config.checks import check
 from kerascxr.data.sources.open import check_source
 from kerascxr.runs.folder import RunFolder
@@ -50,6 +51,18 @@ def train_in_folder(
     )
     require_ray(cluster)
     place = place_of(config, task)
+    try:
+        return _train_in_folder(config, task, name, load, place)
+    except LostWorkerError as error:
+        to_all = ", given to all workers," if place is not None else ""
+        raise LostWorkerError(
+            f"{error} {_again(config)}{to_all} resumes from the last checkpoint."
+        ) from error
+
+
+def _train_in_folder(
+    config: Any, task: str, name: str, load: LoadTrainer, place: WorkerPlace | None
+) -> int:
     word = None
     if place is not None:
         config = replace(config, workers=place.count)
@@ -102,7 +115,7 @@ def train_in_folder(
         if folder is None or folder.abandon():
             print("Stopped before the first checkpoint: nothing was kept.", file=sys.stderr)
         else:
-            print("Stopped. The same command resumes from what was kept.", file=sys.stderr)
+            print(f"Stopped. {_again(config)} resumes from what was kept.", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         if folder is not None:
@@ -114,6 +127,11 @@ def train_in_folder(
         if folder is not None:
             folder.close()
     return 0
+
+
+def _again(config: Any) -> str:
+    """Returns what resumes an unfinished run: with --overwrite, the same command begins anew."""
+    return "The same command" + (" without --overwrite" if config.overwrite else "")
 
 
 def _warn_of_changed_files(config: Any, about: Mapping[str, Any]) -> None:

@@ -73,8 +73,7 @@ def run_local_workers(command: Sequence[str], count: int) -> int:
             return int(code)  # it has said why
         first = lost[0]
         raise LostWorkerError(
-            f"worker {first.index + 1} of {count} {_reason(first)}, so the others were ended. The "
-            "same command resumes from the last checkpoint."
+            f"worker {first.index + 1} of {count} {_reason(first)}, so the others were ended."
         )
 
 

@@ -189,7 +189,8 @@ def _train_on_cluster(
     errors = run_parts([part(run) for run in waiting], runs, config.cluster, config.resources)
     for error in errors.values():
         done = sum(run.state.startswith("done") for run in runs)
-        logger.warning(f"{done} of {len(runs)} runs are finished; the same command does the rest.")
+        again = "the same command" + (" without --overwrite" if config.overwrite else "")
+        logger.warning(f"{done} of {len(runs)} runs are finished; {again} does the rest.")
         raise error
     return len(waiting)
 

@@ -8,6 +8,7 @@ strategy is used for its connection, its collective operations and its notice of
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerascxr.cluster.several_workers import LostWorkerError, WorkerPlace
+from kerascxr.cluster.several_workers import AT_ONCE, LostWorkerError, WorkerPlace
 from kerascxr.config.checks import check
 from kerascxr.data.order import Share
 
@@ -66,8 +67,7 @@ class Workers:
         except _LOST as error:
             logger.debug("A worker was lost.", exc_info=True)
             raise LostWorkerError(
-                "another worker has ended or cannot be reached any more. The same command, given "
-                "to all workers, resumes from the last checkpoint."
+                "another worker has ended or cannot be reached any more."
             ) from error
 
     def total(self, values: np.ndarray) -> np.ndarray:
@@ -164,6 +164,7 @@ def connect(place: WorkerPlace) -> Workers:
         own = gpus[place.index_on_host % len(gpus)]  # one of them, or that of a scheduler's task
         tf.config.set_visible_devices(own, "GPU")
         tf.config.experimental.set_memory_growth(own, True)
+    os.environ[AT_ONCE] = str(place.count_on_host)
     logger.info(f"Worker {place.index + 1} of {place.count}: connecting to the others.")
     _connected = Workers(place, tf.distribute.MultiWorkerMirroredStrategy())
     return _connected

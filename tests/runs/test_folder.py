@@ -1,5 +1,6 @@
 """Run folders: numbered default names, failed starts, replacement of finished runs."""
 
+import functools
 import logging
 import os
 from dataclasses import replace
@@ -8,6 +9,7 @@ import pytest
 
 from kerascxr.cli import training
 from kerascxr.cli.start import run_command
+from kerascxr.cluster.several_workers import LostWorkerError
 from kerascxr.config import ClassificationConfig, DataConfig, RuntimeConfig
 from kerascxr.runs.folder import RunFolder
 
@@ -69,6 +71,29 @@ def test_a_stopped_command_says_whether_anything_was_kept(tmp_path, capsys, resu
     assert training.train_in_folder(config, "classification", "run", lambda: stopped) == 130
     assert words in capsys.readouterr().err
     assert (tmp_path / "classification" / "mine").exists() is results
+
+
+def test_a_stopped_command_that_overwrites_is_resumed_without_that_option(tmp_path, capsys):
+    def ending(error):
+        def end(config, folder):
+            folder.write_text("fold-00/metrics.json", "{}")
+            raise error
+
+        return end
+
+    config = ClassificationConfig(runs=tmp_path, name="mine", overwrite=True)
+    kept = tmp_path / "classification/mine/fold-00/metrics.json"
+    run = functools.partial(training.train_in_folder, config, "classification", "run")
+    assert run(lambda: ending(KeyboardInterrupt())) == 130
+    assert "The same command without --overwrite resumes" in capsys.readouterr().err
+    with RunFolder.start(replace(config, overwrite=False), "classification", "run"):
+        assert kept.exists()
+    with RunFolder.start(config, "classification", "run"):
+        assert not kept.exists(), "the same command begins anew"
+    with pytest.raises(
+        LostWorkerError, match=r"^gone\. The same command without --overwrite resumes"
+    ):
+        run(lambda: ending(LostWorkerError("gone.")))
 
 
 def test_an_overwriting_command_that_fails_keeps_the_finished_run(tmp_path):
