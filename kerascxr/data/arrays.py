@@ -1,12 +1,15 @@
 """Arrays with a row an image: in memory, or mapped from a file where they are too large for it."""
 
+import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
+
+from kerascxr.data.memory import free_memory
+from kerascxr.runs.atomic import naming
 
 _MEMORY_SHARE = 0.25
 _AT_ONCE = 64
@@ -20,19 +23,24 @@ def new_array(
     Args:
         shape: Its shape.
         cache: "memory", "disk", or "auto": memory while it takes less than a quarter of what is
-            free.
+            free, see ``free_memory``.
         folder: Where the file is made. It has no name, and ends with the last process that uses
             the array.
         dtype: The type of its numbers.
+
+    Raises:
+        OSError: If the disk has no room for it.
     """
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if cache == "auto":
-        size = np.prod(shape, dtype=float) * np.dtype(dtype).itemsize
-        small = size < _MEMORY_SHARE * psutil.virtual_memory().available
-        cache = "memory" if small else "disk"
+        cache = "memory" if size < _MEMORY_SHARE * free_memory() else "disk"
     if cache == "memory":
         return np.empty(shape, dtype)
     # The file has no name any more: it goes when the last reader does, killed or not.
-    with tempfile.TemporaryFile(dir=folder) as file:
+    with naming(folder), tempfile.TemporaryFile(dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):
+            # Without room, writing to the array would end the process without a line (SIGBUS).
+            os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, dtype, "w+", shape=shape)
 
 
