@@ -216,7 +216,9 @@ def open_url(url: str) -> RemotePath:
     _add_folder(root, root)
     for name, info in found.items():
         below = name.removeprefix(top)
-        if below and name.startswith(top):
+        # A store may have an empty object for a folder, which is none of its files.
+        is_folder = info.get("type") == "directory" or name.endswith("/")
+        if below and name.startswith(top) and not is_folder:
             path = root / (unquote(below) if root.protocol in _WEB else below)
             _add_folder(path.parent, root)
             if str(path) not in _entries:

@@ -97,6 +97,24 @@ def test_a_remote_folder_gives_the_store_of_a_local_one_and_fetches_each_file_on
     assert not [name for name in fetched if not name.endswith(".xlsx")]
 
 
+def test_a_stores_empty_objects_for_folders_are_no_files(url, server, monkeypatch):
+    plain = opened(url)
+    find, top = type(server).find, url.removeprefix("memory:/")
+
+    def with_folders(self, path, **options):
+        folders = {
+            f"{top}/{name}/": {"name": f"{top}/{name}/", "size": 0, "type": "file"}
+            for name in ("COVID", "Viral Pneumonia", "Viral Pneumonia/images")
+        }
+        return folders | find(self, path, **options)
+
+    monkeypatch.setattr(type(server), "find", with_folders)
+    found = opened(url)
+    assert (found.classes, found.examples) == (plain.classes, plain.examples)
+    assert signature_of(found) == signature_of(plain)
+    assert [path.name for path in found.root.iterdir()].count("COVID") == 1
+
+
 def test_a_changed_a_new_and_a_removed_remote_file_are_noticed(url, server):
     before = signature_of(opened(url))
     assert signature_of(opened(url)) == before
