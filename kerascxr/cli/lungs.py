@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def parser(prog: str) -> ArgumentParser:
     """Returns the command's parser."""
     made = new_parser(prog, __doc__)
-    made.add_argument("paths", nargs="+", help="Image files, folders or globs; DICOM too.")
+    made.add_argument("paths", nargs="+", help="Image files, folders, globs or URLs; DICOM too.")
     made.add_argument(
         "--to", type=Path, required=True, help="A folder for masks, overlays and the table."
     )

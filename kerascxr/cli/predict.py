@@ -27,8 +27,8 @@ def parser(prog: str) -> ArgumentParser:
     made.add_argument(
         "paths",
         nargs="+",
-        help="Image files, folders or globs; DICOM too. Finished runs' folders before them make an "
-        "ensemble with MODEL: classifiers whose mean probabilities are the answer.",
+        help="Image files, folders, globs or URLs; DICOM too. Finished runs' folders before them "
+        "make an ensemble with MODEL: classifiers whose mean probabilities are the answer.",
     )
     made.add_argument(
         "--to",

@@ -5,8 +5,10 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from kerascxr.data.files import SUFFIXES
+from kerascxr.data.remote import RemotePath, join, look_up_files, open_url
 from kerascxr.data.sources.paths import COMPANION_SUFFIXES, is_utf8, printable, walk
 from kerascxr.names import counted
 
@@ -17,20 +19,23 @@ _DIGITS = 12
 
 
 def find_files(patterns: Sequence[str]) -> list[Path]:
-    """Returns the image files that paths, folders and globs name, each once, in order.
+    """Returns the image files that paths, folders, globs and URLs name, each once, in order.
 
     Of a folder, files whose suffix is no image's are passed over, and a line says how many.
 
+    Args:
+        patterns: What names files; a URL is that of an image file, or of a folder.
+
     Raises:
-        ValueError: If one of them names no file.
+        ValueError: If one of them names no file, or a server cannot be asked.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
-        path = Path(pattern)
-        if path.is_dir():
-            every = list(walk(path))
-            files = [file for file in every if file.suffix.lower() in SUFFIXES]
-            _name_passed_over(path, every)
+        path = join(Path(), pattern)
+        if isinstance(path, RemotePath):
+            files = _at_url(path)
+        elif path.is_dir():
+            files = _in_folder(path)
         elif path.exists():
             files = [path]
         else:
@@ -39,7 +44,26 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
         if not files:
             raise ValueError(f"each path must name images. Got {pattern!r}, where there are none.")
         found |= dict.fromkeys(files)
+    look_up_files(found)  # a later call compares what the servers say now
     return list(found)
+
+
+def _at_url(path: RemotePath) -> list[Path]:
+    """Returns the image files at a URL; none if nothing is there."""
+    if Path(urlsplit(str(path)).path).suffix.lower() in SUFFIXES:
+        look_up_files([path], anew=True)
+        return [path] if path.is_file() else []
+    try:
+        return _in_folder(open_url(str(path)))
+    except FileNotFoundError:
+        return []
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """Returns the image files in a folder and below it."""
+    every = list(walk(folder))
+    _name_passed_over(folder, every)
+    return [file for file in every if file.suffix.lower() in SUFFIXES]
 
 
 def _name_passed_over(folder: Path, files: Sequence[Path]) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from kerascxr.data.files import ImageFileError, read_grey
 from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.images import resize_image, to_backbone_input
+from kerascxr.data.remote import RemoteError, fetched_once, join
 from kerascxr.evaluation.conformal import least_images
 from kerascxr.models.gradcam import GradCAM
 from kerascxr.plots.heat import heat_overlay
@@ -139,14 +140,23 @@ def _batch_size(predictor: Predictor) -> int:
 def _batches(
     files: list[Path], predictor: Predictor, lungs: LungFinder | None
 ) -> Iterator[tuple[list[str], list[str], np.ndarray, np.ndarray, np.ndarray]]:
-    """Reads, checks and prepares images in parallel, ahead of the model, in order."""
+    """Reads, checks and prepares images in parallel, ahead of the model, in order.
+
+    Raises:
+        RemoteError: If a server does not send a file: it may be whole.
+    """
     wanted = lungs.size if lungs else (1, 1)
+    failed: list[RemoteError] = []  # not raised in the graph, which would give it another type
 
     def read(name: bytes) -> tuple[np.ndarray, bytes]:
         try:
-            return read_grey(Path(name.decode()))[..., None], b""
+            with fetched_once():
+                return read_grey(join(Path(), name.decode()))[..., None], b""
         except ImageFileError as error:
             return np.zeros((1, 1, 1), np.uint8), f"{error.problem}".encode()
+        except RemoteError as error:
+            failed.append(error)
+            return np.zeros((1, 1, 1), np.uint8), b"was not sent"
 
     @do_not_convert
     def prepare(name: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -159,6 +169,8 @@ def _batches(
     data = data.map(prepare, num_parallel_calls=_READERS)
     data = data.batch(_batch_size(predictor)).prefetch(2)
     for names, errors, *arrays in data.as_numpy_iterator():
+        if failed:
+            raise failed[0]
         yield [n.decode() for n in names], [e.decode() for e in errors], *arrays
 
 

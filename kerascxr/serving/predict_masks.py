@@ -13,6 +13,7 @@ from PIL import Image
 from kerascxr.data.dicom import DicomError, open_dicom
 from kerascxr.data.files import ImageFileError, is_dicom_file, read_grey, spacing_in
 from kerascxr.data.images import resize_image
+from kerascxr.data.remote import fetched_once, join
 from kerascxr.evaluation.lung_areas import LungAreas, measure_lungs
 from kerascxr.evaluation.lung_masks import lung_mask_faults
 from kerascxr.models.input_checks import unfitted_warnings
@@ -58,6 +59,7 @@ class _Item:
     path: str
     image: np.ndarray  # uint8 (height, width)
     small: tf.Tensor  # uint8 (*size, 1)
+    is_dicom: bool = False
     error: str = ""
 
 
@@ -139,11 +141,12 @@ def _read_ahead(
 
 def _read(path: Path, size: tuple[int, int]) -> _Item:
     try:
-        image = read_grey(path)
+        with fetched_once():
+            image, is_dicom = read_grey(path), is_dicom_file(path)
     except ImageFileError as error:
         nothing = np.zeros((1, 1), np.uint8)
-        return _Item(str(path), nothing, tf.zeros((*size, 1), tf.uint8), error.problem)
-    return _Item(str(path), image, resize_image(image[..., None], size))
+        return _Item(str(path), nothing, tf.zeros((*size, 1), tf.uint8), error=error.problem)
+    return _Item(str(path), image, resize_image(image[..., None], size), is_dicom)
 
 
 def _rows(
@@ -160,7 +163,8 @@ def _rows(
         if item.error:
             return {PATH: item.path, ERROR: item.error}
         mask = predictor.mask_at(probabilities[place], item.image.shape)
-        row = _write(item, mask, folders, predictor.identity)
+        with fetched_once():
+            row = _write(item, mask, folders, predictor.identity)
         found = (warnings[place].decode(), row.get("warnings", ""))
         return row | {
             "components_before_cleanup": str(int(components[place])),
@@ -172,15 +176,15 @@ def _rows(
 
 def _write(item: _Item, mask: np.ndarray, folders: _Folders, model: str) -> dict[str, str]:
     """Writes an image's files and returns its row, in part."""
-    path, name = Path(item.path), derived_name(item.path, ".png")
+    path, name = join(Path(), item.path), derived_name(item.path, ".png")
     _save(255 * mask.astype(np.uint8), folders.masks / name)
     if folders.overlays:
         _save(overlay(item.image, mask), folders.overlays / name)
     warnings = [f"the mask {fault}" for fault in lung_mask_faults(mask)]
-    spacing = spacing_in(path)
+    spacing = spacing_in(path) if item.is_dicom else None
     row = {PATH: item.path, "mask": f"{MASKS}/{name}"}
     frontal = True
-    if is_dicom_file(path):
+    if item.is_dicom:
         frontal = is_frontal(open_dicom(path, pixels=False))
         target = folders.segmentations / derived_name(item.path, ".dcm")
         try:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from kerascxr.data.remote import RemotePath, state_of
 from kerascxr.runs.atomic import naming, replacing, write_text
 from kerascxr.runs.locks import locked
 
@@ -188,6 +189,9 @@ def _lines(file: BinaryIO) -> Iterator[str]:
 
 def _stamp(path: Path) -> str:
     """Returns what changes when a path leads to another file; "" if it leads to none."""
+    if isinstance(path, RemotePath):
+        state = state_of(path)
+        return "" if min(state) < 0 else f"{' '.join(map(str, state))} {path}"
     try:
         known = path.stat()
     except OSError:

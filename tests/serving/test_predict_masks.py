@@ -149,7 +149,7 @@ def test_sides_are_left_out_where_the_file_says_that_right_is_not_left(tmp_path,
     mask[20:40, 6:18] = mask[20:45, 26:38] = True
     path = tmp_path / "x.dcm"
     path.write_bytes(dicom(bytes(60 * 44), 60, 44, **UIDS, **tags))
-    item = SimpleNamespace(path=str(path), image=mask.astype(np.uint8))
+    item = SimpleNamespace(path=str(path), image=mask.astype(np.uint8), is_dicom=True)
     folders = predict_masks._Folders(tmp_path / "masks", None, tmp_path / "dicom_seg")
     row = predict_masks._write(item, mask, folders, "model")
     assert row["lung_pixels"] == "540"
