@@ -18,6 +18,7 @@ from kerascxr.config import (
     SegmentationConfig,
     TrainingConfig,
 )
+from kerascxr.data.arrays import gathered
 from kerascxr.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt, trained_on
 from kerascxr.data.ingest.folds import split_folds
 from kerascxr.data.pipeline import Images
@@ -269,14 +270,16 @@ def corrupt_images(images: Images, name: str, severity: int, seed: int, roi: str
     grey, lungs = images.pixels[..., :1], images.pixels[..., 1:]
     along = lungs if lungs.shape[-1] else images.masks
     if name != CLEAN:
-        grey, along = corrupt(name, grey, severity, seed, along)
+        grey, along = corrupt(name, grey, severity, seed, along, images.folder)
     if roi in ("none", "lung_crop"):
         return dataclasses.replace(images, pixels=grey, masks=along)
     size = grey.shape[1:3]
     if along is None:
         along = np.zeros((len(grey), 1, 1, 1), np.uint8)
-    seen = [_looking(roi)(*pair, size).numpy() for pair in zip(grey, along, strict=True)]
-    return dataclasses.replace(images, pixels=np.stack(seen))
+    seen = (_looking(roi)(*pair, size).numpy()[None] for pair in zip(grey, along, strict=True))
+    cache = "memory" if images.folder is None else "auto"
+    pixels = gathered(seen, len(grey), cache, images.folder or Path())
+    return dataclasses.replace(images, pixels=pixels)
 
 
 def _begun(folder: RunFolder, about: dict[str, Any]) -> dict[str, Any]:

@@ -15,20 +15,24 @@ Source:
 
 import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
 from kerascxr.config import AugmentConfig
+from kerascxr.data.arrays import gathered
 from kerascxr.names import look_up
 
 SEVERITIES = (1, 2, 3, 4, 5)
+_AT_ONCE = 64  # images
 
 Apply = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
-"""Images uint8 (n, height, width, 1), a strength and a generator to images of the same shape."""
+"""Some of the images, uint8 (n, height, width, 1), a strength and a generator to images of the same
+shape; the generator goes on with the next ones."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +170,14 @@ def trained_on(augment: AugmentConfig) -> list[str]:
 
 
 def corrupt(
-    name: str, images: np.ndarray, severity: int, seed: int, masks: np.ndarray | None = None
+    name: str,
+    images: np.ndarray,
+    severity: int,
+    seed: int,
+    masks: np.ndarray | None = None,
+    folder: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Corrupts images; the same arguments give the same result.
+    """Corrupts images, some of them at a time; the same arguments give the same result.
 
     Random draws (noise, directions) are the same at all severities, so severities differ only in
     strength. The first image's draws do not depend on the number of images.
@@ -179,6 +188,8 @@ def corrupt(
         severity: 1 (mild) to 5.
         seed: Seed of the draws.
         masks: uint8 (n, height, width, 1), 0 or 255, or None.
+        folder: Where a file is made for what is too large for memory, see ``new_array``; None for
+            memory.
 
     Returns:
         The images, of the same shape and type, and the masks: moved with their images if
@@ -197,7 +208,17 @@ def corrupt(
         )
     stream = [seed, zlib.crc32(name.encode())]
     strength = corruption.strengths[severity - 1]
+
+    def applied(values: np.ndarray) -> Iterator[np.ndarray]:
+        draws = np.random.default_rng(stream)  # those of the next images follow
+        for begin in range(0, len(values), _AT_ONCE):
+            yield corruption.apply(values[begin : begin + _AT_ONCE], strength, draws)
+
+    def kept(batches: Iterator[np.ndarray]) -> np.ndarray:
+        cache = "memory" if folder is None else "auto"
+        return gathered(batches, len(images), cache, folder or Path())
+
     if masks is not None and corruption.moves_pixels:
-        moved = corruption.apply(masks, strength, np.random.default_rng(stream))
-        masks = np.where(moved >= 128, 255, 0).astype(np.uint8)
-    return corruption.apply(images, strength, np.random.default_rng(stream)), masks
+        binary = (np.where(moved >= 128, 255, 0).astype(np.uint8) for moved in applied(masks))
+        masks = kept(binary)
+    return kept(applied(images)), masks

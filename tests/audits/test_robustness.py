@@ -13,7 +13,9 @@ import yaml
 from kerascxr import load_run
 from kerascxr.__main__ import main
 from kerascxr.audits import robustness
+from kerascxr.data import arrays
 from kerascxr.data.corruptions import CORRUPTIONS
+from kerascxr.data.pipeline import Images
 from kerascxr.evaluation.calibration import (
     apply_temperature,
     expected_calibration_error,
@@ -50,6 +52,20 @@ def tested(runs, tmp_path_factory):
         (path / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     assert main(["robustness", str(run)]) == 0
     return run, kept
+
+
+def test_what_a_model_gets_is_on_disk_where_memory_is_short(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 16, 16, 2), np.uint8)
+    pixels[..., 1] = 255 * (pixels[..., 1] > 99)
+    ids = tuple(map(str, range(80)))
+    images = Images(pixels, None, ids, ids, np.zeros(80, np.int64), ("a",), folder=tmp_path)
+    given = (images, "shift", 2, 0, "lungs_only")
+    plain = robustness.corrupt_images(*given).pixels
+    assert not isinstance(plain, np.memmap)
+    monkeypatch.setattr(arrays, "free_memory", lambda: pixels.nbytes)
+    kept = robustness.corrupt_images(*given).pixels
+    assert isinstance(kept, np.memmap)
+    np.testing.assert_array_equal(kept, plain)
 
 
 def test_clean_is_the_runs_own_test_and_brightness_misleads(tested):

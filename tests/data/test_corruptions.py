@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from kerascxr.config import AugmentConfig
+from kerascxr.data import arrays
 from kerascxr.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt, trained_on
 
 
@@ -49,6 +51,32 @@ def test_the_seed_settles_it_whatever_else_is_in_the_batch(images, name):
     np.testing.assert_array_equal(corrupt(name, images, 3, seed=1)[0], first)
     np.testing.assert_array_equal(corrupt(name, images[:1], 3, seed=1)[0], first[:1])
     np.testing.assert_array_equal(images, kept)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_many_images_are_corrupted_some_at_a_time_and_kept_on_disk(name, tmp_path, monkeypatch):
+    corruption, given = CORRUPTIONS[name], []
+    images = np.random.default_rng(0).integers(0, 256, (150, 16, 16, 1), np.uint8)
+    masks = np.where(images > 127, 255, 0).astype(np.uint8)
+    draws = [zlib.crc32(name.encode())]
+    wholes = [
+        corruption.apply(of, corruption.strengths[2], np.random.default_rng([5, *draws]))
+        for of in (images, masks)
+    ]
+
+    def apply(part, strength, rng):
+        given.append(len(part))
+        return corruption.apply(part, strength, rng)
+
+    monkeypatch.setitem(CORRUPTIONS, name, dataclasses.replace(corruption, apply=apply))
+    monkeypatch.setattr(arrays, "free_memory", lambda: 4 * images.nbytes)
+    worse, moved = corrupt(name, images, 3, 5, masks, tmp_path)
+    assert max(given) < len(images) and isinstance(worse, np.memmap)
+    np.testing.assert_array_equal(worse, wholes[0])
+    if corruption.moves_pixels:
+        assert isinstance(moved, np.memmap)
+        np.testing.assert_array_equal(moved, np.where(wholes[1] >= 128, 255, 0))
+    assert not isinstance(corrupt(name, images, 3, 5, masks)[0], np.memmap)
 
 
 @pytest.mark.parametrize("name", ["noise", "shift"])
