@@ -1,13 +1,13 @@
 """Several runs at once: the numbers of one after the other, whatever fails or is killed.
 
 The workers of Ray are processes of their own; ``tests/support/cluster_parts.py`` is what they call.
+What needs none is in ``test_parts.py`` and ``test_workers.py``.
 """
 
 import contextlib
 import importlib.util
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +19,8 @@ import pytest
 
 import train_cls
 from kerascxr import __main__ as verbs
-from kerascxr.audits import input_ablations, robustness
 from kerascxr.cli import study_runs
 from kerascxr.cluster.ray_cluster import connected
-from kerascxr.data.roi import ROIS
 from kerascxr.serving import predict_on_cluster
 from kerascxr.training import repeats
 from tests.support import cluster_parts
@@ -72,9 +70,7 @@ def cluster(workplace):
         patched.setenv("PYTHONPATH", str(ROOT))
         patched.setattr(study_runs, "train_in_worker", cluster_parts.train_in_study)
         patched.setattr(repeats, "train_in_worker", cluster_parts.train_in_repeats)
-        patched.setattr(input_ablations, "train_in_worker", cluster_parts.train_in_audit)
         patched.setattr(predict_on_cluster, "load_chosen", cluster_parts.load_chosen)
-        patched.setattr(robustness, "load_test", cluster_parts.load_test)
         with connected("local"):
             yield faults
 
@@ -184,42 +180,6 @@ def test_folds_whose_driver_is_killed_go_on(cluster, workplace, capsys):
     assert "All of it was there" in shown and "to do" not in shown
 
 
-def test_seeds_of_which_one_fails_end_with_its_error_after_the_others(cluster, workplace, capsys):
-    argv = arguments(workplace, "--data.source", f"{workplace}/set", *QUICK, "--seeds", "2")
-    argv += ["--name", "seeds", "--cluster", "local"]
-    (cluster / "seed-0").write_text("fails")
-    with pytest.raises(RuntimeError, match="the disk is on fire"):
-        train_cls.main(argv)
-    shown = capsys.readouterr().out
-    assert "1 of 2 runs are finished; the same command does the rest." in shown
-    folder = workplace / "runs/classification/seeds"
-    assert sorted(path.parent.name for path in folder.glob("*/DONE")) == ["seed-1"]
-
-
-def test_an_audit_is_that_of_one_model_after_another(
-    cluster, runs, workplace, monkeypatch, any_lung_masks, capsys
-):
-    chosen = ("none", "border_only")
-    monkeypatch.setattr(input_ablations, "ROIS", {name: ROIS[name] for name in chosen})
-    monkeypatch.setattr(input_ablations, "_TREES", 10)
-    argv = ["--lungs", str(runs[1]), "--epochs", "2"]
-    for name in ("at-once", "one-by-one"):
-        shutil.copytree(runs[0], workplace / name)
-    assert verbs.main(["audit", str(workplace / "at-once"), *argv, *ONE_WORKER]) == 0
-    shown = capsys.readouterr().out
-    assert "2 runs to do, " in shown
-    assert "\nepoch 1/2" not in shown, "the lines of the models' trainings belong to their logs"
-    verbs.main(["audit", str(workplace / "one-by-one"), *argv])
-    found = []
-    for name in ("at-once", "one-by-one"):
-        result = json.loads((workplace / name / "audit/audit.json").read_text())
-        found.append({key: of for key, of in result.items() if not key.endswith("seconds")})
-    assert found[0] == found[1]
-    capsys.readouterr()
-    verbs.main(["audit", str(workplace / "at-once"), *argv, "--cluster", "local"])
-    assert "to do" not in capsys.readouterr().out, "finished models were trained again"
-
-
 def test_predictions_lose_nothing_to_a_killed_worker(
     cluster, runs, served, workplace, monkeypatch, capsys
 ):
@@ -236,17 +196,6 @@ def test_predictions_lose_nothing_to_a_killed_worker(
     for name in ("{}.csv", "{}.rejected.csv"):
         table, of_one = (workplace / name.format(of) for of in ("many", "one"))
         assert table.read_bytes() == of_one.read_bytes()
-
-
-def test_robustness_is_that_of_one_test_after_another(cluster, runs, workplace, monkeypatch):
-    monkeypatch.setattr(robustness, "CORRUPTIONS", cluster_parts.FEW)
-    found = []
-    for name, more in (("at once", ONE_WORKER), ("in turn", [])):
-        run = shutil.copytree(runs[0], workplace / name)
-        assert verbs.main(["robustness", str(run), *more]) == 0
-        found.append(json.loads((run / "robustness/robustness.json").read_text()))
-    assert len(found[0]["cells"]) == 6
-    assert found[0] == found[1]
 
 
 def test_what_no_machine_has_is_refused(cluster, workplace, capsys):

@@ -7,16 +7,12 @@ import os
 import signal
 from pathlib import Path
 
-from kerascxr.audits import input_ablations, robustness
 from kerascxr.cli import study_runs
-from kerascxr.data.corruptions import CORRUPTIONS
 from kerascxr.serving import predict_on_cluster
 from kerascxr.training import repeats
 
 TRAIN_IN_STUDY, TRAIN_IN_REPEATS = study_runs.train_in_worker, repeats.train_in_worker
-TRAIN_IN_AUDIT = input_ablations.train_in_worker
-LOAD_CHOSEN, LOAD_TEST = predict_on_cluster.load_chosen, robustness.load_test
-FEW = {"blur": CORRUPTIONS["blur"]}
+LOAD_CHOSEN = predict_on_cluster.load_chosen
 FAULTS = "KERASCXR_TEST_FAULTS"
 
 
@@ -62,11 +58,6 @@ def train_in_repeats(path, *more):
     TRAIN_IN_REPEATS(path, *more)
 
 
-def train_in_audit(config, path, data):
-    _prepare(path)
-    TRAIN_IN_AUDIT(config, path, data)
-
-
 def load_chosen(chosen):
     """Loads a model; the first worker to compute a second chunk ends there."""
     _set_up()
@@ -82,9 +73,3 @@ def load_chosen(chosen):
         return compute(chunk)
 
     return kind, compute_or_die
-
-
-def load_test(paths):
-    _set_up()
-    robustness.CORRUPTIONS = FEW
-    return LOAD_TEST(paths)

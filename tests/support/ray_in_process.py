@@ -1,9 +1,10 @@
 """Stands for Ray where a test needs no processes: workers are objects of this one."""
 
 import contextlib
+import inspect
 from types import SimpleNamespace
 
-from kerascxr.cluster import workers
+from kerascxr.cluster import parts, workers
 
 
 class Died(BaseException):
@@ -11,7 +12,7 @@ class Died(BaseException):
 
 
 class RayInProcess:
-    """What ``cluster.workers`` uses of the module ``ray``.
+    """What ``cluster.workers`` and ``cluster.parts`` use of the module ``ray``.
 
     Each call is made when its result is awaited: all loading first, then the latest call.
 
@@ -33,7 +34,11 @@ class RayInProcess:
         return [{"Alive": True, "Resources": {"CPU": self._cpus, "memory": 16e9}}]
 
     def remote(self, kind):
+        """Makes workers of a class, or tasks of a function."""
+
         def make(*arguments):
+            if not inspect.isclass(kind):
+                return _Call(None, kind, False, arguments)
             self.started += 1
             actor = _Actor(kind(*arguments))
             self.alive.append(actor)
@@ -60,19 +65,23 @@ class RayInProcess:
 class _Actor:
     def __init__(self, worker):
         def method(name):
-            return SimpleNamespace(remote=lambda *given: _Call(self, worker, name, given))
+            function = getattr(worker, name)
+            return SimpleNamespace(
+                remote=lambda *given: _Call(self, function, name == "load", given)
+            )
 
         self.load, self.compute = method("load"), method("compute")
 
 
 class _Call:
-    def __init__(self, actor, worker, name, given):
-        self.actor, self.loads = actor, name == "load"
-        self.make = lambda: getattr(worker, name)(*given)
+    def __init__(self, actor, function, loads, given):
+        self.actor, self.loads = actor, loads
+        self.make = lambda: function(*given)
 
 
 def instead_of_ray(monkeypatch, **options):
     """Lets commands take this in place of Ray; returns it."""
     ray = RayInProcess(**options)
-    monkeypatch.setattr(workers, "connected", lambda cluster: contextlib.nullcontext(ray))
+    for module in (parts, workers):
+        monkeypatch.setattr(module, "connected", lambda cluster: contextlib.nullcontext(ray))
     return ray
