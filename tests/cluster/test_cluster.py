@@ -6,7 +6,6 @@ What needs none is in ``test_parts.py`` and ``test_workers.py``.
 
 import contextlib
 import importlib.util
-import json
 import os
 import signal
 import subprocess
@@ -17,14 +16,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-import train_cls
 from kerascxr import __main__ as verbs
 from kerascxr.cli import study_runs
 from kerascxr.cluster.ray_cluster import connected
 from kerascxr.serving import predict_on_cluster
-from kerascxr.training import repeats
 from tests.support import cluster_parts
-from tests.support.small_runs import arguments, bright_and_dark
+from tests.support.small_runs import bright_and_dark
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,20 +32,22 @@ pytestmark = pytest.mark.skipif(
 # Each worker imports TensorFlow. One at a time is enough where being several is not tested.
 ONE_AT_ONCE = ["--resources.cpus", str(os.cpu_count())]
 ONE_WORKER = ["--cluster", "local", *ONE_AT_ONCE]
-QUICK = ["--depth", "0", "--epochs", "4", "--feature_engine", "keras"]
 FILES = ("metrics.json", "predictions.csv", "validation_predictions.csv", "history.csv")
 
 SCRIPT = """
 import sys
 from kerascxr.__main__ import main
+from kerascxr.cli import study_runs
 from kerascxr.models.backbones import BACKBONES
 from kerascxr.training import processor
+from tests.support import cluster_parts
 from tests.support.short_preparations import leave_graphs_as_they_are
 from tests.support.tiny_backbone import TINY
 
 BACKBONES["tiny"] = TINY
 leave_graphs_as_they_are()
 processor.computes_bfloat16 = lambda: False
+study_runs.train_in_worker = cluster_parts.train_in_study
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -69,7 +68,6 @@ def cluster(workplace):
         patched.setenv(cluster_parts.FAULTS, str(faults))
         patched.setenv("PYTHONPATH", str(ROOT))
         patched.setattr(study_runs, "train_in_worker", cluster_parts.train_in_study)
-        patched.setattr(repeats, "train_in_worker", cluster_parts.train_in_repeats)
         patched.setattr(predict_on_cluster, "load_chosen", cluster_parts.load_chosen)
         with connected("local"):
             yield faults
@@ -90,66 +88,34 @@ def same_runs(one, other):
 
 
 def study(workplace, name, *more):
-    return verbs.main(
-        [
-            *("study", "--backbones", "tiny", "--depths", "0,1", "--segmentation", "false"),
-            *("--weights.tiny", "none", "--classifier.image_size", "32,32"),
-            *("--classifier.epochs", "4", "--classifier.augmented_copies", "1"),
-            *("--classifier.feature_engine", "keras", "--runtime.tensorboard", "false"),
-            *("--runtime.checkpoint_seconds", "0", "--data.source", f"{workplace}/set"),
-            *("--data.stores", f"{workplace}/stores", "--runs", f"{workplace}/{name}"),
-            *("--data.features", f"{workplace}/features-{name}", *more),
-        ]
-    )
+    return [
+        *("study", "--backbones", "tiny", "--depths", "0,1", "--segmentation", "false"),
+        *("--weights.tiny", "none", "--classifier.image_size", "32,32"),
+        *("--classifier.epochs", "4", "--classifier.augmented_copies", "1"),
+        *("--classifier.feature_engine", "keras", "--runtime.tensorboard", "false"),
+        *("--runtime.checkpoint_seconds", "0", "--data.source", f"{workplace}/set"),
+        *("--data.stores", f"{workplace}/stores", "--runs", f"{workplace}/{name}"),
+        *("--data.features", f"{workplace}/features-{name}", *more),
+    ]
 
 
-def test_a_study_loses_nothing_to_a_failure_and_a_killed_worker(cluster, workplace, capsys):
-    (cluster / "tiny-depth0").write_text("fails")
-    (cluster / "tiny-depth1").write_text("is killed")
-    assert study(workplace, "many", "--cluster", "local") == 1
-    shown, errors = capsys.readouterr()
-    assert "raylet" not in shown + errors, "Ray's own lines are for its log"
-    assert "2 runs to do, " in shown
-    assert "tiny-depth1: Its process or its machine was ended. It starts again." in shown
-    assert "tiny-depth0 failed: the disk is on fire" in shown
-    table = shown[shown.rindex("\nrun  ") :]
-    assert "tiny-depth0  failed: the disk is on fire" in table
-    assert table.count("done ") == 1 and "Written to" in shown
-    assert "depth 0" not in (workplace / "many/report/report.md").read_text()
-
-    done = workplace / "many/classification/tiny-depth1/DONE"
-    before = done.stat().st_mtime_ns
-    assert study(workplace, "many", "--cluster", "local") == 0
-    assert done.stat().st_mtime_ns == before
-    shown = capsys.readouterr().out
-    assert "1 run to do, " in shown and shown[shown.rindex("\nrun  ") :].count("done before") == 1
-
-    assert study(workplace, "one") == 0
-    for depth in (0, 1):
-        run = f"classification/tiny-depth{depth}"
-        assert same_runs(workplace / "many" / run, workplace / "one" / run)
-    log = (workplace / f"many/{run}/../tiny-depth1/log.txt").read_text()
-    assert [log.count(f"epoch {n}/4") for n in (1, 3)] == [1, 1], "it did not resume"
-    assert log.count("Running on") == 2, "it was not killed"
-
-
-def test_folds_whose_driver_is_killed_go_on(cluster, workplace, capsys):
+def test_a_study_loses_nothing_to_a_killed_worker_and_a_killed_driver(cluster, workplace, capsys):
     """The command that is killed is a user's script, whose entries the workers must know.
 
     It gives the address of the cluster that the other tests start.
     """
     import ray
 
+    (cluster / "tiny-depth0").write_text("is killed")
     script = workplace / "mine.py"
     script.write_text(SCRIPT)
-    argv = arguments(workplace, "--data.source", f"{workplace}/set", *QUICK, "--folds", "2")
-    killed = [*argv, "--name", "killed", *ONE_AT_ONCE, "--cluster"]
     address = ray.get_runtime_context().gcs_address
     environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}
     with (workplace / "out.txt").open("w") as out:
-        command = [sys.executable, str(script), "train-cls", *killed, address]
+        argv = study(workplace, "many", *ONE_AT_ONCE, "--cluster", address)
+        command = [sys.executable, str(script), *argv]
         driver = subprocess.Popen(command, stdout=out, stderr=out, env=environment, cwd=workplace)
-    folder = workplace / "runs/classification/killed"
+    runs = workplace / "many/classification"
 
     def works(process):
         with contextlib.suppress(psutil.Error):  # it has ended
@@ -158,26 +124,31 @@ def test_folds_whose_driver_is_killed_go_on(cluster, workplace, capsys):
     def at_work():
         return list(filter(works, psutil.Process().children(recursive=True)))
 
-    # Between two folds no process is at work.
-    wait_for(lambda: (any(folder.glob("fold-*/DONE")) and at_work()) or driver.poll() is not None)
-    working = at_work()
-    assert working, out_of(workplace)
+    # Between two runs no process is at work.
+    wait_for(lambda: (any(runs.glob("*/DONE")) and at_work()) or driver.poll() is not None)
+    working, shown = at_work(), (workplace / "out.txt").read_text()
+    assert working, shown
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     wait_for(lambda: not any(process.is_running() for process in working))
-    assert not (folder / "summary.json").exists()
+    assert "2 runs to do, 1 at once." in shown
+    assert "tiny-depth0: Its process or its machine was ended. It starts again." in shown
+    assert "raylet" not in shown, "Ray's own lines are for its log"
+    assert set((cluster / "entries").read_text().split()) == {"True"}, "the script was not run"
+    [done] = runs.glob("*/DONE")
+    before = done.stat().st_mtime_ns
 
-    assert train_cls.main([*killed, "local"]) == 0
-    assert train_cls.main([*argv, "--name", "plain"]) == 0
-    plain = workplace / "runs/classification/plain"
-    for fold in ("fold-00", "fold-10"):
-        assert same_runs(folder / fold, plain / fold)
-    one, other = (json.loads((path / "summary.json").read_text()) for path in (folder, plain))
-    assert one == other
-    capsys.readouterr()
-    assert train_cls.main([*killed, "local"]) == 0
+    assert verbs.main(study(workplace, "many", *ONE_AT_ONCE, "--cluster", "local")) == 0
+    assert done.stat().st_mtime_ns == before
     shown = capsys.readouterr().out
-    assert "All of it was there" in shown and "to do" not in shown
+    assert "1 run to do, " in shown and shown[shown.rindex("\nrun  ") :].count("done before") == 1
+    assert verbs.main(study(workplace, "one")) == 0
+    for depth in (0, 1):
+        run = f"classification/tiny-depth{depth}"
+        assert same_runs(workplace / "many" / run, workplace / "one" / run)
+    log = (runs / "tiny-depth0/log.txt").read_text()
+    assert log.count("epoch 1/4") == 1, "it did not resume"
+    assert log.count("Running on") > 1, "it was not killed"
 
 
 def test_predictions_lose_nothing_to_a_killed_worker(
@@ -199,7 +170,8 @@ def test_predictions_lose_nothing_to_a_killed_worker(
 
 
 def test_what_no_machine_has_is_refused(cluster, workplace, capsys):
-    assert study(workplace, "big", "--cluster", "local", "--resources.cpus", "4000") == 2
+    argv = study(workplace, "big", "--cluster", "local", "--resources.cpus", "4000")
+    assert verbs.main(argv) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "resources must fit on one machine of the cluster, which has" in line
     assert "Got cpus=4000, gpus=0, memory_gb=2." in line
@@ -210,7 +182,3 @@ def wait_for(condition, seconds=400):
     while not condition():
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.2)
-
-
-def out_of(workplace):
-    return (workplace / "out.txt").read_text()

@@ -8,6 +8,7 @@ import pytest
 import train_cls
 from kerascxr import __main__ as verbs
 from kerascxr.audits import input_ablations
+from kerascxr.cli import study_runs
 from kerascxr.cluster.parts import Part, run_parts
 from kerascxr.config import ResourcesConfig
 from kerascxr.data.roi import ROIS
@@ -41,6 +42,36 @@ def trainings(monkeypatch, endings):
 
     monkeypatch.setattr(repeats, "train_in_worker", train_or_end)
     return begun
+
+
+def test_a_study_names_the_run_that_fails_and_does_it_the_next_time(
+    ray, served, tmp_path, monkeypatch, capsys
+):
+    train, failing = study_runs.train_in_worker, ["tiny-depth0"]
+
+    def train_or_fail(part):
+        if part.folder.name in failing:
+            failing.clear()
+            raise RuntimeError("the disk is on fire")
+        train(part)
+
+    monkeypatch.setattr(study_runs, "train_in_worker", train_or_fail)
+    argv = ["study", "--backbones", "tiny", "--depths", "0,1", "--segmentation", "false"]
+    argv += ["--weights.tiny", "none", "--classifier.image_size", "32,32", "--cluster", "local"]
+    argv += ["--classifier.epochs", "1", "--classifier.augmented_copies", "1"]
+    argv += ["--classifier.feature_engine", "keras", "--runtime.tensorboard", "false"]
+    argv += ["--data.source", f"{served}/set", "--runs", str(tmp_path / "runs")]
+    argv += ["--data.stores", f"{served}/stores", "--data.features", str(tmp_path / "features")]
+    assert verbs.main(argv) == 1
+    shown = capsys.readouterr().out
+    assert "tiny-depth0 failed: the disk is on fire" in shown
+    table = shown[shown.rindex("\nrun  ") :]
+    assert "tiny-depth0  failed: the disk is on fire" in table
+    assert table.count("done ") == 1 and "Written to" in shown
+    assert "depth 0" not in (tmp_path / "runs/report/report.md").read_text()
+    assert verbs.main(argv) == 0
+    shown = capsys.readouterr().out
+    assert "1 run to do, " in shown and shown[shown.rindex("\nrun  ") :].count("done before") == 1
 
 
 def test_seeds_of_which_one_fails_end_with_its_error_after_the_others(
