@@ -15,11 +15,9 @@ from kerascxr.parsing import identity
 from tests.support.small_runs import arguments, bright_and_dark, pairs
 from tests.support.worker_commands import classifier_arguments, record_steps, unet_arguments
 
-ALONE = ["--name", "alone"]
-
 
 def steps(file):
-    """Epoch and step -> loss; a step that was computed again counts once."""
+    """Epoch and step -> loss."""
     lines = [line.rsplit(" ", 1) for line in file.read_text().splitlines()]
     return {place: float(loss) for place, loss in lines}
 
@@ -29,26 +27,25 @@ def history(run):
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
-def test_two_workers_have_the_losses_of_one_also_after_one_was_killed(
-    tmp_path, monkeypatch, messages
-):
-    """Both tasks: dropout, augmentation, BatchNorm, weight averages, and an uneven last batch."""
+def test_two_workers_have_the_losses_of_one_and_end_if_one_is_killed(tmp_path, monkeypatch, capfd):
+    """Both tasks: dropout, augmentation, BatchNorm, weight averages, and an uneven last batch.
+
+    The classifier of both workers is interrupted and resumed.
+    """
     monkeypatch.syspath_prepend(".")
     bright_and_dark(tmp_path / "set", each=21)
     pairs(tmp_path / "lungs", n=40)
     undo = record_steps(tmp_path / "alone")
-    assert verbs.main([*classifier_arguments(tmp_path), *ALONE]) == 0
-    assert verbs.main([*unet_arguments(tmp_path), *ALONE]) == 0
+    assert verbs.main(classifier_arguments(tmp_path, "alone")) == 0
+    assert verbs.main(unet_arguments(tmp_path, "alone")) == 0
     undo()
     command = [sys.executable, "-m", "tests.support.worker_commands", str(tmp_path)]
-
-    (tmp_path / "fault").write_text("1")
     with pytest.raises(LostWorkerError, match="worker 2 of 2 was ended by the signal SIGKILL"):
         run_local_workers(command, 2)
-    killed = tmp_path / "runs/classification/together"
+    killed = tmp_path / "runs/classification/lost"
     assert (killed / "checkpoint/latest.npz").exists() and not (killed / "DONE").exists()
-
-    assert run_local_workers(command, 2) == 0
+    log = (tmp_path / "runs/classification/together/log.txt").read_text()
+    assert [log.count(f"epoch {epoch}/4") for epoch in (1, 4)] == [1, 1]
     alone = steps(tmp_path / "alone")
     assert len(alone) == 2 * 4 * 3
     for index in (0, 1):

@@ -1,8 +1,9 @@
-"""What each of several workers runs in tests: both trainings, one after the other.
+"""What each of several workers runs in tests: four commands, one after the other.
 
 ``python -m tests.support.worker_commands FOLDER``, with a FOLDER that ``test_several_workers.py``
-has filled. The losses of all steps are in its files ``steps-N``. With a file ``fault`` in it, the
-worker of that number ends its process, once, at the start of the third epoch of the classifier.
+has filled. The losses of all steps are in its files ``steps-N``. A classifier is interrupted after
+two epochs and resumed; a U-Net is trained; then the second worker ends its own process at the start
+of another classifier's second epoch.
 """
 
 import os
@@ -18,18 +19,19 @@ from tests.support.small_runs import SMALL_UNET, arguments
 SLOW = ("--optimizer.learning_rate", "1e-4")
 # Without augmentation, of which the U-Net has enough: its import takes seconds in each process.
 CLASSIFIER = ("--depth", "all", "--epochs", "4", "--optimizer.ema", "0.5")
-CLASSIFIER += ("--augment.enabled", "false", *SLOW, "--name", "together")
-UNET = ("--epochs", "4", *SLOW, "--name", "together")
+CLASSIFIER += ("--augment.enabled", "false", *SLOW)
+UNET = ("--epochs", "4", *SLOW)
 
 
-def classifier_arguments(folder):
-    return ["train-cls", *arguments(folder, "--data.source", f"{folder}/set"), *CLASSIFIER]
+def classifier_arguments(folder, name):
+    known = arguments(folder, "--data.source", f"{folder}/set")
+    return ["train-cls", *known, *CLASSIFIER, "--name", name]
 
 
-def unet_arguments(folder):
+def unet_arguments(folder, name):
     places = ["--runs", f"{folder}/runs", "--data.stores", f"{folder}/stores"]
-    places += ["--runtime.checkpoint_seconds", "0"]
-    return ["train-seg", *SMALL_UNET, *places, "--data.source", f"{folder}/lungs", *UNET]
+    places += ["--runtime.checkpoint_seconds", "0", "--data.source", f"{folder}/lungs"]
+    return ["train-seg", *SMALL_UNET, *places, *UNET, "--name", name]
 
 
 def record_steps(file):
@@ -47,22 +49,27 @@ def record_steps(file):
     return lambda: setattr(callbacks.StopOnNonFinite, "on_train_batch_end", plain)
 
 
-def _end_once(fault, index):
+def _at_epoch(number, end):
+    """Calls ``end`` once, at the start of an epoch."""
     from kerascxr.training import callbacks
 
     plain = callbacks.StopOnNonFinite.on_epoch_begin
 
     def begin(self, epoch, logs=None):
         plain(self, epoch, logs)
-        if epoch == 2 and fault.exists() and fault.read_text() == str(index):
-            fault.unlink()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if epoch == number:
+            callbacks.StopOnNonFinite.on_epoch_begin = plain
+            end()
 
     callbacks.StopOnNonFinite.on_epoch_begin = begin
 
 
+def _interrupt():
+    raise KeyboardInterrupt
+
+
 def run(folder):
-    """Runs both commands as one of several workers; returns the first exit code that is not 0."""
+    """Runs the commands as one of several workers; returns the first exit code that is wrong."""
     from kerascxr.__main__ import main
     from kerascxr.cluster.local_workers import end_with_starter
     from kerascxr.cluster.several_workers import this_worker
@@ -79,10 +86,17 @@ def run(folder):
     leave_graphs_as_they_are()
     processor.computes_bfloat16 = lambda: False
     index = this_worker().index
-    record_steps(folder / f"steps-{index}")
-    _end_once(folder / "fault", index)
+    classifier = classifier_arguments(folder, "together")
+    undo = record_steps(folder / f"steps-{index}")
     with without_figures():
-        return main(classifier_arguments(folder)) or main(unet_arguments(folder))
+        _at_epoch(2, _interrupt)
+        if main(classifier) != 130 or (folder / "runs/classification/together/DONE").exists():
+            return 3
+        code = main(classifier) or main(unet_arguments(folder, "together"))
+        undo()
+        if index == 1:
+            _at_epoch(1, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        return code or main(classifier_arguments(folder, "lost"))
 
 
 if __name__ == "__main__":
