@@ -40,7 +40,7 @@ WITHOUT_TENSORFLOW = (
 WITHOUT_TENSORFLOW += ("report", "data.sources", "data.phantom", "cli.start", "serving.formats")
 WITHOUT_TENSORFLOW += ("models.backbones", "serving.files", "serving.model_folder")
 WITHOUT_TENSORFLOW += ("serving.predict_on_cluster", "serving.saved_rows")
-_FORBIDDEN = {"tensorflow", "keras", "keras_cv", "tensorflow_datasets"}
+_FORBIDDEN = {"tensorflow", "keras", "keras_cv", "tensorflow_datasets", "ray"}
 
 
 def modules():
@@ -117,6 +117,17 @@ def test_what_needs_no_tensorflow_does_not_import_it():
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_ray_is_imported_where_a_cluster_is_asked_for_alone():
+    importing = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if any(name.split(".")[0] == "ray" for name in imports_of(path))
+    }
+    assert importing == {"cluster/ray_cluster.py"}
+    tree = ast.parse((PACKAGE / "cluster/ray_cluster.py").read_text(encoding="utf-8"))
+    assert not any(isinstance(one, ast.Import) and one.names[0].name == "ray" for one in tree.body)
 
 
 def test_help_does_not_wait_for_slow_packages():

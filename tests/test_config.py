@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerascxr.__main__ import main
@@ -163,6 +163,7 @@ def test_wrong_files_get_one_line_and_code_2(text, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@settings(max_examples=30)
 @given(
     depth=st.sampled_from([0, 1, 2, "all"]),
     epochs=st.integers(1, 1000),

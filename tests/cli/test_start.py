@@ -89,9 +89,8 @@ TRACES = """
 """
 
 
-@pytest.mark.parametrize("level", [None, "2"])
-def test_a_quiet_command_prints_nothing_of_tensorflows_start_and_tracing(level):
-    shown = in_a_new_process(TRACES, level)
+def test_a_quiet_command_prints_nothing_of_tensorflows_start_and_tracing():
+    shown = in_a_new_process(TRACES)
     assert shown == "WARNING:tensorflow:a warning\nan error"
 
 
