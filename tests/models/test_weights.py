@@ -321,9 +321,7 @@ def efficientnet():
 
 
 # Keras' ImageNet file has standard deviations where its layer expects variances.
-@pytest.mark.parametrize(
-    ("ending", "power"), [(".weights.h5", 1), (".weights.h5", 2), (".h5", 1), (".keras", 2)]
-)
+@pytest.mark.parametrize(("ending", "power"), [(".weights.h5", 2), (".h5", 1)])
 def test_efficientnet_from_keras_own_backbone(
     keras_efficientnet, efficientnet, tmp_path, ending, power
 ):
