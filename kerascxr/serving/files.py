@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from kerascxr.data.files import SUFFIXES
 from kerascxr.data.remote import RemotePath, join, look_up_files, open_url
-from kerascxr.data.sources.paths import COMPANION_SUFFIXES, is_utf8, printable, walk
+from kerascxr.data.sources.paths import COMPANION_SUFFIXES, name_fault, printable, walk
 from kerascxr.names import counted
 
 logger = logging.getLogger(__name__)
@@ -78,13 +78,14 @@ def _name_passed_over(folder: Path, files: Sequence[Path]) -> None:
 
 
 def nameable(files: Sequence[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
-    """Splits off the files whose names are not UTF-8, which a table cannot hold.
+    """Splits off the files whose names a table cannot hold, see ``name_fault``.
 
     Returns:
         The other files; and of each one split off, its printable path and the reason.
     """
-    odd = [(printable(path), "its name is not UTF-8") for path in files if not is_utf8(path)]
-    return [path for path in files if is_utf8(path)], odd
+    faults = {path: name_fault(path) for path in files}
+    odd = [(printable(path), f"its name {fault}") for path, fault in faults.items() if fault]
+    return [path for path, fault in faults.items() if not fault], odd
 
 
 def derived_name(path: str, suffix: str) -> str:

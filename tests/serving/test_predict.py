@@ -101,24 +101,25 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_there(served, runs, tmp_p
     (folder / "IM0001").write_bytes(good)
     odd = tmp_path / "a\udcff.png"
     odd.write_bytes(good)
+    (folder / "two\rrows.png").write_bytes(good)
     to = tmp_path / "table.csv"
     assert verbs.main(["predict", str(runs[0]), str(folder), str(odd), "--to", str(to)]) == 1
     shown = capsys.readouterr().out
     rejected = tmp_path / "table.rejected.csv"
-    assert f"4 files could not be read, listed in {rejected}:" in shown
+    assert f"5 files could not be read, listed in {rejected}:" in shown
     assert f"1 file whose suffix is no image's, such as {folder}/IM0001: passed over" in shown
     reasons = (("cut", "truncated"), ("empty", "0 bytes"), ("page", "HTML page"))
-    for name, words in (*reasons, ("a\\xff", "not UTF-8")):
+    for name, words in (*reasons, ("a\\xff", "not UTF-8"), ("two\\rrows", "carriage return")):
         (line,) = [line for line in shown.splitlines() if f"{name}.png" in line]
         assert words in line
     assert [row["path"] for row in read(to)] == [str(folder / "good.png")]
     reasons = {Path(row["path"]).name: row["reason"] for row in read(rejected)}
     assert reasons["empty.png"] == "is empty (0 bytes)"
-    assert set(reasons) == {"cut.png", "empty.png", "page.png", "a\\xff.png"}
+    assert set(reasons) == {"cut.png", "empty.png", "page.png", "a\\xff.png", "two\\rrows.png"}
     quiet = ["predict", str(runs[0]), str(folder), "--to", str(to), "--quiet"]
     assert verbs.main(quiet) == 1
     assert "cut.png: is truncated" in capsys.readouterr().out
-    for name in ("cut.png", "empty.png", "page.png", "IM0001"):
+    for name in ("cut.png", "empty.png", "page.png", "IM0001", "two\rrows.png"):
         (folder / name).unlink()
     assert verbs.main(quiet) == 0
     assert capsys.readouterr().out == "" and not rejected.exists()

@@ -12,7 +12,7 @@ from kerascxr.data.sources.mask_folders import (
     is_downloaded_set,
     open_mask_folders,
 )
-from kerascxr.data.sources.paths import bad_source, folders_in, is_utf8, printable
+from kerascxr.data.sources.paths import bad_source, folders_in, name_fault, printable
 from kerascxr.data.sources.plain_images import has_plain_images, open_plain_images
 from kerascxr.data.sources.split_folders import has_split_folders, open_split_folders
 
@@ -47,7 +47,7 @@ def layout_names() -> set[str]:
 def open_path(path: Path, only_tested: bool = False) -> Source:
     """Lists the images of a folder or file by the last layout that applies; no image is read.
 
-    Files whose names are not UTF-8 are rejected: tables and stores could not name them.
+    Files whose names have a fault are rejected, see ``name_fault``: tables could not name them.
 
     Args:
         path: The folder or file.
@@ -56,12 +56,13 @@ def open_path(path: Path, only_tested: bool = False) -> Source:
     Raises:
         ValueError: If no layout applies, or the one that does cannot use the path.
     """
-    if not is_utf8(path.resolve()):
-        raise bad_source(printable(path), "have a UTF-8 path", "Rename the folder")
+    if name_fault(path.resolve()):
+        rule = "have a UTF-8 path without carriage returns"
+        raise bad_source(printable(path), rule, "Rename the folder")
     for layout in reversed(LAYOUTS.values()):
         if layout.applies(path):
             opened = layout.open_tested if only_tested and layout.open_tested else layout.open
-            return _without_undecodable_names(opened(path))
+            return _without_faulty_names(opened(path))
     hint = (
         "Unpack it"
         if path.suffix.lower() in (".zip", ".gz", ".tar")
@@ -70,15 +71,20 @@ def open_path(path: Path, only_tested: bool = False) -> Source:
     raise bad_source(path, "be a folder or a .csv file", hint)
 
 
-def _without_undecodable_names(source: Source) -> Source:
+def _without_faulty_names(source: Source) -> Source:
     root = source.root or Path()
     examples: list[Example] = []
     rejected = [Rejected(printable(item.path), item.reason) for item in source.rejected]
     for example in source.examples:
         files = [file for file in (example.image, *example.masks) if isinstance(file, Path)]
-        bad = [file for file in files if not is_utf8(relative_name(file, root))]
-        reason = "a file name that is not UTF-8: rename the file"
-        rejected += [Rejected(printable(relative_name(file, root)), reason) for file in bad]
+        faults = {file: name_fault(relative_name(file, root)) for file in files}
+        bad = {file: fault for file, fault in faults.items() if fault}
+        rejected += [
+            Rejected(
+                printable(relative_name(file, root)), f"a file name that {fault}: rename the file"
+            )
+            for file, fault in bad.items()
+        ]
         if example.image not in bad:
             examples.append(replace(example, masks=() if bad else example.masks))
     if len(examples) == len(source.examples):

@@ -64,18 +64,22 @@ def count_images(folder: Path) -> int:
     return sum(map(is_image, walk(folder)))
 
 
-def is_utf8(name: object) -> bool:
-    """Returns whether a name can be written as UTF-8; bytes that are no UTF-8 cannot."""
+def name_fault(name: object) -> str:
+    """Returns why a table cannot hold a file's name, as what follows "its name"; "" if it can.
+
+    Bytes that are no UTF-8 cannot be written, and CSV readers end a row at a carriage return.
+    """
     try:
         str(name).encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        return "is not UTF-8"
+    return "has a carriage return" if "\r" in str(name) else ""
 
 
 def printable(name: object) -> str:
     """Returns a name with each undecodable byte as a backslash, x and two digits."""
-    return str(name).encode(errors="surrogateescape").decode(errors="backslashreplace")
+    text = str(name).encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return text.replace("\r", "\\r")
 
 
 def is_image(path: Path) -> bool:

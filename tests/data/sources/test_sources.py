@@ -1,5 +1,7 @@
 """Every layout is recognised and read; wrong input ends in one line that says what to do."""
 
+import csv
+import io
 import os
 import re
 import subprocess
@@ -22,6 +24,7 @@ from kerascxr.data.sources.examples import Example, Source, natural_key, unique_
 from kerascxr.data.sources.layouts import LAYOUTS, Layout, layout_names
 from kerascxr.data.sources.open import check_source, open_source
 from kerascxr.progress import ProgressBar
+from kerascxr.tables import csv_text
 
 CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 
@@ -730,6 +733,19 @@ def test_a_file_name_that_is_not_utf8_is_rejected_and_the_rest_is_kept(tmp_path)
     assert aside(source) == {"A/caf\\xe9.png": reason}
     for line in (*ids(source), *aside(source)):
         line.encode()
+
+
+def test_a_file_name_that_ends_a_row_of_a_table_is_rejected(tmp_path):
+    touch(tmp_path, "A/1.png", "A/2\r.png", "B/3\n.png", "B/4.png")
+    source = open_(tmp_path)
+    assert ids(source) == ["A/1", "B/3\n", "B/4"]
+    assert aside(source) == {
+        "A/2\\r.png": "a file name that has a carriage return: rename the file"
+    }
+    text = csv_text([{"id": name, "more": "x"} for name in ids(source)])
+    assert [row["id"] for row in csv.DictReader(io.StringIO(text, newline=""))] == ids(source)
+    touch(tmp_path, "a\rb/A/1.png", "a\rb/B/2.png")
+    refuse(tmp_path / "a\rb", "without carriage returns", "Rename the folder")
 
 
 def test_what_has_no_image_or_mask_of_a_utf8_name_is_left_out(tmp_path):
