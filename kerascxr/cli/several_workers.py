@@ -11,7 +11,7 @@ from typing import Any
 from kerascxr.cli.logs import level_flags
 from kerascxr.cli.program import script
 from kerascxr.cluster.local_workers import run_local_workers
-from kerascxr.cluster.several_workers import WorkerPlace, this_worker
+from kerascxr.cluster.several_workers import LostWorkerError, WorkerPlace, this_worker
 from kerascxr.config.checks import check
 from kerascxr.data.sources.open import check_source
 from kerascxr.parsing import load_config, to_yaml, with_own_places
@@ -124,6 +124,21 @@ class ChiefsWord:
             file.write_text(word["config"], encoding="utf-8")
             return with_own_places(config, load_config(type(config), file))
 
+    def wait_for_all(self) -> None:
+        """Waits for the other workers after the training; the chief comes when it has finished.
+
+        So none ends before it: if it is killed while it tests the model, all have to begin again,
+        and none of them is missing then.
+
+        Raises:
+            LostWorkerError: On another worker than the chief, if a worker is lost.
+        """
+        try:
+            self._workers.of_chief(None)
+        except LostWorkerError:
+            if not self._workers.is_chief:  # whose run is finished
+                raise
+
 
 def follow(config: Any, place: WorkerPlace, load: LoadTrainer) -> None:
     """Trains as a worker that is not the chief: in a temporary folder, of which nothing is kept.
@@ -138,7 +153,8 @@ def follow(config: Any, place: WorkerPlace, load: LoadTrainer) -> None:
         ValueError: If the chief could not start, or this worker has not what it needs.
     """
     train = load()
-    config = ChiefsWord(place).take(config)
+    word = ChiefsWord(place)
+    config = word.take(config)
     if config is None:
         logger.info("The chief has nothing to train: the run is finished.")
         return
@@ -147,3 +163,4 @@ def follow(config: Any, place: WorkerPlace, load: LoadTrainer) -> None:
         with RunFolder.start_at(own, Path(folder) / "run") as run:
             train(own, run)
     logger.info("Trained. The chief tests the model and writes the run folder.")
+    word.wait_for_all()

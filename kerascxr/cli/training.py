@@ -111,6 +111,8 @@ def _train_in_folder(
         with folder.log_file():
             load()(config, folder)
         _log_next_steps(folder, task)
+        if word is not None:
+            word.wait_for_all()
     except KeyboardInterrupt:
         if folder is None or folder.abandon():
             print("Stopped before the first checkpoint: nothing was kept.", file=sys.stderr)

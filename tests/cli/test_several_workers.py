@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 
 from kerascxr import __main__ as verbs
-from kerascxr.cli import several_workers
+from kerascxr.cli import several_workers, training
 from kerascxr.cluster.local_workers import run_local_workers
 from kerascxr.cluster.several_workers import LostWorkerError, local_config
-from kerascxr.config import ClassificationConfig, SegmentationConfig, StudyConfig
-from kerascxr.parsing import identity
+from kerascxr.config import ClassificationConfig, DataConfig, SegmentationConfig, StudyConfig
+from kerascxr.parsing import identity, to_yaml
 from tests.support.small_runs import arguments, bright_and_dark, pairs
 from tests.support.worker_commands import classifier_arguments, record_steps, unet_arguments
+
+PHANTOM = DataConfig(source="phantom")
 
 
 def steps(file):
@@ -60,6 +62,44 @@ def test_two_workers_have_the_losses_of_one_and_end_if_one_is_killed(tmp_path, m
         regimes = [json.loads((run / "metrics.json").read_text())["regime"] for run in runs]
         assert [regime.pop("workers") for regime in regimes] == [1, 2]
         assert regimes[0] == regimes[1]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("lost", [False, True])
+def test_no_worker_ends_before_the_chief_has_tested_the_model(index, lost, tmp_path, monkeypatch):
+    """Or a chief that is killed in the test would wait for it in vain."""
+    config, events = SegmentationConfig(workers=2, runs=tmp_path, data=PHANTOM), []
+
+    class Connected:
+        is_chief = index == 0
+
+        def of_chief(self, value):
+            events.append("met")
+            if lost and events.count("met") == 2:
+                raise LostWorkerError("gone.")
+            return {"config": to_yaml(config), "error": ""}
+
+    def train(config, folder):
+        events.append("trained")
+        if index == 0:
+            folder.finish()
+
+    monkeypatch.setenv("TF_CONFIG", local_config([4000, 4001], index))
+    monkeypatch.setattr("kerascxr.training.workers.connect", lambda place: Connected())
+    monkeypatch.setattr(training, "start_tensorflow", lambda: None)
+    monkeypatch.setattr(training, "next_steps", lambda *given: "")
+
+    def command():
+        return training.train_in_folder(config, "segmentation", "run", lambda: train)
+
+    if lost and index == 1:
+        with pytest.raises(
+            LostWorkerError, match=r"^gone\. The same command, given to all workers"
+        ):
+            command()
+    else:
+        assert command() == 0, "the chief's run is finished, whoever is lost then"
+    assert events == ["met", "trained", "met"]
 
 
 def refused(argv, capsys):
