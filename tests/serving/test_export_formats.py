@@ -14,6 +14,7 @@ from kerascxr.runs.reading import read_predictions
 from kerascxr.serving.export_formats import check, measure
 from kerascxr.serving.formats import FORMATS, Format
 from kerascxr.tables import csv_text
+from tests.support.ready_exports import optimize_onnx_in_place
 
 
 def installed(name):
@@ -23,6 +24,13 @@ def installed(name):
     if missing:
         pytest.skip(f"pip install {' '.join(missing)} to run this")
     return form
+
+
+@pytest.fixture(autouse=True)
+def quick_onnx(monkeypatch):
+    """Conversions to ONNX without tf2onnx's copies."""
+    if importlib.util.find_spec("tf2onnx"):
+        optimize_onnx_in_place(monkeypatch)
 
 
 @pytest.mark.parametrize("name", FORMATS)

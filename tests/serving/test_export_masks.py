@@ -177,7 +177,7 @@ def test_an_export_says_how_many_of_its_masks_are_plausible(
     assert ("Of the test images: " in capsys.readouterr().out) == (most < 0)
 
 
-def test_other_masks_than_the_runs_are_not_published(runs, tmp_path, capsys):
+def test_other_masks_than_the_runs_are_not_published(ready, runs, tmp_path, capsys):
     run = tmp_path / "run"
     run.mkdir()
     for path in runs[1].iterdir():

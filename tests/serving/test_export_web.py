@@ -19,6 +19,7 @@ from kerascxr.serving.onnx_files import onnx_model
 from kerascxr.serving.predictors import load_predictor
 from kerascxr.serving.web_card import WARNING_TEXTS, Findings
 from kerascxr.serving.web_graphs import Member, classifier_of_grey, inputs_of, outputs_of
+from tests.support.ready_exports import optimize_onnx_in_place
 from tests.support.web_model import export_small_page, web_model  # noqa: F401
 
 FINDINGS = Findings(["For research."], None, "")
@@ -122,10 +123,13 @@ def test_what_the_page_does_not_take_is_refused_in_one_line(tmp_path, runs, caps
     assert says in error
 
 
-def test_the_files_of_an_ensemble_with_a_region_answer_as_tensorflow_does(tmp_path, runs):
+def test_the_files_of_an_ensemble_with_a_region_answer_as_tensorflow_does(
+    tmp_path, runs, monkeypatch
+):
     """Its graph takes the lung mask, and holds what the members share once."""
     import onnx
 
+    optimize_onnx_in_place(monkeypatch)
     run = read_run(runs[0])
     rule = DecisionRule.load(run.path / FILE)
     models = [load_saved(run.path / "model.keras") for _ in range(2)]

@@ -19,6 +19,7 @@ from kerascxr.serving import predict, saved_rows
 from kerascxr.serving.files import derived_name, find_files
 from kerascxr.serving.loaded_run import load_run
 from kerascxr.serving.predictors import LungFinder, Predictor, load_predictor
+from tests.support.ready_exports import load_once
 
 CLASSES = ["bright", "dark", "middle"]
 
@@ -38,6 +39,13 @@ def known(served, runs, at_temperature):
     raw = [[float(row[f"uncalibrated probability {name}"]) for name in CLASSES] for row in rows]
     files = [str(served / "set" / f"{row['id']}.png") for row in rows]
     return dict(zip(files, at_temperature(runs[0], raw), strict=True))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def exports_loaded_once():
+    with pytest.MonkeyPatch.context() as patched:
+        load_once(patched)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
-"""Exports without the writing of the SavedModel, which takes most of their time."""
+"""Exports without what takes most of their time: the SavedModel's writing, ONNX's copies."""
 
+import functools
 import shutil
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -28,3 +30,37 @@ def take_loaded_model(monkeypatch, module, version, loaded):
     """The same, and the SavedModel is not loaded again."""
     take_ready_model(monkeypatch, module, version)
     monkeypatch.setattr(tf.saved_model, "load", lambda folder: loaded)
+
+
+def load_once(monkeypatch):
+    """Lets a module's tests load a SavedModel once, for as long as its file stays as it is.
+
+    Args:
+        monkeypatch: pytest's, of a module.
+    """
+    load = tf.saved_model.load
+    kept = functools.cache(lambda folder, stamp: load(folder))
+
+    def loaded(folder):
+        found = (Path(folder) / "saved_model.pb").stat()
+        return kept(str(folder), (found.st_ino, found.st_mtime_ns))
+
+    monkeypatch.setattr(tf.saved_model, "load", loaded)
+
+
+def optimize_onnx_in_place(monkeypatch):
+    """Lets tf2onnx keep no copy of the graph for each of its optimizers: that is half of its time.
+
+    An optimizer that fails is an error then; for users the graph stays as it was before it.
+
+    Args:
+        monkeypatch: pytest's.
+    """
+    import tf2onnx.optimizer
+
+    optimize = tf2onnx.optimizer.optimize_graph
+
+    def in_place(graph, catch_errors, optimizers):
+        return optimize(graph, catch_errors=False, optimizers=optimizers)
+
+    monkeypatch.setattr(tf2onnx.optimizer, "optimize_graph", in_place)

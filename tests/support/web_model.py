@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 
 from kerascxr.serving import web_names, web_runtime
+from tests.support.ready_exports import optimize_onnx_in_place
 
 STAND_IN = {"ort-wasm-simd-threaded.mjs": b"export {};\n", "ort-wasm-simd-threaded.wasm": b"\0asm"}
 """In the runtime's place: tests fetch nothing."""
@@ -35,6 +36,7 @@ def export_small_page(runs, to: Path, folder: Path) -> Path:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(lung_masks, "MOST_IMPLAUSIBLE", 1.0)
+        optimize_onnx_in_place(patched)
         paths = put_stand_ins(patched, folder)
         patched.setattr(export_web, "runtime_files", lambda tarball: paths)
         findings = Findings(["For research, not for diagnosis."], None, "Not audited.")
