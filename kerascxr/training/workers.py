@@ -98,14 +98,16 @@ class Workers:
         """Checks that all workers have the chief's values.
 
         Args:
-            what: What they must have, by name; the names are the same everywhere.
+            what: What they must have, by name; "" is as good as no such name.
 
         Raises:
             ValueError: If some have others, on each worker.
         """
         of_chief = self.of_chief(dict(what))
-        differs = np.array([float(what[name] != of_chief[name]) for name in what])
-        counts = dict(zip(what, self.total(differs), strict=True))
+        more = [value for name, value in what.items() if name not in of_chief]
+        differs = [what.get(name, "") != value for name, value in of_chief.items()]
+        names = [*of_chief, "what the chief has not"]  # all sum up as many
+        counts = dict(zip(names, self.total(np.array([*differs, any(more)])), strict=True))
         changed = [f"{name} ({int(count)} of them)" for name, count in counts.items() if count]
         check(
             not changed,
@@ -147,7 +149,8 @@ def connect(place: WorkerPlace) -> Workers:
         The workers; ``workers()`` gives them from now on. A process connects once.
 
     Raises:
-        ValueError: If more workers than GPUs are on a machine that has some.
+        ValueError: If more workers than GPUs are on a machine that has some, or this worker's port
+            is taken.
     """
     global _connected
     if _connected is not None:
@@ -166,7 +169,14 @@ def connect(place: WorkerPlace) -> Workers:
         tf.config.experimental.set_memory_growth(own, True)
     os.environ[AT_ONCE] = str(place.count_on_host)
     logger.info(f"Worker {place.index + 1} of {place.count}: connecting to the others.")
-    _connected = Workers(place, tf.distribute.MultiWorkerMirroredStrategy())
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.UnknownError as error:  # of the server
+        raise ValueError(
+            "this worker's port, that of its entry in TF_CONFIG, must be free on this machine. Got "
+            f"worker={place.index + 1} of {place.count}: {error.message}."
+        ) from error
+    _connected = Workers(place, strategy)
     return _connected
 
 
