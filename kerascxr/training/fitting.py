@@ -213,7 +213,9 @@ def fit(fitting: Fitting, session: Session) -> Progress:
     progress.set_model(model)
     resumed = progress.restore()
     if workers is not None:
-        workers.require_equal(session.identity)
+        # What the config leaves to the machine may be another on a machine with a GPU.
+        planned = {"epochs": str(epochs), "parameters": str(model.count_params())}
+        workers.require_equal({**session.identity, **planned})
         resumed = _begin_together(progress, workers, resumed)
     if resumed:
         logger.info(f"Going on after epoch {progress.next_epoch} of {epochs}.")

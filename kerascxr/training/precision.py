@@ -151,7 +151,12 @@ def check_step(
 
     Returns:
         The precision if the loss is finite and near float32's; else float32, and a line says so.
+
+    Raises:
+        ValueError: If workers have other precisions, as machines with and without a GPU.
     """
+    if workers is not None:
+        workers.require_equal({"precision": precision.policy})
     if not precision.layers:
         return precision
     x, *targets = next(iter(batches(0)))

@@ -111,7 +111,7 @@ class Workers:
         changed = [f"{name} ({int(count)} of them)" for name, count in counts.items() if count]
         check(
             not changed,
-            "all workers must have the chief's images, weights, packages and number types",
+            "all workers must have the chief's images, weights, packages, devices and number types",
             others_than_the_chiefs=", ".join(changed),
         )
 

@@ -1,11 +1,17 @@
 """What several workers agree on, without connecting them."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from kerascxr.cluster.several_workers import local_config, this_worker
+from kerascxr.config import SegmentationConfig
+from kerascxr.runs.folder import RunFolder
 from kerascxr.training import workers
+from kerascxr.training.fitting import Fitting, Session, fit
+from kerascxr.training.precision import FLOAT32, check_step
+from kerascxr.training.runtime import Runtime
 from kerascxr.training.workers import Workers, connect
 
 PLACE = this_worker({"TF_CONFIG": local_config([4000, 4001], 1)})
@@ -52,6 +58,33 @@ def test_a_worker_that_lacks_something_is_refused():
     less = {name: value for name, value in CHIEFS.items() if name != "engine"}
     with pytest.raises(ValueError, match=r"='engine \(1 of them\)'\."):
         Second(CHIEFS).require_equal(less)
+
+
+def test_workers_with_another_precision_are_refused_before_the_chief_decides():
+    with pytest.raises(ValueError, match=r"='precision \(1 of them\)'\."):
+        check_step(FLOAT32, None, None, None, Second({"precision": "mixed_bfloat16"}))
+    assert check_step(FLOAT32, None, None, None, Second({"precision": "float32"})) is FLOAT32
+
+
+def test_what_the_machine_decides_is_compared(tmp_path):
+    """A U-Net's epochs and size follow from whether there is a GPU."""
+
+    class ComparedError(Exception):
+        pass
+
+    class Comparing(Workers):
+        def require_equal(self, what):
+            raise ComparedError(what)
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    runtime = Runtime("float32", None, False, ("CPU",), False, Comparing(PLACE, None))
+    config = SegmentationConfig(epochs=7)
+    session = Session(config, runtime, RunFolder(tmp_path), {"data": "1f"})
+    loss = keras.losses.BinaryCrossentropy()
+    fitting = Fitting(model, None, 3, None, "dice", loss, [], ())
+    with pytest.raises(ComparedError) as stopped:
+        fit(fitting, session)
+    assert stopped.value.args == ({"data": "1f", "epochs": "7", "parameters": "8"},)
 
 
 def test_a_port_that_is_taken_is_one_line(monkeypatch):
