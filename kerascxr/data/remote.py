@@ -40,7 +40,7 @@ class RemoteError(ValueError):
     """A server that cannot be asked, or that does not answer; one line that names the URL."""
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
     """What is known of a file or folder.
 
     Attributes:
@@ -54,7 +54,7 @@ class _Entry(NamedTuple):
     state: int
 
 
-_entries: dict[str, _Entry] = {}  # by URL
+_entries: dict[str, Entry] = {}  # by URL
 _children: dict[str, list[str]] = {}  # names in a folder, by its URL
 
 
@@ -257,6 +257,17 @@ def look_up_files(paths: Iterable[Path], anew: bool = False) -> None:
             pass
 
 
+def known_entries(paths: Iterable[Path]) -> tuple[tuple[str, Entry], ...]:
+    """Returns what lists have of remote files, for ``add_entries`` of another process."""
+    urls = map(str, paths)
+    return tuple((url, _entries[url]) for url in urls if url in _entries)
+
+
+def add_entries(entries: Iterable[tuple[str, Entry]]) -> None:
+    """Makes files known that another process has listed: a server may call them otherwise."""
+    _entries.update(entries)
+
+
 def state_of(path: Path) -> tuple[int, ...]:
     """Returns numbers that change with a file: of a remote one after ``look_up_files``.
 
@@ -274,7 +285,7 @@ def state_of(path: Path) -> tuple[int, ...]:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _is_known(entry: _Entry | None) -> bool:
+def _is_known(entry: Entry | None) -> bool:
     return entry is not None and (entry.size == _FOLDER or bool(entry.state))
 
 
@@ -282,15 +293,15 @@ def _add_folder(path: RemotePath, root: RemotePath) -> None:
     if str(path) in _children:
         return
     _children[str(path)] = []
-    _entries[str(path)] = _Entry(str(path), _FOLDER, 0)
+    _entries[str(path)] = Entry(str(path), _FOLDER, 0)
     if path != root:
         _add_folder(path.parent, root)
         _children[str(path.parent)].append(path.name)
 
 
-def _entry(info: dict[str, Any]) -> _Entry:
+def _entry(info: dict[str, Any]) -> Entry:
     known = [f"{name}={info[name]}" for name in _STATES if info.get(name)]
-    return _Entry(info["name"], info.get("size"), _number("\n".join(known)) if known else 0)
+    return Entry(info["name"], info.get("size"), _number("\n".join(known)) if known else 0)
 
 
 def _number(text: str) -> int:

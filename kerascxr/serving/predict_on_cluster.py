@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kerascxr.cluster.workers import Workers, workers
 from kerascxr.config import ResourcesConfig
-from kerascxr.data.remote import RemotePath
+from kerascxr.data.remote import Entry, RemotePath, add_entries, known_entries
 from kerascxr.names import counted
 from kerascxr.serving.chosen_model import Chosen
 from kerascxr.serving.predicted_rows import Rows, TableKind, write_rows
@@ -31,10 +31,12 @@ class Chunk:
     Attributes:
         files: The files.
         there: One on a disk that exists where the command runs, and so must where a worker does.
+        listed: What the command knows of those on servers.
     """
 
     files: tuple[Path, ...]
     there: Path | None
+    listed: tuple[tuple[str, Entry], ...] = ()
 
 
 def predict_on_cluster(
@@ -81,7 +83,7 @@ def _computed(started: Workers[Chunk], left: list[Path], batch: int) -> Iterator
     items = []
     for chunk in chunks:
         local = (path for path in chunk if not isinstance(path, RemotePath) and path.exists())
-        items.append(Chunk(tuple(chunk), next(local, None)))
+        items.append(Chunk(tuple(chunk), next(local, None), known_entries(chunk)))
     for _, rows in started.computed(items):
         yield rows
 
@@ -104,6 +106,7 @@ def load_chosen(chosen: Chosen) -> tuple[TableKind, Callable[[Chunk], Rows]]:
     made = chosen.load()
 
     def compute(chunk: Chunk) -> Rows:
+        add_entries(chunk.listed)
         if chunk.there is not None and not chunk.there.exists():
             raise ValueError(
                 "the machines of the cluster must share the images. Got "

@@ -1,10 +1,7 @@
 """Remote sources give what local ones give; changes are noticed, failures end in one line."""
 
-import functools
-import http.server
 import os
 import sys
-import threading
 import time
 import uuid
 
@@ -21,6 +18,7 @@ from kerascxr.data.ingest.store import open_store, signature_of
 from kerascxr.data.remote import RemoteError, RemotePath
 from kerascxr.data.sources.open import open_source
 from tests.data.test_dicom import write as write_dicom
+from tests.support.web_folder import served_folder
 
 
 @pytest.fixture
@@ -236,32 +234,21 @@ def test_paths_keep_their_url():
 def test_a_web_servers_folders_are_read_and_a_changed_file_is_noticed(folder):
     pytest.importorskip("aiohttp", reason="pip install aiohttp to run this")
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-    handler = functools.partial(Quiet, directory=folder.parent)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
-        thread = threading.Thread(target=web.serve_forever)
-        thread.start()
-        try:
-            url = f"http://127.0.0.1:{web.server_port}/set"
-            source = opened(url)
-            assert source.classes == ("COVID", "Viral Pneumonia")
-            assert [example.id for example in source.examples] == [
-                example.id for example in opened(folder).examples
-            ]
-            last = reading.read_example(source.examples[-1])
-            local = reading.read_example(opened(folder).examples[-1])
-            assert last.image == local.image
-            assert last.checked.path == f"{url}/Viral Pneumonia/images/Viral Pneumonia-11.png"
-            assert last.properties == local.properties
-            before = signature_of(source)
-            os.utime(folder / "COVID" / "images" / "COVID-3.png", (1, 1))
-            after = signature_of(opened(url))
-            assert {name for name in before if before[name] != after[name]} == {
-                "COVID/images/COVID-3.png"
-            }
-        finally:
-            web.shutdown()
-            thread.join()
+    with served_folder(folder.parent) as top:
+        url = f"{top}/set"
+        source = opened(url)
+        assert source.classes == ("COVID", "Viral Pneumonia")
+        assert [example.id for example in source.examples] == [
+            example.id for example in opened(folder).examples
+        ]
+        last = reading.read_example(source.examples[-1])
+        local = reading.read_example(opened(folder).examples[-1])
+        assert last.image == local.image
+        assert last.checked.path == f"{url}/Viral Pneumonia/images/Viral Pneumonia-11.png"
+        assert last.properties == local.properties
+        before = signature_of(source)
+        os.utime(folder / "COVID" / "images" / "COVID-3.png", (1, 1))
+        after = signature_of(opened(url))
+        assert {name for name in before if before[name] != after[name]} == {
+            "COVID/images/COVID-3.png"
+        }

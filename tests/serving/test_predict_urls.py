@@ -8,10 +8,12 @@ import fsspec
 import pytest
 
 from kerascxr import __main__ as verbs
+from kerascxr.data import remote
 from kerascxr.serving import predict, predict_masks, predict_on_cluster
 from kerascxr.serving.files import find_files
 from tests.serving.test_dicom_seg import xray
 from tests.support.ray_in_process import instead_of_ray
+from tests.support.web_folder import served_folder
 
 pytestmark = pytest.mark.usefixtures("any_lung_masks")
 
@@ -127,6 +129,33 @@ def test_a_server_that_fails_is_one_line_and_the_same_call_goes_on(
     assert verbs.main([*argv, url, "--to", to]) == 1
     [resumed] = [text for text in messages() if text.startswith("Resuming after")]
     assert int(resumed.split()[2]) == kept - 16 > 0, "the changed file's batch is computed again"
+
+
+def test_workers_of_a_cluster_ask_a_web_server_for_the_names_that_it_gave(
+    sixty_images, runs, tmp_path, monkeypatch
+):
+    pytest.importorskip("aiohttp", reason="pip install aiohttp to run this")
+    names = ("a b.png", "c%20d.png", "x#y.png")
+    for name, image in zip(names, sorted(sixty_images.iterdir()), strict=False):
+        (tmp_path / "web" / name).parent.mkdir(exist_ok=True)
+        image.rename(tmp_path / "web" / name)
+    load = predict_on_cluster.load_chosen
+
+    def elsewhere(chosen):
+        kind, compute = load(chosen)
+
+        def without_lists(chunk):
+            remote._entries.clear()
+            return compute(chunk)
+
+        return kind, without_lists
+
+    monkeypatch.setattr(predict_on_cluster, "load_chosen", elsewhere)
+    instead_of_ray(monkeypatch)
+    with served_folder(tmp_path / "web") as url:
+        argv = ["predict", str(runs[0]), url, "--to", f"{tmp_path}/t.csv", "--cluster", "local"]
+        assert verbs.main(argv) == 0
+        assert [row["path"] for row in rows(tmp_path / "t.csv", url)] == list(names)
 
 
 @pytest.mark.parametrize(
