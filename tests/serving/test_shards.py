@@ -1,6 +1,7 @@
 """Shards: together they are the call for all files, row by row and byte by byte."""
 
 import csv
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kerascxr import __main__ as verbs
-from kerascxr.serving import predict, predict_masks
+from kerascxr.serving import predict, predict_masks, predictors
 from kerascxr.serving.shards import WHOLE, Shard
 
 pytestmark = pytest.mark.usefixtures("any_lung_masks")  # of U-Nets trained for a moment
@@ -52,6 +53,8 @@ def test_shards_of_a_classifier_are_the_table(
     suffix, sixty_images, runs, tmp_path, monkeypatch, messages
 ):
     monkeypatch.setattr(predict, "_BATCH", 16)  # 61 files: 4 batches, and one shard has none
+    load_once = functools.cache(predictors.load_predictor)
+    monkeypatch.setattr(predictors, "load_predictor", load_once)
     argv = ["predict", str(runs[0]), str(sixty_images), "--to"]
     assert verbs.main([*argv, str(tmp_path / f"whole{suffix}")]) == 1
     codes = []

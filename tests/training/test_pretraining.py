@@ -123,23 +123,26 @@ def test_findings_are_exaggerated_at_first_and_less_and_less():
     assert [schedule.at(batch) for batch in (0, 1, 2, 4, 9)] == [3, 2.5, 2, 1, 1]
 
 
-@pytest.mark.parametrize("name", ["efficientnetb0", "shufflenetv2_x0_5"])
-def test_the_copy_that_learns_is_the_same_function(name):
-    features = BACKBONES[name].build((64, 64))
+def test_the_copy_that_learns_is_the_same_function():
+    features = BACKBONES["efficientnetb0"].build((64, 64))
     copy = for_pretraining(features)
     images = np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3)).astype(np.float32)
-    np.testing.assert_allclose(
-        copy(images, training=False), features(images, training=False), rtol=1e-3, atol=1e-4
-    )
+    settled = np.asarray(copy(images, training=False))
+    np.testing.assert_allclose(settled, features(images, training=False), rtol=1e-3, atol=1e-4)
     before = [array.copy() for array in copy.get_weights()]
     once, again = (np.asarray(copy(images, training=True)) for _ in range(2))
     np.testing.assert_array_equal(once, again)  # nothing is dropped at random
-    assert np.abs(once - copy(images, training=False)).max() > 0.01  # the batch's statistics
+    assert np.abs(once - settled).max() > 0.01  # the batch's statistics
     changed = [
         not np.array_equal(old, new) for old, new in zip(before, copy.get_weights(), strict=True)
     ]
     normalisations = [layer for layer in copy.layers if isinstance(layer, FusedBatchNormalization)]
     assert sum(changed) == 2 * len(normalisations) > 0  # mean and variance
+    check_outputs(copy)
+
+
+def check_outputs(copy):
+    """Of images of 64 by 64 pixels, the pretraining model has maps of each stride."""
     whole = build_pretraining_model(copy)
     *maps, presence = (output.shape for output in whole.outputs)
     assert [shape[1:3] for shape in maps] == [(16, 16), (8, 8), (4, 4), (4, 4)]
@@ -157,6 +160,7 @@ def test_earlier_weights_keep_their_function_when_batches_normalise():
     adopt_statistics(copy, images)
     np.testing.assert_allclose(copy(images, training=False), before, rtol=1e-2, atol=1e-3)
     assert np.abs(copy(images, training=True) - before).max() < 0.02 * np.abs(before).max()
+    check_outputs(copy)
 
 
 def test_presence_is_of_the_findings_in_the_crop():
