@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import math
+import time
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ Item = TypeVar("Item", bound=Hashable)
 
 _ATTEMPTS = 3
 _POLL_SECONDS = 1.0
+_NOTE_SECONDS = 60.0
 
 
 @contextlib.contextmanager
@@ -72,6 +75,7 @@ class Workers(Generic[Item]):
         self._loading: dict[Any, Any] = {}  # what is awaited -> the actor
         self._computing: dict[Any, tuple[Any, Item]] = {}
         self._about: list[Any] = []
+        self._note_at = time.monotonic() + _NOTE_SECONDS
         self._losses: Counter[Item | None] = Counter()
 
     def start(self, count: int) -> None:
@@ -121,6 +125,12 @@ class Workers(Generic[Item]):
         """Takes what has ended: the results, and the items that are to be computed again."""
         finished, again = [], []
         done, _ = self._ray.wait([*self._loading, *self._computing], timeout=_POLL_SECONDS)
+        if not (done or self._about) and time.monotonic() > self._note_at:
+            self._note_at = math.inf
+            logger.info(
+                "No worker is ready yet: it takes long to load, or the cluster is busy and has no "
+                "room for one; waiting."
+            )
         for reference in done:
             loading = reference in self._loading
             actor, item = (

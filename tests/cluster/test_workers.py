@@ -1,9 +1,12 @@
 """Workers that load once: nothing is lost with one of them, and all of them end."""
 
+import itertools
 import logging
+from types import SimpleNamespace
 
 import pytest
 
+from kerascxr.cluster import workers as module
 from kerascxr.cluster.workers import workers
 from kerascxr.config import ResourcesConfig
 from tests.support.ray_in_process import Died, instead_of_ray
@@ -60,6 +63,19 @@ def test_an_item_that_ends_every_worker_ends_the_command(ray):
     with pytest.raises(ChildProcessError, match="third time; the same command does the rest"):
         computed(doubling, range(4), {2: 3})
     assert ray.alive == []
+
+
+def test_a_busy_cluster_is_named_once(ray, caplog, monkeypatch):
+    wait, busy, clock = ray.wait, iter(range(5)), itertools.count(0, 20)
+    monkeypatch.setattr(
+        ray,
+        "wait",
+        lambda *given, **more: wait(*given, **more) if next(busy, None) is None else ([], []),
+    )
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    assert computed(doubling, [1], {})[1] == {1: 2}
+    notes = [text for text in said(caplog) if "No worker is ready yet" in text]
+    assert len(notes) == 1 and "the cluster is busy" in notes[0]
 
 
 def test_workers_that_die_while_they_load_end_the_command(ray):
