@@ -178,8 +178,11 @@ def test_the_head_standardises_by_the_features_it_is_shown(model):
     np.testing.assert_allclose(standardised.std(axis=0), 1, atol=1e-4)
 
 
-@one_per_family
-@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("model", "depth"),
+    [("efficientnetb0", 0), ("efficientnetb0", 1), ("efficientnetb0", 2), ("shufflenetv2_x0_5", 1)],
+    indirect=["model"],
+)
 def test_pooled_features_are_those_of_the_first_training_step(model, images, depth):
     """A BatchNorm that goes by the batch in training goes by the batch here, and nothing moves."""
     start = model.get_weights()
@@ -211,7 +214,7 @@ def test_the_two_parts_are_the_whole(model, images, depth):
     assert len(frozen.output.shape) == (2 if depth == 0 else 4)
 
 
-@one_per_family
+@pytest.mark.parametrize("model", NAMES[1:2], indirect=True)
 def test_the_rest_shares_what_it_learns(model, images):
     start = model.get_weights()
     fine_tune(model, 1)
