@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -40,6 +40,8 @@ from kerascxr.training.learner import softmax
 from kerascxr.training.lungs import choose_lungs, lungs_title, require_same_lungs
 
 logger = logging.getLogger(__name__)
+
+Config = TypeVar("Config", bound=TrainingConfig)
 
 
 def evaluate_run(run: Path, data: DataConfig, lungs: Path | None = None) -> dict[str, Any]:
@@ -116,9 +118,14 @@ def config_elsewhere(run: Path, data: DataConfig, lungs: Path | None) -> Classif
     return config
 
 
-def read_unseen(
-    runs: Sequence[Path], config: TrainingConfig
-) -> tuple[TrainingConfig, Store, Images, LeftOut]:
+def with_lung_model(config: Config, store: Store) -> Config:
+    """Returns a config with what finds the lungs, where its region of interest needs them."""
+    if isinstance(config, ClassificationConfig) and ROIS[config.roi].needs_lungs:
+        return dataclasses.replace(config, lungs=choose_lungs(config.lungs, store))
+    return config
+
+
+def read_unseen(runs: Sequence[Path], config: Config) -> tuple[Config, Store, Images, LeftOut]:
     """Reads the images of a set that no run was trained or validated on.
 
     Args:
@@ -133,8 +140,7 @@ def read_unseen(
     """
     is_classifier = isinstance(config, ClassificationConfig)
     store = open_data(config.data, only_tested=is_classifier)
-    if isinstance(config, ClassificationConfig) and ROIS[config.roi].needs_lungs:
-        config = dataclasses.replace(config, lungs=choose_lungs(config.lungs, store))
+    config = with_lung_model(config, store)
     every = read_everything(config, store, masks=not is_classifier)
     images, left_out = unseen(every, store, runs)
     return config, store, images, left_out

@@ -12,8 +12,13 @@ from kerascxr.audits.external import (
     read_unseen,
     relabelled,
     unknown_classes,
+    with_lung_model,
 )
-from kerascxr.config import DataConfig
+from kerascxr.audits.unseen import LeftOut
+from kerascxr.config import ClassificationConfig, DataConfig
+from kerascxr.data.ingest.store import Store
+from kerascxr.data.pipeline import Images
+from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.abstention import Decisions, measure_abstention
 from kerascxr.evaluation.classification import evaluate
 from kerascxr.evaluation.ensembles import (
@@ -29,8 +34,10 @@ from kerascxr.evaluation.uncertainty import classification_intervals
 from kerascxr.runs.abstention_tables import abstention_markdown, decided_text
 from kerascxr.runs.atomic import replace_folder
 from kerascxr.runs.folder import RunFolder
+from kerascxr.runs.reading import Run
 from kerascxr.training.classification import write_predictions
 from kerascxr.training.ensembles import Members, decide_together, ensemble_rule
+from kerascxr.training.inputs import read_everything
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +72,12 @@ def evaluate_ensemble(
         raise ValueError(
             f"runs of an ensemble must have decision rules. Got {', '.join(map(str, paths))}."
         )
-    config = config_elsewhere(paths[0], data, lungs)
-    read, store, images, left_out = read_unseen(paths, config)
+    read, store, inputs, left_out = _read_regions(runs, data, lungs)
     classes = runs[0].metrics["test"]["classes"]
     unknown = unknown_classes(store, classes)
     if not unknown:
-        images = relabelled(images, store, classes)
+        inputs = {roi: relabelled(images, store, classes) for roi, images in inputs.items()}
+    images = inputs[read.roi]
     about: dict[str, Any] = {
         "task": "classification",
         "title": f"Ensemble of {len(runs)} runs, on {store.path.name}",
@@ -78,7 +85,8 @@ def evaluate_ensemble(
         "classes": classes,
         "data": about_data(read, store, images, left_out),
     }
-    found = Members(runs, rule, images.pixels).answer(store, images)
+    samples = {roi: one.pixels for roi, one in inputs.items()}
+    found = Members(runs, rule, samples).answer(store, inputs)
     decisions = decide_together(rule, found, classes)
     common = common_predictions(runs, TEST)
     result: dict[str, Any] = {}
@@ -104,6 +112,30 @@ def evaluate_ensemble(
     replace_folder(place, fill, "external test")
     logger.info(f"Written to {place}")
     return result
+
+
+def _read_regions(
+    runs: Sequence[Run], data: DataConfig, lungs: Path | None
+) -> tuple[ClassificationConfig, Store, dict[str, Images], LeftOut]:
+    """Reads the images of a set that no run was trained or validated on.
+
+    Returns:
+        The config of a run whose region of interest needs the lungs, or of the first run; the set's
+        store; each region -> that of the images; and what was left out.
+    """
+    first = {run.roi: run.path for run in reversed(runs)}
+    with_lungs = [roi for roi in first if ROIS[roi].needs_lungs]
+    paths = [run.path for run in runs]
+    main = with_lungs[0] if with_lungs else runs[0].roi
+    config, store, images, left_out = read_unseen(paths, config_elsewhere(first[main], data, lungs))
+    inputs = {main: images}
+    for roi in first.keys() - {main}:
+        own = lungs if ROIS[roi].needs_lungs else None
+        one = with_lung_model(config_elsewhere(first[roi], data, own), store)
+        every = read_everything(one, store)
+        places = {image: place for place, image in enumerate(every.ids)}
+        inputs[roi] = every.only([places[image] for image in images.ids])
+    return config, store, inputs, left_out
 
 
 def _metrics(

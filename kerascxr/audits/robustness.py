@@ -95,14 +95,20 @@ def measure_ensemble(
         What robustness.json holds.
 
     Raises:
-        ValueError: If the runs do not fit together or were tested on different images, or these
-            have changed or are not to be had.
+        ValueError: If the runs do not fit together, have different regions of interest or were
+            tested on different images, or these have changed or are not to be had.
     """
     runs = read_members(paths)
     if common_predictions(runs, TEST) is None:
         raise ValueError(
             "runs must have the same test images, or one was trained on images that another is "
             f"tested on. Got {', '.join(map(str, paths))}."
+        )
+    rois = dict.fromkeys(run.roi for run in runs)
+    if len(rois) > 1:
+        raise ValueError(
+            "runs tested together on corrupted images must have the same region of interest. Got "
+            f"roi={', '.join(rois)}; test each by itself."
         )
     to.mkdir(parents=True, exist_ok=True)
     with locked(to / ".robustness.lock", f"Another process tests in {to}; waiting for it."):

@@ -57,14 +57,15 @@ class EnsembleTest:
     """Tests an ensemble; each image passes once through each member.
 
     Args:
-        runs: The members.
+        runs: The members, of one region of interest.
         store: The images' store.
         sample: Some images, to try the engines on.
     """
 
     def __init__(self, runs: Sequence[Run], store: Store, sample: np.ndarray):
         self._store, self._rule = store, ensemble_rule(runs)
-        self._members = Members(runs, self._rule, sample)
+        self._roi = runs[0].roi
+        self._members = Members(runs, self._rule, {self._roi: sample})
         self.engines = self._members.engines
 
     @property
@@ -74,7 +75,7 @@ class EnsembleTest:
 
     def __call__(self, images: Images) -> dict[str, Any]:
         """Returns the scores of images."""
-        found = self._members.answer(self._store, images)
+        found = self._members.answer(self._store, {self._roi: images})
         decided = None
         if self._rule:
             decided = decide_together(self._rule, found, images.classes).decided

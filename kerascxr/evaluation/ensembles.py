@@ -5,7 +5,7 @@ on, from saved predictions.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def check_members(runs: Sequence[Run]) -> None:
     Raises:
         ValueError: If one is no classifier, is given twice, ignored groups in its split or was
             trained on images with a planted marker, or if their classes (and the order of these),
-            image sizes, regions of interest or lung models differ.
+            image sizes or lung models differ.
     """
     first, *others = runs
     for run in runs:
@@ -80,25 +80,31 @@ def check_members(runs: Sequence[Run]) -> None:
         paths = ", ".join(str(run.path) for run in runs)
         raise ValueError(f"runs of an ensemble must be different ones. Got {paths}.")
     for run in others:
-        for what, one, other in zip(_SAME, _form(first), _form(run), strict=True):
-            if one != other:
-                raise ValueError(
-                    f"runs of an ensemble must have the same {what}. Got {one} in {first.path} and "
-                    f"{other} in {run.path}."
-                )
+        _require_equal("classes, in the same order", _classes, first, run)
+        _require_equal("image_size", _image_size, first, run)
+    with_lungs = [run for run in runs if "lung_masks" in run.metrics["data"]]
+    for run in with_lungs[1:]:
+        _require_equal("lung model", _lungs, with_lungs[0], run)
 
 
-_SAME = ("classes, in the same order", "image_size", "roi", "lung model")
+def _classes(run: Run) -> Any:
+    return run.metrics["test"]["classes"]
 
 
-def _form(run: Run) -> tuple[Any, ...]:
-    config, lungs = run.config, run.metrics["data"].get("lungs_sha256", "none")
-    return (
-        run.metrics["test"]["classes"],
-        list(config["image_size"]),
-        config.get("roi", "none"),
-        lungs,
-    )
+def _image_size(run: Run) -> Any:
+    return list(run.config["image_size"])
+
+
+def _lungs(run: Run) -> Any:
+    return run.metrics["data"].get("lungs_sha256", "the masks of its source")
+
+
+def _require_equal(what: str, known: Callable[[Run], Any], one: Run, other: Run) -> None:
+    if known(one) != known(other):
+        raise ValueError(
+            f"runs of an ensemble must have the same {what}. Got {known(one)} in {one.path} and "
+            f"{known(other)} in {other.path}."
+        )
 
 
 def common_predictions(runs: Sequence[Run], name: str) -> CommonPredictions | None:

@@ -70,6 +70,11 @@ class Run:
         """Returns what a classifier's logits are divided by; 1 for runs without calibration."""
         return float(self.metrics.get("calibration", {}).get("temperature", 1.0))
 
+    @property
+    def roi(self) -> str:
+        """Returns the region of interest that a classifier takes; "none" is the whole image."""
+        return str(self.config.get("roi", "none"))
+
     def figure(self, name: str) -> Path | None:
         """Returns figures/<name>.png, or None where the run has none."""
         path = self.path / "figures" / f"{name}.png"

@@ -73,10 +73,13 @@ class EnsembleClassifier:
         self, members: Sequence[Classifier], classes: Sequence[str], rule: EnsembleRule | None
     ):
         self._members, self._classes, self._rule = list(members), list(classes), rule
+        self.rois = tuple(dict.fromkeys(roi for member in members for roi in member.rois))
 
-    def answer(self, images: tf.Tensor, own_sizes: tf.Tensor | None = None) -> Outputs:
+    def answer(
+        self, inputs: Mapping[str, tf.Tensor], own_sizes: tf.Tensor | None = None
+    ) -> Outputs:
         """Computes the answer: see ``Classifier.answer``; ``probabilities`` are the mean."""
-        answers = [member.answer(images, own_sizes) for member in self._members]
+        answers = [member.answer(inputs, own_sizes) for member in self._members]
         each = tf.stack([answer["probabilities"] for answer in answers])
         mean = tf.reduce_mean(each, axis=0)
         outputs = {
@@ -121,7 +124,7 @@ def build_ensemble(runs: Sequence[Run]) -> Ensemble:
     rule = ensemble_rule(runs)
     models = [load_saved(run.path / "model.keras") for run in runs]
     classifiers = [
-        Classifier(model, classes, rule.members[index] if rule else None, run.temperature)
+        Classifier(model, classes, rule.members[index] if rule else None, run.temperature, run.roi)
         for index, (run, model) in enumerate(zip(runs, models, strict=True))
     ]
     whole = EnsembleClassifier(classifiers, classes, rule)

@@ -101,8 +101,8 @@ def export_run(
     lung_masks = check_lung_masks(segmentation, config, store) if segmentation else None
     height, width = config.image_size
     rule = DecisionRule.load(run_path / FILE)
-    classifier = Classifier(model, classes, rule, run.temperature)
-    serve = from_bytes(classifier, (height, width), segmenter, config.roi)
+    classifier = Classifier(model, classes, rule, run.temperature, config.roi)
+    serve = from_bytes(classifier, (height, width), segmenter)
     expected = expected_of_test(run, config, store, rule)
     other_lungs = other_lungs_note(config, segmentation)
     if other_lungs or computed_on_gpu([run]):
@@ -119,7 +119,7 @@ def export_run(
             require_near_run(run, float(differences.max()), run.temperature)
 
     def fill(folder: Path) -> None:
-        answer = from_pixels(classifier, (height, width), segmenter, config.roi)
+        answer = from_pixels(classifier, (height, width), segmenter)
         write_model(
             folder,
             [model, segmenter.model] if segmenter else [model],

@@ -88,10 +88,9 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
         if not (path / FILE).exists():
             raise ValueError(f"{path} must have a decision rule ({FILE}). Train it again.")
     run = runs[0]
-    config = load_config(ClassificationConfig, run.path / "config.yaml")
+    config = _config_with_lungs(runs)
     store = open_run_store(run, config.data)
-    roi = ROIS[config.roi]
-    if roi.needs_lungs:
+    if ROIS[config.roi].needs_lungs:
         segmentation = choose_lungs(segmentation or config.lungs)
     segmenter = load_segmenter(segmentation) if segmentation else None
     lung_masks = check_lung_masks(segmentation, config, store) if segmentation else None
@@ -102,7 +101,7 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
     size = (config.image_size[0], config.image_size[1])
 
     def of_bytes(classifier: Answering) -> Callable[[tf.Tensor], Outputs]:
-        return from_bytes(classifier, size, segmenter, config.roi)
+        return from_bytes(classifier, size, segmenter)
 
     common = common_predictions(runs, TEST)
     lowest = min(one.temperature for one in runs)
@@ -113,10 +112,7 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
         tracked = [*ensemble.models, *([segmenter.model] if segmenter else [])]
         signatures = {
             "serving_default": (of_bytes(ensemble.whole), files_spec()),
-            "pixels": (
-                from_pixels(ensemble.whole, size, segmenter, config.roi),
-                pixels_spec(size),
-            ),
+            "pixels": (from_pixels(ensemble.whole, size, segmenter), pixels_spec(size)),
         }
         write_model(folder, tracked, signatures)
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
@@ -137,6 +133,12 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
     return publish(run, to, fill)
 
 
+def _config_with_lungs(runs: Sequence[Run]) -> ClassificationConfig:
+    """Returns the config of the first run whose region of interest needs the lungs, or of all."""
+    configs = [load_config(ClassificationConfig, run.path / "config.yaml") for run in runs]
+    return next((config for config in configs if ROIS[config.roi].needs_lungs), configs[0])
+
+
 def expected_of_ensemble(
     ensemble: Ensemble,
     config: ClassificationConfig,
@@ -149,7 +151,7 @@ def expected_of_ensemble(
 
     Args:
         ensemble: The ensemble, whose members have rules.
-        config: Of the first run.
+        config: Of the first run, or of the first whose region of interest needs the lungs.
         store: Its images.
         segmentation: What finds the lungs in the export, or None.
         of_bytes: Makes the function from files' bytes of a classifier.
@@ -247,7 +249,7 @@ def _describe(
             "ensemble": about,
             "segmentation": str(segmentation) if segmentation else None,
             "lung_masks": lung_masks and lung_masks.to_dict(),
-            "input_region": ROIS[config.roi].description,
+            "input_region": "; ".join(dict.fromkeys(ROIS[one.roi].description for one in runs)),
             **other_lungs_note(config, segmentation),
         },
     )

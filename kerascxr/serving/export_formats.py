@@ -161,12 +161,13 @@ def _classifier(runs: Sequence[FinishedRun]) -> Subject:
     """Returns what is converted of a classifier, or of an ensemble."""
     run = runs[0]
     config = load_config(ClassificationConfig, run.path / "config.yaml")
-    if config.roi != "none":
-        raise ValueError(
-            "these formats hold a classifier alone, without a model for the lungs. Got "
-            f"{run.path}, which was trained on {ROIS[config.roi].description}; export it as "
-            "saved_model."
-        )
+    for one in runs:
+        if one.roi != "none":
+            raise ValueError(
+                "these formats hold a classifier alone, without a model for the lungs. Got "
+                f"{one.path}, which was trained on {ROIS[one.roi].description}; export it as "
+                "saved_model."
+            )
     classes = tuple(run.metrics["test"]["classes"])
     models = [load_saved(one.path / "model.keras") for one in runs]
     members = [
@@ -197,7 +198,7 @@ def _classifier(runs: Sequence[FinishedRun]) -> Subject:
         _require_near(run, models, "probabilities", difference, _OF_RUN * slack)
 
     return Subject(
-        lambda images: classifier.answer(images)["probabilities"],
+        lambda images: classifier.answer({"none": images})["probabilities"],
         splits["train"],
         splits["test"],
         score,

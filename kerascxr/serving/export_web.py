@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kerascxr.models.download import file_digest
 from kerascxr.runs.atomic import MARKER, replace_folder, write_json
+from kerascxr.runs.reading import read_run
 from kerascxr.serving.formats import require_packages
 from kerascxr.serving.onnx_files import onnx_model, share_equal_weights, store_in_16_bits
 from kerascxr.serving.web_card import Findings, model_card
@@ -56,12 +57,19 @@ def export_web(
 
     Raises:
         ValueError: If a run is not finished or of another task, its test scores are not fair, its
-            images are missing or have changed, runs do not fit together, too many lung masks are
-            implausible, a region of interest has operations that ONNX lacks, a package is missing,
-            or the answers differ.
+            images are missing or have changed, runs do not fit together or have different regions
+            of interest, too many lung masks are implausible, a region has operations that ONNX
+            lacks, a package is missing, or the answers differ.
         ConnectionError: If onnxruntime-web is neither cached nor to be had.
     """
     require_packages("web", PACKAGES)
+    first, *others = (read_run(path, "classification") for path in run_paths)
+    for run in others:
+        if run.roi != first.roi:
+            raise ValueError(
+                "runs on one browser page must have the same region of interest. Got "
+                f"roi={first.roi} in {first.path} and roi={run.roi} in {run.path}."
+            )
     page = page_files()
     runtime = runtime_files(onnxruntime)
     model = read_page_model(run_paths, segmentation)

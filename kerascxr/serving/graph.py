@@ -1,6 +1,6 @@
 """The computation of a served model, from a file's bytes to its answer, as TensorFlow functions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import keras
@@ -21,9 +21,17 @@ DECIDING = ("decision", "prediction_set", "ood_score", "warnings")
 
 
 class Answering(Protocol):
-    """What answers images: a ``Classifier``, or an ensemble."""
+    """What answers images: a ``Classifier``, or an ensemble.
 
-    def answer(self, images: tf.Tensor, own_sizes: tf.Tensor | None = None) -> Outputs:
+    Attributes:
+        rois: The regions of interest that it takes, keys of ``ROIS``.
+    """
+
+    rois: tuple[str, ...]
+
+    def answer(
+        self, inputs: Mapping[str, tf.Tensor], own_sizes: tf.Tensor | None = None
+    ) -> Outputs:
         """See ``Classifier.answer``."""
         ...
 
@@ -36,6 +44,7 @@ class Classifier:
         classes: Its class names.
         rule: What decides between an answer and "not decided"; None for probabilities alone.
         temperature: Its logits are divided by this, above 0.
+        roi: The region of interest that it takes, a key of ``ROIS``.
     """
 
     def __init__(
@@ -44,6 +53,7 @@ class Classifier:
         classes: Sequence[str],
         rule: DecisionRule | None = None,
         temperature: float = 1.0,
+        roi: str = "none",
     ):
         # Without a rule the statistics are the logits, which nobody reads.
         statistics = layer_statistics(model).output if rule else model.output
@@ -51,18 +61,23 @@ class Classifier:
         self._classes = list(classes)
         self._rule = rule
         self._temperature = temperature
+        self.rois: tuple[str, ...] = (roi,)
 
-    def answer(self, images: tf.Tensor, own_sizes: tf.Tensor | None = None) -> Outputs:
+    def answer(
+        self, inputs: Mapping[str, tf.Tensor], own_sizes: tf.Tensor | None = None
+    ) -> Outputs:
         """Computes the answer.
 
         Args:
-            images: The classifier's input, float32 (batch, height, width, 1 or 2), 0..255.
+            inputs: Each region of interest -> the batch, float32 (batch, height, width, 1 or 2),
+                0..255.
             own_sizes: int32 (batch, 2), the files' (height, width), if known.
 
         Returns:
             ``probabilities`` float32 (batch, n), after the temperature, ``label`` string (batch,),
             ``labels`` string (batch, n) and, with a rule, what ``DecisionRule.apply`` returns.
         """
+        images = inputs[self.rois[0]]
         logits, statistics = self._model(to_backbone_input(images), training=False)
         probabilities = tf.nn.softmax(tf.cast(logits, tf.float32) / self._temperature)
         names = tf.constant(self._classes)
@@ -171,10 +186,7 @@ def _apply_roi(
 
 
 def from_bytes(
-    classifier: Answering,
-    size: tuple[int, int],
-    segmenter: Segmenter | None,
-    roi: str = "none",
+    classifier: Answering, size: tuple[int, int], segmenter: Segmenter | None
 ) -> Callable[[tf.Tensor], Outputs]:
     """Returns the function from files' bytes, string (batch,), to the full answer."""
 
@@ -187,32 +199,38 @@ def from_bytes(
             probabilities = segmenter.of_lungs(segmenter.probabilities(resized[1]))
             lungs = segmenter.binarise(probabilities)
             answer = lung_answer(segmenter, probabilities, own)
-        inputs = tf.cast(resized[0], tf.float32)
-        if roi != "none":
-            # After the check of the batch: a broken item would fail here without its index.
-            with tf.control_dependencies([own]):
-                inputs = _apply_roi(tf.identity(images), decode_file, lungs, roi, size)
+        # After the check of the batch: a broken item would fail in a region without its index.
+        with tf.control_dependencies([own]):
+            whole = tf.identity(images)
+
+        def input_of(roi: str) -> tf.Tensor:
+            if roi == "none":
+                return tf.cast(resized[0], tf.float32)
+            return _apply_roi(whole, decode_file, lungs, roi, size)
+
+        inputs = {roi: input_of(roi) for roi in classifier.rois}
         return classifier.answer(inputs, own) | answer
 
     return run
 
 
 def from_pixels(
-    classifier: Answering,
-    size: tuple[int, int],
-    segmenter: Segmenter | None,
-    roi: str = "none",
+    classifier: Answering, size: tuple[int, int], segmenter: Segmenter | None
 ) -> Callable[[tf.Tensor], Outputs]:
     """Returns the function from grey values, float32 (batch, *size, 1), to the classes' answer."""
 
     def run(images: tf.Tensor) -> Outputs:
-        if roi == "none":
-            return classifier.answer(images)
         grey = tf.cast(tf.clip_by_value(tf.round(images), 0.0, 255.0), tf.uint8)
         lungs = tf.zeros((tf.shape(images)[0], 1, 1, 1), tf.uint8)
-        if segmenter:
+        if segmenter and set(classifier.rois) != {"none"}:
             lungs = segmenter.masks(resize_image(grey, segmenter.size))
-        return classifier.answer(_apply_roi(grey, tf.identity, lungs, roi, size))
+
+        def input_of(roi: str) -> tf.Tensor:
+            if roi == "none":
+                return images
+            return _apply_roi(grey, tf.identity, lungs, roi, size)
+
+        return classifier.answer({roi: input_of(roi) for roi in classifier.rois})
 
     return run
 

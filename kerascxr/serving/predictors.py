@@ -20,7 +20,7 @@ from kerascxr.models.graphs import traced
 from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import Run, read_run
 from kerascxr.serving.ensemble import build_ensemble
-from kerascxr.serving.graph import DECIDING, Answering, Classifier, from_bytes
+from kerascxr.serving.graph import DECIDING, Answering, Classifier, Outputs, from_bytes
 from kerascxr.serving.model_folder import find_model
 from kerascxr.serving.publishing import IN_EVERY_SET, files_spec, pixels_spec
 from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_digest, require_same_lungs
@@ -119,12 +119,14 @@ def load_ensemble_predictor(paths: Sequence[Path]) -> Predictor:
 def _from_runs(runs: Sequence[Run]) -> Predictor:
     """Makes a predictor of a run, or of an ensemble."""
     run, together = runs[0], len(runs) > 1
-    name = run.config.get("roi", "none")
+    for one in runs:
+        require_same_lungs(one)
+    rois = tuple(one.roi for one in runs)
     lungs = None
-    require_same_lungs(run)
-    if ROIS[name].needs_lungs:
-        given = run.config.get("lungs")
-        lungs = choose_lungs(Path(given) if given else None)
+    for one in runs:
+        if ROIS[one.roi].needs_lungs:
+            given = one.config.get("lungs")
+            lungs = choose_lungs(Path(given) if given else None)
     segmenter = load_segmenter(lungs) if lungs else None
     classes = tuple(run.metrics["test"]["classes"])
     classifier: Answering
@@ -138,23 +140,27 @@ def _from_runs(runs: Sequence[Run]) -> Predictor:
         model = load_saved(run.path / "model.keras")
         file = run.path / FILE
         rule = DecisionRule.load(file) if file.exists() else None
-        classifier, has_rule = Classifier(model, classes, rule, run.temperature), rule is not None
+        classifier = Classifier(model, classes, rule, run.temperature, run.roi)
+        has_rule = rule is not None
         always = rule.in_every_set if rule else ()
         size = model.input_shape[1:3]
     extras = DECIDING if has_rule else ()
-    whole = name == "none"
+    whole = set(rois) == {"none"}
     if whole:
-        own_sizes = tf.TensorSpec((None, 2), tf.int32)
-        compute = traced(classifier.answer, pixels_spec(size), own_sizes)
+
+        def of_pixels(images: tf.Tensor, own_sizes: tf.Tensor) -> Outputs:
+            return classifier.answer({"none": images}, own_sizes)
+
+        compute = traced(of_pixels, pixels_spec(size), tf.TensorSpec((None, 2), tf.int32))
     else:
-        compute = traced(from_bytes(classifier, size, segmenter, name), files_spec())
+        compute = traced(from_bytes(classifier, size, segmenter), files_spec())
 
     def answer(items: tf.Tensor, own_sizes: tf.Tensor) -> Answer:
         outputs = compute(items, own_sizes) if whole else compute(items)
         return {key: outputs[key].numpy() for key in ("probabilities", *extras)}
 
     threshold = segmenter and segmenter.threshold
-    known = [classes, name, lungs_digest(lungs), threshold, [_decides(one) for one in runs]]
+    known = [classes, rois, lungs_digest(lungs), threshold, [_decides(one) for one in runs]]
     return Predictor(
         ", ".join(str(one.path) for one in runs),
         digest_of(known),

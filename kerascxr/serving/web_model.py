@@ -139,7 +139,7 @@ def read_page_model(paths: Sequence[Path], segmentation: Path | None) -> PageMod
     size = (config.image_size[0], config.image_size[1])
 
     def of_bytes(classifier: Answering) -> Callable[[tf.Tensor], Outputs]:
-        return from_bytes(classifier, size, segmenter if needed else None, config.roi)
+        return from_bytes(classifier, size, segmenter if needed else None)
 
     if ensemble:
         expected = expected_of_ensemble(ensemble, config, store, segmentation, of_bytes, TOLERANCE)
@@ -147,7 +147,7 @@ def read_page_model(paths: Sequence[Path], segmentation: Path | None) -> PageMod
         expected = expected_of_test(run, config, store, rules[0], TOLERANCE)
         if note:
             classes = run.metrics["test"]["classes"]
-            classifier = Classifier(models[0], classes, rules[0], run.temperature)
+            classifier = Classifier(models[0], classes, rules[0], run.temperature, config.roi)
             expected = expected_of_keras(run, of_bytes(classifier), expected, rules[0], TOLERANCE)
     rule = ensemble.rule if ensemble else None
     return PageModel(runs, config, store, members, rule, lungs, expected, note)

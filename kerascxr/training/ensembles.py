@@ -1,6 +1,6 @@
 """An ensemble of finished runs: its rule, its answers, and the rule on saved predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,32 +26,38 @@ class Members:
     Args:
         runs: The members.
         rule: Their rule, or None.
-        sample: Some images, uint8 (n, height, width, channels), to try the engines on.
+        samples: Each member's region of interest -> some images, uint8 (n, height, width,
+            channels), to try the engines on.
 
     Attributes:
         engines: What runs each member: that of its features, where it is installed.
     """
 
-    def __init__(self, runs: Sequence[Run], rule: EnsembleRule | None, sample: np.ndarray):
+    def __init__(
+        self, runs: Sequence[Run], rule: EnsembleRule | None, samples: Mapping[str, np.ndarray]
+    ):
         self._runs, self._rule = list(runs), rule
         self._classes = runs[0].metrics["test"]["classes"]
         self._outputs = []
         for run in runs:
             wanted: EngineChoice = "keras" if run.config["feature_engine"] == "keras" else "auto"
             model = load_saved(run.path / "model.keras")
-            self._outputs.append(LogitsAndStatistics(model, likely_engine(wanted), sample))
+            engine = likely_engine(wanted)
+            self._outputs.append(LogitsAndStatistics(model, engine, samples[run.roi]))
         self.engines = [outputs.engine for outputs in self._outputs]
 
-    def answer(self, store: Store, images: Images) -> CommonPredictions:
+    def answer(self, store: Store, inputs: Mapping[str, Images]) -> CommonPredictions:
         """Returns what each member predicts for n images, in their order.
 
         Args:
             store: The images' store.
-            images: The images; their labels become ``truth`` as they are.
+            inputs: Each member's region of interest -> that of the same images; their labels become
+                ``truth`` as they are.
         """
         rows: list[list[dict[str, Any]]] = []
         each = []
         for number, (run, outputs) in enumerate(zip(self._runs, self._outputs, strict=True)):
+            images = inputs[run.roi]
             logits, statistics = outputs.of(images.pixels)
             calibrated = apply_temperature(softmax(logits), run.temperature)
             each.append(calibrated)
@@ -63,7 +69,8 @@ class Members:
                 pairs = zip(decided.warnings, decided.ood_scores, strict=True)
                 for row, (warnings, score) in zip(rows[-1], pairs, strict=True):
                     row |= {"warnings": warnings, "ood_score": repr(float(score))}
-        return CommonPredictions(rows, images.labels, np.stack(each))
+        labels = inputs[self._runs[0].roi].labels
+        return CommonPredictions(rows, labels, np.stack(each))
 
 
 def ensemble_rule(runs: Sequence[Run]) -> EnsembleRule | None:

@@ -76,13 +76,13 @@ def at(size):
 
 def test_the_answer_is_the_softmax_of_the_tempered_logits(model):
     images = tf.cast(at(SIZE), tf.float32)
-    found = graph.Classifier(model, ["first", "second"], temperature=2.5).answer(images)
+    found = graph.Classifier(model, ["first", "second"], temperature=2.5).answer({"none": images})
     assert set(found) == {"probabilities", "label", "labels"}
     wanted = expected(np.repeat(images, 3, axis=-1), 2.5)
     np.testing.assert_allclose(found["probabilities"], wanted, atol=1e-5)
     assert found["label"].numpy().tolist() == [b"first", b"second", b"first"]
     assert found["labels"].numpy().tolist() == [[b"first", b"second"]] * 3
-    plain = graph.Classifier(model, ["first", "second"]).answer(images)
+    plain = graph.Classifier(model, ["first", "second"]).answer({"none": images})
     wanted = expected(np.repeat(images, 3, axis=-1))
     np.testing.assert_allclose(plain["probabilities"], wanted, atol=1e-5)
 
@@ -97,7 +97,7 @@ def test_the_rule_gets_images_statistics_probabilities_and_sizes(model, monkeypa
     monkeypatch.setattr(graph, "layer_statistics", lambda given: twice)
     rule, sizes = Rule(), tf.constant([[1, 2], [3, 4], [5, 6]])
     images = tf.cast(at(SIZE), tf.float32)
-    found = graph.Classifier(model, "ab", rule, 2.5).answer(images, sizes)
+    found = graph.Classifier(model, "ab", rule, 2.5).answer({"none": images}, sizes)
     assert found["decision"].numpy().tolist() == [b"a", b"not decided", b"b"]
     shown, statistics, probabilities, classes, own_sizes = rule.given
     assert shown is images and own_sizes is sizes and classes == ["a", "b"]
@@ -175,8 +175,8 @@ def test_a_region_is_cut_from_the_file_at_its_own_size(model, segmenter, roi):
     inputs = [ROIS[roi].apply(*item, SIZE).numpy() for item in zip(GREY, lungs, strict=True)]
     channels = [np.concatenate([x[..., :1], x[..., :1], x[..., -1:]], axis=-1) for x in inputs]
     needed = segmenter if ROIS[roi].needs_lungs else None
-    classifier = graph.Classifier(model, "ab")
-    found = graph.from_bytes(classifier, SIZE, needed, roi)(FILES)
+    classifier = graph.Classifier(model, "ab", roi=roi)
+    found = graph.from_bytes(classifier, SIZE, needed)(FILES)
     np.testing.assert_allclose(found["probabilities"], expected(channels), atol=1e-5)
     pixels = tf.cast(at((64, 96)), tf.float32)
     lungs = segmenter.masks(resize_image(at((64, 96)), LUNG_SIZE))
@@ -184,7 +184,7 @@ def test_a_region_is_cut_from_the_file_at_its_own_size(model, segmenter, roi):
         ROIS[roi].apply(*item, SIZE).numpy() for item in zip(at((64, 96)), lungs, strict=True)
     ]
     channels = [np.concatenate([x[..., :1], x[..., :1], x[..., -1:]], axis=-1) for x in inputs]
-    found = graph.from_pixels(classifier, SIZE, needed, roi)(pixels)
+    found = graph.from_pixels(classifier, SIZE, needed)(pixels)
     np.testing.assert_allclose(found["probabilities"], expected(channels), atol=1e-5)
 
 
@@ -199,6 +199,7 @@ def test_grey_values_are_rounded_and_clipped_for_a_region_and_taken_as_they_are_
     )
     rounded = np.clip(np.rint(given), 0, 255).astype(np.uint8)
     inside = ROIS["border_only"].apply(tf.constant(rounded[0]), None, SIZE).numpy()[None]
-    found = graph.from_pixels(classifier, SIZE, None, "border_only")(tf.constant(given))
+    of_border = graph.Classifier(model, "ab", roi="border_only")
+    found = graph.from_pixels(of_border, SIZE, None)(tf.constant(given))
     wanted = expected(np.repeat(inside, 3, axis=-1))
     np.testing.assert_allclose(found["probabilities"], wanted, atol=1e-6)

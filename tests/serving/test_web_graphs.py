@@ -97,7 +97,7 @@ def test_a_classifiers_graph_gives_the_answer_of_the_served_model(runs, model_an
         given = graph(tf.constant(grey))
         assert set(given) == set(ANSWER)
         image = tf.cast(resize_image(grey[..., None], model.input_shape[1:3]), tf.float32)[None]
-        expected = served.answer(image, tf.constant([own]))
+        expected = served.answer({"none": image}, tf.constant([own]))
         np.testing.assert_allclose(given["probabilities"], expected["probabilities"][0], atol=1e-5)
         np.testing.assert_allclose(given["ood_score"], expected["ood_score"][0], atol=1e-3)
         named = [name for name, inside in zip(classes, given["in_set"], strict=True) if inside]
@@ -145,7 +145,7 @@ def test_a_classifiers_graph_takes_the_lung_mask_for_its_region(model_and_rule):
     grey, mask = drawn((60, 50))
     given = graph(tf.constant(grey), tf.constant(mask))
     region = ROIS["lung_crop"].apply(grey[..., None], mask[..., None], size)
-    expected = served.answer(tf.cast(region, tf.float32)[None], tf.constant([[60, 50]]))
+    expected = served.answer({"none": tf.cast(region, tf.float32)[None]}, tf.constant([[60, 50]]))
     np.testing.assert_allclose(given["probabilities"], expected["probabilities"][0], atol=1e-6)
     top, left, bottom, right = given["box"].numpy() * (60, 50, 60, 50)
     box = grey[round(top) : round(bottom), round(left) : round(right), None]
@@ -176,7 +176,7 @@ def test_an_ensembles_graph_gives_the_answer_of_the_served_ensemble(model_and_ru
         grey = np.clip(random.normal(level, deviation, (40, 40)), 0, 255).astype(np.uint8)
         given = graph(tf.constant(grey))
         image = tf.cast(resize_image(grey[..., None], model.input_shape[1:3]), tf.float32)[None]
-        expected = served.answer(image, tf.constant([[40, 40]]))
+        expected = served.answer({"none": image}, tf.constant([[40, 40]]))
         np.testing.assert_allclose(given["probabilities"], expected["probabilities"][0], atol=1e-6)
         np.testing.assert_allclose(given["ood_score"], expected["ood_score"][0], rtol=1e-4)
         named = [name for name, inside in zip(classes, given["in_set"], strict=True) if inside]

@@ -91,7 +91,9 @@ def parity_table(export: Path, serve: Callable, run_path: Path, n: int = 32) -> 
         answer_grpc(serve, request.SerializeToString())
     )
     ways = {
-        "Keras model, in process": bare.answer(tf.cast(pixels, tf.float32))["probabilities"],
+        "Keras model, in process": bare.answer({"none": tf.cast(pixels, tf.float32)})[
+            "probabilities"
+        ],
         "SavedModel, in process": serve(images=tf.constant(files))["probabilities"],
         "SavedModel, fresh process without Keras and kerascxr": in_a_fresh_process(export, files),
         "C library, TF_LoadSessionFromSavedModel": run_in_c(export, files),
