@@ -160,13 +160,18 @@ def ensemble_table(about: Mapping[str, Any]) -> Table:
     Args:
         about: ``members`` (dicts with ``run`` and ``test``) and ``test``: scores of
             ``score_members`` with ``not_decided`` and ``accuracy_of_decided``, shares as in
-            ``evaluation.abstention``, or None; ``cost`` of ``test``, times that of one member, or
-            None where it was not measured.
+            ``evaluation.abstention``, or None; ``cost``, the ``milliseconds`` of all together and
+            the list ``milliseconds_of_members``, if they were measured.
     """
+    taken: list[Any] = [None] * (len(about["members"]) + 1)
+    if "cost" in about:
+        taken = [*about["cost"]["milliseconds_of_members"], about["cost"]["milliseconds"]]
+        taken = [each / taken[0] for each in taken]
+    named = [(member["run"], member["test"]) for member in about["members"]]
     rows: list[list[Any]] = [
-        [member["run"], *_cells(member["test"]), 1.0] for member in about["members"]
+        [name, *_cells(test), cost]
+        for (name, test), cost in zip([*named, ("ensemble", about["test"])], taken, strict=True)
     ]
-    rows.append(["ensemble", *_cells(about["test"]), about.get("cost", {}).get("times_one_member")])
     header = ["model", "accuracy", "ECE", "not decided", "accuracy of the decisions", "cost"]
     return Table(f"Ensemble, {about['test']['n']:,} common test images", header, rows)
 

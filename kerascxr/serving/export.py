@@ -24,7 +24,6 @@ from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import write_json
 from kerascxr.runs.inflated_scores import require_fair_scores
 from kerascxr.runs.reading import UNCALIBRATED, Run, read_predictions, read_run
-from kerascxr.serving.gpu_rounding import computed_on_gpu, require_near_run, without_tf32
 from kerascxr.serving.graph import DECIDING, Classifier, Outputs, from_bytes, from_pixels
 from kerascxr.serving.publishing import (
     IN_EVERY_SET,
@@ -45,6 +44,7 @@ from kerascxr.serving.read_back import (
     answers_of,
     compare_reloaded,
 )
+from kerascxr.serving.rounding import require_near_runs, tolerance_of_runs, without_tf32
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_run_store
 from kerascxr.training.lungs import (
@@ -80,8 +80,9 @@ def export_run(
     Returns:
         The version's folder. It is written only if the reloaded SavedModel reproduces what the
         run's predictions.csv has of test images: see ``compare_reloaded``. If the lungs of the
-        training came from another source, it must reproduce what Keras computes with this U-Net; if
-        a GPU computes, likewise, and Keras must nearly reproduce the run: see ``gpu_rounding``.
+        training came from another source, it must reproduce what Keras computes with this U-Net. So
+        it must where a GPU computed, or OpenVINO a region of interest, and Keras must nearly
+        reproduce the run: see ``rounding``.
 
     Raises:
         ValueError: If a run is not finished or of another task, its test scores are not fair (see
@@ -105,7 +106,7 @@ def export_run(
     serve = from_bytes(classifier, (height, width), segmenter)
     expected = expected_of_test(run, config, store, rule)
     other_lungs = other_lungs_note(config, segmentation)
-    if other_lungs or computed_on_gpu([run]):
+    if other_lungs or tolerance_of_runs([run]) is not None:
         of_run = expected.probabilities
         expected = expected_of_keras(run, serve, expected, rule)
         differences = np.abs(expected.probabilities - of_run)
@@ -116,7 +117,11 @@ def export_run(
             )
             logger.warning(other_lungs["test_metrics_note"])
         else:
-            require_near_run(run, float(differences.max()), run.temperature)
+            require_near_runs([run], float(differences.max()), run.temperature)
+            logger.info(
+                "The export is compared with what Keras computes here, which differs from the "
+                f"run's own probabilities by up to {differences.max():.1e}: see docs/design."
+            )
 
     def fill(folder: Path) -> None:
         answer = from_pixels(classifier, (height, width), segmenter)

@@ -28,8 +28,8 @@ from kerascxr.runs.reading import Run as FinishedRun
 from kerascxr.runs.reading import read_run
 from kerascxr.serving.ensemble import EnsembleClassifier
 from kerascxr.serving.formats import Format, Run, find_format
-from kerascxr.serving.gpu_rounding import HINT, TF32_TOLERANCE, computed_on_gpu, without_tf32
 from kerascxr.serving.graph import Answering, Classifier
+from kerascxr.serving.rounding import HINT, TF32_TOLERANCE, computed_on_gpu, without_tf32
 from kerascxr.tables import markdown_table, text_table
 from kerascxr.training.inputs import open_run_store, read_splits
 from kerascxr.training.lungs import load_segmenter

@@ -21,7 +21,6 @@ from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import write_json
 from kerascxr.runs.inflated_scores import require_fair_scores
 from kerascxr.runs.reading import Run, read_predictions, read_run
-from kerascxr.serving.gpu_rounding import HINT, computed_on_gpu
 from kerascxr.serving.graph import masks_from_bytes, masks_from_pixels
 from kerascxr.serving.publishing import (
     describe,
@@ -34,6 +33,7 @@ from kerascxr.serving.publishing import (
     write_model,
     write_warm_up,
 )
+from kerascxr.serving.rounding import HINT, computed_on_gpu
 from kerascxr.training.feature_files import FeatureFolder
 from kerascxr.training.inputs import open_run_store
 from kerascxr.training.lungs import load_segmenter, read_lungs

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerascxr.serving.gpu_rounding import HINT, without_tf32
 from kerascxr.serving.graph import DECIDING, Outputs
+from kerascxr.serving.rounding import HINT, without_tf32
 
 TOLERANCE = 1e-5
 """Of a probability."""

@@ -1,4 +1,4 @@
-"""Exports of runs that a GPU tested: near the run, and equal to what Keras computes in float32."""
+"""Exports of runs that another device or engine tested: near the run, and equal to Keras."""
 
 import csv
 import json
@@ -10,8 +10,13 @@ import tensorflow as tf
 
 from kerascxr import __main__ as verbs
 from kerascxr.runs.reading import read_run
-from kerascxr.serving import export, gpu_rounding
-from kerascxr.serving.gpu_rounding import computed_on_gpu, without_tf32
+from kerascxr.serving import export, rounding
+from kerascxr.serving.rounding import (
+    computed_on_gpu,
+    require_near_runs,
+    tolerance_of_runs,
+    without_tf32,
+)
 from tests.support.ready_exports import take_loaded_model
 
 
@@ -84,8 +89,23 @@ def test_an_export_of_a_gpus_run_must_still_give_what_keras_computes(
 def test_a_gpu_of_either_machine_counts(runs, monkeypatch):
     run = read_run(runs[0])
     assert not computed_on_gpu([run])
-    monkeypatch.setattr(gpu_rounding.tf.config, "list_physical_devices", lambda kind: ["one"])
+    monkeypatch.setattr(rounding.tf.config, "list_physical_devices", lambda kind: ["one"])
     assert computed_on_gpu([run])
+
+
+@pytest.mark.parametrize(
+    ("roi", "engine", "allowed"),
+    [("none", "openvino", None), ("lungs_only", "keras", None), ("lungs_only", "openvino", 1e-3)],
+)
+def test_a_region_of_interest_that_openvino_computed_is_nearly_reproduced(roi, engine, allowed):
+    regime = {"devices": ["CPU (2 cores)"], "feature_engine": engine}
+    run = SimpleNamespace(roi=roi, path="runs/a", metrics={"regime": regime})
+    assert tolerance_of_runs([run]) == allowed
+    if allowed:
+        whole = SimpleNamespace(roi="none", path="runs/b", metrics={"regime": regime})
+        require_near_runs([whole, run], 0.0019, 0.5)
+        with pytest.raises(ValueError, match=r"of runs/b, runs/a to 0\.002, since OpenVINO"):
+            require_near_runs([whole, run], 0.0021, 0.5)
 
 
 def test_tf32_is_off_in_comparisons_and_as_it_was_afterwards(ready, runs, tmp_path, monkeypatch):
