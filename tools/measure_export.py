@@ -114,9 +114,7 @@ def latency_table(
     model = load_saved(run / "model.keras")
     height, width = model.input_shape[1:3]
     classifier = Classifier(model, ("",) * model.output_shape[1])
-    bare = tf.function(
-        lambda images: classifier.answer({"none": images}), reduce_retracing=True
-    )
+    bare = tf.function(lambda images: classifier.answer({"none": images}), reduce_retracing=True)
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
     def decode(data: tf.Tensor) -> tf.Tensor:
