@@ -16,7 +16,7 @@ Making an image takes 2.7 ms of CPU time: ``--set`` keeps the set for the next c
 
 import argparse
 import json
-import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -121,20 +121,27 @@ def measure(path: Path, n: int, exact: bool) -> dict[str, float]:
         "near": len(near),
         "recall": float(np.mean([(number - 1, number) in pairs for number in places])),
         "searched": int(searched.sum()),
+        "memory": peak_memory(),
     }
 
 
-def measured_apart(path: Path, n: int, exact: bool) -> tuple[dict[str, float], float]:
-    """Calls ``measure`` in a process of its own; returns also its peak memory in MiB."""
+def peak_memory() -> float:
+    """Returns the most MiB that this process had.
+
+    ``ru_maxrss`` would hold those of the process that started it too, from before its exec.
+    """
+    found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def measured_apart(path: Path, n: int, exact: bool) -> dict[str, float]:
+    """Calls ``measure`` in a process of its own."""
     command = [sys.executable, "-m", "tools.benchmark_duplicates", "--measure", str(path)]
     command += ["--sizes", str(n)] + ["--exact"] * exact
-    with tempfile.TemporaryFile() as answer:
-        process = subprocess.Popen(command, stdout=answer)
-        _, status, used = os.wait4(process.pid, 0)
-        if status:
-            raise SystemExit(f"The search ended with status {status}.")
-        answer.seek(0)
-        return json.loads(answer.read()), used.ru_maxrss / 1024
+    finished = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if finished.returncode:
+        raise SystemExit(f"The search ended with status {finished.returncode}.")
+    return json.loads(finished.stdout)
 
 
 def growth(name: str, measured: np.ndarray) -> str:
@@ -177,12 +184,13 @@ def main() -> None:
             make_set(arguments.source, max(arguments.sizes), path)
         for n in sorted(arguments.sizes):
             for name in ["exact"] * (n <= arguments.exact_up_to) + ["index"]:
-                found, memory = measured_apart(path, n, name == "exact")
+                found = measured_apart(path, n, name == "exact")
                 seconds = [found[part] for part in ("selecting", "comparing", "both")]
-                points[name].append((n, found["selecting"], sum(seconds[:2]), memory))
+                points[name].append((n, found["selecting"], sum(seconds[:2]), found["memory"]))
                 row: list[object] = [f"{n:,}", f"{found['searched']:,}", name]
                 row += [f"{value:.0f}" for value in seconds]
-                row += [f"{memory:,.0f}", f"{found['candidates']:.1f}", f"{found['near']:,.0f}"]
+                row += [f"{found['memory']:,.0f}", f"{found['candidates']:.1f}"]
+                row += [f"{found['near']:,.0f}"]
                 rows.append([*row, f"{found['recall']:.4f}"])
                 print(*rows[-1], file=sys.stderr)
     header = ["images", "searched", "search", "selecting, CPU s", "comparing, CPU s", "both, s"]
