@@ -5,6 +5,7 @@ import inspect
 from types import SimpleNamespace
 
 from kerascxr.cluster import parts, workers
+from kerascxr.training import sharing
 
 
 class Died(BaseException):
@@ -82,6 +83,7 @@ class _Call:
 def instead_of_ray(monkeypatch, **options):
     """Lets commands take this in place of Ray; returns it."""
     ray = RayInProcess(**options)
+    monkeypatch.setattr(sharing, "_kept", None)  # workers share for good; afterwards as before
     for module in (parts, workers):
         monkeypatch.setattr(module, "connected", lambda cluster: contextlib.nullcontext(ray))
     return ray
