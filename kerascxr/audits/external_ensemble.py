@@ -36,7 +36,12 @@ from kerascxr.runs.atomic import replace_folder
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import Run
 from kerascxr.training.classification import write_predictions
-from kerascxr.training.ensembles import Members, decide_together, ensemble_rule
+from kerascxr.training.ensembles import (
+    Members,
+    decide_together,
+    ensemble_rule,
+    member_with_lungs,
+)
 from kerascxr.training.inputs import read_everything
 
 logger = logging.getLogger(__name__)
@@ -124,9 +129,8 @@ def _read_regions(
         store; each region -> that of the images; and what was left out.
     """
     first = {run.roi: run.path for run in reversed(runs)}
-    with_lungs = [roi for roi in first if ROIS[roi].needs_lungs]
     paths = [run.path for run in runs]
-    main = with_lungs[0] if with_lungs else runs[0].roi
+    main = member_with_lungs(runs).roi
     config, store, images, left_out = read_unseen(paths, config_elsewhere(first[main], data, lungs))
     inputs = {main: images}
     for roi in first.keys() - {main}:

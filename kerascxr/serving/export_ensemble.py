@@ -56,7 +56,7 @@ from kerascxr.serving.read_back import (
     compare_reloaded,
 )
 from kerascxr.serving.rounding import require_near_runs, tolerance_of_runs, without_tf32
-from kerascxr.training.ensembles import decide_together
+from kerascxr.training.ensembles import decide_together, member_with_lungs
 from kerascxr.training.inputs import open_run_store
 from kerascxr.training.lungs import choose_lungs, load_segmenter
 
@@ -88,7 +88,7 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
         if not (path / FILE).exists():
             raise ValueError(f"{path} must have a decision rule ({FILE}). Train it again.")
     run = runs[0]
-    config = _config_with_lungs(runs)
+    config = load_config(ClassificationConfig, member_with_lungs(runs).path / "config.yaml")
     store = open_run_store(run, config.data)
     if ROIS[config.roi].needs_lungs:
         segmentation = choose_lungs(segmentation or config.lungs)
@@ -131,12 +131,6 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
         write_warm_up(folder, to.name, files)
 
     return publish(run, to, fill)
-
-
-def _config_with_lungs(runs: Sequence[Run]) -> ClassificationConfig:
-    """Returns the config of the first run whose region of interest needs the lungs, or of all."""
-    configs = [load_config(ClassificationConfig, run.path / "config.yaml") for run in runs]
-    return next((config for config in configs if ROIS[config.roi].needs_lungs), configs[0])
 
 
 def expected_of_ensemble(

@@ -23,6 +23,7 @@ from kerascxr.serving.ensemble import build_ensemble
 from kerascxr.serving.graph import DECIDING, Answering, Classifier, Outputs, from_bytes
 from kerascxr.serving.model_folder import find_model
 from kerascxr.serving.publishing import IN_EVERY_SET, files_spec, pixels_spec
+from kerascxr.training.ensembles import member_with_lungs
 from kerascxr.training.lungs import choose_lungs, load_segmenter, lungs_digest, require_same_lungs
 
 Answer = Mapping[str, np.ndarray]
@@ -123,10 +124,10 @@ def _from_runs(runs: Sequence[Run]) -> Predictor:
         require_same_lungs(one)
     rois = tuple(one.roi for one in runs)
     lungs = None
-    for one in runs:
-        if ROIS[one.roi].needs_lungs:
-            given = one.config.get("lungs")
-            lungs = choose_lungs(Path(given) if given else None)
+    finding = member_with_lungs(runs)
+    if ROIS[finding.roi].needs_lungs:
+        given = finding.config.get("lungs")
+        lungs = choose_lungs(Path(given) if given else None)
     segmenter = load_segmenter(lungs) if lungs else None
     classes = tuple(run.metrics["test"]["classes"])
     classifier: Answering

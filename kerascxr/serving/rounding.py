@@ -52,12 +52,11 @@ def tolerance_of_runs(runs: Sequence[Run]) -> float | None:
     """Returns how far from runs' probabilities Keras may be; None for rounding errors alone."""
     if computed_on_gpu(runs):
         return TF32_TOLERANCE
-    if any(run.roi != "none" and run.metrics["regime"][_ENGINE] == "openvino" for run in runs):
+    if any(
+        run.roi != "none" and run.metrics["regime"]["feature_engine"] == "openvino" for run in runs
+    ):
         return OPENVINO_TOLERANCE
     return None
-
-
-_ENGINE = "feature_engine"
 
 
 def require_near_runs(runs: Sequence[Run], difference: float, temperature: float) -> None:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import Images
+from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.abstention import Decisions
 from kerascxr.evaluation.calibration import apply_temperature
 from kerascxr.evaluation.ensembles import VALIDATION, CommonPredictions, common_predictions
@@ -71,6 +72,11 @@ class Members:
                     row |= {"warnings": warnings, "ood_score": repr(float(score))}
         labels = inputs[self._runs[0].roi].labels
         return CommonPredictions(rows, labels, np.stack(each))
+
+
+def member_with_lungs(runs: Sequence[Run]) -> Run:
+    """Returns the first member whose region of interest needs the lungs; without one, the first."""
+    return next((run for run in runs if ROIS[run.roi].needs_lungs), runs[0])
 
 
 def ensemble_rule(runs: Sequence[Run]) -> EnsembleRule | None:

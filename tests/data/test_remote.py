@@ -18,6 +18,7 @@ from kerascxr.data.ingest.store import open_store, signature_of
 from kerascxr.data.remote import RemoteError, RemotePath
 from kerascxr.data.sources.open import open_source
 from tests.data.test_dicom import write as write_dicom
+from tests.support.memory_files import memory_files
 from tests.support.web_folder import served_folder
 
 
@@ -45,11 +46,8 @@ def folder(tmp_path):
 
 @pytest.fixture
 def server():
-    """The file system of fsspec that is in memory; the whole process shares it."""
-    files = fsspec.filesystem("memory")
-    yield files
-    files.store.clear()
-    files.pseudo_dirs[:] = [""]
+    with memory_files() as files:
+        yield files
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import csv
 import time
 import uuid
 
-import fsspec
 import pytest
 
 from kerascxr import __main__ as verbs
@@ -12,6 +11,7 @@ from kerascxr.data import remote
 from kerascxr.serving import predict, predict_masks, predict_on_cluster
 from kerascxr.serving.files import find_files
 from tests.serving.test_dicom_seg import xray
+from tests.support.memory_files import memory_files
 from tests.support.ray_in_process import instead_of_ray
 from tests.support.web_folder import served_folder
 
@@ -20,11 +20,8 @@ pytestmark = pytest.mark.usefixtures("any_lung_masks")
 
 @pytest.fixture
 def server():
-    """The file system of fsspec that is in memory; the whole process shares it."""
-    files = fsspec.filesystem("memory")
-    yield files
-    files.store.clear()
-    files.pseudo_dirs[:] = [""]
+    with memory_files() as files:
+        yield files
 
 
 @pytest.fixture
