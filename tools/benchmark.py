@@ -9,9 +9,10 @@ The plain side is ``keras.Model.fit`` of the same model with the same optimizer,
 beforehand into memory, validated after each epoch. It trains for ``--plain-epochs``; the rest of
 ``--epochs`` is counted at the time that its epochs after the first took. Of a single epoch, what
 its first steps took longer than the others, which is tracing, is left out. Our side is the command
-itself, with an empty folder of features, and trains in full. The two take turns, each in a process
-of its own, so that whatever else the machine does hits both; the ratios hold on a busy machine,
-the seconds only on an idle one.
+itself, with an empty folder of features, and trains in full: on images as they are and without a
+linear probe, as the plain side, unless ``--default-training`` is given. The two take turns, each in
+a process of its own, so that whatever else the machine does hits both; the ratios hold on a busy
+machine, the seconds only on an idle one.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from typing import Any
 from kerascxr.training.processor import processor_name
 
 ROOT = Path(__file__).resolve().parent.parent
+SAME_TRAINING = {"augmented_copies": "1", "linear_probe": "false"}
 HEADER = ("backbone", "depth", "what", "plain fit", "ours", "ratio")
 
 
@@ -174,6 +176,8 @@ def run_ours(settings: dict[str, Any], work: Path) -> dict[str, float]:
     command = [sys.executable, "train_cls.py", "--name", "ours", "--overwrite", "true"]
     for key in ("backbone", "depth", "weights", "epochs"):
         command += [f"--{key}", str(settings[key])]
+    for key, value in settings["training"].items():
+        command += [f"--{key}", value]
     command += ["--patience", str(settings["epochs"])]
     command += ["--data.source", settings["source"], "--data.stores", settings["stores"]]
     command += ["--data.features", str(features), "--runs", str(work)]
@@ -190,15 +194,19 @@ def run_ours(settings: dict[str, Any], work: Path) -> dict[str, float]:
     return {"epoch": whole / len(later), "whole": wall, "peak": peak}
 
 
-def run_study(arguments: argparse.Namespace, stores: Path, work: Path) -> float:
+def run_study(
+    arguments: argparse.Namespace, training: dict[str, str], stores: Path, work: Path
+) -> float:
     """Returns the wall seconds of the six classifiers by the study command."""
     command = [sys.executable, "-m", "kerascxr", "study", "--segmentation", "false"]
     command += ["--data.source", arguments.source, "--data.stores", str(stores)]
     command += ["--data.features", str(work / "study-features"), "--runs", str(work / "study")]
     command += ["--classifier.epochs", str(arguments.epochs)]
     command += ["--classifier.patience", str(arguments.epochs)]
-    for name, weights in arguments.weights.items():
-        command += [f"--weights.{name}", weights]
+    for key, value in training.items():
+        command += [f"--classifier.{key}", value]
+    for name in ("efficientnetb0", "shufflenetv2"):
+        command += [f"--weights.{name}", arguments.weights.get(name, "none")]
     return _timed(command, work / "study.txt")[0]
 
 
@@ -212,6 +220,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--plain-epochs", type=int, default=3)
     parser.add_argument("--study", action="store_true", help="also time the whole study command")
+    parser.add_argument(
+        "--default-training",
+        action="store_true",
+        help="our side also trains on augmented copies, with a linear probe, as it does by default",
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -221,6 +234,7 @@ def main() -> None:
         parser.error("--source must name a source with classes")
     if arguments.plain_epochs < 1 or arguments.epochs < 2:
         parser.error("--plain-epochs must be at least 1, and --epochs at least 2")
+    training = {} if arguments.default_training else SAME_TRAINING
     arguments.weights = dict(item.split("=", 1) for item in arguments.weights)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -240,6 +254,7 @@ def main() -> None:
                     "stores": str(stores),
                     "epochs": arguments.epochs,
                     "plain_epochs": arguments.plain_epochs,
+                    "training": training,
                 }
                 plain, ours = run_plain(settings), run_ours(settings, work)
                 plain_total += plain["whole"]
@@ -254,7 +269,7 @@ def main() -> None:
                         flush=True,
                     )
         if arguments.study:
-            seconds = run_study(arguments, stores, work)
+            seconds = run_study(arguments, training, stores, work)
             print(
                 f"| all | all | the study's classifiers | {plain_total:.0f} s | {seconds:.0f} s | "
                 f"{plain_total / seconds:.1f} |"

@@ -40,6 +40,11 @@ class CommonPredictions:
         return self.probabilities.mean(axis=0)
 
     @property
+    def ood_scores(self) -> np.ndarray:
+        """Each member's out-of-distribution scores, float64 (m, n)."""
+        return np.array([[float(row["ood_score"]) for row in rows] for rows in self.rows])
+
+    @property
     def groups(self) -> list[str]:
         """The images' groups, n names."""
         return [row["group"] for row in self.rows[0]]

@@ -4,12 +4,14 @@ The decision is the class with the largest mean probability, if it alone is like
 input check warns.
 
 - Where all members held out the same validation images, likely enough is a threshold of the mean
-  probability on these, as for one run (``evaluation.conformal``): a guarantee of 95 %.
+  probability on these, as for one run (``evaluation.conformal``): a guarantee of 95 %. An image is
+  unlike the training images if it is too unlike those of any member; how much that is, is fitted to
+  the same images.
 - Elsewhere the members vote, each with its own thresholds: a class is likely enough if it alone is
   for more than half of them. A wrong decision then needs more than half of the members to be wrong,
   so at 5 % each it has a probability of at most 10 % (Markov's inequality).
 
-An input check warns if it does for more than half of the members.
+Any other input check warns if it does for more than half of the members that have it.
 
 Source:
     Cherubin, Machine Learning 108, 2019, on majority votes of conformal predictors.
@@ -26,7 +28,8 @@ import tensorflow as tf
 from kerascxr.evaluation.abstention import NOT_DECIDED, SEPARATOR, SEVERAL
 from kerascxr.evaluation.conformal import class_thresholds, common_threshold
 from kerascxr.models.decision_rule import DecisionRule, near_thresholds
-from kerascxr.models.input_checks import joined_names
+from kerascxr.models.input_checks import FAR, joined_names
+from kerascxr.models.ood_detector import limit_for
 
 
 @dataclass(frozen=True)
@@ -38,25 +41,39 @@ class EnsembleRule:
         thresholds: float32 (k,): the mean probability from which on each class is in a prediction
             set; None for a vote.
         least: The mean probability from which on a class is likely enough; not used in a vote.
+        ood_limit: How far above its limit a member's out-of-distribution score may be; not used in
+            a vote.
     """
 
     members: tuple[DecisionRule, ...]
     thresholds: np.ndarray | None = None
     least: float = 0.0
+    ood_limit: float = 0.0
 
     @classmethod
     def fit(
-        cls, members: Sequence[DecisionRule], truth: np.ndarray, mean: np.ndarray
+        cls,
+        members: Sequence[DecisionRule],
+        truth: np.ndarray,
+        mean: np.ndarray,
+        ood_scores: np.ndarray,
     ) -> "EnsembleRule":
-        """Fits the thresholds of the mean to validation images that all members held out.
+        """Fits what it needs to n validation images that all members held out.
 
         Args:
-            members: The members' rules.
+            members: The m members' rules.
             truth: True class indices, int (n,).
             mean: float (n, k), the mean of the members' calibrated probabilities.
+            ood_scores: float (m, n), each member's.
         """
-        thresholds = class_thresholds(truth, mean).astype(np.float32)
-        return cls(tuple(members), thresholds, float(np.float32(common_threshold(truth, mean))))
+        voting = cls(tuple(members))
+        largest = voting._over(tf.constant(ood_scores, tf.float32)).numpy().max(axis=0)
+        return cls(
+            voting.members,
+            class_thresholds(truth, mean).astype(np.float32),
+            float(np.float32(common_threshold(truth, mean))),
+            limit_for(largest),
+        )
 
     @property
     def votes(self) -> bool:
@@ -97,8 +114,9 @@ class EnsembleRule:
             classes: The k class names.
 
         Returns:
-            What ``DecisionRule.apply`` returns. ``ood_score`` is a score less its limit: that one
-            which is above 0 just where more than half of the members' scores are over their limits.
+            What ``DecisionRule.apply`` returns. ``ood_score`` is a score less its limit, above 0
+            just where the image is unlike the training images: the largest of the members', or in a
+            vote that one of which more than half are not below it.
         """
         warned = tf.stack([_has(warnings, kind) for kind in self.check_kinds], axis=2)
         inside, reasons, scores = self.found(probabilities, warned, ood_scores)
@@ -125,10 +143,22 @@ class EnsembleRule:
             What ``DecisionRule.found`` returns.
         """
         inside, several = self._likely(probabilities)
+        over = self._over(ood_scores)
+        if self.votes:
+            score = tf.sort(over, axis=0, direction="DESCENDING")[len(self.members) // 2]
+        else:
+            score = tf.reduce_max(over, axis=0) - self.ood_limit
+        columns = [several]
+        for place, kind in enumerate(self.check_kinds):
+            having = sum(kind in rule.checks.kinds for rule in self.members)
+            warning = 2 * tf.reduce_sum(tf.cast(warned[:, :, place], tf.int32), axis=0) > having
+            columns.append(warning if self.votes or kind != FAR else ~(score <= 0))  # NaN is far
+        return inside, tf.stack(columns, axis=1), score
+
+    def _over(self, ood_scores: tf.Tensor) -> tf.Tensor:
+        """Returns each member's scores, float32 (m, batch), less its limit."""
         limits = np.array([rule.checks.ood_detector.limit for rule in self.members], np.float32)
-        over = tf.sort(ood_scores - limits[:, None], axis=0, direction="DESCENDING")
-        reasons = tf.concat([several[:, None], self._most(warned)], axis=1)
-        return inside, reasons, over[len(self.members) // 2]
+        return ood_scores - limits[:, None]
 
     def borderline(
         self, probabilities: np.ndarray, scores: np.ndarray, tolerance: float, of_scores: float

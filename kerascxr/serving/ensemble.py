@@ -53,10 +53,19 @@ _BY_VOTE = (
     f"probability of {2 * (1 - COVERAGE):.0%} at most, and has its class in its prediction set "
     f"with one of {1 - 2 * (1 - COVERAGE):.0%} or more"
 )
-_CHECKS = (
-    "An input check warns if it does for more than half of the members; images like the validation "
-    f"images are called unlike the training images with a probability of {2 * FALSE_ALARMS:.0%} at "
-    "most"
+_FAR = (
+    "{}; images like the validation images are called unlike the training images with a "
+    "probability of {:.0%} at most. Any other input check warns if it does for more than half of "
+    "the members that have it"
+)
+_FAR_BY_THRESHOLD = _FAR.format(
+    "The largest of the members' out-of-distribution scores, each less its limit, has a limit "
+    "fitted to the same images",
+    FALSE_ALARMS,
+)
+_FAR_BY_VOTE = _FAR.format(
+    "An image is unlike the training images if it is for more than half of the members",
+    2 * FALSE_ALARMS,
 )
 
 
@@ -192,10 +201,15 @@ def describe_ensemble(
         "members": members,
         "probabilities": "the mean of the members' probabilities, each calibrated by its own "
         "temperature",
-        "decisions": rule and f"{_BY_VOTE if rule.votes else _BY_THRESHOLD}. {_CHECKS}.",
+        "decisions": rule and _how_it_decides(rule),
         "test": test,
         "note": None if tested else NO_TEST,
     }
+
+
+def _how_it_decides(rule: EnsembleRule) -> str:
+    parts = (_BY_VOTE, _FAR_BY_VOTE) if rule.votes else (_BY_THRESHOLD, _FAR_BY_THRESHOLD)
+    return f"{'. '.join(parts)}."
 
 
 def ensemble_metrics(paths: Sequence[Path]) -> dict[str, Any]:

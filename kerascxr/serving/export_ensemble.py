@@ -224,7 +224,7 @@ def _describe(
         len(classes),
         "the mean of the members', each after its temperature",
         about["decisions"],
-        "over 0 if more than half of the members' scores are over their limits",
+        "over 0 if it is unlike the training images",
         rule.kinds,
     )
     described = describe(

@@ -174,7 +174,7 @@ def train(
         outputs = by_features(model, learner.features)
     with replacing(folder.path / "model.keras") as partial:
         keras.Model(model.input, model.output, name=model.name).save(partial)  # not compiled
-    for_calibration, _ = outputs(splits["validation"])
+    for_calibration, held_out_statistics = outputs(splits["validation"])
     if about_probe:
         about_probe["validation"]["both"] = accuracy_and_f1(splits["validation"], for_calibration)
     probabilities, statistics = outputs(splits["test"])
@@ -212,7 +212,7 @@ def train(
         splits["train"].groups,
     )
     temperature = metrics["calibration"]["temperature"]
-    decisions = None
+    decisions = held_out = None
     if decide:
         logger.info("Fitting the decision rule: which images the model answers.")
         decider = fit_decider(
@@ -224,14 +224,19 @@ def train(
         )
         with replacing(folder.path / FILE) as partial:
             decider.rule.save(partial)
-        calibrated = apply_temperature(probabilities, temperature)
-        decisions = apply_rule(
-            decider.rule,
-            store,
-            splits["test"],
-            calibrated,
-            store.classes,
-            decider.statistics.of if statistics is None else statistics,
+        held_out, decisions = (
+            apply_rule(
+                decider.rule,
+                store,
+                splits[name],
+                apply_temperature(values, temperature),
+                store.classes,
+                decider.statistics.of if known is None else known,
+            )
+            for name, values, known in (
+                ("validation", for_calibration, held_out_statistics),
+                ("test", probabilities, statistics),
+            )
         )
         metrics["abstention"] = describe_rule(decider.rule, splits["validation"].labels)
     folder.write_text("training_images.csv", csv_text(seen_images(store, splits)))
@@ -242,6 +247,7 @@ def train(
         for_calibration,
         store.classes,
         temperature,
+        held_out,
     )
     write_test(folder, metrics, splits["test"], probabilities, store.classes, decisions)
     if draw:

@@ -86,16 +86,16 @@ def ensemble_rule(runs: Sequence[Run]) -> EnsembleRule | None:
         runs: The members.
 
     Returns:
-        Thresholds of the mean if all members held out the same validation images, else a vote; None
-        if a member has no rule.
+        One fitted to the validation images if all members held out the same, else a vote; None if a
+        member has no rule.
     """
     if not all((run.path / FILE).exists() for run in runs):
         return None
     rules = [DecisionRule.load(run.path / FILE) for run in runs]
     held_out = common_predictions(runs, VALIDATION)
-    if held_out is None:
+    if held_out is None or "ood_score" not in held_out.rows[0][0]:
         return EnsembleRule(tuple(rules))
-    return EnsembleRule.fit(rules, held_out.truth, held_out.mean)
+    return EnsembleRule.fit(rules, held_out.truth, held_out.mean, held_out.ood_scores)
 
 
 def decide_together(
@@ -111,7 +111,7 @@ def decide_together(
     answer = rule.apply(
         tf.constant(found.probabilities, tf.float32),
         tf.constant([[row["warnings"] for row in rows] for rows in found.rows]),
-        tf.constant([[float(row["ood_score"]) for row in rows] for rows in found.rows], tf.float32),
+        tf.constant(found.ood_scores, tf.float32),
         classes,
     )
     return decisions_of([answer], rule.prediction_sets(found.probabilities))

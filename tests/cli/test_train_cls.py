@@ -163,6 +163,16 @@ def test_the_calibration_is_that_of_the_predictions_files(finished):
         assert words in text
 
 
+def test_validation_images_have_the_scores_that_the_limit_was_fitted_to(finished):
+    run, _ = finished
+    rows = read_predictions(run, "validation_predictions.csv")
+    found = json.loads((run / "metrics.json").read_text())
+    scores = np.array([float(row["ood_score"]) for row in rows])
+    assert limit_for(scores) == pytest.approx(found["abstention"]["ood_limit"], abs=1e-3)
+    far = ["unlike the training images" in row["warnings"] for row in rows]
+    assert far == (scores > found["abstention"]["ood_limit"]).tolist()
+
+
 def test_calibration_and_operating_points_follow_from_the_probability_columns(finished):
     run, _ = finished
     found = json.loads((run / "metrics.json").read_text())

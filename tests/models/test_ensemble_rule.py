@@ -1,4 +1,4 @@
-"""How an ensemble decides: by a threshold of the mean, or by votes, and its checks by majority."""
+"""How an ensemble decides: by what is fitted to common validation images, or by votes."""
 
 import numpy as np
 import pytest
@@ -7,17 +7,24 @@ import tensorflow as tf
 from kerascxr.evaluation.abstention import NOT_DECIDED, SEVERAL
 from kerascxr.models.decision_rule import DecisionRule
 from kerascxr.models.ensemble_rule import EnsembleRule
-from kerascxr.models.input_checks import CONSTANT, FAR, InputChecks
+from kerascxr.models.input_checks import (
+    CONSTANT,
+    FAR,
+    INVERTED,
+    InputChecks,
+    OrientationClassifier,
+)
 from kerascxr.models.ood_detector import OODDetector
 
 CLASSES = ("a", "b")
 
 
-def member(least=0.3, thresholds=(0.2, 0.2), limit=1.0):
-    """A rule whose detector is not asked: only its limit counts."""
+def member(least=0.3, thresholds=(0.2, 0.2), limit=1.0, orientation=False):
+    """A rule whose checks are not asked: only the detector's limit and the kinds count."""
     nothing = np.zeros(1, np.float32)
     detector = OODDetector(0, *[nothing] * 4, 0.0, nothing, nothing, limit)
-    return DecisionRule(InputChecks(detector, None), np.float32(thresholds), least)
+    classifier = OrientationClassifier((INVERTED,), nothing, nothing, 0.0) if orientation else None
+    return DecisionRule(InputChecks(detector, classifier), np.float32(thresholds), least)
 
 
 def apply(rule, probabilities, warnings=None, scores=None):
@@ -59,7 +66,7 @@ def test_a_threshold_of_the_mean_is_fitted_to_common_validation_images():
     truth = np.zeros(99, int)
     of_truth = np.linspace(0.5, 0.99, 99)
     mean = np.stack([of_truth, 1 - of_truth], axis=1)
-    rule = EnsembleRule.fit([member(least=0.9), member(least=0.9)], truth, mean)
+    rule = EnsembleRule.fit([member(least=0.9)] * 2, truth, mean, np.zeros((2, 99)))
     assert not rule.votes
     assert rule.least == pytest.approx(of_truth[4])  # of 100, five are below
     np.testing.assert_allclose(rule.thresholds, [of_truth[4], 0], rtol=1e-6)
@@ -99,6 +106,33 @@ def test_a_check_warns_if_it_does_for_most_members_and_the_score_says_so():
     assert answer["decision"] == [NOT_DECIDED, "a"]
     assert answer["ood_score"] == [0.25, -1.0]
     assert rule.kinds == (SEVERAL, *rule.members[0].checks.kinds)
+
+
+def test_an_image_is_unlike_the_training_images_if_it_is_too_unlike_those_of_any_member():
+    random = np.random.default_rng(0)
+    limits = np.array([[1.0], [5.0]])
+    held_out = random.normal(limits, size=(2, 199))
+    members = [member(limit=limit) for limit in limits[:, 0]]
+    truth, mean = np.zeros(199, int), np.full((199, 2), 0.5)
+    rule = EnsembleRule.fit(members, truth, mean, held_out)
+    largest = np.sort((held_out - limits).max(axis=0))
+    assert rule.ood_limit == pytest.approx(largest[187], rel=1e-6)  # of 200, 12 are over
+    scores = [[1.0 + rule.ood_limit + 0.01, 1.0, np.nan, 0.0], [4.0, 5.0 + rule.ood_limit, 0, 0.0]]
+    own = [[FAR, "", FAR, ""], ["", FAR, "", f"{CONSTANT}; {FAR}"]]
+    answer = apply(rule, [(0.9, 0.9)] * 4, own, scores)
+    assert answer["warnings"] == [FAR, "", FAR, ""]  # a member's own warning does not count
+    assert answer["decision"][0] == NOT_DECIDED
+    np.testing.assert_allclose(answer["ood_score"][:2], [0.01, 0.0], atol=1e-5)
+
+
+def test_a_check_that_some_members_have_not_is_decided_by_the_others():
+    """A member on a region of interest cannot see that an image is upside down."""
+    seeing, blind = member(orientation=True), member()
+    one_of_two, one_of_four = [[INVERTED], [""]], [[INVERTED], [""], [""], [""]]
+    assert apply(EnsembleRule((seeing, blind)), [(0.9, 0.9)], one_of_two)["warnings"] == [INVERTED]
+    assert apply(EnsembleRule((seeing, seeing)), [(0.9, 0.9)], one_of_two)["warnings"] == [""]
+    four = EnsembleRule((seeing, blind, blind, blind))
+    assert apply(four, [(0.9,) * 4], one_of_four)["warnings"] == [INVERTED]
 
 
 def test_votes_keep_what_they_promise():

@@ -166,7 +166,7 @@ def test_an_ensembles_graph_gives_the_answer_of_the_served_ensemble(model_and_ru
     )
     temperatures = (0.6, 2.5, 1.0)
     thresholds = None if votes else np.full(len(classes), 0.3, np.float32)
-    together = EnsembleRule(rules, thresholds, 0.0 if votes else 0.45)
+    together = EnsembleRule(rules, thresholds, *((0.0, 0.0) if votes else (0.45, 0.5)))
     members = [Member(model, *of) for of in zip(rules, temperatures, strict=True)]
     graph = classifier_of_grey(members, together)
     each = [Classifier(model, classes, *of) for of in zip(rules, temperatures, strict=True)]
