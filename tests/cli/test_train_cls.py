@@ -26,6 +26,7 @@ from kerascxr.config import ClassificationConfig, DataConfig
 from kerascxr.data.ingest import store as store_module
 from kerascxr.evaluation.calibration import apply_temperature, calibrate
 from kerascxr.models.classifier import build_classifier
+from kerascxr.models.ood_detector import limit_for
 from kerascxr.parsing import identity, load_config
 from kerascxr.training import callbacks, learner, runtime
 from kerascxr.training.engines import engine_version
