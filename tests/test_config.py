@@ -219,6 +219,22 @@ def test_print_config_reads_back(capsys, tmp_path):
     assert parse("--config", str(file)) == ClassificationConfig(depth=2)
 
 
+def test_a_config_is_read_the_same_whatever_was_read_before(capsys, tmp_path):
+    """One parser reads all configs of a kind; its messages name what is read."""
+    file = tmp_path / "c.yaml"
+    file.write_text(to_yaml(ClassificationConfig(depth=2)))
+    for _ in range(2):
+        assert parse("--data.source", "x", "--dropout", "0.5").dropout == 0.5
+        assert load_config(ClassificationConfig, file) == ClassificationConfig(depth=2)
+        assert parse() == ClassificationConfig()
+        (tmp_path / "wrong.yaml").write_text("epochs: many")
+        with pytest.raises(ValueError, match=r"wrong\.yaml: error: --epochs must be"):
+            load_config(ClassificationConfig, tmp_path / "wrong.yaml")
+        with pytest.raises(SystemExit):
+            parse("--epochs", "many")
+        assert capsys.readouterr().err.startswith("train_cls.py: error: --epochs must be")
+
+
 @pytest.mark.parametrize("kind", [ClassificationConfig, SegmentationConfig, PretrainingConfig])
 def test_a_resumed_run_keeps_its_settings_and_takes_the_places_of_its_command(kind):
     resolved = kind(name="old", batch_size=16)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from kerascxr.evaluation.comparison import difference, holm, mcnemar
 from kerascxr.evaluation.metrics import METRICS, less_is_better
@@ -20,6 +19,7 @@ from kerascxr.evaluation.uncertainty import (
     segmentation_metrics,
 )
 from kerascxr.names import with_folders
+from kerascxr.parsing import read_yaml
 from kerascxr.runs.inflated_scores import why_inflated_by
 from kerascxr.runs.reading import (
     find_runs,
@@ -134,7 +134,7 @@ def read_tested(path: Path) -> Tested:
         rows = {row["id"]: row for row in read_predictions(path / "predictions.csv")}
         grouped = all("group" in row for row in rows.values())
         config = path / "config.yaml"  # which an external test does not have
-        options = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else {}
+        options = read_yaml(config) if config.exists() else {}
         return Tested(
             path,
             metrics["title"],

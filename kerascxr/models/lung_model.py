@@ -15,6 +15,7 @@ from kerascxr.models.download import file_digest
 from kerascxr.models.packed_weights import read_weights, write_weights
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.models.unet import build_unet
+from kerascxr.parsing import read_yaml
 from kerascxr.runs.atomic import write_json, write_text
 from kerascxr.tables import markdown_table, with_interval
 
@@ -65,7 +66,7 @@ def load_lung_segmenter(folder: Path | None = None) -> Segmenter:
     """
     folder = folder or FOLDER
     card = read_card(folder)
-    config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    config = read_yaml(folder / CONFIG)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:

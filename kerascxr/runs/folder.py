@@ -12,9 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
-from kerascxr.parsing import identity, load_config, to_dict, to_yaml, with_own_places
+from kerascxr.parsing import identity, load_config, read_yaml, to_dict, to_yaml, with_own_places
 from kerascxr.runs.atomic import MARKER, is_ours, mark, replacing, write_json, write_text
 from kerascxr.runs.locks import only_writer
 from kerascxr.runs.log_files import LogFile
@@ -281,7 +279,7 @@ class RunFolder:
 
 def _differences(config: Any, stored: Path) -> list[str]:
     """Returns what makes a config another run than a stored one, as "epochs: 20 -> 30"."""
-    old = _flat_identity(yaml.safe_load(stored.read_text(encoding="utf-8")), type(config))
+    old = _flat_identity(read_yaml(stored), type(config))
     new = identity(config)
     return [f"{key}: {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
 

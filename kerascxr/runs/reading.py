@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from kerascxr.names import with_folders
+from kerascxr.parsing import read_yaml
 
 CALIBRATED = "probability"
 UNCALIBRATED = "uncalibrated probability"
@@ -149,7 +149,7 @@ def read_run(path: Path, task: str | None = None) -> Run:
         history=read("history.json"),
         coarse_history=read("coarse_history.json", []),
         environment=read("environment.json"),
-        config=yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else {},
+        config=read_yaml(config) if config.exists() else {},
         seconds=read("timing.json", {}).get("seconds", 0.0),
         name=metrics["title"],
     )
