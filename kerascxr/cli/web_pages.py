@@ -22,7 +22,7 @@ from kerascxr.serving.web_names import find_page, page_files
 from kerascxr.serving.web_runtime import cache_folder
 from kerascxr.training.lungs import lungs_digest
 
-_NOT_AUDITED = "It was not audited for shortcuts. `kerascxr audit RUN` does that."
+_NOT_AUDITED = "It was not audited for shortcuts. The command kerascxr audit does that."
 _DIGITS = 12
 
 

@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 
+MOST_MB = 40
+"""Size up to which a page is written without a warning: browsers load all of it at first."""
+
 
 def export_web(
     run_paths: Sequence[Path],
@@ -96,9 +99,23 @@ def export_web(
 
     replace_folder(to / FOLDER, fill, KIND)
     place = to / FOLDER
-    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-    logger.info(f"Written to {place} ({size / 1e6:.1f} MB)")
+    _log_size(place)
     return place
+
+
+def _log_size(place: Path) -> None:
+    """Logs where a page is and its size; as a warning above ``MOST_MB``."""
+    sizes = {path: path.stat().st_size / 1e6 for path in place.rglob("*") if path.is_file()}
+    written = f"Written to {place} ({sum(sizes.values()):.1f} MB)"
+    if sum(sizes.values()) <= MOST_MB:
+        logger.info(written)
+        return
+    largest = max(sizes, key=lambda path: sizes[path])
+    logger.warning(
+        f"{written}. A page should have at most {MOST_MB} MB, since a browser loads all of it "
+        f"before the first image. Its largest file is {largest.relative_to(place)} "
+        f"({sizes[largest]:.1f} MB)."
+    )
 
 
 def _write_graph(

@@ -175,11 +175,13 @@ def _lungs(lungs: Lungs) -> dict[str, Any]:
     }
     if path == PACKAGED:
         card = lung_model.read_card()
-        result = next(iter(card["results"].values()))
+        results = [
+            f"{of['dice']:.3f} ({of['n']} images; {name})" for name, of in card["results"].items()
+        ]
         shown = {
             "data": card["data"],
             "licence": card["licence"],
-            "Dice": f"{result['dice']:.3f}, mean of {result['n']} test images",
+            "Dice": ", ".join(results),
             "limits": " ".join(card["limits"]),
         }
         return {"name": card["title"], **found, "card": shown}

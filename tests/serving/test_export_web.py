@@ -1,7 +1,9 @@
 """The browser page's folder: what is in it, and that it is written only if it is right."""
 
 import json
+import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,16 +11,19 @@ import tensorflow as tf
 from PIL import Image
 
 from kerascxr import __main__ as verbs
+from kerascxr.config import PACKAGED
 from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.download import file_digest
 from kerascxr.models.ensemble_rule import EnsembleRule
+from kerascxr.models.lung_model import read_card
 from kerascxr.models.saved import load_saved
 from kerascxr.runs.reading import read_run
 from kerascxr.serving import export_web, web_names, web_read_back
 from kerascxr.serving.onnx_files import onnx_model
 from kerascxr.serving.predictors import load_predictor
-from kerascxr.serving.web_card import WARNING_TEXTS, Findings
+from kerascxr.serving.web_card import WARNING_TEXTS, Findings, _lungs
 from kerascxr.serving.web_graphs import Member, classifier_of_grey, inputs_of, outputs_of
+from kerascxr.serving.web_model import Lungs
 from tests.support.ready_exports import optimize_onnx_in_place
 from tests.support.web_model import export_small_page, web_model  # noqa: F401
 
@@ -45,6 +50,21 @@ def test_any_other_file_gives_the_listing_another_version(tmp_path):
         export_web.write_listing(tmp_path)
         versions.append(json.loads((tmp_path / "files.json").read_text())["version"])
     assert versions[0] == versions[2] != versions[1]
+
+
+@pytest.mark.parametrize(("least", "level"), [(0, "INFO"), (1, "WARNING")])
+def test_a_page_above_40_mb_is_written_and_its_size_is_warned_of(tmp_path, caplog, least, level):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "index.html").touch()
+    with (tmp_path / "model/classifier.onnx").open("wb") as file:
+        file.truncate(40_000_000 + 100_000 * least)  # sparse
+    with caplog.at_level("INFO"):
+        export_web._log_size(tmp_path)
+    (record,) = caplog.records
+    assert record.levelname == level
+    assert record.message.startswith(f"Written to {tmp_path} (40.{least} MB)")
+    told = f"at most 40 MB, .* largest file is model/classifier.onnx \\(40.{least} MB\\)"
+    assert bool(re.search(told, record.message)) is (level == "WARNING")
 
 
 def test_the_graph_answers_as_predict_does(web_model, runs, served):  # noqa: F811
@@ -84,6 +104,17 @@ def test_model_json_describes_the_run(web_model, runs):  # noqa: F811
         name: file_digest(web_model / name)
         for name in ("model/classifier.onnx", "model/lungs.onnx")
     }
+
+
+def test_the_card_has_all_results_of_the_packaged_lung_model():
+    """Its own test has 20 images, fewer than the cross-validation that found a lower Dice."""
+    of_unet = SimpleNamespace(size=(256, 256), threshold=0.5)
+    shown = _lungs(Lungs(PACKAGED, of_unet))["card"]["Dice"]
+    results = read_card()["results"].items()
+    assert shown == ", ".join(
+        f"{of['dice']:.3f} ({of['n']} images; {name})" for name, of in results
+    )
+    assert len(results) > 1
 
 
 def test_another_answer_than_the_runs_writes_nothing(tmp_path, web_model, runs, monkeypatch):  # noqa: F811

@@ -48,16 +48,16 @@ def test_an_image_is_answered_as_the_graph_does(opened):
     page = opened.page
     assert "For research, not for diagnosis" in text(page, "header")
     start = text(page, "#answers")
-    assert "95.4 % (95 % interval 93.0 % to 97.0 %) on 458 test images of its own data set" in start
+    assert "95.4% (95% interval 93.0% to 97.0%) on 458 test images of its own data set" in start
     assert start.endswith("The border alone predicts the class better than chance.")
     opened.give(png())
     probabilities, _ = answer_of(lungs_on_bright())
     best = CLASSES[int(probabilities.argmax())]
-    assert page.inner_text("#decision .verdict") == f"{best}, {100 * probabilities.max():.1f} %"
+    assert page.inner_text("#decision .verdict") == f"{best}, {100 * probabilities.max():.1f}%"
     shown = page.locator(".bars .value").all_inner_texts()
-    assert shown == [f"{100 * value:.1f} %" for value in probabilities]
+    assert shown == [f"{100 * value:.1f}%" for value in probabilities]
     # Two lungs of 48 x 32 pixels; the graph resizes to 64 x 64 (linear), exactly by its own rule.
-    assert "Of the image 25.0 %" in text(page, "#answer")
+    assert "Of the image 25.0%" in text(page, "#answer")
     assert "a PNG file does not state the size of its pixels" in text(page, "#answer")
     assert best in page.inner_text("#live")
 
@@ -229,7 +229,7 @@ def test_an_ensemble_of_a_region_gets_the_lungs_and_shows_its_map_there(browser,
         opened.give(png(grey=grey))
         shown = text(page, "#answer")
         # The share of the two largest components alone, as the classifier got them.
-        assert "Out-of-distribution score 0.25" in shown and "Of the image 25.0 %" in shown
+        assert "Out-of-distribution score 0.25" in shown and "Of the image 25.0%" in shown
         assert "The mean of 2 members." in shown and page.locator(".mark").count() == 0
         page.uncheck("#outline")
         page.fill("#mix", "100")

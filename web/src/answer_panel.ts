@@ -123,7 +123,7 @@ function setText(model: Model): HTMLElement {
 }
 
 function round(share: number): string {
-  return percent(share).replace(".0 ", " ");
+  return percent(share).replace(".0%", "%");
 }
 
 function operatingPoints(model: Model): HTMLElement | undefined {

@@ -63,10 +63,10 @@ export function whole(value: number): string {
   return WHOLE.format(value);
 }
 
-/** 0.971 as 97.1 %; what is nearly 0 or 1 never reads as certain. */
+/** 0.971 as 97.1%; what is nearly 0 or 1 never reads as certain. */
 export function percent(share: number): string {
   if (!Number.isFinite(share)) return "unknown";
-  if (share > 0 && share < 0.001) return "< 0.1 %";
-  if (share < 1 && share > 0.999) return "> 99.9 %";
-  return `${(100 * share).toFixed(1)} %`;
+  if (share > 0 && share < 0.001) return "<\u00a00.1%";
+  if (share < 1 && share > 0.999) return ">\u00a099.9%";
+  return `${(100 * share).toFixed(1)}%`;
 }

@@ -48,7 +48,7 @@ function metrics({ n_test, rows, note }: NonNullable<Model["metrics"]>): HTMLEle
     "Test metrics",
     note !== "" && make("p", {}, note),
     make("p", {}, `On ${whole(n_test)} test images that the model was not trained on.`),
-    table("Test metrics", ["Metric", "Value#", "95 % interval#"], lines),
+    table("Test metrics", ["Metric", "Value#", "95% interval#"], lines),
   );
 }
 
@@ -80,13 +80,13 @@ export function summary(model: Model): string {
   const row = model.metrics?.rows.find(({ name }) => name === "accuracy");
   const interval =
     typeof row?.low === "number" && typeof row.high === "number"
-      ? ` (95 % interval ${percent(row.low)} to ${percent(row.high)})`
+      ? ` (95% interval ${percent(row.low)} to ${percent(row.high)})`
       : "";
   const metric = row
     ? ` Accuracy ${percent(row.value)}${interval} on ${whole(model.metrics?.n_test ?? 0)} test images of its own data ` +
       "set; images of other hospitals can be answered worse."
     : "";
-  const [found] = /^[^.]*\./.exec(model.audit_note ?? "") ?? ["It was not audited for shortcuts."];
+  const [found] = /^.*?\.(?=\s|$)/.exec(model.audit_note ?? "") ?? ["It was not audited for shortcuts."];
   const region = model.region ? ` It gets ${model.region.text}.` : "";
   return `This model distinguishes ${listed(model.classes)}, and nothing else.${region}${metric} ${found}`;
 }

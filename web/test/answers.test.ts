@@ -8,6 +8,7 @@ import { heatWeight } from "../src/heat.ts";
 import { type LungChecks, lungFaults } from "../src/lung_faults.ts";
 import { type Grid, keepLungs, lungPixels, outline } from "../src/lungs.ts";
 import type { Model } from "../src/model.ts";
+import { summary } from "../src/model_card.ts";
 
 const MODEL = {
   classes: ["a", "b"],
@@ -108,7 +109,7 @@ test("a window narrower than the grey scale has more contrast", () => {
 });
 
 test("nearly certain is not written as certain", () => {
-  assert.deepEqual([percent(0.99999), percent(0.00001), percent(0.5), percent(1)], ["> 99.9 %", "< 0.1 %", "50.0 %", "100.0 %"]);
+  assert.deepEqual([percent(0.99999), percent(0.00001), percent(0.5), percent(1)], [">\u00a099.9%", "<\u00a00.1%", "50.0%", "100.0%"]);
 });
 
 test("a mask that cannot be lungs has the model's reasons", () => {
@@ -119,4 +120,10 @@ test("a mask that cannot be lungs has the model's reasons", () => {
   assert.deepEqual(faults([120, 100, 20, 20]), ["small or large"]);
   assert.deepEqual(faults([0, 60, 100, 130]), ["aside"]);
   assert.deepEqual(faults([60, 60, 140, 40], [90, 100, 80, 90]), ["upside down"]);
+});
+
+test("the start says the audit's first sentence, also where a run's name has a dot", () => {
+  const note = "Of rate_0.01: Large shortcuts are shown: border only. More follows.";
+  const shown = summary({ ...MODEL, audit_note: note });
+  assert.ok(shown.endsWith(" Of rate_0.01: Large shortcuts are shown: border only."));
 });

@@ -294,9 +294,9 @@ function whole(value) {
 }
 function percent(share) {
   if (!Number.isFinite(share)) return "unknown";
-  if (share > 0 && share < 1e-3) return "< 0.1 %";
-  if (share < 1 && share > 0.999) return "> 99.9 %";
-  return `${(100 * share).toFixed(1)} %`;
+  if (share > 0 && share < 1e-3) return "< 0.1%";
+  if (share < 1 && share > 0.999) return "> 99.9%";
+  return `${(100 * share).toFixed(1)}%`;
 }
 
 // src/answer_panel.ts
@@ -396,7 +396,7 @@ function setText(model) {
   );
 }
 function round(share) {
-  return percent(share).replace(".0 ", " ");
+  return percent(share).replace(".0%", "%");
 }
 function operatingPoints(model) {
   const points = model.operating_points ?? [];
@@ -888,7 +888,7 @@ function metrics({ n_test, rows, note }) {
     "Test metrics",
     note !== "" && make("p", {}, note),
     make("p", {}, `On ${whole(n_test)} test images that the model was not trained on.`),
-    table("Test metrics", ["Metric", "Value#", "95 % interval#"], lines)
+    table("Test metrics", ["Metric", "Value#", "95% interval#"], lines)
   );
 }
 function audit(model) {
@@ -912,9 +912,9 @@ function part(title, ...children) {
 }
 function summary(model) {
   const row = model.metrics?.rows.find(({ name }) => name === "accuracy");
-  const interval = typeof row?.low === "number" && typeof row.high === "number" ? ` (95 % interval ${percent(row.low)} to ${percent(row.high)})` : "";
+  const interval = typeof row?.low === "number" && typeof row.high === "number" ? ` (95% interval ${percent(row.low)} to ${percent(row.high)})` : "";
   const metric = row ? ` Accuracy ${percent(row.value)}${interval} on ${whole(model.metrics?.n_test ?? 0)} test images of its own data set; images of other hospitals can be answered worse.` : "";
-  const [found] = /^[^.]*\./.exec(model.audit_note ?? "") ?? ["It was not audited for shortcuts."];
+  const [found] = /^.*?\.(?=\s|$)/.exec(model.audit_note ?? "") ?? ["It was not audited for shortcuts."];
   const region = model.region ? ` It gets ${model.region.text}.` : "";
   return `This model distinguishes ${listed(model.classes)}, and nothing else.${region}${metric} ${found}`;
 }
