@@ -35,10 +35,11 @@ export function imageRow(
   const warned = answer?.warnings.length
     ? make("div", { class: "small warned" }, answer.warnings.join("; "))
     : undefined;
+  const best = answer?.warnings.length ? make("div", { class: "small" }, answer.predicted) : undefined;
   const waiting = item.state === "reading" ? "reading…" : "waiting";
   row.append(
     make("td", answer ? {} : { class: "muted" }, answer?.decision ?? waiting, warned),
-    make("td", { class: "number" }, answer ? percent(Math.max(...answer.probabilities)) : ""),
+    make("td", { class: "number" }, answer ? percent(Math.max(...answer.probabilities)) : "", best),
     make("td", { class: "extra" }, answer?.predictionSet.join("; ") ?? ""),
   );
   if (model.lungs) {

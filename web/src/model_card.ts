@@ -30,8 +30,8 @@ export function modelCard(model: Model): HTMLElement[] {
   parts.push(audit(model));
   if (model.lungs?.card && Object.keys(model.lungs.card).length) {
     const rows = Object.entries(model.lungs.card).map(([name, value]): [string, string] => [
-      name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " "),
-      typeof value === "object" ? JSON.stringify(value) : String(value),
+      capital(name.replaceAll("_", " ")),
+      typeof value === "object" ? JSON.stringify(value) : capital(String(value)),
     ]);
     parts.push(part("Lung model", facts(rows)));
   }
@@ -65,6 +65,10 @@ function audit(model: Model): HTMLElement {
     note !== "" && make("p", {}, note),
     table("Input ablations", ["Input", "Accuracy#", "AUC#", "Finding"], rows),
   );
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function bullets(lines: string[]): HTMLElement {

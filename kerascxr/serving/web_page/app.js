@@ -497,10 +497,11 @@ function imageRow(model, item, selected, select) {
     return row;
   }
   const warned = answer?.warnings.length ? make("div", { class: "small warned" }, answer.warnings.join("; ")) : void 0;
+  const best = answer?.warnings.length ? make("div", { class: "small" }, answer.predicted) : void 0;
   const waiting = item.state === "reading" ? "reading…" : "waiting";
   row.append(
     make("td", answer ? {} : { class: "muted" }, answer?.decision ?? waiting, warned),
-    make("td", { class: "number" }, answer ? percent(Math.max(...answer.probabilities)) : ""),
+    make("td", { class: "number" }, answer ? percent(Math.max(...answer.probabilities)) : "", best),
     make("td", { class: "extra" }, answer?.predictionSet.join("; ") ?? "")
   );
   if (model.lungs) {
@@ -871,8 +872,8 @@ function modelCard(model) {
   parts.push(audit(model));
   if (model.lungs?.card && Object.keys(model.lungs.card).length) {
     const rows = Object.entries(model.lungs.card).map(([name, value]) => [
-      name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " "),
-      typeof value === "object" ? JSON.stringify(value) : String(value)
+      capital(name.replaceAll("_", " ")),
+      typeof value === "object" ? JSON.stringify(value) : capital(String(value))
     ]);
     parts.push(part("Lung model", facts(rows)));
   }
@@ -903,6 +904,9 @@ function audit(model) {
     note !== "" && make("p", {}, note),
     table("Input ablations", ["Input", "Accuracy#", "AUC#", "Finding"], rows)
   );
+}
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 function bullets(lines) {
   return make("ul", {}, ...lines.map((line) => make("li", {}, line)));
