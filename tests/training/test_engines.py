@@ -5,10 +5,6 @@ import importlib.util
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import (
-    convert_variables_to_constants_v2,
-)
 
 from kerascxr.data.pipeline import Images
 from kerascxr.models.classifier import build_classifier, cut_at_depth
@@ -19,7 +15,6 @@ from kerascxr.training.engines import (
     OpenVINOEngine,
     build_bfloat16_engine,
     build_engine,
-    frozen_graph,
     likely_engine,
 )
 from kerascxr.training.feature_files import FeatureFolder
@@ -178,22 +173,3 @@ def test_openvino_is_picked_up_by_itself_and_missed_when_asked_for(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     assert likely_engine("auto") == likely_engine("openvino") == "openvino"
     assert likely_engine("keras") == "keras"
-
-
-def test_a_frozen_graph_has_the_nodes_of_tensorflows_own(tmp_path):
-    """Of a function with a branch, and with an operation that its output does not need."""
-    weight = tf.Variable([2.0, 3.0])
-
-    def run(x):
-        tf.exp(weight, name="unneeded")
-        return tf.cond(tf.reduce_sum(x) > 0, lambda: x * weight, lambda: x - weight)
-
-    function = tf.function(run, [tf.TensorSpec((None, 2))], autograph=False)
-    written = frozen_graph(function, tmp_path).read_bytes()
-    found = {node.name: node.op for node in tf.compat.v1.GraphDef.FromString(written).node}
-    own = convert_variables_to_constants_v2(function.get_concrete_function()).graph.as_graph_def()
-    assert found == {node.name: node.op for node in own.node}
-    assert "unneeded" not in found and "VarHandleOp" not in found.values()
-    graph = tf.Graph()
-    with graph.as_default():
-        tf.import_graph_def(tf.compat.v1.GraphDef.FromString(written), name="")
