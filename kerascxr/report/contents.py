@@ -141,8 +141,8 @@ def _parameters(runs: Sequence[Run]) -> Section:
     note = "BatchNorm statistics and constants of normalisation are not counted. "
     if known:
         note += (
-            f"{agreeing} of the {known} rows with a known count in the reference study have "
-            "exactly its counts."
+            f"{agreeing} of {known} {'row' if known == 1 else 'rows'} with a known count in the "
+            f"reference study {'has' if agreeing == 1 else 'have'} exactly its counts."
         )
     table = Table(
         "Parameters, and memory for one image", _PARAMETER_HEADER, [*map(_parameter_cells, runs)]

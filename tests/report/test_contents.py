@@ -29,7 +29,7 @@ def notes(parts):
 def test_counts_are_compared_where_the_study_has_any(tmp_path):
     paths = [classifier(tmp_path / "known", 1), classifier(tmp_path / "other", 3)]
     parts = contents.sections(read_runs(paths), tmp_path)
-    known = "0 of the 1 rows with a known count in the reference study have exactly its counts."
+    known = "0 of 1 row with a known count in the reference study have exactly its counts."
     assert known in notes(parts)
 
 
