@@ -5,8 +5,8 @@ input check warns.
 
 - Where all members held out the same validation images, likely enough is a threshold of the mean
   probability on these, as for one run (``evaluation.conformal``): a guarantee of 95 %. An image is
-  unlike the training images if it is too unlike those of any member; how much that is, is fitted to
-  the same images.
+  unlike the training images if the mean of the members' out-of-distribution scores, each less its
+  limit, is over a limit of its own, fitted to the same images.
 - Elsewhere the members vote, each with its own thresholds: a class is likely enough if it alone is
   for more than half of them. A wrong decision then needs more than half of the members to be wrong,
   so at 5 % each it has a probability of at most 10 % (Markov's inequality).
@@ -41,8 +41,8 @@ class EnsembleRule:
         thresholds: float32 (k,): the mean probability from which on each class is in a prediction
             set; None for a vote.
         least: The mean probability from which on a class is likely enough; not used in a vote.
-        ood_limit: How far above its limit a member's out-of-distribution score may be; not used in
-            a vote.
+        ood_limit: The largest mean of the out-of-distribution scores, each less its limit, without
+            a warning; not used in a vote.
     """
 
     members: tuple[DecisionRule, ...]
@@ -67,12 +67,12 @@ class EnsembleRule:
             ood_scores: float (m, n), each member's.
         """
         voting = cls(tuple(members))
-        largest = voting._over(tf.constant(ood_scores, tf.float32)).numpy().max(axis=0)
+        over = voting._over(tf.constant(ood_scores, tf.float32))
         return cls(
             voting.members,
             class_thresholds(truth, mean).astype(np.float32),
             float(np.float32(common_threshold(truth, mean))),
-            limit_for(largest),
+            limit_for(tf.reduce_mean(over, axis=0).numpy()),
         )
 
     @property
@@ -115,8 +115,8 @@ class EnsembleRule:
 
         Returns:
             What ``DecisionRule.apply`` returns. ``ood_score`` is a score less its limit, above 0
-            just where the image is unlike the training images: the largest of the members', or in a
-            vote that one of which more than half are not below it.
+            just where the image is unlike the training images: the mean of the members', or in a
+            vote the one that more than half of them reach.
         """
         warned = tf.stack([_has(warnings, kind) for kind in self.check_kinds], axis=2)
         inside, reasons, scores = self.found(probabilities, warned, ood_scores)
@@ -147,7 +147,7 @@ class EnsembleRule:
         if self.votes:
             score = tf.sort(over, axis=0, direction="DESCENDING")[len(self.members) // 2]
         else:
-            score = tf.reduce_max(over, axis=0) - self.ood_limit
+            score = tf.reduce_mean(over, axis=0) - self.ood_limit
         columns = [several]
         for place, kind in enumerate(self.check_kinds):
             having = sum(kind in rule.checks.kinds for rule in self.members)

@@ -59,8 +59,8 @@ _FAR = (
     "the members that have it"
 )
 _FAR_BY_THRESHOLD = _FAR.format(
-    "The largest of the members' out-of-distribution scores, each less its limit, has a limit "
-    "fitted to the same images",
+    "The mean of the members' out-of-distribution scores, each less its limit, has a limit fitted "
+    "to the same images",
     FALSE_ALARMS,
 )
 _FAR_BY_VOTE = _FAR.format(

@@ -108,21 +108,21 @@ def test_a_check_warns_if_it_does_for_most_members_and_the_score_says_so():
     assert rule.kinds == (SEVERAL, *rule.members[0].checks.kinds)
 
 
-def test_an_image_is_unlike_the_training_images_if_it_is_too_unlike_those_of_any_member():
-    random = np.random.default_rng(0)
+def test_the_mean_of_the_out_of_distribution_scores_has_a_limit_of_its_own():
     limits = np.array([[1.0], [5.0]])
-    held_out = random.normal(limits, size=(2, 199))
+    held_out = np.random.default_rng(0).normal(limits, size=(2, 199))
     members = [member(limit=limit) for limit in limits[:, 0]]
     truth, mean = np.zeros(199, int), np.full((199, 2), 0.5)
     rule = EnsembleRule.fit(members, truth, mean, held_out)
-    largest = np.sort((held_out - limits).max(axis=0))
-    assert rule.ood_limit == pytest.approx(largest[187], rel=1e-6)  # of 200, 12 are over
-    scores = [[1.0 + rule.ood_limit + 0.01, 1.0, np.nan, 0.0], [4.0, 5.0 + rule.ood_limit, 0, 0.0]]
-    own = [[FAR, "", FAR, ""], ["", FAR, "", f"{CONSTANT}; {FAR}"]]
+    means = np.sort((held_out - limits).mean(axis=0))
+    assert rule.ood_limit == pytest.approx(means[187], rel=1e-5)  # of 200, 12 are over
+    more = 2 * rule.ood_limit
+    scores = [[1.01 + more, 0.99 + more, np.nan, 0.0], [5.0, 5.0, 0.0, 0.0]]
+    own = [[FAR, FAR, FAR, ""], ["", FAR, "", f"{CONSTANT}; {FAR}"]]
     answer = apply(rule, [(0.9, 0.9)] * 4, own, scores)
-    assert answer["warnings"] == [FAR, "", FAR, ""]  # a member's own warning does not count
+    assert answer["warnings"] == [FAR, "", FAR, ""]  # the members' own warnings do not count
     assert answer["decision"][0] == NOT_DECIDED
-    np.testing.assert_allclose(answer["ood_score"][:2], [0.01, 0.0], atol=1e-5)
+    np.testing.assert_allclose(answer["ood_score"][:2], [0.005, -0.005], atol=1e-5)
 
 
 def test_a_check_that_some_members_have_not_is_decided_by_the_others():
