@@ -28,6 +28,11 @@ export function facts(rows: [string, Node | string][]): HTMLDListElement {
   return list;
 }
 
+/** A name that may break after each underscore. */
+function breakable(name: string): Child[] {
+  return name.split(/(?<=_)/).flatMap((part, index) => (index ? [make("wbr"), part] : [part]));
+}
+
 /** A table with a header. A column whose name ends with a number sign is one of numbers. */
 export function table(caption: string, columns: string[], rows: string[][]): HTMLTableElement {
   const numbers = columns.map((name) => name.endsWith("#"));
@@ -40,9 +45,10 @@ export function table(caption: string, columns: string[], rows: string[][]): HTM
   for (const row of rows) {
     const line = make("tr");
     row.forEach((cell, index) => {
-      const header = index === 0;
       line.append(
-        make(header ? "th" : "td", header ? { scope: "row" } : kind(index), cell),
+        index === 0
+          ? make("th", { scope: "row" }, ...breakable(cell))
+          : make("td", kind(index), cell),
       );
     });
     body.append(line);

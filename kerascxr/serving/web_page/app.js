@@ -262,6 +262,9 @@ function facts(rows) {
   for (const [name, value] of rows) list.append(make("dt", {}, name), make("dd", {}, value));
   return list;
 }
+function breakable(name) {
+  return name.split(/(?<=_)/).flatMap((part3, index) => index ? [make("wbr"), part3] : [part3]);
+}
 function table(caption, columns, rows) {
   const numbers = columns.map((name) => name.endsWith("#"));
   const kind = (index) => numbers[index] ? { class: "number" } : {};
@@ -273,9 +276,8 @@ function table(caption, columns, rows) {
   for (const row of rows) {
     const line = make("tr");
     row.forEach((cell, index) => {
-      const header = index === 0;
       line.append(
-        make(header ? "th" : "td", header ? { scope: "row" } : kind(index), cell)
+        index === 0 ? make("th", { scope: "row" }, ...breakable(cell)) : make("td", kind(index), cell)
       );
     });
     body.append(line);
