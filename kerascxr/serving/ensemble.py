@@ -28,6 +28,7 @@ from kerascxr.models.download import file_digest
 from kerascxr.models.ensemble_rule import EnsembleRule
 from kerascxr.models.ood_detector import FALSE_ALARMS
 from kerascxr.models.saved import load_saved
+from kerascxr.names import with_folders
 from kerascxr.runs.reading import Run
 from kerascxr.serving.graph import Classifier, Outputs
 from kerascxr.serving.publishing import record_of
@@ -166,9 +167,10 @@ def describe_ensemble(
     """
     scores: list[dict[str, Any]] = [*score_members(tested)] if tested else []
     _, differing = divide_records([record_of(run) for run in runs])
+    names = with_folders([run.path.name for run in runs], [run.path for run in runs])
     members = [
         {
-            "run": run.path.name,
+            "run": name,
             "path": str(run.path),
             "model_sha256": file_digest(run.path / "model.keras"),
             "temperature": run.temperature,
@@ -177,7 +179,7 @@ def describe_ensemble(
             "data_fingerprint": run.metrics["data"]["fingerprint"],
             "differs": differs,
         }
-        for run, differs in zip(runs, differing, strict=True)
+        for name, run, differs in zip(names, runs, differing, strict=True)
     ]
     test = None
     if tested:

@@ -28,7 +28,7 @@ from kerascxr.models.input_checks import InputChecks
 from kerascxr.models.ood_detector import OODDetector
 from kerascxr.runs.reading import read_run
 from kerascxr.serving import export_ensemble
-from kerascxr.serving.ensemble import divide_records
+from kerascxr.serving.ensemble import divide_records, ensemble_metrics
 from kerascxr.serving.formats import FORMATS, Format
 from kerascxr.serving.web_card import Findings, model_card
 from kerascxr.serving.web_model import read_page_model
@@ -128,6 +128,14 @@ def test_a_page_of_an_ensemble_answers_and_is_described_as_its_export(seeds, fol
     assert (voting["decision"]["least"], voting["decision"]["coverage"]) == (None, 0.9)
     assert voting["metrics"]["rows"] == [] and voting["metrics"]["note"].startswith("No metrics")
     assert voting["data"]["n_train"] is None
+
+
+def test_members_of_the_same_name_are_told_apart(seeds, tmp_path):
+    for name, path in zip("ab", seeds, strict=True):
+        shutil.copytree(path, tmp_path / name / "seed-0")
+    about = ensemble_metrics([tmp_path / "a" / "seed-0", tmp_path / "b" / "seed-0"])
+    names = [member["run"] for member in about["members"]]
+    assert names == ["seed-0 (a/seed-0)", "seed-0 (b/seed-0)"]
 
 
 def test_what_members_have_in_common_is_told_from_what_differs():
