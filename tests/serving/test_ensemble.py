@@ -130,7 +130,7 @@ def test_a_page_of_an_ensemble_answers_and_is_described_as_its_export(seeds, fol
     assert voting["data"]["n_train"] is None
 
 
-def test_members_of_the_same_name_are_told_apart(seeds, tmp_path):
+def test_members_of_the_same_name_get_different_names(seeds, tmp_path):
     for name, path in zip("ab", seeds, strict=True):
         shutil.copytree(path, tmp_path / name / "seed-0")
     about = ensemble_metrics([tmp_path / "a" / "seed-0", tmp_path / "b" / "seed-0"])
