@@ -174,7 +174,7 @@ def train(
         outputs = by_features(model, learner.features)
     with replacing(folder.path / "model.keras") as partial:
         keras.Model(model.input, model.output, name=model.name).save(partial)  # not compiled
-    for_calibration, held_out_statistics = outputs(splits["validation"])
+    for_calibration, _ = outputs(splits["validation"])
     if about_probe:
         about_probe["validation"]["both"] = accuracy_and_f1(splits["validation"], for_calibration)
     probabilities, statistics = outputs(splits["test"])
@@ -231,11 +231,15 @@ def train(
                 splits[name],
                 apply_temperature(values, temperature),
                 store.classes,
-                decider.statistics.of if known is None else known,
+                known,
             )
             for name, values, known in (
-                ("validation", for_calibration, held_out_statistics),
-                ("test", probabilities, statistics),
+                ("validation", for_calibration, decider.validation),
+                (
+                    "test",
+                    probabilities,
+                    decider.statistics.of if statistics is None else statistics,
+                ),
             )
         )
         metrics["abstention"] = describe_rule(decider.rule, splits["validation"].labels)

@@ -104,10 +104,12 @@ class Decider:
     Attributes:
         rule: The rule.
         statistics: The model's layer statistics.
+        validation: Those of its validation images, float32 (n, statistics).
     """
 
     rule: DecisionRule
     statistics: Statistics
+    validation: np.ndarray
 
 
 def apply_rule(
@@ -191,7 +193,8 @@ def fit_decider(
     if features is not None and features.sizes is not None:
         statistics = Statistics(features.engine_for(validation), features.sizes)
         as_is = features.statistics(training)[chosen]
-        held_out = _some(features.statistics(validation), _VALIDATION)
+        of_validation = features.statistics(validation)
+        held_out = _some(of_validation, _VALIDATION)
         images = (training.digest, chosen.tobytes(), validation.digest)
         key = (features.identity, *images, config.runtime.seed, config.roi)
         checks = shared("input checks", key, fit_checks)
@@ -199,11 +202,12 @@ def fit_decider(
         engine = learner.engine or "keras"  # as config.yaml has it
         statistics = Statistics.of_model(model, engine, validation.pixels)
         as_is = statistics.of(pixels)
-        held_out = statistics.of(_some(validation.pixels, _VALIDATION))
+        of_validation = statistics.of(validation.pixels)
+        held_out = _some(of_validation, _VALIDATION)
         checks = fit_checks()
     thresholds = class_thresholds(validation.labels, probabilities).astype(np.float32)
     least = float(np.float32(common_threshold(validation.labels, probabilities)))
-    return Decider(DecisionRule(checks, thresholds, least), statistics)
+    return Decider(DecisionRule(checks, thresholds, least), statistics, of_validation)
 
 
 def _fit_checks(
