@@ -151,8 +151,10 @@ class EnsembleRule:
         columns = [several]
         for place, kind in enumerate(self.check_kinds):
             having = sum(kind in rule.checks.kinds for rule in self.members)
-            warning = 2 * tf.reduce_sum(tf.cast(warned[:, :, place], tf.int32), axis=0) > having
-            columns.append(warning if self.votes or kind != FAR else ~(score <= 0))  # NaN is far
+            by_votes = self.votes or kind != FAR
+            columns.append(
+                _most(warned[:, :, place], having) if by_votes else ~(score <= 0)
+            )  # NaN is far
         return inside, tf.stack(columns, axis=1), score
 
     def _over(self, ood_scores: tf.Tensor) -> tf.Tensor:
@@ -220,11 +222,14 @@ class EnsembleRule:
         likely = probabilities >= least[:, None, None]
         alone = tf.reduce_sum(tf.cast(likely, tf.int32), axis=2, keepdims=True) == 1
         of_best = best[:, None] == classes
-        return self._most(inside), ~tf.reduce_any(self._most(likely & alone) & of_best, axis=1)
+        members = len(self.members)
+        most_alone = _most(likely & alone, members)
+        return _most(inside, members), ~tf.reduce_any(most_alone & of_best, axis=1)
 
-    def _most(self, votes: tf.Tensor) -> tf.Tensor:
-        """Returns where more than half of the members, the first axis, say so."""
-        return 2 * tf.reduce_sum(tf.cast(votes, tf.int32), axis=0) > len(self.members)
+
+def _most(votes: tf.Tensor, voters: int) -> tf.Tensor:
+    """Returns where more than half of the voters, along the first axis, say so."""
+    return 2 * tf.reduce_sum(tf.cast(votes, tf.int32), axis=0) > voters
 
 
 def _has(warnings: tf.Tensor, kind: str) -> tf.Tensor:

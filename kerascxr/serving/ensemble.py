@@ -147,6 +147,11 @@ def ensemble_name(runs: Sequence[Run]) -> str:
     return f"ensemble of {len(runs)} runs: {names}"
 
 
+def member_names(runs: Sequence[Run]) -> list[str]:
+    """Returns names of an ensemble's members, all different: those of their folders."""
+    return with_folders([run.path.name for run in runs], [run.path for run in runs])
+
+
 def describe_ensemble(
     runs: Sequence[Run], rule: EnsembleRule | None, tested: CommonPredictions | None
 ) -> dict[str, Any]:
@@ -167,7 +172,6 @@ def describe_ensemble(
     """
     scores: list[dict[str, Any]] = [*score_members(tested)] if tested else []
     _, differing = divide_records([record_of(run) for run in runs])
-    names = with_folders([run.path.name for run in runs], [run.path for run in runs])
     members = [
         {
             "run": name,
@@ -179,7 +183,7 @@ def describe_ensemble(
             "data_fingerprint": run.metrics["data"]["fingerprint"],
             "differs": differs,
         }
-        for name, run, differs in zip(names, runs, differing, strict=True)
+        for name, run, differs in zip(member_names(runs), runs, differing, strict=True)
     ]
     test = None
     if tested:

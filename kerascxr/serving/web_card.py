@@ -16,9 +16,8 @@ from kerascxr.evaluation.lung_masks import checks_without_components
 from kerascxr.models import input_checks, lung_model
 from kerascxr.models.decision_rule import DecisionRule
 from kerascxr.models.ensemble_rule import EnsembleRule
-from kerascxr.names import with_folders
 from kerascxr.runs.reading import Run, read_run
-from kerascxr.serving.ensemble import describe_ensemble
+from kerascxr.serving.ensemble import describe_ensemble, member_names
 from kerascxr.serving.web_model import Lungs, PageModel
 
 FORMAT = 2
@@ -78,7 +77,7 @@ def model_card(page: PageModel, findings: Findings) -> dict[str, Any]:
         "region": None
         if page.config.roi == "none"
         else {"text": roi.description, "needs_lungs": roi.needs_lungs},
-        "members": _names(page.runs) if page.together else [],
+        "members": member_names(page.runs) if page.together else [],
         "decision": {"not_decided": NOT_DECIDED, **_operating_point(rule)},
         "warnings": [{"kind": kind, "text": WARNING_TEXTS.get(kind, kind)} for kind in rule.kinds],
         "ood": {"limit": limit},  # an ensemble's scores are less their limits
@@ -133,10 +132,6 @@ def _operating_points(run: Run) -> list[dict[str, Any]]:
         for name, of in points.items()
         if of["threshold"] is not None
     ]
-
-
-def _names(runs: Sequence[Run]) -> list[str]:
-    return with_folders([run.path.name for run in runs], [run.path for run in runs])
 
 
 def _ends(interval: Sequence[float] | None) -> dict[str, float | None]:
