@@ -94,3 +94,25 @@ def test_the_page_of_a_runs_files_names_each_of_them(runs):
         files = {path.name + "/" * path.is_dir() for path in run.iterdir()}
         files = {name for name in files if not name.startswith((".", "coarse_history"))}
         assert files <= named, files - named
+
+
+def test_code_breaks_behind_separators_and_never_within_an_option():
+    def shown(content):
+        return HOOKS["on_page_content"](content, None, None, None)
+
+    option = '<span class="option">--data.source</span>'
+    block = '<pre><code>train<span class="w"> </span>--data.source A-B</code></pre>'
+    assert shown(block) == block.replace("--data.source", option)
+    assert shown("<td><code>--data.source</code></td>") == f"<td><code>{option}</code></td>"
+    long = "training/test_repeats::test_each_seed_has_its_own"
+    found = shown(f"<td><code>{long}</code> {long}</td>")
+    code, _, text = found.partition("</code> ")
+    assert "training/<wbr>test_<wbr>repeats::<wbr>test_<wbr>each" in code
+    assert text == f"{long}</td>" and "<wbr>" not in shown("<code>run_name</code>")
+    assert shown("<p>10 % of</p>") == "<p>10\N{NO-BREAK SPACE}% of</p>"
+
+
+def test_a_picture_opens_in_its_own_size():
+    picture = '<img alt="Curves" src="../images/a.png" />'
+    found = HOOKS["on_page_content"](f"<p>{picture}</p>", None, None, None)
+    assert '<a href="../images/a.png"' in found and picture in found

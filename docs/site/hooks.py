@@ -29,6 +29,8 @@ NOTEBOOKS = {
 }
 SUBCOMMANDS = {"data": "data_audit"}  # command -> module of its subcommand "audit"
 
+LONG_WORD = 24  # characters of code that a table's column holds without a line break
+
 _LINK = re.compile(r"(\[[^\]]+\])\(([^)\s]+)\)")
 
 
@@ -53,6 +55,30 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     markdown = markdown.replace("<!-- all commands -->", commands_page())
     markdown = markdown.replace("<!-- all configs -->", configs_page())
     return _LINK.sub(lambda found: _moved(*found.groups(), source, place), markdown)
+
+
+def on_page_content(content: str, page: Any, config: Any, files: Any) -> str:
+    """Says where code and percentages break between lines, and links a picture to its file."""
+    content = re.sub(r"<pre.*?</pre>|<code.*?</code>", _breaks, content, flags=re.S)
+    content = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", content)
+    picture = r'<p>(<img [^>]*src="([^"]+)"[^>]*>)</p>'
+    linked = r'<p><a href="\2" title="The picture in its own size">\1</a></p>'
+    return re.sub(picture, linked, content)
+
+
+def _breaks(found: re.Match[str]) -> str:
+    """Keeps options whole, and lets long words of inline code break behind a separator."""
+    inline = found[0].startswith("<code")
+
+    def text(part: str) -> str:
+        part = re.sub(r"(?<![\w-])--[a-z][\w.-]*", r'<span class="option">\g<0></span>', part)
+        if not inline:
+            return part
+        long = rf"[^\s<>]{{{LONG_WORD + 1},}}"
+        return re.sub(long, lambda word: re.sub(r"(::|[/_=,](?!$))", r"\1<wbr>", word[0]), part)
+
+    parts = re.split(r"(<[^>]*>)", found[0])  # tags are at odd places
+    return "".join(part if index % 2 else text(part) for index, part in enumerate(parts))
 
 
 def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:
