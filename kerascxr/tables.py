@@ -72,6 +72,12 @@ def with_interval(value: Any, interval: Sequence[float] | None) -> Any:
     return f"{format_value(value)} [{low:.3f}, {high:.3f}]"
 
 
+def percent_with_interval(share: float, interval: Sequence[float] | None) -> str:
+    """Returns a share and its interval for a sentence, as "39.7% [29.3%, 51.2%]"."""
+    ends = f" [{interval[0]:.1%}, {interval[1]:.1%}]" if interval else ""
+    return f"{share:.1%}{ends}"
+
+
 def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Formats a table for the terminal: aligned columns, a rule under the header.
 

@@ -67,6 +67,7 @@ def learning_curves(
         raise ValueError(f"models must be 1 to {MOST_MODELS}. Got {len(models)}.")
     columns = min(_COLUMNS, len(models))
     bands = -(-len(models) // columns)
+    several = any(len(model.histories) > 1 for model in models)
     width = WIDTH_INCHES * (1.5 if columns > 1 else 1)
     with house_style():
         figure = Figure(figsize=(width, 0.35 + 1.75 * bands * len(measures)), layout="constrained")
@@ -93,9 +94,9 @@ def learning_curves(
                 if column == 0:
                     axes.set_ylabel(measure)
         figure.legend(
-            handles=_legend(models),
+            handles=_legend(several),
             loc="outside lower center",
-            ncols=4,
+            ncols=2 if several and columns == 1 else 4,  # four entries are wider than one panel
             handlelength=3,
         )
         return save(figure, path)
@@ -162,7 +163,7 @@ def _limits(models: Sequence[Model], measure: str) -> tuple[float, float]:
     return low - margin, min(high + margin, 1.02) if high <= 1 else high + margin
 
 
-def _legend(models: Sequence[Model]) -> list[Line2D]:
+def _legend(several: bool) -> list[Line2D]:
     looks: Any = _LOOKS
     handles = [
         Line2D([], [], color=colour, linestyle=style, label=name)
@@ -179,7 +180,7 @@ def _legend(models: Sequence[Model]) -> list[Line2D]:
             label="epoch whose weights were kept",
         )
     )
-    if any(len(model.histories) > 1 for model in models):
+    if several:
         handles.append(
             Line2D([], [], color="#888888", linewidth=0.8, label="pale: single runs; bold: mean")
         )

@@ -11,7 +11,7 @@ from kerascxr.runs.abstention_tables import (
     decisions_note,
 )
 from kerascxr.runs.reading import Run
-from kerascxr.tables import Table, with_interval
+from kerascxr.tables import Table, percent_with_interval, with_interval
 
 
 def overview(runs: Sequence[Run]) -> list[Section]:
@@ -73,7 +73,8 @@ def abstention_text(runs: Sequence[Run]) -> list[str]:
         if not found:
             continue
         undecided, accuracy = found["not_decided"], found["accuracy_of_decided"]
-        line = f"{run.name} does not decide on {_share(undecided)} of {found['n']:,} test images"
+        share = percent_with_interval(undecided["value"], undecided["interval"])
+        line = f"{run.name} does not decide on {share} of {found['n']:,} test images"
         line += f"; the accuracy of its decisions is {_share(accuracy)}." if accuracy else "."
         said.append(line)
     return said

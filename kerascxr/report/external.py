@@ -11,7 +11,7 @@ from kerascxr.evaluation.metrics import metric_title
 from kerascxr.report.blocks import Section, Tabulated
 from kerascxr.runs.abstention_tables import answers_table
 from kerascxr.runs.reading import Run
-from kerascxr.tables import Table, with_interval
+from kerascxr.tables import Table, percent_with_interval, with_interval
 
 _MEASURES = {
     "classification": ("accuracy", "f1", "precision", "recall", "auc"),
@@ -23,6 +23,9 @@ _NOTE = (
     "of a set that the model was trained or validated on, recognised by their pixels, and "
     "near-duplicates of them; these are not looked for where the store of the training is gone."
 )
+
+_HALF_WIDTH = 4
+"""Columns that fit half a printed page."""
 
 _ANSWERS_NOTE = (
     "Shares of each set's images, with 95% intervals. The model knows none of the classes of these "
@@ -74,11 +77,11 @@ def answers_text(run: Run) -> list[str]:
         shares = {name: of["confident_and_decided"] for name, of in found["answers"].items()}
         name = max(shares, key=lambda kind: shares[kind]["value"])
         said.append(
-            f"{run.name} on {external_name(folder)} ({found['n']:,} images of other or unknown "
-            f"classes): not decided "
-            f"{with_interval(undecided['value'], undecided['interval'])}; most often decided with "
-            f"a probability of {least} or more: {name}, "
-            f"{with_interval(shares[name]['value'], shares[name]['interval'])}."
+            f"{run.name} does not decide on "
+            f"{percent_with_interval(undecided['value'], undecided['interval'])} of the "
+            f"{found['n']:,} images of {external_name(folder)} (other or unknown classes); its "
+            f"commonest decision at a probability of {least} or more is {name}, on "
+            f"{percent_with_interval(shares[name]['value'], shares[name]['interval'])}."
         )
     return said
 
@@ -90,7 +93,8 @@ def _answers(run: Run, number: int) -> Tabulated:
     own = {"own test images": run.metrics["abstention"]} if "abstention" in run.metrics else {}
     table = answers_table(own | sets, next(iter(found.values()))["classes"])
     titled = table._replace(title=f"{run.name} on sets of other or unknown classes")
-    return Tabulated(titled, f"answers-{number}", _ANSWERS_NOTE)
+    fits = len(table.header) <= _HALF_WIDTH
+    return Tabulated(titled, f"answers-{number}", _ANSWERS_NOTE, beside=fits)
 
 
 def _table(run: Run, number: int) -> Tabulated:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from kerascxr import __version__
 from kerascxr.report.blocks import Block, Figure, Section, Statement, Tabulated
@@ -22,10 +23,19 @@ _TEMPLATES = Environment(
 )
 
 _LONG = 24  # characters
+_HYPHENED = re.compile(r"(?<!\S)\S{1,12}-\S{1,12}(?!\S)")
 _NUMBER = re.compile(
     r"(?P<value>[-+]?\d[\d,.]*(e[-+]\d+)?%?( ± [\d.,]+)?)"
     r"( (?P<interval>\[[^]]*\]|\([-+\d.%]+ to [-+\d.%]+\)))?"
 )
+
+
+def _unbroken(text: str) -> Markup:
+    """Keeps a word such as "(seed-0)" on one line."""
+    return Markup(_HYPHENED.sub(r'<span class="word">\g<0></span>', str(escape(text))))
+
+
+_TEMPLATES.filters["unbroken"] = _unbroken
 
 
 def html_page(
@@ -107,7 +117,7 @@ def _table(block: Tabulated) -> dict[str, Any]:
 
 def _kind(column: Sequence[str]) -> str:
     """Returns a column's class: "number" goes to the right, "text" gets room for sentences."""
-    filled = [cell for cell in column if cell != NOTHING]
+    filled = [cell for cell in column if cell not in (NOTHING, "")]
     if filled and all(map(_NUMBER.fullmatch, filled)):
         return "number"
     return "text" if any(len(cell) > _LONG for cell in column) else ""

@@ -33,7 +33,13 @@ def ablation_table(result: Mapping[str, Any]) -> Table:
             change += f" [{ends[0]:+.3f}, {ends[1]:+.3f}]"
         rows.append([of["title"], *cells, change, control_result(of), meaning(of)])
     header = ["input", "accuracy", "macro AUC", "AUC, difference", "control marker", "verdict"]
+    if not any("control" in of for of in result["ablations"].values()):
+        header, rows = _without(header, 4), [_without(row, 4) for row in rows]
     return Table("Input ablations", header, rows)
+
+
+def _without(cells: list[Any], place: int) -> list[Any]:
+    return cells[:place] + cells[place + 1 :]
 
 
 def control_result(ablation: Mapping[str, Any]) -> str:
@@ -196,8 +202,8 @@ def ablation_sections(run: Run, prefix: str) -> list[Section]:
     captions = {
         "input_ablations": (
             f"Macro AUC of each input ablation with its 95% interval: {scores}.",
-            "Macro AUC of each input ablation. Orange: inputs without the lungs. The dashed line "
-            "is chance.",
+            "Macro AUC of each input ablation with its 95% interval. Orange diamonds: inputs "
+            "without disease. The dashed line is chance.",
         ),
         "input_ablation_samples": (
             "One test image of each class under each input ablation.",

@@ -243,7 +243,7 @@ def _pictures(audit: Audit, folder: Path) -> list[Figure]:
             )
             if row[key]
         ]
-        caption = f"{', '.join([kind, *across])}: {' | '.join(ends)}"
+        caption = f"{', '.join([kind, *across])}: {' | '.join(ends)}."
         figures.append(Figure(path, f"pair-{number}", caption, caption, small=True, xray=True))
     return figures
 

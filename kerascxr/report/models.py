@@ -8,7 +8,7 @@ from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.data import describe_data
 from kerascxr.report.robustness import robustness_blocks
 from kerascxr.runs.reading import Run
-from kerascxr.tables import Table, format_value, with_interval
+from kerascxr.tables import Table, capitalised, format_value, with_interval
 
 _XRAYS = ("sample_predictions", "grad_cam")
 INTERVALS = (
@@ -47,12 +47,12 @@ def classifier_section(run: Run, number: int) -> Section:
         "each class.",
     }
     captions = {
-        "confusion_matrix": "Confusion matrix of the test images",
-        "roc_and_precision_recall": "ROC and precision-recall curves of the test images",
-        "sample_predictions": "Test images with the predicted class and its probability",
+        "confusion_matrix": "Confusion matrix of the test images.",
+        "roc_and_precision_recall": "ROC and precision-recall curves of the test images.",
+        "sample_predictions": "Test images with the predicted class and its probability.",
         "grad_cam": "Grad-CAM for the predicted class. Above: for each true class, the correct "
         "image of median confidence. Below: the most confident error. A map shows where the model "
-        "found evidence, not whether that evidence is the disease",
+        "found evidence, not whether that evidence is the disease.",
     }
     label = f"classifier-{number}"
     figures = _figures(run, label, alts, captions)
@@ -85,7 +85,7 @@ def segmenter_section(run: Run, number: int) -> Section:
     note = (
         f"{test['n']:,} test images; mean ± standard deviation over images. Threshold "
         f"{run.metrics['threshold']}, chosen on validation. Two empty masks count as Dice 1: "
-        f"{test['empty_pairs']} such pairs. {describe_data(run)}."
+        f"{test['empty_pairs']} such pairs. {capitalised(describe_data(run))}."
     )
     if "intervals" in test:
         note += INTERVALS
@@ -94,7 +94,7 @@ def segmenter_section(run: Run, number: int) -> Section:
         "sample_predictions": "Best, median and worst test image: image, true mask, predicted "
         "mask, and where the two disagree.",
     }
-    captions = {"sample_predictions": "Best, median and worst test image by Dice"}
+    captions = {"sample_predictions": "Best, median and worst test image by Dice."}
     if run.coarse_history:
         end = run.coarse_history[-1]
         blocks.append(

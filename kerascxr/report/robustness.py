@@ -156,8 +156,9 @@ def robustness_blocks(run: Run, prefix: str) -> list[Block]:
         )
     if samples:
         strengths = "; ".join(
-            f"{name}: {strength['unit']}, "
+            f"{name} "
             + ", ".join(f"{strength['values'][place - 1]:g}" for place in (1, 3, 5))
+            + f" ({strength['unit']})"
             for name, strength in result["strengths"].items()
         )
         blocks.append(
@@ -166,7 +167,7 @@ def robustness_blocks(run: Run, prefix: str) -> list[Block]:
                 f"{prefix}-corruptions",
                 f"{run.name}. One test image as it is, and under each corruption at severities 1, "
                 "3 and 5.",
-                f"What that looks like, at severities 1, 3 and 5. {strengths}.",
+                f"One test image under each corruption at severities 1, 3 and 5: {strengths}.",
                 wide=True,
                 xray=True,
             )

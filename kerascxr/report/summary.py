@@ -262,7 +262,7 @@ def _verdict_table(audits: Mapping[str, Mapping[str, Any]]) -> Tabulated:
         [title, *(_cell(result["ablations"].get(name)) for result in audits.values())]
         for name, title in names.items()
     ]
-    table = Table("Is the class predicted without the lungs?", ["input", *audits], rows)
+    table = Table("Is the class predicted from inputs without disease?", ["input", *audits], rows)
     note = (
         "Share: how much of the full image's macro AUC above chance a model reaches that is "
         "trained on this input alone. Not decided means that neither a shortcut nor its absence is "
@@ -274,5 +274,5 @@ def _verdict_table(audits: Mapping[str, Mapping[str, Any]]) -> Tabulated:
 def _cell(ablation: Mapping[str, Any] | None) -> str | None:
     if ablation is None:
         return None
-    words = {"shown": "shown", "excluded": "excluded", "not_decided": "not decided"}
+    words = {"shown": "shortcut shown", "excluded": "excluded", "not_decided": "not decided"}
     return f"{words[ablation['verdict']]}, share {max(0.0, ablation['share']):.0%}"

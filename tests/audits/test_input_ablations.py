@@ -183,6 +183,9 @@ def test_a_missed_control_marker_is_stated(monkeypatch):
     assert rows["border only"][-2].startswith("missed, AUC 0.")
     assert rows["8x8 thumbnail"][-2].startswith("found, AUC 1.0")
     assert rows["full image"][-2] == ""
+    without = input_ablations.ablation_table(given | {"ablations": ablations})
+    assert "control marker" not in without.header
+    assert {len(row) for row in without.rows} == {len(without.header)}
     assert "The 2 controls took 25% of the audit's 1.7 minutes" in input_ablations._controls(given)
 
 

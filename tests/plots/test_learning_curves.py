@@ -50,6 +50,8 @@ def test_folds_share_a_panel_and_have_a_mean(tmp_path):
     assert (len(bold), len(pale)) == (2, 6)
     np.testing.assert_allclose(bold[1].get_ydata()[-1], np.mean(bests) - 1.2 / 30)
     assert "mean" in figure.legends[0].get_texts()[-1].get_text()
+    legend, page = figure.legends[0].get_window_extent(), figure.bbox
+    assert page.x0 <= legend.x0 and legend.x1 <= page.x1, "the legend is cut off"
 
 
 def test_a_mean_ends_where_a_fold_ends(tmp_path):

@@ -69,7 +69,7 @@ def test_a_runs_decisions_are_in_its_section_and_in_the_summary(run, tmp_path):
         for block in parts[0].blocks
         if isinstance(block, Statement) and block.about == "Decisions."
     ]
-    assert "does not decide on 0.2500 [" in statement.text
+    assert "does not decide on 25.0% [" in statement.text
     assert "the accuracy of its decisions is 0.8333 [" in statement.text
     [part] = [part for part in parts if part.title == "Decisions"]
     [row] = part.blocks[1].table.rows
@@ -82,10 +82,12 @@ def test_answers_on_other_sets_are_beside_the_own_test(run, tmp_path):
     assert isinstance(table, Tabulated)
     assert table.table.header == ["measure", "own test images", "other"]
     assert table.table.rows[0] == ["images", 8, 99]
+    assert table.beside, "two tables of three columns fit a line of a printed page"
     assert f"{CLASSES[0]} at 0.9 or more and decided" in [row[0] for row in table.table.rows]
     [text] = answers_text(run)
-    assert "on other (99 images of other or unknown classes): not decided 0.2500 [" in text
-    assert "most often decided with a probability of 0.9 or more: " in text
+    assert "does not decide on 25.0% [" in text
+    assert "of the 99 images of other (other or unknown classes)" in text
+    assert "commonest decision at a probability of 0.9 or more is " in text
     assert [kind for kind in CLASSES if f"{kind}, " in text] == [CLASSES[2]]
     parts = contents.sections([run], tmp_path)
     [hospitals] = [

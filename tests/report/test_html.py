@@ -36,7 +36,8 @@ def test_consecutive_figures_share_a_gallery(tmp_path):
 def test_columns_of_numbers_are_told_from_text():
     rows = [
         ["a", 0.5, "0.9632 [0.944, 0.980]", "0.5 ± 0.1", "1.2 (1.0 to 1.4)", "256×256", "x " * 20],
-        ["b", None, 0.5, "–", "0.1", "7", "7"],
+        ["b", None, "-0.5", "–", "0.1", "7", "7"],
+        ["c", None, "", "", "0.1", "7", "7"],
     ]
     header = ["run", "plain", "interval", "deviation", "range", "size", "sentence"]
     page = html_page([Section("S", [Tabulated(Table("T", header, rows), "t")])], "T")
@@ -46,6 +47,12 @@ def test_columns_of_numbers_are_told_from_text():
     assert '<th scope="col" class="text">sentence</th>' in page
     assert '0.9632 <span class="interval">[0.944, 0.980]</span></td>' in page
     assert '1.2 <span class="interval">(1.0 to 1.4)</span></td>' in page
+
+
+def test_a_short_word_with_a_hyphen_is_kept_on_one_line():
+    rows = [["depth 2 (seed-0)", "a-b"]]
+    page = html_page([Section("S", [Tabulated(Table("T", ["run", "n"], rows), "t")])], "T")
+    assert 'depth 2 <span class="word">(seed-0)</span></th>' in page
 
 
 def test_templates_are_found_in_the_package():

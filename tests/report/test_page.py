@@ -149,12 +149,15 @@ class Seen(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.images, self.links, self.ids, self.headings, self.outside = [], [], set(), [], []
+        self.captions = []
+        self._caption = False
         self._heading = self._number = False
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         given = dict(attrs)
         self.ids.add(given.get("id"))
+        self._caption = tag == "figcaption"
         if tag == "img":
             self.images.append(given)
         if tag == "a":
@@ -167,6 +170,9 @@ class Seen(HTMLParser):
                 self.outside.append(given[name])
 
     def handle_data(self, data):
+        if self._caption:
+            self.captions.append(data.strip())
+            self._caption = False
         if self._heading and not self._number:
             self.headings.append(data.strip())
             self._heading = False
@@ -191,6 +197,13 @@ def test_every_figure_and_table_is_there(report):
         *("By class", "Stages", "Runs"),
     ):
         assert heading in seen.headings, heading
+
+
+@pytest.mark.figures
+def test_captions_are_sentences(report):
+    captions = Seen((report / "index.html").read_text(encoding="utf-8")).captions
+    assert len(captions) == 14
+    assert [text for text in captions if not text.endswith(".")] == []
 
 
 @pytest.mark.figures

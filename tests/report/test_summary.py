@@ -165,7 +165,7 @@ def test_shortcuts_are_those_of_the_audits_verdict(tmp_path):
     assert "EfficientNet-B0, depth 2 was not audited" in text
     [table] = [block for block in part.blocks if isinstance(block, Tabulated)]
     assert [row[1] for row in table.table.rows] == [
-        "shown, share 71%",
+        "shortcut shown, share 71%",
         "not decided, share 0%",
         "excluded, share 4%",
     ]
