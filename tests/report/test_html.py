@@ -6,6 +6,7 @@ import importlib.resources
 from kerascxr.report.blocks import Figure, Section, Tabulated
 from kerascxr.report.html import html_page
 from kerascxr.tables import Table
+from tests.support.web_page import chromium
 
 TEXT = "<b>\"1\" & '2'</b>"
 ESCAPED = "&lt;b&gt;&#34;1&#34; &amp; &#39;2&#39;&lt;/b&gt;"
@@ -53,6 +54,33 @@ def test_a_short_word_with_a_hyphen_is_kept_on_one_line():
     rows = [["depth 2 (seed-0)", "a-b"]]
     page = html_page([Section("S", [Tabulated(Table("T", ["run", "n"], rows), "t")])], "T")
     assert 'depth 2 <span class="word">(seed-0)</span></th>' in page
+
+
+def test_tables_beside_each_other_do_not_overlap_in_print():
+    scores = ["0.2192 [0.140, 0.327]"] * 3
+    answers = [["Viral Pneumonia at 0.9 or more and decided", *scores], ["standardize", *scores]]
+    stages = [["standardize", 128, "128x128", "transposed conv 2x2, concatenate skip", 143680]]
+    tables = [
+        Table("Answers", ["measure", "own test images", "other", "tuberculosis"], answers),
+        Table("Stages", ["stage", "channels", "output size", "operation", "parameters"], stages),
+    ]
+    blocks = [Tabulated(table, table.title, beside=True) for table in tables]
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 703, "height": 1000})  # A4 within its margins
+        page.emulate_media(media="print")
+        page.set_content(html_page([Section("S", blocks)], "T"))
+        found = page.evaluate("""[...document.querySelectorAll('.beside')].map((box) => {
+            const name = [...box.querySelectorAll('th')]
+                .find((th) => th.innerText == 'standardize');
+            const letters = document.createRange();
+            letters.selectNodeContents(name);
+            const [outer, table] = [box, box.querySelector('table')].map(
+                (element) => element.getBoundingClientRect());
+            return {top: outer.top, over: table.right - outer.right,
+                lines: letters.getClientRects().length};
+        })""")
+    assert found[0]["top"] == found[1]["top"], "they are beside each other"
+    assert all(box["over"] <= 0.5 and box["lines"] == 1 for box in found), found
 
 
 def test_templates_are_found_in_the_package():
