@@ -29,8 +29,19 @@ export function facts(rows: [string, Node | string][]): HTMLDListElement {
 }
 
 /** A name that may break after each underscore. */
-function breakable(name: string): Child[] {
-  return name.split(/(?<=_)/).flatMap((part, index) => (index ? [make("wbr"), part] : [part]));
+export function breakable(name: string): Child[] {
+  return joined(name.split(/(?<=_)/));
+}
+
+/** A file's name that may break behind separators and within long words, but not within its ending. */
+export function breakableFile(name: string): Child[] {
+  const [, stem = name, ending] = /^(.*?)([^_\-\s.]{1,4}\.\w{1,5})?$/s.exec(name) ?? [];
+  const parts = stem.match(/[^_\-\s.]{1,10}[_\-\s.]*|[_\-\s.]+/g) ?? [];
+  return joined(ending ? [...parts, ending] : parts);
+}
+
+function joined(parts: string[]): Child[] {
+  return parts.flatMap((part, index) => (index ? [make("wbr"), part] : [part]));
 }
 
 /** A table with a header. A column whose name ends with a number sign is one of numbers. */

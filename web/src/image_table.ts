@@ -1,6 +1,6 @@
 /** The table of all images. */
 
-import { make, percent, whole } from "./dom.ts";
+import { breakable, breakableFile, make, percent, whole } from "./dom.ts";
 import type { Item } from "./items.ts";
 import type { Model } from "./model.ts";
 
@@ -23,7 +23,7 @@ export function imageRow(
   selected: boolean,
   select: (item: Item) => void,
 ): HTMLTableRowElement {
-  const button = make("button", { type: "button" }, item.name);
+  const button = make("button", { type: "button" }, ...breakableFile(item.name));
   button.addEventListener("click", () => select(item));
   const row = make("tr", selected ? { "aria-current": "true" } : {}, make("td", {}, button));
   const { answer } = item;
@@ -35,12 +35,12 @@ export function imageRow(
   const warned = answer?.warnings.length
     ? make("div", { class: "small warned" }, answer.warnings.join("; "))
     : undefined;
-  const best = answer?.warnings.length ? make("div", { class: "small" }, answer.predicted) : undefined;
+  const best = answer?.warnings.length ? make("div", { class: "small" }, ...breakable(answer.predicted)) : undefined;
   const waiting = item.state === "reading" ? "reading…" : "waiting";
   row.append(
-    make("td", answer ? {} : { class: "muted" }, answer?.decision ?? waiting, warned),
+    make("td", answer ? {} : { class: "muted" }, ...breakable(answer?.decision ?? waiting), warned),
     make("td", { class: "number" }, answer ? percent(Math.max(...answer.probabilities)) : "", best),
-    make("td", { class: "extra" }, answer?.predictionSet.join("; ") ?? ""),
+    make("td", { class: "extra" }, ...breakable(answer?.predictionSet.join("; ") ?? "")),
   );
   if (model.lungs) {
     const mm2 = answer?.lungs?.mm2;

@@ -3,7 +3,7 @@
 import { plain, toCsv } from "./answer.ts";
 import { answerParts, decisionParts, spoken } from "./answer_panel.ts";
 import type { Decoded } from "./decode.ts";
-import { find, make } from "./dom.ts";
+import { breakableFile, find, make } from "./dom.ts";
 import { headerRow, imageRow } from "./image_table.ts";
 import { INFERNO } from "./inferno.ts";
 import { type Given, takeFiles } from "./intake.ts";
@@ -97,7 +97,7 @@ class Page {
   private select(item: Item): void {
     if (item !== this.selected) this.resetWindow(); // each image as its file shows it
     this.selected = item;
-    byId("image-name").textContent = item.name;
+    byId("image-name").replaceChildren(make("span", {}, ...breakableFile(item.name)));
     this.fillAnswer();
     this.fillTable();
     void this.showImage();
@@ -123,12 +123,12 @@ class Page {
     const turn = ++this.showing;
     const { answer } = item;
     const failed = item.state === "failed";
-    byId("controls").hidden = byId("zoom-buttons").hidden = failed;
+    byId("viewer").hidden = failed;
     byId("map-control").hidden = !answer?.cams.length;
     const note = byId("stage-text");
     if (failed || !item.image) {
       note.hidden = false;
-      note.textContent = failed ? `${item.name} ${item.problem ?? ""}.` : "Reading the image…";
+      note.textContent = "Reading the image…";
       this.viewer.show(undefined);
       this.shownId = 0;
       if (failed || item.state === "waiting") return;
@@ -198,7 +198,7 @@ class Page {
     const rows = all.map((item) =>
       imageRow(this.model, item, item === this.selected, (chosen) => {
         this.select(chosen);
-        byId("result").scrollIntoView({ block: "nearest" });
+        byId("image-name").scrollIntoView({ block: "nearest" });
       }),
     );
     byId("rows").replaceChildren(...rows);

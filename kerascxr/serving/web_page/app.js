@@ -263,7 +263,15 @@ function facts(rows) {
   return list;
 }
 function breakable(name) {
-  return name.split(/(?<=_)/).flatMap((part3, index) => index ? [make("wbr"), part3] : [part3]);
+  return joined(name.split(/(?<=_)/));
+}
+function breakableFile(name) {
+  const [, stem = name, ending] = /^(.*?)([^_\-\s.]{1,4}\.\w{1,5})?$/s.exec(name) ?? [];
+  const parts = stem.match(/[^_\-\s.]{1,10}[_\-\s.]*|[_\-\s.]+/g) ?? [];
+  return joined(ending ? [...parts, ending] : parts);
+}
+function joined(parts) {
+  return parts.flatMap((part3, index) => index ? [make("wbr"), part3] : [part3]);
 }
 function table(caption, columns, rows) {
   const numbers = columns.map((name) => name.endsWith("#"));
@@ -385,7 +393,7 @@ function decisionText(model) {
 function setText(model) {
   const { in_every_set, least, coverage } = model.decision;
   const always = model.classes.filter((_, index) => in_every_set.includes(index));
-  const never = always.length > 0 && ` ${always.join(" and ")} always: too few validation images exclude it.`;
+  const never = always.length > 0 && ` ${always.join(" and ")} always: too few validation images exclude ${always.length > 1 ? "them" : "it"}.`;
   if (least === null) {
     const text = `Not excluded: classes that more than half of the members do not exclude (prediction set).`;
     return make("p", { class: "muted small" }, text, never);
@@ -489,7 +497,7 @@ function column(name, kind = "") {
   return make("th", { scope: "col", ...kind && { class: kind } }, name);
 }
 function imageRow(model, item, selected, select) {
-  const button2 = make("button", { type: "button" }, item.name);
+  const button2 = make("button", { type: "button" }, ...breakableFile(item.name));
   button2.addEventListener("click", () => select(item));
   const row = make("tr", selected ? { "aria-current": "true" } : {}, make("td", {}, button2));
   const { answer } = item;
@@ -499,12 +507,12 @@ function imageRow(model, item, selected, select) {
     return row;
   }
   const warned = answer?.warnings.length ? make("div", { class: "small warned" }, answer.warnings.join("; ")) : void 0;
-  const best = answer?.warnings.length ? make("div", { class: "small" }, answer.predicted) : void 0;
+  const best = answer?.warnings.length ? make("div", { class: "small" }, ...breakable(answer.predicted)) : void 0;
   const waiting = item.state === "reading" ? "reading…" : "waiting";
   row.append(
-    make("td", answer ? {} : { class: "muted" }, answer?.decision ?? waiting, warned),
+    make("td", answer ? {} : { class: "muted" }, ...breakable(answer?.decision ?? waiting), warned),
     make("td", { class: "number" }, answer ? percent(Math.max(...answer.probabilities)) : "", best),
-    make("td", { class: "extra" }, answer?.predictionSet.join("; ") ?? "")
+    make("td", { class: "extra" }, ...breakable(answer?.predictionSet.join("; ") ?? ""))
   );
   if (model.lungs) {
     const mm2 = answer?.lungs?.mm2;
@@ -1336,7 +1344,7 @@ var Page = class {
   select(item) {
     if (item !== this.selected) this.resetWindow();
     this.selected = item;
-    byId("image-name").textContent = item.name;
+    byId("image-name").replaceChildren(make("span", {}, ...breakableFile(item.name)));
     this.fillAnswer();
     this.fillTable();
     void this.showImage();
@@ -1359,12 +1367,12 @@ var Page = class {
     const turn = ++this.showing;
     const { answer } = item;
     const failed = item.state === "failed";
-    byId("controls").hidden = byId("zoom-buttons").hidden = failed;
+    byId("viewer").hidden = failed;
     byId("map-control").hidden = !answer?.cams.length;
     const note = byId("stage-text");
     if (failed || !item.image) {
       note.hidden = false;
-      note.textContent = failed ? `${item.name} ${item.problem ?? ""}.` : "Reading the image…";
+      note.textContent = "Reading the image…";
       this.viewer.show(void 0);
       this.shownId = 0;
       if (failed || item.state === "waiting") return;
@@ -1429,7 +1437,7 @@ var Page = class {
     const rows = all.map(
       (item) => imageRow(this.model, item, item === this.selected, (chosen) => {
         this.select(chosen);
-        byId("result").scrollIntoView({ block: "nearest" });
+        byId("image-name").scrollIntoView({ block: "nearest" });
       })
     );
     byId("rows").replaceChildren(...rows);
