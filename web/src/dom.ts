@@ -33,10 +33,13 @@ export function breakable(name: string): Child[] {
   return joined(name.split(/(?<=_)/));
 }
 
+const SHORT = 16; // letters that fit a table's column on a phone
+
 /** A file's name that may break behind separators and within long words, but not within its ending. */
 export function breakableFile(name: string): Child[] {
+  if (name.length <= SHORT) return [name];
   const [, stem = name, ending] = /^(.*?)([^_\-\s.]{1,4}\.\w{1,5})?$/s.exec(name) ?? [];
-  const parts = stem.match(/[^_\-\s.]{1,10}[_\-\s.]*|[_\-\s.]+/g) ?? [];
+  const parts = stem.match(/[^_\-\s.]{1,14}[_\-\s.]*|[_\-\s.]+/g) ?? [];
   return joined(ending ? [...parts, ending] : parts);
 }
 

@@ -40,7 +40,7 @@ export function imageRow(
   row.append(
     make("td", answer ? {} : { class: "muted" }, ...breakable(answer?.decision ?? waiting), warned),
     make("td", { class: "number" }, answer ? percent(Math.max(...answer.probabilities)) : "", best),
-    make("td", { class: "extra" }, ...breakable(answer?.predictionSet.join("; ") ?? "")),
+    make("td", { class: "extra" }, answer?.predictionSet.join("; ") ?? ""),
   );
   if (model.lungs) {
     const mm2 = answer?.lungs?.mm2;

@@ -265,9 +265,11 @@ function facts(rows) {
 function breakable(name) {
   return joined(name.split(/(?<=_)/));
 }
+var SHORT = 16;
 function breakableFile(name) {
+  if (name.length <= SHORT) return [name];
   const [, stem = name, ending] = /^(.*?)([^_\-\s.]{1,4}\.\w{1,5})?$/s.exec(name) ?? [];
-  const parts = stem.match(/[^_\-\s.]{1,10}[_\-\s.]*|[_\-\s.]+/g) ?? [];
+  const parts = stem.match(/[^_\-\s.]{1,14}[_\-\s.]*|[_\-\s.]+/g) ?? [];
   return joined(ending ? [...parts, ending] : parts);
 }
 function joined(parts) {
@@ -512,7 +514,7 @@ function imageRow(model, item, selected, select) {
   row.append(
     make("td", answer ? {} : { class: "muted" }, ...breakable(answer?.decision ?? waiting), warned),
     make("td", { class: "number" }, answer ? percent(Math.max(...answer.probabilities)) : "", best),
-    make("td", { class: "extra" }, ...breakable(answer?.predictionSet.join("; ") ?? ""))
+    make("td", { class: "extra" }, answer?.predictionSet.join("; ") ?? "")
   );
   if (model.lungs) {
     const mm2 = answer?.lungs?.mm2;
