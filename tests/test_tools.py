@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from kerascxr.config import OptimizerConfig, SegmentationConfig, SplitConfig
@@ -24,6 +25,7 @@ from tools import robustness_figure, silent_faults
 from tools.benchmark import epoch_seconds
 from tools.benchmark_duplicates import growth
 from tools.benchmark_growth import beginning, measured
+from tools.external_lungs import OUTLINES, differences, find_images, score, table, traced_mask
 from tools.gpu_check import difference, epochs_to_pay, measure
 from tools.pack_backbone import MEASURES, card_markdown, result
 from tools.pack_lung_model import cross_validation
@@ -83,6 +85,62 @@ def test_a_lung_models_card_refuses_a_cross_validation_of_another_training(folds
         cross_validation(folds, other, run_on("same"))
     with pytest.raises(ValueError, match=r"Got another \['data'\]"):
         cross_validation(folds, config, run_on("another"))
+
+
+def test_traced_outlines_are_two_plausible_lungs():
+    outlines = json.loads(OUTLINES.read_text())
+    masks = {name: traced_mask(polygons) for name, polygons in outlines.items()}
+    assert {len(polygons) for polygons in outlines.values()} == {2}
+    assert all(mask.shape == (256, 256) and 0.05 < mask.mean() < 0.6 for mask in masks.values())
+    left, right = (traced_mask([polygon]) for polygon in outlines["Normal/Normal-7873.png"])
+    assert (
+        not (left & right).any() and (left | right).sum() == masks["Normal/Normal-7873.png"].sum()
+    )
+    square = traced_mask([[10, 20, 30, 20, 30, 60, 10, 60]])
+    assert square[20:60, 10:30].all() and abs(square.sum() - 800) < 70
+
+
+def test_images_with_outlines_are_found_in_the_layouts_of_their_collections(tmp_path):
+    for name in ("set/A/images/1.png", "B/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    found = find_images([tmp_path / "set", tmp_path / "B"], ["A/1.png", "B/2.png"])
+    assert found == [tmp_path / "set/A/images/1.png", tmp_path / "B/2.png"]
+    with pytest.raises(FileNotFoundError, match=r"^A/2\.png must be in one of .*set\.$"):
+        find_images([tmp_path / "set"], ["A/2.png"])
+
+
+def test_lung_models_are_compared_on_the_same_outlines():
+    names = [f"{'AB'[index % 2]}/{index}" for index in range(40)]
+    masks = np.zeros((40, 256, 256), bool)
+    for index, mask in enumerate(masks):
+        mask[50 : 150 + index, 20:100] = mask[60:200, 140:220] = True
+
+    class Shifted:
+        """A lung model that is right on every third image and shifts the other masks down."""
+
+        def __init__(self, rows):
+            self.found = 255 * np.roll(masks, rows, 1)[..., None].astype(np.uint8)
+            self.found[::3] = 255 * masks[::3, ..., None]
+
+        def masks(self, images):
+            return tf.constant(self.found[images[:, 0, 0, 0]])
+
+    images = np.broadcast_to(np.arange(40, dtype=np.uint8)[:, None, None, None], (40, 256, 256, 1))
+    scored = {
+        name: score(Shifted(rows), images, names, masks)
+        for name, rows in (("near", 2), ("far", 30))
+    }
+    assert [row["id"] for row in scored["near"]] == names
+    header, _, *lines = table(scored).splitlines()
+    assert header.endswith("Dice, A |   Dice, B |")
+    near, far = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    assert (near[:2], far[:2]) == (["near", "40"], ["far", "40"])
+    assert float(near[3]) > 0.97 > 0.85 > float(far[3]) and int(near[4]) == 0 < int(far[4])
+    line = differences(scored["near"], {"far": scored["far"]}).splitlines()[-1]
+    assert re.match(r"\| far +\| -0\.1\d+ \[-0\.\d+, -0\.\d+\]", line) and re.search(
+        r"0 / 26 +\|$", line
+    )
 
 
 @pytest.mark.parametrize("drawn", [True, False])
