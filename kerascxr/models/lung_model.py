@@ -128,7 +128,7 @@ def card_markdown(card: dict[str, Any]) -> str:
         f"{card['data']} Images: {images}.",
         f"Licence: {card['licence']}",
         "## Results",
-        "Means over images, with 95 % intervals, of the masks as they are used.",
+        "Means over images, with 95% intervals, of the masks as they are used.",
         markdown_table(["images of", "n", *_MEASURES.values()], rows),
         "## Limits",
         "\n".join(f"- {limit}" for limit in card["limits"]),

@@ -11,6 +11,7 @@ from PIL import Image
 
 from kerascxr.audits.leakage import Audit, read_pixels
 from kerascxr.evaluation.leaks import search_text
+from kerascxr.names import counted
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.html import html_page
 from kerascxr.report.pictures import packed
@@ -90,10 +91,10 @@ def headlines(summary: dict[str, Any]) -> list[str]:
     """Summarises the findings in a few sentences."""
     counts, leaks = summary["pairs"], summary["splits"]
     both = {key: sum(counts[kind][key] for kind in counts) for key in counts["near"]}
+    exact, near = (counted(counts[kind]["pairs"], "pair") for kind in ("exact", "near"))
     lines = [
-        f"{summary['images']:,} images: {counts['exact']['pairs']:,} pairs have identical pixels, "
-        f"{counts['near']['pairs']:,} more are near-duplicates; "
-        f"{both['across_classes']:,} pairs lie across two classes.",
+        f"{summary['images']:,} images: {exact} of identical pixels, {near} of near-duplicates; of "
+        f"all of them, {both['across_classes']:,} across two classes.",
         f"In {leaks['own']}, {leaks['leaked_test_images']:,} of {leaks['test_images']:,} test "
         f"images have a near-duplicate in training. In a random split that ignores groups: "
         f"{_random(leaks, 'leaked')}.",
@@ -184,9 +185,9 @@ def _properties(summary: dict[str, Any]) -> Section:
         for name, item in summary["properties"].items()
     ]
     note = (
-        "Black: grey up to 10; white: from 245. Frames: share of images with one of at least 1 % "
+        "Black: grey up to 10; white: from 245. Frames: share of images with one of at least 1% "
         "of the side on some side (mean width of the widest, all images); a line belongs to it "
-        "if 95 % of it is black, or white. Corner marker: share of images with a bright, "
+        "if 95% of it is black, or white. Corner marker: share of images with a bright, "
         "letter-sized patch of thin strokes in a corner; faint letters are missed, clips and wires "
         "can count."
     )

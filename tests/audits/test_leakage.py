@@ -186,7 +186,8 @@ def test_the_page_says_it_and_shows_the_pairs_without_loading_anything(audited):
     assert page.count('src="data:image/') == 4
     assert "http" not in page
     for words in (
-        "2 pairs lie across two classes",
+        "2 pairs of identical pixels, ",
+        "of all of them, 2 across two classes.",
         "the source's own split, 2 of",
         "a-5 (a, fold",
         "Same pixels, two classes: a-6 (a, rejected)",
