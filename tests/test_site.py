@@ -42,6 +42,10 @@ def test_the_site_has_every_option_of_every_command(name, commands):
     assert len(shown) == len(actions) + 2  # --quiet and --help
 
 
+def test_titles_of_options_are_text(commands):
+    assert "**Images (--data.\\*)**" in commands["train-cls"]
+
+
 def test_the_site_has_every_packaged_config():
     text = built("reference/configs.md")
     for name, path in config_files().items():

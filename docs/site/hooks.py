@@ -131,7 +131,7 @@ def _section(prog: str, module: Any) -> list[str]:
     parts = [f"### {prog}", html.escape((module.__doc__ or "").partition("\n")[0])]
     hidden = getattr(module, "HIDDEN", ())
     for title, options in described_options(module.parser(prog), hidden).items():
-        parts.append(f"**{title}**")
+        parts.append(f"**{_plain(title)}**")
         # Text of the options is text: no character of it is Markdown.
         parts += [f"`{flag}`\n:   {_plain(about)}" for flag, about in options]
     return parts
