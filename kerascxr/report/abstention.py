@@ -13,6 +13,8 @@ from kerascxr.runs.abstention_tables import (
 from kerascxr.runs.reading import Run
 from kerascxr.tables import Table, percent_with_interval, with_interval
 
+_FEW = 3
+
 
 def overview(runs: Sequence[Run]) -> list[Section]:
     """Compares how often classifiers decide; nothing where no run has a decision rule.
@@ -66,7 +68,17 @@ def blocks_of(run: Run, label: str) -> list[Block]:
 
 
 def abstention_text(runs: Sequence[Run]) -> list[str]:
-    """Returns the summary's sentences, one a run with a rule."""
+    """Returns the summary's sentences: one a run with a rule, or one for more than ``_FEW``."""
+    tests = [run.metrics["abstention"] for run in runs if run.metrics.get("abstention")]
+    if len(tests) > _FEW:
+        shares = [test["not_decided"]["value"] for test in tests]
+        right = [test["accuracy_of_decided"] for test in tests]
+        scores = [of["value"] for of in right if of]
+        line = f"The {len(tests)} classifiers do not decide on {min(shares):.1%} to "
+        line += f"{max(shares):.1%} of their test images"
+        if scores:
+            line += f"; the accuracy of their decisions is {min(scores):.3f} to {max(scores):.3f}"
+        return [f"{line}."]
     said = []
     for run in runs:
         found = run.metrics.get("abstention")

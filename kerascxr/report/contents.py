@@ -86,7 +86,8 @@ def _results(runs: Sequence[Run]) -> Section:
     header += ["images", "backbone weights"]
     rows: list[list[Any]] = []
     muted = set()
-    for run in runs:
+    models = [(run.metrics["backbone"], run.metrics["depth"]) for run in runs]
+    for run, model, after in zip(runs, models, [*models[1:], None], strict=True):
         test = run.metrics["test"]
         intervals = test.get("intervals", {})
         figures = [
@@ -94,8 +95,8 @@ def _results(runs: Sequence[Run]) -> Section:
             for measure in (*reference.MEASURES, *added)
         ]
         rows.append([run.name, *figures, describe_data(run), describe_weights(run)])
-        study = reference.METRICS.get((run.metrics["backbone"], run.metrics["depth"]))
-        if study:
+        study = reference.METRICS.get(model)
+        if study and model != after:  # once below the folds or seeds of a model
             muted.add(len(rows))
             others = [None] * len(added)
             rows.append([_STUDY, *study, *others, f"{reference.N_IMAGES:,} images", "ImageNet"])

@@ -35,7 +35,14 @@ def _unbroken(text: str) -> Markup:
     return Markup(_HYPHENED.sub(r'<span class="word">\g<0></span>', str(escape(text))))
 
 
-_TEMPLATES.filters["unbroken"] = _unbroken
+def _breakable(text: str) -> Markup:
+    """Lets a long word, such as a file's name, break behind underscores."""
+    long = re.compile(rf"\S{{{_LONG - 8},}}")
+    parts = long.sub(lambda word: word[0].replace("_", "_\0"), text)
+    return Markup(str(escape(parts)).replace("\0", "<wbr>"))
+
+
+_TEMPLATES.filters |= {"unbroken": _unbroken, "breakable": _breakable}
 
 
 def html_page(

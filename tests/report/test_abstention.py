@@ -76,6 +76,13 @@ def test_a_runs_decisions_are_in_its_section_and_in_the_summary(run, tmp_path):
     assert row[1] == 8 and row[-1] == "2.50"
 
 
+def test_many_runs_have_one_sentence(run):
+    [line] = abstention.abstention_text([run] * 4)
+    assert line.startswith("The 4 classifiers do not decide on 25.0% to 25.0% of their test images")
+    assert line.endswith("; the accuracy of their decisions is 0.833 to 0.833.")
+    assert len(abstention.abstention_text([run] * 3)) == 3
+
+
 def test_answers_on_other_sets_are_beside_the_own_test(run, tmp_path):
     [part] = external_sections([run])
     [table] = part.blocks

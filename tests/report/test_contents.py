@@ -33,6 +33,14 @@ def test_counts_are_compared_where_the_study_has_any(tmp_path):
     assert known in notes(parts)
 
 
+def test_the_study_stands_once_below_the_runs_of_a_model(tmp_path):
+    paths = [classifier(tmp_path / f"run{index}", depth) for index, depth in enumerate((1, 1, 2))]
+    parts = contents.sections(read_runs(paths), tmp_path)
+    [table] = [b for part in parts for b in part.blocks if getattr(b, "label", "") == "metrics"]
+    assert table.muted == {2, 4}
+    assert [table.table.rows[index][1] for index in sorted(table.muted)] == [0.9068, 0.9313]
+
+
 def test_a_registered_metric_has_a_column_in_the_tables_of_scores(tmp_path, monkeypatch):
     path = classifier(tmp_path / "run", 1)
     (path / "external/other-0123abcd").mkdir(parents=True)

@@ -56,6 +56,12 @@ def test_a_short_word_with_a_hyphen_is_kept_on_one_line():
     assert 'depth 2 <span class="word">(seed-0)</span></th>' in page
 
 
+def test_a_long_name_breaks_behind_underscores():
+    rows = [["a", "file efficientnetb0_notop.weights.h5 & more"]]
+    page = html_page([Section("S", [Tabulated(Table("T", ["run", "n"], rows), "t")])], "T")
+    assert "file efficientnetb0_<wbr>notop.weights.h5 &amp; more</td>" in page
+
+
 def test_tables_beside_each_other_do_not_overlap_in_print():
     scores = ["0.2192 [0.140, 0.327]"] * 3
     answers = [["Viral Pneumonia at 0.9 or more and decided", *scores], ["standardize", *scores]]
