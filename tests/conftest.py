@@ -9,6 +9,10 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+# Small tensors, and a worker of pytest-xdist for each core: more threads only wait for each other.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from filelock import FileLock
@@ -213,6 +217,19 @@ def short_preparations(tiny_backbone):
     leave_modules_alone()
     leave_garbage_to_python()
     leave_stacks_alone()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def images_read_once():
+    """Lets commands that read the same images of the same store share them."""
+    if "kerascxr.training.inputs" not in sys.modules:
+        yield
+        return
+    from tests.support.images_read_once import read_once
+
+    with pytest.MonkeyPatch.context() as patched:
+        read_once(patched)
+        yield
 
 
 @pytest.fixture(scope="module")

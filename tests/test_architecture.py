@@ -149,6 +149,27 @@ def test_help_does_not_wait_for_slow_packages():
     assert done.returncode == 0, done.stderr
 
 
+def converted_by_autograph(path):
+    """The lines where a module lets TensorFlow rewrite a function's source before its graph."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    as_it_is = {id(call.func) for call in calls if "autograph" in {k.arg for k in call.keywords}}
+    return [
+        node.lineno
+        for node in nodes
+        if isinstance(node, ast.Attribute)
+        and ast.unparse(node) == "tf.function"
+        and id(node) not in as_it_is
+    ]
+
+
+def test_functions_are_traced_as_they_are():
+    """AutoGraph takes longer than many a graph, and no branch of ours hangs on a tensor."""
+    assert {
+        name: found for name, path in MODULES.items() if (found := converted_by_autograph(path))
+    } == {}
+
+
 def test_tools_are_commands_and_nothing_imports_them():
     for path in (*PACKAGE.rglob("*.py"), *(ROOT / "tools").glob("*.py")):
         assert not any(name.split(".")[0] == "tools" for name in imports_of(path)), path

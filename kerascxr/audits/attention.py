@@ -32,7 +32,7 @@ def measure_attention(
     coordinates of that input.
     """
     model = load_saved(run.path / "model.keras")
-    maps = tf.function(GradCAM(model).maps, reduce_retracing=True)
+    maps = tf.function(GradCAM(model).maps, reduce_retracing=True, autograph=False)
     own, seen = found, test
     if config.roi != "none":
         if ROIS[config.roi].needs_lungs:
@@ -41,8 +41,8 @@ def measure_attention(
                 store, folds, config.lungs, config.image_size, FeatureFolder.of(config.data)
             )
         seen = read_test(config, store, config.roi, own)
-    visible = tf.function(lambda lungs, own: visible_lungs(config, lungs, own))
-    logits = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+    visible = tf.function(lambda lungs, own: visible_lungs(config, lungs, own), autograph=False)
+    logits = tf.function(lambda x: model(x, training=False), reduce_retracing=True, autograph=False)
     shares, areas = [], []
     for begin in range(0, len(test), _BATCH):
         x = to_backbone_input(seen.pixels[begin : begin + _BATCH])

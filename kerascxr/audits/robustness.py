@@ -302,7 +302,7 @@ def _begun(folder: RunFolder, about: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _looking(roi: str) -> Any:
-    return tf.function(ROIS[roi].apply)
+    return tf.function(ROIS[roi].apply, autograph=False)
 
 
 def _plan() -> list[Cell]:

@@ -84,7 +84,7 @@ class EnsembleTest:
 
 def segmenter_score(segmenter: Segmenter, batch_size: int) -> Score:
     """Returns what tests a U-Net, so many images at a time."""
-    find = tf.function(segmenter.masks, reduce_retracing=True)
+    find = tf.function(segmenter.masks, reduce_retracing=True, autograph=False)
 
     def score(images: Images) -> dict[str, Any]:
         assert images.masks is not None

@@ -226,7 +226,7 @@ def expected_of_keras(
         tolerance: See ``expected_of_test``.
     """
     with without_tf32():
-        given = tf.function(serve)(tf.constant(known.files))
+        given = tf.function(serve, autograph=False)(tf.constant(known.files))
     probabilities = given["probabilities"].numpy().astype(np.float64)
     answers = answers_of(given)
     near = _borderline(run, rule, probabilities, answers, tolerance)

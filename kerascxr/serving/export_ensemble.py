@@ -18,6 +18,7 @@ from kerascxr.evaluation.ensembles import TEST, CommonPredictions, common_predic
 from kerascxr.evaluation.lung_masks import LungMaskCheck
 from kerascxr.models.decision_rule import FILE
 from kerascxr.models.ensemble_rule import EnsembleRule
+from kerascxr.models.graphs import traced
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import write_json
 from kerascxr.runs.reading import Run, read_predictions
@@ -169,7 +170,9 @@ def expected_of_ensemble(
     if common is None or other_lungs or tolerance_of_runs(runs) is not None:
         asked: list[Answering] = [*ensemble.classifiers, ensemble.whole]
         with without_tf32():
-            given = [tf.function(of_bytes(one))(tf.constant(files)) for one in asked]
+            given = [
+                tf.function(of_bytes(one), autograph=False)(tf.constant(files)) for one in asked
+            ]
         each = np.stack([one["probabilities"].numpy() for one in given[:-1]]).astype(np.float64)
         if common is not None and not other_lungs:
             difference = float(np.abs(each - _of_images(common, ids).probabilities).max())
@@ -199,14 +202,14 @@ def _cost(
     """Measures the time for one image file, of each member and of the ensemble by turns."""
     image = tf.constant([file])
     asked: list[Answering] = [*ensemble.classifiers, ensemble.whole]
-    functions = [tf.function(of_bytes(one)) for one in asked]
+    functions = [traced(of_bytes(one), files_spec()) for one in asked]
     times: list[list[float]] = [[] for _ in functions]
     for _ in range(1 + _REPEATS):
         for function, taken in zip(functions, times, strict=True):
             started = time.perf_counter()
             function(image)["probabilities"].numpy()
             taken.append(1000 * (time.perf_counter() - started))
-    *members, whole = (statistics.median(taken[1:]) for taken in times)  # the first ones trace
+    *members, whole = (statistics.median(taken[1:]) for taken in times)  # the first ones begin cold
     return {"milliseconds_of_members": members, "milliseconds": whole}
 
 

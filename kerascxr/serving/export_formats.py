@@ -120,7 +120,7 @@ def export_formats(paths: Sequence[Path], to: Path, names: Sequence[str]) -> Pat
     size = test.pixels.shape[1:3]
     spec = tf.TensorSpec((None, *size, 1), tf.float32, name="images")
 
-    @tf.function(input_signature=[spec])
+    @tf.function(input_signature=[spec], autograph=False)
     def probabilities(images: tf.Tensor) -> tf.Tensor:
         return tf.identity(subject.compute(images), name="probabilities")
 
@@ -233,7 +233,9 @@ def _unet(run: FinishedRun) -> Subject:
     config = load_config(SegmentationConfig, run.path / "config.yaml")
     segmenter = load_segmenter(run.path)
     splits = _splits(run, config)
-    clean = tf.function(lambda found: segmenter.binarise(segmenter.of_lungs(found)))
+    clean = tf.function(
+        lambda found: segmenter.binarise(segmenter.of_lungs(found)), autograph=False
+    )
 
     def score(batches: Iterable[np.ndarray]) -> dict[str, Any]:
         assert splits["test"].masks is not None

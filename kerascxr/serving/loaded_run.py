@@ -136,6 +136,7 @@ class LoadedRun:
         return segmenter, tf.function(
             lambda images: segmenter.of_lungs(segmenter.probabilities(images)),
             reduce_retracing=True,
+            autograph=False,
         )
 
     def _masks(self, images: Paths | Arrays) -> MaskPredictions:

@@ -90,7 +90,9 @@ def predictor_of(segmenter: Segmenter, name: str) -> MaskPredictor:
     """
     model = segmenter.model
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *segmenter.size, 1), tf.float32)])
+    spec = tf.TensorSpec((None, *segmenter.size, 1), tf.float32)
+
+    @tf.function(input_signature=[spec], autograph=False)
     def find(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return segmenter.lungs_and_components(segmenter.probabilities(images))
 

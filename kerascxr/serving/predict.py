@@ -102,7 +102,9 @@ def classifier_rows(
         )
     camera = None
     if overlays and predictor.keras_model:
-        camera = tf.function(GradCAM(predictor.keras_model).maps, reduce_retracing=True)
+        camera = tf.function(
+            GradCAM(predictor.keras_model).maps, reduce_retracing=True, autograph=False
+        )
     extras = list(predictor.extras)
     if lungs and "lung_fraction" not in extras:
         extras.append("lung_fraction")
