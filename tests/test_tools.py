@@ -20,11 +20,12 @@ from kerascxr.config import OptimizerConfig, SegmentationConfig, SplitConfig
 from kerascxr.parsing import to_yaml
 from kerascxr.runs.atomic import write_json
 from tests.support.growth_laws import GIB, Law, draw, first_limits, fit_law
+from tests.support.measured_commands import measured
 from tests.support.training_steps import Size
 from tools import robustness_figure, silent_faults
 from tools.benchmark import epoch_seconds
 from tools.benchmark_duplicates import growth
-from tools.benchmark_growth import beginning, measured
+from tools.benchmark_growth import beginning
 from tools.external_lungs import OUTLINES, differences, find_images, score, table, traced_mask
 from tools.gpu_check import difference, epochs_to_pay, measure
 from tools.pack_backbone import MEASURES, card_markdown, result

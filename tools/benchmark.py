@@ -17,12 +17,9 @@ machine, the seconds only on an idle one.
 
 import argparse
 import json
-import os
 import re
-import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from kerascxr.training.processor import processor_name
+from tests.support.measured_commands import measured
 
 ROOT = Path(__file__).resolve().parent.parent
 SAME_TRAINING = {"augmented_copies": "1", "linear_probe": "false"}
@@ -38,7 +36,7 @@ HEADER = ("backbone", "depth", "what", "plain fit", "ours", "ratio")
 
 
 def plain_worker(settings: dict[str, Any]) -> None:
-    """Trains the plain way; prints seconds of each epoch, the seconds of the test, and the peak."""
+    """Trains the plain way; prints the seconds of each epoch and of its steps, and the accuracy."""
     sys.path.insert(0, str(ROOT))
     from kerascxr.cli.start import start_tensorflow
 
@@ -124,8 +122,7 @@ def plain_worker(settings: dict[str, Any]) -> None:
         verbose=0,
     )
     accuracy = np.asarray(model.evaluate(batches("test", False), verbose=0))[1]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    found = {"epochs": seconds, "parts": parts, "peak": peak, "accuracy": float(accuracy)}
+    found = {"epochs": seconds, "parts": parts, "accuracy": float(accuracy)}
     print(json.dumps(found))
 
 
@@ -142,31 +139,15 @@ def epoch_seconds(epochs: list[float], parts: dict[str, list[float]]) -> float:
     return epochs[0] - sum(max(0.0, seconds) for seconds in tracing)
 
 
-def run_plain(settings: dict[str, Any]) -> dict[str, float]:
+def run_plain(settings: dict[str, Any], work: Path) -> dict[str, float]:
     """Returns seconds of an epoch and of a whole run, and the peak bytes, of the plain side."""
-    started = time.perf_counter()
     command = [sys.executable, "-m", "tools.benchmark", "--worker", json.dumps(settings)]
-    finished = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    wall = time.perf_counter() - started
-    given = json.loads(finished.stdout.splitlines()[-1])
+    taken = measured(command, work / "plain.txt")
+    lines = (work / "plain.txt").read_text(encoding="utf-8").splitlines()
+    given = json.loads(next(line for line in reversed(lines) if line.startswith("{")))
     epoch = epoch_seconds(given["epochs"], given["parts"])
     missing = settings["epochs"] - len(given["epochs"])
-    return {"epoch": epoch, "whole": wall + missing * epoch, "peak": given["peak"]}
-
-
-def _timed(command: list[str], log: Path) -> tuple[float, int]:
-    """Runs a command; returns its wall seconds and its peak bytes.
-
-    Raises:
-        SystemExit: If it fails; its output is shown.
-    """
-    started = time.perf_counter()
-    with log.open("w") as file:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
-        _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed:\n{log.read_text()[-3000:]}")
-    return time.perf_counter() - started, usage.ru_maxrss * 1024
+    return {"epoch": epoch, "whole": taken["wall"] + missing * epoch, "peak": taken["peak"]}
 
 
 def run_ours(settings: dict[str, Any], work: Path) -> dict[str, float]:
@@ -181,7 +162,7 @@ def run_ours(settings: dict[str, Any], work: Path) -> dict[str, float]:
     command += ["--patience", str(settings["epochs"])]
     command += ["--data.source", settings["source"], "--data.stores", settings["stores"]]
     command += ["--data.features", str(features), "--runs", str(work)]
-    wall, peak = _timed(command, work / "log.txt")
+    taken = measured(command, work / "log.txt")
     run = work / "classification" / "ours"
     log = (run / "log.txt").read_text(encoding="utf-8")
     ends = [
@@ -191,13 +172,13 @@ def run_ours(settings: dict[str, Any], work: Path) -> dict[str, float]:
     later = json.loads((run / "history.json").read_text(encoding="utf-8"))[1:]
     # The log's times include checkpoints, but are whole seconds.
     whole = max(ends[-1] - ends[0], sum(row["seconds"] for row in later))
-    return {"epoch": whole / len(later), "whole": wall, "peak": peak}
+    return {"epoch": whole / len(later), "whole": taken["wall"], "peak": taken["peak"]}
 
 
 def run_study(
     arguments: argparse.Namespace, training: dict[str, str], stores: Path, work: Path
 ) -> float:
-    """Returns the wall seconds of the six classifiers by the study command."""
+    """Returns the wall seconds of the same classifiers by the study command."""
     command = [sys.executable, "-m", "kerascxr", "study", "--segmentation", "false"]
     command += ["--data.source", arguments.source, "--data.stores", str(stores)]
     command += ["--data.features", str(work / "study-features"), "--runs", str(work / "study")]
@@ -205,9 +186,12 @@ def run_study(
     command += ["--classifier.patience", str(arguments.epochs)]
     for key, value in training.items():
         command += [f"--classifier.{key}", value]
-    for name in ("efficientnetb0", "shufflenetv2"):
+    command += ["--backbones", ",".join(arguments.backbones)]
+    if arguments.depths:
+        command += ["--depths", ",".join(map(str, arguments.depths))]
+    for name in arguments.backbones:
         command += [f"--weights.{name}", arguments.weights.get(name, "none")]
-    return _timed(command, work / "study.txt")[0]
+    return measured(command, work / "study.txt")["wall"]
 
 
 def main() -> None:
@@ -240,7 +224,7 @@ def main() -> None:
         work = Path(folder)
         stores = work / "stores"
         ingest = [sys.executable, "-m", "kerascxr", "data", "--source", arguments.source]
-        _timed([*ingest, "--stores", str(stores)], work / "log.txt")
+        measured([*ingest, "--stores", str(stores)], work / "log.txt")
         print(f"{processor_name()}, {datetime.now():%Y-%m-%d %H:%M}.\n")
         print("| " + " | ".join(HEADER) + " |\n|---|---|---|---:|---:|---:|", flush=True)
         plain_total = 0.0
@@ -256,7 +240,7 @@ def main() -> None:
                     "plain_epochs": arguments.plain_epochs,
                     "training": training,
                 }
-                plain, ours = run_plain(settings), run_ours(settings, work)
+                plain, ours = run_plain(settings, work), run_ours(settings, work)
                 plain_total += plain["whole"]
                 for what, key, scale, unit in (
                     ("one epoch", "epoch", 1, "s"),

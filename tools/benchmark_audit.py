@@ -13,28 +13,22 @@ first from nothing, then with the ingested copy there.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from kerascxr.data.ingest.candidates import candidates
 from kerascxr.tables import text_table
 from tests.support.made_sets import make_set
+from tests.support.measured_commands import measured
 
 
 def run_audit(folder: Path, stores: Path, to: Path) -> tuple[float, float]:
     """Runs the audit in a process of its own; returns seconds and its peak memory in MiB."""
     command = [sys.executable, "-m", "kerascxr", "data", "audit", str(folder)]
     command += ["--stores", str(stores), "--to", str(to)]
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"The audit ended with status {status}.")
-    return time.perf_counter() - started, used.ru_maxrss / 1024
+    taken = measured(command, to.with_suffix(".txt"))
+    return taken["wall"], taken["peak"] / 2**20
 
 
 def main() -> None:

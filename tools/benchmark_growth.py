@@ -21,12 +21,9 @@ least squares of relative errors. A constant takes three sizes; two give a facto
 import argparse
 import json
 import os
-import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -40,6 +37,7 @@ from kerascxr.runs.atomic import write_json
 from kerascxr.tables import markdown_table
 from kerascxr.training.processor import processor_name
 from tests.support.growth_laws import FAR, GIB, Measurements, draw, first_limits, laws
+from tests.support.measured_commands import measured
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = (1_000, 5_000, 21_165, 100_000)
@@ -47,50 +45,6 @@ STAGES = ("ingest", "features", "epoch", "report")
 HEADER = ("images", "stage", "wall s", "CPU s", "peak memory, GiB", "on disk, GiB")
 
 _EPOCHS = 3
-_SAMPLED_SECONDS = 0.2
-
-
-def measured(command: Sequence[str], log: Path) -> dict[str, float]:
-    """Runs a command; returns its wall and CPU seconds and the peak bytes of it and its children.
-
-    Raises:
-        SystemExit: If it fails; the end of its output is shown.
-    """
-    started = time.perf_counter()
-    with log.open("w") as file:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
-        ended = threading.Event()
-        peaks = [0]
-        watching = threading.Thread(target=_watch, args=(process.pid, ended, peaks))
-        watching.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        ended.set()
-        watching.join()
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed:\n{log.read_text()[-3000:]}")
-    wall = time.perf_counter() - started
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "peak": max(peaks)}
-
-
-def _watch(pid: int, ended: threading.Event, peaks: list[int]) -> None:
-    """Adds up the memory of a process and its children, what they share counted once.
-
-    The kernel's ``ru_maxrss`` would hold the memory of this process too, from before its exec.
-    """
-    while not ended.wait(_SAMPLED_SECONDS):
-        try:
-            family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-            peaks.append(sum(one.memory_full_info().pss for one in family))
-            peaks.append(max(map(_highest, family)))
-        except (psutil.Error, OSError):  # one of them ended meanwhile
-            continue
-
-
-def _highest(process: psutil.Process) -> int:
-    """Returns the most bytes that a process had, also between two samples."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0
 
 
 def feature_worker(options: Mapping[str, Any]) -> None:
