@@ -9,7 +9,7 @@ import pytest
 
 import train_cls
 from kerascxr import __main__ as verbs
-from tests.support.small_runs import arguments, bright_and_dark
+from tests.support.small_runs import LEVELS, arguments, bright_and_dark
 
 pytestmark = pytest.mark.usefixtures("any_lung_masks")
 
@@ -44,9 +44,11 @@ def mean_of(one, other):
 def test_each_member_gets_its_own_region_in_predictions_and_in_the_export(
     pair, served, tmp_path, capsys
 ):
+    some = [f"{served}/set/{name}/{number}.png" for name in LEVELS for number in range(5)]
+
     def predicted(name, *models):
         to = tmp_path / f"{name}.csv"
-        assert verbs.main(["predict", *models, f"{served}/set", "--to", str(to)]) == 0
+        assert verbs.main(["predict", *models, *some, "--to", str(to)]) == 0
         return answers(to)
 
     each = [predicted(f"{place}", path) for place, path in enumerate(pair)]
