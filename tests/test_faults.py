@@ -2,6 +2,7 @@
 
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,11 @@ from tests.support.faults.trees import differences, leftovers
 WRITE = Command("write", "write", "")
 
 
-def careful(argv):
+def careful(argv, pause=0.0):
     """Writes two files, each whole or not at all, and goes on where it was killed."""
     for number in range(2):
         if not Path(f"{number}.json").exists():
-            time.sleep(0.5 * number)
+            time.sleep(pause * number)
             write_json(Path(f"{number}.json"), {"value": number, "seconds": time.time()})
     return 0
 
@@ -44,7 +45,7 @@ def bench_of(main, folder):
 
 @pytest.mark.parametrize("change", [1, 3])
 def test_what_is_killed_and_goes_on_is_right(tmp_path, monkeypatch, change):
-    bench = bench_of(careful, tmp_path)
+    bench = bench_of(partial(careful, pause=0.5), tmp_path)
     monkeypatch.setattr(bench, "moment", lambda *_: Moment(change=change))
     trial = faults.kill(bench, WRITE, random.Random(0), 1)
     assert (trial.hits, trial.problems) == (1, [])
