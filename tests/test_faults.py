@@ -53,7 +53,7 @@ def test_what_is_killed_and_goes_on_is_right(tmp_path, monkeypatch, change):
 
 def test_kills_come_after_a_file_that_a_command_names(tmp_path):
     late = Command("late", "late", "", since="0.json")
-    bench, chance = Bench(tmp_path, careful, {}), random.Random(0)
+    bench, chance = Bench(tmp_path, partial(careful, pause=0.3), {}), random.Random(0)
     known = bench.measure(late)
     assert bench.measure(late) == known and 0 < known.since[1] < known.changes
     moments = [bench.moment(late, chance) for _ in range(40)]
