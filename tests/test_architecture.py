@@ -153,7 +153,12 @@ def converted_by_autograph(path):
     """The lines where a module lets TensorFlow rewrite a function's source before its graph."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     calls = [node for node in nodes if isinstance(node, ast.Call)]
-    as_it_is = {id(call.func) for call in calls if "autograph" in {k.arg for k in call.keywords}}
+    as_it_is = {
+        id(call.func)
+        for call in calls
+        for k in call.keywords
+        if ast.unparse(k) == "autograph=False"
+    }
     return [
         node.lineno
         for node in nodes

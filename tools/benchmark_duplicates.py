@@ -16,7 +16,6 @@ Making an image takes 2.7 ms of CPU time: ``--set`` keeps the set for the next c
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -40,6 +39,7 @@ from kerascxr.data.ingest.thumbnails import SIDE, thumbnail
 from kerascxr.data.sources.open import open_source
 from kerascxr.tables import text_table
 from tests.support.made_images import made_of
+from tests.support.measured_commands import peak_bytes
 from tests.support.planted_copies import KINDS
 
 _SIDE = 128
@@ -121,17 +121,8 @@ def measure(path: Path, n: int, exact: bool) -> dict[str, float]:
         "near": len(near),
         "recall": float(np.mean([(number - 1, number) in pairs for number in places])),
         "searched": int(searched.sum()),
-        "memory": peak_memory(),
+        "memory": peak_bytes() / 2**20,
     }
-
-
-def peak_memory() -> float:
-    """Returns the most MiB that this process had.
-
-    ``ru_maxrss`` would hold those of the process that started it too, from before its exec.
-    """
-    found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    return int(found[1]) / 1024 if found else 0.0
 
 
 def measured_apart(path: Path, n: int, exact: bool) -> dict[str, float]:

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from kerascxr.cli.start import start_tensorflow
 from kerascxr.data.files import read_grey
 from kerascxr.evaluation.comparison import difference
-from kerascxr.evaluation.segmentation import score_image
+from kerascxr.evaluation.segmentation import evaluate
 from kerascxr.evaluation.uncertainty import segmentation_metrics
 from kerascxr.tables import markdown_table, with_interval
 
@@ -86,12 +86,10 @@ def score(segmenter: Any, images: np.ndarray, names: Sequence[str], masks: np.nd
         names: COLLECTION/FILE of each image.
         masks: Traced, bool (n, 256, 256).
     """
-    rows = []
-    for begin in range(0, len(images), 8):
-        found = segmenter.masks(images[begin : begin + 8]).numpy()[..., 0]
-        for name, truth, mask in zip(names[begin:], masks[begin:], found, strict=False):
-            rows.append({"id": name, "group": name} | score_image(truth, mask))
-    return rows
+    batches = (images[begin : begin + 8] for begin in range(0, len(images), 8))
+    found = (mask[..., 0] for batch in batches for mask in segmenter.masks(batch).numpy())
+    rows, _ = evaluate(masks, found, ids=names)
+    return [row | {"group": row["id"]} for row in rows]
 
 
 def table(scored: dict[str, Rows]) -> str:

@@ -69,10 +69,10 @@ def blocks_of(run: Run, label: str) -> list[Block]:
 
 def abstention_text(runs: Sequence[Run]) -> list[str]:
     """Returns the summary's sentences: one a run with a rule, or one for more than ``_FEW``."""
-    tests = [run.metrics["abstention"] for run in runs if run.metrics.get("abstention")]
+    tests = [(run.name, run.metrics["abstention"]) for run in runs if run.metrics.get("abstention")]
     if len(tests) > _FEW:
-        shares = [test["not_decided"]["value"] for test in tests]
-        right = [test["accuracy_of_decided"] for test in tests]
+        shares = [test["not_decided"]["value"] for _, test in tests]
+        right = [test["accuracy_of_decided"] for _, test in tests]
         scores = [of["value"] for of in right if of]
         line = f"The {len(tests)} classifiers do not decide on {min(shares):.1%} to "
         line += f"{max(shares):.1%} of their test images"
@@ -80,13 +80,10 @@ def abstention_text(runs: Sequence[Run]) -> list[str]:
             line += f"; the accuracy of their decisions is {min(scores):.3f} to {max(scores):.3f}"
         return [f"{line}."]
     said = []
-    for run in runs:
-        found = run.metrics.get("abstention")
-        if not found:
-            continue
+    for name, found in tests:
         undecided, accuracy = found["not_decided"], found["accuracy_of_decided"]
         share = percent_with_interval(undecided["value"], undecided["interval"])
-        line = f"{run.name} does not decide on {share} of {found['n']:,} test images"
+        line = f"{name} does not decide on {share} of {found['n']:,} test images"
         line += f"; the accuracy of its decisions is {_share(accuracy)}." if accuracy else "."
         said.append(line)
     return said

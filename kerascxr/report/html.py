@@ -23,6 +23,7 @@ _TEMPLATES = Environment(
 )
 
 _LONG = 24  # characters
+_LONG_WORD = re.compile(rf"\S{{{_LONG - 8},}}")
 _HYPHENED = re.compile(r"(?<!\S)\S{1,12}-\S{1,12}(?!\S)")
 _NUMBER = re.compile(
     r"(?P<value>[-+]?\d[\d,.]*(e[-+]\d+)?%?( ± [\d.,]+)?)"
@@ -37,8 +38,7 @@ def _unbroken(text: str) -> Markup:
 
 def _breakable(text: str) -> Markup:
     """Lets a long word, such as a file's name, break behind underscores."""
-    long = re.compile(rf"\S{{{_LONG - 8},}}")
-    parts = long.sub(lambda word: word[0].replace("_", "_\0"), text)
+    parts = _LONG_WORD.sub(lambda word: word[0].replace("_", "_\0"), text)
     return Markup(str(escape(parts)).replace("\0", "<wbr>"))
 
 

@@ -10,7 +10,7 @@ from filelock import FileLock
 from kerascxr import __main__ as verbs
 from kerascxr.evaluation import lung_masks
 from kerascxr.evaluation.calibration import apply_temperature
-from tests.support.web_page import chromium, served, write_app
+from tests.support.web_page import Opened, chromium, served, write_app
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +65,25 @@ def web_url(web_app):
     """Where ``web_app`` is served."""
     with served(web_app) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def once(browser, web_url):
+    """One page for all tests that leave it as it was."""
+    one = Opened(browser, web_url, reduced_motion="reduce").ready()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def opened(once):
+    """The page, without images and with its settings at the beginning."""
+    page = once.page
+    page.set_viewport_size({"width": 1280, "height": 720})
+    if page.locator("#clear").is_visible():
+        page.click("#clear")
+    yield once
+    assert not once.complaints, once.complaints
 
 
 @pytest.fixture

@@ -26,25 +26,6 @@ from tests.support.web_page import (
 MARKUP = "<img src=x onerror=alert(1)>"
 
 
-@pytest.fixture(scope="module")
-def once(browser, web_url):
-    """One page for all tests that leave it as it was."""
-    one = Opened(browser, web_url, reduced_motion="reduce").ready()
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def opened(once):
-    """The page, without images and with its settings at the beginning."""
-    page = once.page
-    page.set_viewport_size({"width": 1280, "height": 720})
-    if page.locator("#clear").is_visible():
-        page.click("#clear")
-    yield once
-    assert not once.complaints, once.complaints
-
-
 def test_an_image_is_answered_as_the_graph_does(opened):
     page = opened.page
     assert "For research, not for diagnosis" in text(page, "header")

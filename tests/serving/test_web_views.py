@@ -3,23 +3,7 @@
 import pytest
 
 from tests.support.web_images import file, png
-from tests.support.web_page import Opened, text, until
-
-
-@pytest.fixture(scope="module")
-def opened_once(browser, web_url):
-    one = Opened(browser, web_url, reduced_motion="reduce").ready()
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def opened(opened_once):
-    """The page without images, at its usual size."""
-    yield opened_once
-    if opened_once.page.locator("#clear").is_visible():
-        opened_once.page.click("#clear")
-    opened_once.page.set_viewport_size({"width": 1280, "height": 720})
+from tests.support.web_page import text, until
 
 
 def test_a_file_that_cannot_be_read_has_one_sentence_and_no_empty_stage(opened):

@@ -46,13 +46,13 @@ def _watch(pid: int, ended: threading.Event, peaks: list[int]) -> None:
         try:
             family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
             peaks.append(sum(one.memory_full_info().pss for one in family))
-            peaks.append(max(map(_highest, family)))
+            peaks.append(max(peak_bytes(one.pid) for one in family))
         except (psutil.Error, OSError):  # one of them ended meanwhile
             continue
 
 
-def _highest(process: psutil.Process) -> int:
-    """Returns the most bytes that a process had, also between two samples."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
+def peak_bytes(pid: int | str = "self") -> int:
+    """Returns the most bytes that a process had, by default this one, also between two samples."""
+    status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
