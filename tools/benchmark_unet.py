@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from kerascxr.training.processor import computes_bfloat16, processor_name
+from tests.support.kernel_trace import recorded_kernels
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -110,26 +111,17 @@ def worker(settings: dict[str, Any]) -> None:
 
 def kernel_times(folder: Path) -> dict[str, dict[str, float]]:
     """Sums a trace's kernels: by what they are, and by the stage whose layer they belong to."""
-    from tensorflow.tsl.profiler.protobuf import xplane_pb2
-
-    (path,) = folder.rglob("*.xplane.pb")
-    space = xplane_pb2.XSpace()
-    space.ParseFromString(path.read_bytes())
-    by_kernel: collections.Counter[str] = collections.Counter()
-    by_stage: collections.Counter[str] = collections.Counter()
-    for plane in space.planes:
-        for line in plane.lines:
-            for event in line.events:
-                # "gradient_tape/unet_1/encoder1_conv2_1/convolution/...:_MklNativeConv2D..."
-                scope, _, kernel = plane.event_metadata[event.metadata_id].name.rpartition(":")
-                parts = scope.split("/")
-                if "unet" not in scope or len(parts) < 3:
-                    continue
-                layer = parts[[part.startswith("unet") for part in parts].index(True) + 1]
-                named = (words for key, words in KERNELS.items() if key in kernel)
-                seconds = event.duration_ps / 1e12
-                by_kernel[next(named, "elementwise and the rest")] += seconds
-                by_stage[layer.split("_")[0]] += seconds
+    by_kernel: dict[str, float] = collections.defaultdict(float)
+    by_stage: dict[str, float] = collections.defaultdict(float)
+    for kernel in recorded_kernels(folder):
+        # "gradient_tape/unet_1/encoder1_conv2_1/convolution/..."
+        parts = kernel.scope.split("/")
+        if "unet" not in kernel.scope or len(parts) < 3:
+            continue
+        layer = parts[[part.startswith("unet") for part in parts].index(True) + 1]
+        named = (words for key, words in KERNELS.items() if key in kernel.name)
+        by_kernel[next(named, "elementwise and the rest")] += kernel.seconds
+        by_stage[layer.split("_")[0]] += kernel.seconds
     return {"kernel": dict(by_kernel), "stage": dict(by_stage)}
 
 
