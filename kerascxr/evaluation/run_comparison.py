@@ -68,6 +68,11 @@ class Tested:
         return truth_and_probabilities(list(self.rows.values()), self.classes)[1]
 
     @property
+    def groups(self) -> np.ndarray:
+        """Returns the images' groups, str ``(n,)``."""
+        return np.array([row["group"] for row in self.rows.values()], dtype=str)
+
+    @property
     def right(self) -> np.ndarray:
         """Returns whether each image's class was recognised, bool ``(n,)``."""
         return self.probabilities.argmax(axis=1) == self.truth
@@ -218,8 +223,7 @@ def _same_order_and_groups(runs: Sequence[Tested]) -> list[Tested]:
 def _metrics(run: Tested) -> dict[str, Resampled]:
     rows = list(run.rows.values())
     if run.task == "classification":
-        groups = [row["group"] for row in rows]
-        overall, _ = classification_metrics(run.truth, run.probabilities, groups)
+        overall, _ = classification_metrics(run.truth, run.probabilities, run.groups.tolist())
         return {name: overall[name] for name, metric in METRICS.items() if metric.compared}
     return segmentation_metrics(mask_scores(rows))
 
@@ -239,7 +243,7 @@ def _differences(
             item |= {"difference": change.value, "interval": [change.low, change.high]}
             item["p"] = change.p
             if measure == "accuracy" and paired:
-                test = mcnemar(one.right, two.right)
+                test = mcnemar(one.right, two.right, one.groups)
                 item |= {"p": test.p, "only_first": test.only_first}
                 item["only_second"] = test.only_second
             of_measure.append(item)

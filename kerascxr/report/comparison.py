@@ -54,7 +54,7 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
         "mean equal. What has no brackets, or no row, has too few images for an interval."
     )
     if result["task"] == "classification" and result["paired"]:
-        notes.append("p of the accuracy is McNemar's (mid-p), which takes images as independent.")
+        notes.append("p of the accuracy is McNemar's (mid-p), in which a group counts as a whole.")
     return notes
 
 

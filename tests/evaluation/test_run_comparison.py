@@ -87,6 +87,14 @@ def test_all_pairs_are_compared_and_written(tmp_path, capsys):
     assert f"[{low:.3f}, {high:.3f}]" in page and f"[{low:.3f}, {high:.3f}]" in text
 
 
+def test_few_patients_do_not_decide_however_many_images_they_have(tmp_path, capsys):
+    runs = [classifier(tmp_path / name, errors) for name, errors in (("a", ()), ("b", range(18)))]
+    code, _ = compare(capsys, *runs, "--to", str(tmp_path / "out"))
+    found = json.loads((tmp_path / "out/compare.json").read_text())["differences"][0]
+    assert code == 0 and (found["measure"], found["only_first"]) == ("accuracy", 18)
+    assert found["p"] == pytest.approx(2**-9)  # nine groups of two; as images it would be 2**-18
+
+
 def test_runs_on_other_splits_of_one_set_are_compared_unpaired(tmp_path, capsys):
     one = classifier(tmp_path / "random", range(5))
     two = classifier(tmp_path / "grouped", range(30), ids=range(0, 120))

@@ -1,5 +1,7 @@
 """Resamples score as scikit-learn scores the repeated images; intervals say what they should."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -270,9 +272,25 @@ def test_mcnemar_is_the_mid_p_of_the_binomial_test():
     first = np.array([True] * 9 + [False] * 2 + [True] * 50)
     second = np.array([False] * 9 + [True] * 2 + [True] * 50)
     exact = stats.binomtest(2, 11).pvalue
-    assert mcnemar(first, second) == (9, 2, pytest.approx(exact - stats.binom.pmf(2, 11, 0.5)))
-    assert mcnemar(first, first) == (0, 0, 1)
-    assert mcnemar(first[:0], first[:0]).p == 1
+    alone = np.arange(61)
+    found = mcnemar(first, second, alone)
+    assert found == (9, 2, pytest.approx(exact - stats.binom.pmf(2, 11, 0.5)))
+    assert mcnemar(first, first, alone) == (0, 0, 1)
+    assert mcnemar(first[:0], first[:0], alone[:0]).p == 1
+
+
+def test_mcnemar_counts_the_images_of_a_group_as_one_observation():
+    first, second = np.ones(60, bool), np.zeros(60, bool)
+    assert mcnemar(first, second, np.arange(60)).p < 1e-15
+    assert mcnemar(first, second, np.arange(60) // 20) == (60, 0, pytest.approx(1 / 8))
+    random = np.random.default_rng(0)
+    first, second = random.random((2, 40)) < [[0.9], [0.6]]
+    groups = random.permutation(np.arange(40) // 4)
+    gains = [int(first[groups == of].sum()) - int(second[groups == of].sum()) for of in range(10)]
+    # All ways in which the two can change places in whole groups.
+    sums = np.array([np.dot(gains, signs) for signs in itertools.product((-1, 1), repeat=10)])
+    beyond, equal = (abs(sums) > abs(sum(gains))).mean(), (abs(sums) == abs(sum(gains))).mean()
+    assert mcnemar(first, second, groups).p == pytest.approx(beyond + equal / 2)
 
 
 def test_holm():
