@@ -23,7 +23,7 @@ from kerascxr.data.pipeline import Images
 from kerascxr.data.roi import ROIS, check_roi
 from kerascxr.evaluation.calibration import apply_temperature, calibrate
 from kerascxr.evaluation.classification import evaluate
-from kerascxr.evaluation.transfer import compare_with_internal
+from kerascxr.evaluation.transfer import compare_with_internal, of_common_classes
 from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.saved import load_saved
 from kerascxr.models.segmenter import Segmenter
@@ -249,22 +249,29 @@ def _test(
                 calibrated = apply_temperature(probabilities, temperature)
                 decisions = apply_rule(rule, store, images, calibrated, classes, statistics)
         classification.write_test(folder, metrics, images, probabilities, classes, decisions)
-        _add_comparison(folder, metrics, known, ("accuracy", "f1", "auc"))
+        own = read_predictions(run / "predictions.csv")
+        groups = [row.get("group", row["id"]) for row in own]
+        common = of_common_classes(
+            *truth_and_probabilities(own, classes), classes, groups, metrics["test"]
+        )
+        if common:
+            metrics["internal_of_common_classes"] = common
+        _add_comparison(folder, metrics, common or known["test"], ("accuracy", "f1", "auc"))
         draw_test(folder, metrics, images, probabilities, classes)
     else:
         metrics["threshold"] = known["threshold"]
         segmenter = Segmenter(model, known["threshold"])
         metrics |= segmentation.test(segmenter, images, config, folder)
         segmentation.write_test(folder, metrics)
-        _add_comparison(folder, metrics, known, ("dice", "iou"))
+        _add_comparison(folder, metrics, known["test"], ("dice", "iou"))
     return metrics
 
 
 def _add_comparison(
-    folder: RunFolder, metrics: dict[str, Any], known: dict[str, Any], measures: tuple[str, ...]
+    folder: RunFolder, metrics: dict[str, Any], internal: dict[str, Any], measures: tuple[str, ...]
 ) -> None:
     """Adds ``against_internal`` to metrics.json, once the intervals are known."""
-    metrics["against_internal"] = compare_with_internal(known["test"], metrics["test"], measures)
+    metrics["against_internal"] = compare_with_internal(internal, metrics["test"], measures)
     folder.write_json("metrics.json", metrics)
 
 

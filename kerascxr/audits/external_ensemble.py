@@ -29,7 +29,7 @@ from kerascxr.evaluation.ensembles import (
     score_members,
 )
 from kerascxr.evaluation.metric_tables import metrics_markdown, metrics_text
-from kerascxr.evaluation.transfer import compare_with_internal
+from kerascxr.evaluation.transfer import compare_with_internal, of_common_classes
 from kerascxr.evaluation.uncertainty import classification_intervals
 from kerascxr.runs.abstention_tables import abstention_markdown, decided_text
 from kerascxr.runs.atomic import replace_folder
@@ -158,8 +158,14 @@ def _metrics(
         "abstention": _abstention(decisions, found, about["classes"]),
     }
     if common is not None:
+        predicted = (common.truth, common.mean, about["classes"], common.groups)
+        internal = of_common_classes(*predicted, metrics["test"])
+        if internal:
+            metrics["internal_of_common_classes"] = internal
         metrics["against_internal"] = compare_with_internal(
-            _test(common, about["classes"]), metrics["test"], ("accuracy", "f1", "auc")
+            internal or _test(common, about["classes"]),
+            metrics["test"],
+            ("accuracy", "f1", "auc"),
         )
     return metrics
 

@@ -19,10 +19,13 @@ _MEASURES = {
 }
 _NOTE = (
     "One model, not trained again. Internal: the test images of the set that it was trained on. In "
-    "brackets: 95% intervals. Classes that a set does not have are not averaged. Left out: images "
-    "of a set that the model was trained or validated on, recognised by their pixels, and "
-    "near-duplicates of them; these are not looked for where the store of the training is gone."
+    "brackets: 95% intervals. Classes that a set does not have are not averaged, so it is compared "
+    "with the internal test images of the classes that it has. Left out: images of a set that the "
+    "model was trained or validated on, recognised by their pixels, and near-duplicates of them; "
+    "these are not looked for where the store of the training is gone."
 )
+
+_COMMON = "internal_of_common_classes"
 
 _HALF_WIDTH = 4
 """Columns that fit half a printed page."""
@@ -86,6 +89,11 @@ def answers_text(run: Run) -> list[str]:
     return said
 
 
+def common_classes(internal: Mapping[str, Any]) -> list[str]:
+    """Returns the classes of "internal_of_common_classes" of an external test's metrics.json."""
+    return [name for name in internal["classes"] if name not in internal["absent_classes"]]
+
+
 def _answers(run: Run, number: int) -> Tabulated:
     """Lays out what a model answers on sets of other classes, beside its own test images."""
     found = read_answers(run.path)
@@ -99,8 +107,11 @@ def _answers(run: Run, number: int) -> Tabulated:
 
 def _table(run: Run, number: int) -> Tabulated:
     found = read_external(run.path)
+    own = [of[_COMMON] for of in found.values() if _COMMON in of]
+    parts = {f"internal: {' and '.join(common_classes(of))}": of for of in own}
     tests = [
         (f"internal: {run.source}", None, run.metrics["test"]),
+        *((name, None, of) for name, of in parts.items()),
         *(
             (f"external: {external_name(name)}", _left_out(of["data"]), of["test"])
             for name, of in found.items()

@@ -11,7 +11,12 @@ from kerascxr.plots.forest import EXTERNAL, Row, forest
 from kerascxr.report import input_ablations
 from kerascxr.report.abstention import abstention_text
 from kerascxr.report.blocks import Block, Figure, Section, Statement, Tabulated
-from kerascxr.report.external import answers_text, external_name, read_external
+from kerascxr.report.external import (
+    answers_text,
+    common_classes,
+    external_name,
+    read_external,
+)
 from kerascxr.report.limits import limits
 from kerascxr.report.repeats import Repeats
 from kerascxr.runs.reading import Run
@@ -172,6 +177,8 @@ def _other_sets(runs: Sequence[Run]) -> list[str]:
 def _changes(of: Mapping[str, Any], task: str) -> str:
     """Returns the sentences for the verdicts of ``evaluation.transfer``."""
     said, undecided = [], []
+    common = of.get("internal_of_common_classes")
+    which = f" of {' or '.join(common_classes(common))}" if common else ""
     for measure in _MEASURES[task]:
         compared = of.get("against_internal", {}).get(measure)
         label = metric_title(task, measure)
@@ -180,16 +187,16 @@ def _changes(of: Mapping[str, Any], task: str) -> str:
         if compared["verdict"] in (LOWER, HIGHER):
             low, high = sorted(abs(end) for end in compared["interval"])
             size = f"{abs(compared['difference']):.3f} [{low:.3f}, {high:.3f}]"
-            where = "than on the run's own test images"
+            where = f"than on the run's own test images{which}"
             said.append(f"The {label} is {size} {compared['verdict']} {where}.")
         else:
             undecided.append(label)
     if undecided:
         said.append(
             f"Whether the {' and the '.join(undecided)} differ"
-            f"{'s' if len(undecided) == 1 else ''} from the run's own test is not decided."
+            f"{'s' if len(undecided) == 1 else ''} from the run's own test{which} is not decided."
         )
-    if said and of["test"].get("absent_classes"):
+    if said and not common and of["test"].get("absent_classes"):
         said.append("The sets have different classes, so part of a difference may be case mix.")
     return " ".join(said)
 
