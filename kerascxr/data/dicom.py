@@ -56,8 +56,8 @@ def read_dicom(path: Path, max_pixels: int) -> np.ndarray:
 
     The modality LUT or the rescale slope and intercept are applied first, then the VOI LUT or the
     (first) window; the result is scaled to 0..255. Without a window, the image's lowest and highest
-    value become 0 and 255. MONOCHROME1, in which high values are dark, is inverted. Colour becomes
-    ITU-R 601 luma.
+    value become 0 and 255, without those of PixelPaddingValue, which take the nearer end.
+    MONOCHROME1, in which high values are dark, is inverted. Colour becomes ITU-R 601 luma.
 
     Args:
         path: The file.
@@ -71,7 +71,7 @@ def read_dicom(path: Path, max_pixels: int) -> np.ndarray:
             decoded.
 
     Source:
-        DICOM PS3.3, sections C.7.6.3.1.2, C.11.1 and C.11.2.
+        DICOM PS3.3, sections C.7.5.1.1.2, C.7.6.3.1.2, C.11.1 and C.11.2.
     """
     dataset = open_dicom(path)
     frames = _number(dataset, "NumberOfFrames", 1)
@@ -213,7 +213,10 @@ def _as_displayed(stored: np.ndarray, dataset: Any) -> tuple[np.ndarray, float, 
     if voi is not None:
         return _look_up(values, voi, dataset), 0.0, 2.0 ** _bits(voi) - 1
     if dataset.get("WindowCenter") is None or dataset.get("WindowWidth") is None:
-        return values, float(values.min()), float(values.max())
+        shown = values[~_is_padding(stored, dataset)]
+        if not shown.size or shown.min() == shown.max():
+            shown = values
+        return values, float(shown.min()), float(shown.max())
     values = apply_windowing(values, dataset)  # to the whole range of the values that there can be
     if modality is not None:
         return values, 0.0, 2.0 ** _bits(modality) - 1
@@ -222,7 +225,25 @@ def _as_displayed(stored: np.ndarray, dataset: Any) -> tuple[np.ndarray, float, 
     if int(dataset.get("PixelRepresentation", 0)):
         ends -= 2.0 ** (bits - 1)
     ends = ends * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))
-    return values, float(ends.min()), float(ends.max())
+    if ends[0] > ends[1]:  # by a negative slope; what is below the window is at the first end still
+        values, ends = -values, -ends
+    return values, float(ends[0]), float(ends[1])
+
+
+def _is_padding(stored: np.ndarray, dataset: Any) -> np.ndarray:
+    """Returns where stored values are padding around the picture, bool of their shape.
+
+    Source:
+        DICOM PS3.3, C.7.5.1.1.2.
+    """
+    given = [dataset.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    if not isinstance(given[0], int):
+        return np.zeros(stored.shape, bool)
+    # Written as an unsigned number, -1 is 65535.
+    unsigned = np.dtype(f"u{stored.dtype.itemsize}")
+    known = [value % 2 ** (8 * unsigned.itemsize) for value in given if isinstance(value, int)]
+    ends = np.array(known, unsigned).view(stored.dtype)
+    return (stored >= ends.min()) & (stored <= ends.max())
 
 
 def _lut(dataset: Any, sequence: str) -> Any | None:

@@ -95,6 +95,42 @@ def test_a_rescaling_alone_changes_nothing_that_is_seen(tmp_path):
     np.testing.assert_array_equal(grey, PLAIN)
 
 
+def test_a_window_is_not_turned_round_by_a_negative_slope(tmp_path):
+    tags = {"RescaleSlope": -1, "RescaleIntercept": 4095}
+    plain = read_grey(write(tmp_path / "a.dcm", **tags))
+    np.testing.assert_array_equal(plain, 255 - PLAIN)
+    grey = read_grey(write(tmp_path / "b.dcm", WindowCenter=2048, WindowWidth=4096, **tags))
+    np.testing.assert_array_equal(grey, plain)
+
+
+def test_without_a_window_padding_is_not_in_the_range(tmp_path):
+    picture = np.array([[1000, 1200], [1400, 1500]], np.uint16)
+    expected = np.rint((picture - 1000.0) / 500 * 255)
+    for value, limit in ((0, None), (4095, None), (4000, 4095), (4095, 4000)):
+        padded = np.pad(picture, 1, constant_values=value)
+        tags = {"PixelPaddingValue": value}
+        tags |= {} if limit is None else {"PixelPaddingRangeLimit": limit}
+        grey = read_grey(write(tmp_path / "a.dcm", padded, **tags))
+        np.testing.assert_array_equal(grey[1:-1, 1:-1], expected)
+        assert (grey[0] == (0 if value == 0 else 255)).all()
+
+
+def test_padding_may_be_written_as_an_unsigned_number(tmp_path):
+    picture = np.array([[-100, 400]], np.int16)
+    padded = np.pad(picture, 1, constant_values=-2000)
+    path = write(tmp_path / "a.dcm", padded, bits=16)
+    dataset = pydicom.dcmread(path)
+    dataset.add_new("PixelPaddingValue", "US", 2**16 - 2000)
+    dataset.save_as(path)
+    np.testing.assert_array_equal(read_grey(path)[1:-1, 1:-1], [[0, 255]])
+
+
+def test_a_picture_of_one_value_beside_padding_keeps_its_range(tmp_path):
+    values = np.array([[0, 1], [1, 0]], np.uint16)
+    grey = read_grey(write(tmp_path / "a.dcm", values, PixelPaddingValue=0))
+    np.testing.assert_array_equal(grey, 255 * values)
+
+
 def test_a_voi_lut_is_applied(tmp_path):
     lut = pydicom.Dataset()
     lut.LUTDescriptor = [4096, 0, 8]
