@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile
 
 from kerascxr.data.dicom import (
     DicomError,
@@ -37,6 +37,22 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)
 
 # A mask with several small numbers above 0 is a label map: it numbers regions.
 MAX_LABEL = 15
+
+# So is one with a region between black and its maximum. Edges, smoothed or enlarged, are narrower.
+_BETWEEN = (0.1, 0.9)  # of the maximum
+_REACH = 1 / 64  # of the shorter side, around each pixel of a region
+_REGION = 0.1  # of the pixels inside
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""An EXIF orientation to what turns an image upright."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 AGAIN = "Download or export it again, or remove it"
@@ -72,7 +88,7 @@ def read_grey(path: Path) -> np.ndarray:
       exposure of neighbouring images comparable, which stretching each to its own maximum would
       not. (Pillow hands over 16-bit colour as its upper 8 bits, so there no such step is taken.)
     - Floats within 0..1 are scaled by 255; other non-negative values follow the rule above.
-    - An EXIF orientation is applied.
+    - An EXIF orientation is applied; one in XMP or in a PNG's text is not, see ``_upright``.
     - DICOM files are shown as on a screen, see ``dicom.read_dicom``.
 
     Args:
@@ -135,7 +151,7 @@ def read_mask(paths: Sequence[Path]) -> np.ndarray:
     """Reads one region from one or several mask files, e.g. the left and the right lung.
 
     A pixel is inside where the file's grey value is above half of that file's own maximum, so
-    masks of 0/1, 0/255 and of colour all work. A file of zeros is an empty mask.
+    masks of 0/1, 0/255 and of one colour all work. A file of zeros is an empty mask.
 
     Args:
         paths: The files; what any of them marks is inside.
@@ -154,13 +170,15 @@ def read_mask(paths: Sequence[Path]) -> np.ndarray:
     for path in paths:
         grey = read_grey(path)
         values = np.unique(grey)
-        if 1 < values[-1] <= MAX_LABEL and np.count_nonzero(values) > 1:
+        inside = grey > values[-1] / 2
+        if not 1 < values[-1] <= MAX_LABEL:
+            values = np.array([0, *_values_between(grey, inside), values[-1]])
+        if np.count_nonzero(values) > 1:
             raise ImageFileError(
                 path,
                 f"is a label map (values {', '.join(map(str, values))}), not a mask",
                 "Save the lungs as one region of 255 on 0",
             )
-        inside = grey > values[-1] / 2
         if united is not None and inside.shape != united.shape:
             raise ImageFileError(
                 path,
@@ -170,6 +188,28 @@ def read_mask(paths: Sequence[Path]) -> np.ndarray:
         united = inside if united is None else united | inside
     assert united is not None
     return np.where(united, 255, 0).astype(np.uint8)
+
+
+def _values_between(grey: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Returns the values of regions between black and a mask's maximum, such as the other lung's.
+
+    Args:
+        grey: uint8 ``(height, width)``.
+        inside: bool ``(height, width)``, the mask.
+    """
+    low, high = (share * float(grey.max()) for share in _BETWEEN)
+    between, least = (grey > low) & (grey < high), _REGION * np.count_nonzero(inside)
+    if np.count_nonzero(between) <= least:
+        return grey[:0, 0]
+    from scipy import ndimage  # slow: not before --help
+
+    window = 2 * max(1, int(_REACH * min(grey.shape))) + 1
+    lowest, highest = (
+        function(grey, window, mode="constant")
+        for function in (ndimage.minimum_filter, ndimage.maximum_filter)
+    )
+    values, counts = np.unique(grey[between & (lowest == highest)], return_counts=True)
+    return values[counts > least]
 
 
 def _open(path: Path, file, start: bytes) -> Image.Image:
@@ -202,7 +242,7 @@ def _to_grey(path: Path, image: Image.Image) -> np.ndarray:
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         image.load()
-        image = ImageOps.exif_transpose(image)
+        image = _upright(image)
         mode = image.mode
         if mode == "L" and not image.has_transparency_data:
             return np.array(image)
@@ -218,6 +258,18 @@ def _to_grey(path: Path, image: Image.Image) -> np.ndarray:
     # Pillow turns a white-is-zero TIFF round itself at 8 bits, but not at 16.
     inverted = tags.get(PHOTOMETRIC_TAG) == MIN_IS_WHITE
     return 255 - grey if inverted else grey
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turns a decoded image as its EXIF orientation says; Pillow has turned a TIFF already.
+
+    Pillow's own function also takes an orientation from XMP and from a PNG's text. Neither exports
+    nor browsers know these, and ingest stores a grey PNG's own bytes.
+    """
+    exif = Image.Exif()
+    exif.load(image.info.get("exif", b""))
+    turn = _TURNS.get(exif.get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 def _check_sums(path: Path, file) -> None:

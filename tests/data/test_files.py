@@ -1,5 +1,6 @@
 """Files of every mode give the right pixels; broken ones give the right message."""
 
+import io
 import pickle
 import struct
 import zlib
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 
 from kerascxr.data import files
 from kerascxr.data.files import ImageFileError, read_grey, read_mask
+from kerascxr.data.ingest.reading import read_example
+from kerascxr.data.sources.examples import Example
 
 GREY = np.array([[0, 50, 100], [150, 200, 255]], np.uint8)
 
@@ -144,6 +147,40 @@ def test_exif_orientation_is_applied(tmp_path, orientation, turned, dtype):
     exif[0x0112] = orientation
     path = save(tmp_path / "a.png", GREY.astype(dtype), exif=exif)
     np.testing.assert_array_equal(read_grey(path), turned(GREY))
+
+
+XMP = '<x:xmpmeta xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+
+
+def test_only_the_orientation_that_exports_read_is_applied(tmp_path):
+    """Pillow takes it from XMP and text too, which neither a decoder in a graph nor browsers do."""
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 90), dtype=np.uint8)
+    xmp, profile = PngImagePlugin.PngInfo(), PngImagePlugin.PngInfo()
+    xmp.add_itxt("XML:com.adobe.xmp", XMP)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    profile.add_text("Raw profile type exif", f"\nexif\n8\n{exif.tobytes().hex()}\n", zip=True)
+    for number, info in enumerate((xmp, profile)):
+        path = save(tmp_path / f"{number}.png", pixels, pnginfo=info)
+        assert Image.open(path).getexif()[0x0112] == 6
+        np.testing.assert_array_equal(read_grey(path), pixels)
+        read = read_example(Example("a", path))
+        stored = np.array(Image.open(io.BytesIO(read.image)))
+        assert read.checked.size == stored.shape  # a plain PNG's bytes are stored as they are
+    path = save(tmp_path / "a.jpg", pixels, xmp=XMP.encode())
+    np.testing.assert_array_equal(read_grey(path), np.array(Image.open(path)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientations_are_pillows(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for suffix in ("png", "tif", "webp", "jpg"):
+        path = save(tmp_path / f"a.{suffix}", GREY, exif=exif)
+        image = Image.open(io.BytesIO(path.read_bytes()))
+        image.load()  # which turns a TIFF
+        upright = ImageOps.exif_transpose(image).convert("L")
+        np.testing.assert_array_equal(read_grey(path), np.array(upright))
 
 
 def test_result_can_be_written_to(tmp_path):
@@ -339,6 +376,29 @@ def test_label_map_is_no_mask(tmp_path):
     path = save(tmp_path / "a.png", np.array([[0, 1, 2]], np.uint8))
     with pytest.raises(ImageFileError, match=r"is a label map \(values 0, 1, 2\), not a mask"):
         read_mask([path])
+
+
+@pytest.mark.parametrize("second", [38, 76, 128, 200])
+def test_regions_of_two_greys_are_a_label_map(tmp_path, second):
+    # Those of 38 and 76 would be lost without a word, and those of 128 and 200, perhaps a heart,
+    # would be lung.
+    regions = np.zeros((20, 40), np.uint8)
+    regions[4:16, 4:16], regions[4:16, 24:36] = 255, second
+    path = save(tmp_path / "a.png", regions)
+    with pytest.raises(ImageFileError, match=rf"is a label map \(values 0, {second}, 255\)"):
+        read_mask([path])
+
+
+@pytest.mark.parametrize("kind", ["smooth", "jpeg", "enlarged"])
+def test_soft_edges_are_no_label_map(tmp_path, kind):
+    regions = np.zeros((64, 64), np.uint8)
+    regions[14:50, 6:26], regions[14:50, 38:58] = 255, 255
+    soft = Image.fromarray(regions).resize((40, 40), Image.Resampling.BILINEAR)
+    path = tmp_path / ("a.jpg" if kind == "jpeg" else "a.png")
+    if kind == "enlarged":
+        soft = soft.resize((320, 320), Image.Resampling.NEAREST)
+    soft.save(path)
+    assert 0.25 < (read_mask([path]) > 0).mean() < 0.45
 
 
 def test_broken_mask_names_its_file(tmp_path):
