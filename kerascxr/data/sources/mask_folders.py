@@ -14,10 +14,13 @@ from kerascxr.data.sources.paths import (
     IMAGE_LEVELS,
     MASK_LEVELS,
     bad_source,
+    count_images,
     folders_in,
+    is_image,
     mask_key,
     masks_by_key,
     only_images,
+    visible,
     walk,
 )
 
@@ -84,6 +87,7 @@ def open_mask_folders(root: Path) -> Source:
             "have masks named like its images (or with _mask added)",
             f"None is: an image is called {images[0].name!r}",
         )
+    rejected += _beside(root, image_folder, mask_folders)
     rejected.sort(key=lambda item: natural_key(item.path))
     return Source(
         name=root.resolve().name,
@@ -93,3 +97,17 @@ def open_mask_folders(root: Path) -> Source:
         examples=tuple(examples),
         rejected=tuple(rejected),
     )
+
+
+def _beside(root: Path, images: Path, masks: list[Path]) -> list[Rejected]:
+    """Returns the images that lie beside those folders, a folder of them as one."""
+    found = []
+    for path in visible(root):
+        if is_image(path):
+            found.append(Rejected(path.name, f"an image outside of the folder {images.name}"))
+        elif path.is_dir() and path != images and not any(path in (m, *m.parents) for m in masks):
+            count = count_images(path)
+            if count:
+                what = f"a folder of {count} images beside images and masks"
+                found.append(Rejected(path.name, what))
+    return found

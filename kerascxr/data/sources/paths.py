@@ -105,14 +105,14 @@ def only_images(root: Path, files: Iterable[Path], rejected: list[Rejected]) -> 
 def images_and_masks(
     root: Path, folder: Path, rejected: list[Rejected]
 ) -> tuple[list[Path], list[Path]]:
-    """Splits a class folder's image files by what they are."""
+    """Splits the image files of a class's folder, or of a folder without classes, by kind."""
     files = only_images(root, walk(folder), rejected)
     names = {path: relative_name(path, root) for path in files}
     stems = {str(Path(name).with_suffix("")) for name in names.values()}
     images: list[Path] = []
     masks: list[Path] = []
     for path in files:
-        below = names[path].split("/")[1:-1]  # a class may itself be called "mask"
+        below = relative_name(path, folder).split("/")[:-1]  # a class may be called "mask"
         base = str(Path(names[path]).with_suffix(""))
         # NAME_mask.png beside NAME.png is no X-ray either.
         beside = base.endswith("_mask") and base.removesuffix("_mask") in stems

@@ -3,7 +3,12 @@
 from pathlib import Path
 
 from kerascxr.data.sources.examples import Example, Rejected, Source, relative_name, unique_ids
-from kerascxr.data.sources.paths import count_images, folders_in, images_and_masks
+from kerascxr.data.sources.paths import (
+    bad_source,
+    count_images,
+    folders_in,
+    images_and_masks,
+)
 
 
 def has_plain_images(path: Path) -> bool:
@@ -14,9 +19,15 @@ def has_plain_images(path: Path) -> bool:
 
 
 def open_plain_images(root: Path) -> Source:
-    """Lists the images of a folder and below it; masks are left out."""
+    """Lists the images of a folder and below it; masks are left out.
+
+    Raises:
+        ValueError: If there are masks alone.
+    """
     rejected: list[Rejected] = []
-    images, _ = images_and_masks(root, root, rejected)
+    images, masks = images_and_masks(root, root, rejected)
+    if not images:
+        raise bad_source(root, f"have images beside {masks[0].parent.name}/", "It has none")
     ids = unique_ids([relative_name(path, root) for path in images])
     return Source(
         name=root.resolve().name,

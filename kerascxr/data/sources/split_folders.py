@@ -5,7 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from kerascxr.data.sources.examples import SPLIT_NAMES, Example, Rejected, Source
-from kerascxr.data.sources.paths import bad_source, count_images, folders_in
+from kerascxr.data.sources.paths import (
+    bad_source,
+    count_images,
+    folders_in,
+    is_image,
+    visible,
+)
 
 
 def _split_folders(root: Path) -> dict[str, list[Path]]:
@@ -70,6 +76,8 @@ def open_split_folders(root: Path, open_split: Callable[[Path], Source]) -> Sour
             count = count_images(folder)
             what = f"a folder of {count} images" if count else "a folder without any image"
             rejected.append(Rejected(folder.name, f"{what} beside the splits' folders"))
+    loose = [path for path in visible(root) if is_image(path)]
+    rejected += [Rejected(path.name, "an image outside of any class folder") for path in loose]
     sources = [part for _, part in parts.values()]
     classes = {name for part in sources for name in part.classes}
     return Source(

@@ -113,6 +113,18 @@ def test_images_without_classes_will_do_only_where_there_are_none(tmp_path):
     assert found == ["radiography", "images"]
 
 
+def test_masks_beside_images_without_classes_are_no_images(tmp_path):
+    def open_tested():
+        return open_source(str(tmp_path), phantom_images=1, phantom_seed=0, only_tested=True)
+
+    touch(tmp_path, "1.png", "2.png", "masks/1.png", "masks/2.png")
+    assert ids(open_tested()) == ["1", "2"]
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).unlink()
+    with pytest.raises(ValueError, match=r"have images beside masks/.*has none"):
+        open_tested()
+
+
 def test_radiography_order_when_classes_are_missing(tmp_path):
     touch(tmp_path, "Viral Pneumonia/a.png", "Normal/b.png", "COVID/c.png")
     source = open_(tmp_path)
@@ -678,6 +690,22 @@ def test_a_further_folder_does_not_turn_splits_into_classes(tmp_path):
     source = open_(tmp_path)
     assert source.classes == ("A", "B")
     assert aside(source) == {"docs": "a folder of 1 images beside the splits' folders"}
+
+
+def test_what_lies_beside_splits_and_beside_images_and_masks_is_listed(tmp_path):
+    touch(tmp_path / "a", "train/x/1.png", "train/y/2.png", "test/x/3.png", "test/y/4.png")
+    touch(tmp_path / "a", "loose.png")
+    source = open_(tmp_path / "a")
+    assert len(source.examples) == 4
+    assert aside(source) == {"loose.png": "an image outside of any class folder"}
+    touch(tmp_path / "b", "images/1.png", "masks/1.png", "more/2.png", "more/3.png", "loose.png")
+    (tmp_path / "b/notes").mkdir()
+    source = open_(tmp_path / "b")
+    assert ids(source) == ["1"]
+    assert aside(source) == {
+        "loose.png": "an image outside of the folder images",
+        "more": "a folder of 2 images beside images and masks",
+    }
 
 
 def test_splits_without_a_test_folder_are_refused(tmp_path):
