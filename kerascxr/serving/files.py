@@ -21,7 +21,8 @@ _DIGITS = 12
 def find_files(patterns: Sequence[str]) -> list[Path]:
     """Returns the image files that paths, folders, globs and URLs name, each once, in order.
 
-    Of a folder, files whose suffix is no image's are passed over, and a line says how many.
+    Of a folder, files whose suffix is no image's are passed over, and so are folders that a glob
+    matches; a line says how many.
 
     Args:
         patterns: What names files; a URL is that of an image file, or of a folder.
@@ -41,6 +42,7 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
         else:
             names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (absolute ones too)
             files = [Path(name) for name in names if Path(name).is_file()]
+            _name_folders(pattern, [Path(name) for name in names if Path(name).is_dir()])
         if not files:
             raise ValueError(f"each path must name images. Got {pattern!r}, where there are none.")
         found |= dict.fromkeys(files)
@@ -74,6 +76,15 @@ def _name_passed_over(folder: Path, files: Sequence[Path]) -> None:
             f"{folder} has {counted(len(others), 'file')} whose suffix is no image's, such as "
             f"{printable(others[0])}: passed over. A glob, as '{folder}/*', takes files of any "
             "name, such as DICOM files without a suffix."
+        )
+
+
+def _name_folders(pattern: str, folders: Sequence[Path]) -> None:
+    """Logs which folders a glob matches, unless it matches all that is in them too."""
+    if folders and "**" not in pattern:
+        logger.warning(
+            f"{pattern!r} matches {counted(len(folders), 'folder')}, such as {folders[0]}: passed "
+            "over. A folder's own path takes the images in it and below it."
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from kerascxr.data.remote import RemotePath, state_of
+from kerascxr.data.remote import state_of
 from kerascxr.runs.atomic import naming, replacing, write_text
 from kerascxr.runs.locks import locked
 
@@ -74,9 +74,9 @@ class SavedRows:
     def left_of(self, files: Sequence[Path], batch: int = 1) -> list[Path]:
         """Returns the files to be read; a line says how many have a row.
 
-        A row of an earlier call is kept if the file was read then, and has the same absolute path,
-        size and time of modification now, and if this holds for all files of its batch: a model's
-        last digits can depend on what else is in a batch.
+        A row of an earlier call is kept if the file was read then, and has the same absolute path
+        and ``state_of`` now, and if this holds for all files of its batch: a model's last digits
+        can depend on what else is in a batch.
 
         Args:
             files: The files to have a row. Rows can be added for these only.
@@ -189,11 +189,5 @@ def _lines(file: BinaryIO) -> Iterator[str]:
 
 def _stamp(path: Path) -> str:
     """Returns what changes when a path leads to another file; "" if it leads to none."""
-    if isinstance(path, RemotePath):
-        state = state_of(path)
-        return "" if min(state) < 0 else f"{' '.join(map(str, state))} {path}"
-    try:
-        known = path.stat()
-    except OSError:
-        return ""
-    return f"{known.st_size} {known.st_mtime_ns} {path.absolute()}"
+    state = state_of(path)
+    return "" if min(state) < 0 else f"{' '.join(map(str, state))} {path.absolute()}"

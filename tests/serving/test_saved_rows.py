@@ -48,13 +48,14 @@ def test_a_kill_while_taking_up_loses_no_row(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("data", "at", "again"),
-    [("ab", 1, False), ("abc", 1, True), ("cd", 2, True)],
-    ids=["same", "another size", "another time"],
+    [(None, 1, False), ("abc", 1, True), ("cd", 2, True), ("cd", 1, True)],
+    ids=["same", "another size", "another time", "another content"],
 )
 def test_a_row_stands_while_its_file_is_the_same(tmp_path, messages, data, at, again):
     to, path = tmp_path / "table.csv", write(tmp_path / "a.png")
     save(to, path)
-    write(path, data, at)
+    if data is not None:
+        write(path, data, at)
     rows = SavedRows(to, "model", COLUMNS)
     assert rows.left_of([path]) == [path] * again
     assert messages() == ["Resuming after 1 of 1 files."] * (not again)
