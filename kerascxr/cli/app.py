@@ -51,6 +51,13 @@ def run(argv: Sequence[str], prog: str) -> None:
     """Runs the command until Ctrl-C."""
     values = read_options(parser(prog), argv)
     place, kept = find_page(values.model), False
+    if place is not None:
+        for name, default in (("segmentation", PACKAGED), ("onnxruntime", None)):
+            if values[name] != default:
+                raise ValueError(
+                    f"--{name} must be left out for a page, which was exported with its own. "
+                    f"Got {values.model}, which is one."
+                )
     if place is None:
         read_run(values.model, "classification")
         check_lungs(values.segmentation)

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from kerascxr.cli.options import new_parser, read_options
 from kerascxr.cli.program import program
@@ -60,6 +60,7 @@ def run(argv: Sequence[str], prog: str) -> None:
             f"--format must be one or several of {', '.join(known)}, as onnx,litert. "
             f"Got format={','.join(values.format)}."
         )
+    _check_used(values)
     others = [name for name in dict.fromkeys(values.format) if name not in (SAVED_MODEL, WEB)]
     for name in others:
         find_format(name)  # a missing package is known before anything is written
@@ -99,3 +100,19 @@ def run(argv: Sequence[str], prog: str) -> None:
         logger.info(f"\nNext:\n  {command}\n      opens it in the browser")
     if others:
         export_formats(values.runs, values.to, others)
+
+
+def _check_used(values: Namespace) -> None:
+    """Checks that no option was given that the formats do not use.
+
+    Raises:
+        ValueError: If one was.
+    """
+    formats = ",".join(values.format)
+    if values.segmentation and not {SAVED_MODEL, WEB} & set(values.format):
+        raise ValueError(
+            f"--segmentation must come with --format {SAVED_MODEL} or {WEB}: the others have no "
+            f"lung masks. Got format={formats}."
+        )
+    if values.onnxruntime and WEB not in values.format:
+        raise ValueError(f"--onnxruntime must come with --format {WEB}. Got format={formats}.")

@@ -3,6 +3,7 @@
 import pytest
 
 from kerascxr.cli.main import main
+from kerascxr.serving.web_names import CARD, LISTING
 
 NOWHERE = ("--data.source", "nowhere")
 
@@ -35,12 +36,30 @@ NOWHERE = ("--data.source", "nowhere")
             "nope must be the folder of a finished run",
         ),
         (
+            ("export", "{run}", "--to", "x", "--format", "onnx", "--segmentation", "package"),
+            "--segmentation must come with --format saved_model or web",
+        ),
+        (
+            ("export", "{run}", "--to", "x", "--format", "onnx", "--onnxruntime", "x.tgz"),
+            "--onnxruntime must come with --format web",
+        ),
+        (("app", "{page}", "--segmentation", "x"), "--segmentation must be left out for a page"),
+        (("app", "{page}", "--segmentation", "null"), "--segmentation must be left out for a page"),
+        (("app", "{page}", "--onnxruntime", "x.tgz"), "--onnxruntime must be left out for a page"),
+        (
             ("predict", "{run}", "{run}/figures", "--to", "x.csv", "--segmentation", "nope"),
             "nope must be the folder of a finished run",
         ),
     ],
 )
-def test_it_is_one_line_and_nothing_is_written(argv, said, runs, tmp_path, monkeypatch, capsys):
+def test_it_is_one_line_and_nothing_is_written(
+    argv, said, runs, tmp_path, tmp_path_factory, monkeypatch, capsys
+):
+    page = tmp_path_factory.mktemp("page")
+    for name in (LISTING, CARD):
+        (page / name).parent.mkdir(exist_ok=True)
+        (page / name).touch()
+
     def start():
         raise AssertionError("TensorFlow was started")
 
@@ -48,7 +67,7 @@ def test_it_is_one_line_and_nothing_is_written(argv, said, runs, tmp_path, monke
     module = "lungs" if module == "predict" else module  # which starts it for both
     monkeypatch.setattr(f"kerascxr.cli.{module}.start_tensorflow", start)
     monkeypatch.chdir(tmp_path)
-    assert main([item.format(run=runs[0]) for item in argv]) == 2
+    assert main([item.format(run=runs[0], page=page) for item in argv]) == 2
     message = capsys.readouterr().err
     assert said in message and message.count("\n") == 1
     assert not list(tmp_path.iterdir())
