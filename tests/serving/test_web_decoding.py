@@ -10,8 +10,10 @@ import numpy as np
 import pydicom.data
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from kerascxr.data.files import ImageFileError, read_grey
+from tests.support import hostile_files as hostile
 from tests.support.web_page import Opened
 
 # What the package reads but the page does not: the reasons that the page gives.
@@ -78,7 +80,29 @@ def pictures():
         exif[0x0112] = orientation
         add(f"JPEG, orientation {orientation}", grey, "JPEG", exif=exif)
         add(f"PNG, orientation {orientation}", grey, exif=exif)
+    xmp, text = 'tiff:Orientation="6"', PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp)
+    add("PNG, orientation in XMP", grey, pnginfo=text)
+    add("JPEG, orientation in XMP", grey, "JPEG", xmp=xmp.encode())
+    found |= {f"DICOM, {name}": dicom_of(grey, **tags) for name, tags in DICOM_TAGS.items()}
     return found
+
+
+TURNED = {"RescaleSlope": "-1", "RescaleIntercept": "255"}
+DICOM_TAGS = {
+    "negative slope": TURNED,
+    "negative slope and window": TURNED | {"WindowCenter": "120", "WindowWidth": "100"},
+    "negative slope and sigmoid": TURNED
+    | {"WindowCenter": "120", "WindowWidth": "100", "VOILUTFunction": "SIGMOID"},
+    "padding": {"PixelPaddingValue": 0},
+    "padding of a range": {"PixelPaddingValue": 255, "PixelPaddingRangeLimit": 200},
+    "signed padding": {"PixelRepresentation": 1, "PixelPaddingValue": -128},
+}
+
+
+def dicom_of(grey, **tags):
+    padded = np.pad(grey // 2 + 50, 5)
+    return hostile.dicom(padded.tobytes(), *padded.shape, **tags)
 
 
 def test_pictures_have_the_same_pixels(decode, tmp_path):

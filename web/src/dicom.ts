@@ -111,7 +111,7 @@ async function readGrey(
     const shown = kind.replace(/[^A-Z0-9_ ]/g, "?").slice(0, 16);
     throw new ImageFileError(`has the colours ${shown}, which are not read`);
   }
-  const rules = readRules(dataset, { stored, signed, littleEndian: syntax !== BIG_ENDIAN });
+  const rules = readRules(dataset, { allocated, stored, signed, littleEndian: syntax !== BIG_ENDIAN });
   const grey = display(values, rules);
   if (kind === "MONOCHROME1") {
     for (let index = 0; index < grey.length; index++) grey[index] = 255 - grey[index]!;
@@ -130,6 +130,7 @@ function lumaOf(values: ArrayLike<number>, full: number): Uint8Array<ArrayBuffer
 }
 
 interface Storage {
+  allocated: number;
   stored: number;
   signed: boolean;
   littleEndian: boolean;
@@ -147,7 +148,23 @@ function readRules(dataset: DataSet, storage: Storage): DisplayRules {
     center: number(dataset, "x00281050"),
     width: number(dataset, "x00281051"),
     voiFunction: text(dataset, "x00281056").toUpperCase() || "LINEAR",
+    padding: readPadding(dataset, storage),
   };
+}
+
+/** Returns the ends of PixelPaddingValue and PixelPaddingRangeLimit as pixels store them. */
+function readPadding(dataset: DataSet, storage: Storage): [number, number] | undefined {
+  const [value, limit] = ["x00280120", "x00280121"].map((tag) => {
+    const word = dataset.uint16(tag);
+    if (word === undefined) return undefined;
+    const vr = dataset.elements[tag]?.vr;
+    const negative = word >= 32768 && (vr ? vr === "SS" : storage.signed);
+    const size = 2 ** storage.allocated;
+    const unsigned = (negative ? word - 65536 + size : word) % size;
+    return storage.signed && unsigned >= size / 2 ? unsigned - size : unsigned;
+  });
+  if (value === undefined) return undefined;
+  return [Math.min(value, limit ?? value), Math.max(value, limit ?? value)];
 }
 
 function readLut(dataset: DataSet, tag: string, storage: Storage): Lut | undefined {

@@ -20,6 +20,8 @@ export interface DisplayRules {
   center: number | undefined;
   width: number | undefined;
   voiFunction: string;
+  /** The lowest and the highest stored value that is padding around the picture. */
+  padding: [number, number] | undefined;
 }
 
 export type Samples = Uint8Array | Int8Array | Uint16Array | Int16Array | Uint32Array | Int32Array;
@@ -52,12 +54,18 @@ function displayEach(stored: Float64Array, rules: DisplayRules): Uint8Array<Arra
   }
   if (voi) return toBytes(lookUp(values, voi), 0, 2 ** voi.bits - 1);
   if (rules.center === undefined || rules.width === undefined) {
-    const [low, high] = ends(values);
-    return toBytes(values, low, high);
+    const [low, high] = ends(values.filter((_, place) => !isPadding(stored[place]!, rules)));
+    return low < high ? toBytes(values, low, high) : toBytes(values, ...ends(values));
   }
   const [low, high] = fullRange(rules);
   const windowed = applyWindow(values, rules, rules.center, rules.width, low, high);
-  return toBytes(windowed, Math.min(low, high), Math.max(low, high));
+  if (low <= high) return toBytes(windowed, low, high);
+  // By a negative slope; what is below the window is at the first end still.
+  return toBytes(windowed.map((value) => -value), -low, -high);
+}
+
+function isPadding(stored: number, rules: DisplayRules): boolean {
+  return !!rules.padding && stored >= rules.padding[0] && stored <= rules.padding[1];
 }
 
 function ends(values: Float64Array): [number, number] {

@@ -84,6 +84,7 @@ const PLAIN: DisplayRules = {
   center: undefined,
   width: undefined,
   voiFunction: "LINEAR",
+  padding: undefined,
 };
 
 test("without a window the lowest and the highest value become black and white", () => {
@@ -93,6 +94,17 @@ test("without a window the lowest and the highest value become black and white",
 test("a window cuts what is outside, after the rescaling", () => {
   const rules = { ...PLAIN, slope: 2, intercept: -100, center: 100.5, width: 101 };
   assert.deepEqual([...display(Uint16Array.of(0, 75, 102, 125, 4095), rules)], [0, 0, 138, 255, 255]);
+});
+
+test("a negative slope does not turn a window round", () => {
+  const rules = { ...PLAIN, slope: -1, intercept: 4095, center: 2048, width: 4096 };
+  assert.deepEqual([...display(Uint16Array.of(0, 4095), rules)], [255, 0]);
+});
+
+test("padding is not in the range, unless there is one value beside it", () => {
+  const rules: DisplayRules = { ...PLAIN, padding: [0, 9] };
+  assert.deepEqual([...display(Uint16Array.of(0, 9, 100, 200), rules)], [0, 0, 0, 255]);
+  assert.deepEqual([...display(Uint16Array.of(0, 200), rules)], [0, 255]);
 });
 
 test("a lookup table gives its ends outside of it", () => {

@@ -60,9 +60,9 @@ var init_no_zlib = __esm({
   }
 });
 
-// node_modules/dicom-parser/dist/dicomParser.min.js
+// ../../lead/web/node_modules/dicom-parser/dist/dicomParser.min.js
 var require_dicomParser_min = __commonJS({
-  "node_modules/dicom-parser/dist/dicomParser.min.js"(exports, module) {
+  "../../lead/web/node_modules/dicom-parser/dist/dicomParser.min.js"(exports, module) {
     !(function(e, t) {
       "object" == typeof exports && "object" == typeof module ? module.exports = t((init_no_zlib(), __toCommonJS(no_zlib_exports))) : "function" == typeof define && define.amd ? define("dicom-parser", ["zlib"], t) : "object" == typeof exports ? exports["dicom-parser"] = t((init_no_zlib(), __toCommonJS(no_zlib_exports))) : e.dicomParser = t(e.zlib);
     })(exports, function(r) {
@@ -783,12 +783,16 @@ function displayEach(stored, rules) {
   }
   if (voi) return toBytes(lookUp(values, voi), 0, 2 ** voi.bits - 1);
   if (rules.center === void 0 || rules.width === void 0) {
-    const [low2, high2] = ends(values);
-    return toBytes(values, low2, high2);
+    const [low2, high2] = ends(values.filter((_, place) => !isPadding(stored[place], rules)));
+    return low2 < high2 ? toBytes(values, low2, high2) : toBytes(values, ...ends(values));
   }
   const [low, high] = fullRange(rules);
   const windowed = applyWindow(values, rules, rules.center, rules.width, low, high);
-  return toBytes(windowed, Math.min(low, high), Math.max(low, high));
+  if (low <= high) return toBytes(windowed, low, high);
+  return toBytes(windowed.map((value) => -value), -low, -high);
+}
+function isPadding(stored, rules) {
+  return !!rules.padding && stored >= rules.padding[0] && stored <= rules.padding[1];
 }
 function ends(values) {
   let low = Infinity;
@@ -1272,7 +1276,7 @@ async function readGrey(dataset, bytes, width, height) {
     const shown = kind.replace(/[^A-Z0-9_ ]/g, "?").slice(0, 16);
     throw new ImageFileError(`has the colours ${shown}, which are not read`);
   }
-  const rules = readRules(dataset, { stored, signed, littleEndian: syntax !== BIG_ENDIAN2 });
+  const rules = readRules(dataset, { allocated, stored, signed, littleEndian: syntax !== BIG_ENDIAN2 });
   const grey = display(values, rules);
   if (kind === "MONOCHROME1") {
     for (let index = 0; index < grey.length; index++) grey[index] = 255 - grey[index];
@@ -1299,8 +1303,22 @@ function readRules(dataset, storage) {
     intercept: modality ? void 0 : number(dataset, "x00281052"),
     center: number(dataset, "x00281050"),
     width: number(dataset, "x00281051"),
-    voiFunction: text(dataset, "x00281056").toUpperCase() || "LINEAR"
+    voiFunction: text(dataset, "x00281056").toUpperCase() || "LINEAR",
+    padding: readPadding(dataset, storage)
   };
+}
+function readPadding(dataset, storage) {
+  const [value, limit] = ["x00280120", "x00280121"].map((tag) => {
+    const word2 = dataset.uint16(tag);
+    if (word2 === void 0) return void 0;
+    const vr = dataset.elements[tag]?.vr;
+    const negative = word2 >= 32768 && (vr ? vr === "SS" : storage.signed);
+    const size = 2 ** storage.allocated;
+    const unsigned = (negative ? word2 - 65536 + size : word2) % size;
+    return storage.signed && unsigned >= size / 2 ? unsigned - size : unsigned;
+  });
+  if (value === void 0) return void 0;
+  return [Math.min(value, limit ?? value), Math.max(value, limit ?? value)];
 }
 function readLut(dataset, tag, storage) {
   const item = dataset.elements[tag]?.items?.[0]?.dataSet;
@@ -1683,7 +1701,7 @@ function whatItIs(bytes) {
   return "is not a PNG, JPEG or DICOM image";
 }
 
-// node_modules/onnxruntime-web/dist/ort.wasm.min.mjs
+// ../../lead/web/node_modules/onnxruntime-web/dist/ort.wasm.min.mjs
 var Ve = Object.defineProperty;
 var On = Object.getOwnPropertyDescriptor;
 var Ln = Object.getOwnPropertyNames;
