@@ -14,13 +14,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
 
-from kerascxr.config import OptimizerConfig, SegmentationConfig, SplitConfig
+from kerascxr.config import DataConfig, OptimizerConfig, SegmentationConfig, SplitConfig
 from kerascxr.parsing import to_yaml
 from kerascxr.runs.atomic import write_json
+from kerascxr.training.inputs import open_data, read_splits
 from tests.support.growth_laws import GIB, Law, draw, first_limits, fit_law
 from tests.support.measured_commands import measured
+from tests.support.small_runs import pairs
 from tests.support.training_steps import Size
 from tools import robustness_figure, silent_faults
 from tools.benchmark import epoch_seconds
@@ -30,6 +32,7 @@ from tools.external_lungs import OUTLINES, differences, find_images, score, tabl
 from tools.gpu_check import difference, epochs_to_pay, measure
 from tools.pack_backbone import MEASURES, card_markdown, result
 from tools.pack_lung_model import cross_validation
+from tools.replace_references import contradicted, replace_masks
 from tools.silent_faults import read_faults
 
 ROOT = Path(__file__).parent.parent
@@ -86,6 +89,43 @@ def test_a_lung_models_card_refuses_a_cross_validation_of_another_training(folds
         cross_validation(folds, other, run_on("same"))
     with pytest.raises(ValueError, match=r"Got another \['data'\]"):
         cross_validation(folds, config, run_on("another"))
+
+
+def test_references_that_a_unet_contradicts_are_replaced_but_those_of_the_test(
+    tmp_path, monkeypatch
+):
+    source = tmp_path / "pairs"
+    pairs(source, n=40)
+    wrong = [str(index) for index in range(5, 40, 2)]
+    for index in wrong:
+        path = source / f"masks/{index}.png"
+        ImageOps.invert(Image.open(path)).save(path)
+    data = DataConfig(source=str(source), stores=tmp_path / "stores")
+    config = SegmentationConfig(image_size=(32, 32), data=data)
+    store = open_data(data)
+    monkeypatch.setattr("kerascxr.training.inputs.open_run_store", lambda run, data: store)
+    bright = SimpleNamespace(masks=lambda images: tf.cast(images > 115, tf.uint8) * 255)
+    found = list(contradicted(bright, None, config, 0.8))
+    masks = {image: mask for _, image, _, mask in found}
+    tested = read_splits(config, store, masks=True)["test"].ids
+    assert {split for split, *_ in found} == {"train", "validation"}
+    assert set(wrong) & set(tested) and set(masks) >= set(wrong) - set(tested)
+    assert not set(masks) & set(tested) and len(masks) <= len(wrong) + 3  # three pairs are odd
+
+    to = tmp_path / "new/replaced"
+    replace_masks(source, masks, to)
+    for path in sorted(source.rglob("*.png")):
+        copy = to / path.relative_to(source)
+        if path.parent.name == "masks" and path.stem in masks:
+            before, after = (np.array(Image.open(each).convert("L")) for each in (path, copy))
+            assert before.shape == after.shape and not (before[:, 0] == after[:, 0]).any()
+        else:
+            assert copy.read_bytes() == path.read_bytes()
+    with pytest.raises(ValueError, match="--to must be a new folder"):
+        replace_masks(source, masks, to)
+    with pytest.raises(ValueError, match=r"Missing: \['nobody'\]"):
+        replace_masks(source, masks | {"nobody": masks[wrong[0]]}, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_traced_outlines_are_two_plausible_lungs():
