@@ -18,6 +18,7 @@ from kerascxr.evaluation.calibration import apply_temperature
 from kerascxr.evaluation.conformal import COVERAGE
 from kerascxr.evaluation.lung_masks import LungMaskCheck, lung_mask_faults
 from kerascxr.models.decision_rule import FILE, DecisionRule
+from kerascxr.models.graphs import traced
 from kerascxr.models.ood_detector import FALSE_ALARMS
 from kerascxr.models.saved import load_saved
 from kerascxr.parsing import load_config
@@ -103,7 +104,7 @@ def export_run(
     height, width = config.image_size
     rule = DecisionRule.load(run_path / FILE)
     classifier = Classifier(model, classes, rule, run.temperature, config.roi)
-    serve = from_bytes(classifier, (height, width), segmenter)
+    serve = traced(from_bytes(classifier, (height, width), segmenter), files_spec())
     expected = expected_of_test(run, config, store, rule)
     other_lungs = other_lungs_note(config, segmentation)
     if other_lungs or tolerance_of_runs([run]) is not None:
@@ -124,13 +125,14 @@ def export_run(
             )
 
     def fill(folder: Path) -> None:
-        answer = from_pixels(classifier, (height, width), segmenter)
+        pixels = pixels_spec((height, width))
+        answer = traced(from_pixels(classifier, (height, width), segmenter), pixels)
         write_model(
             folder,
             [model, segmenter.model] if segmenter else [model],
             {
                 "serving_default": (serve, files_spec()),
-                "pixels": (answer, pixels_spec((height, width))),
+                "pixels": (answer, pixels),
             },
         )
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
@@ -220,13 +222,13 @@ def expected_of_keras(
 
     Args:
         run: The run.
-        serve: The function from files' bytes to its answer.
+        serve: The graph from files' bytes to its answer.
         known: What the run has for them.
         rule: Its decision rule.
         tolerance: See ``expected_of_test``.
     """
     with without_tf32():
-        given = tf.function(serve, autograph=False)(tf.constant(known.files))
+        given = serve(tf.constant(known.files))
     probabilities = given["probabilities"].numpy().astype(np.float64)
     answers = answers_of(given)
     near = _borderline(run, rule, probabilities, answers, tolerance)

@@ -1,5 +1,6 @@
 """Export of an ensemble of finished runs as one SavedModel that answers as one run's does."""
 
+import functools
 import logging
 import statistics
 import time
@@ -63,6 +64,9 @@ from kerascxr.training.lungs import choose_lungs, load_segmenter
 
 logger = logging.getLogger(__name__)
 
+Graph = Callable[[tf.Tensor], Outputs]
+"""What ``traced`` makes of a function from files' bytes to the answer."""
+
 _REPEATS = 11
 
 
@@ -101,25 +105,29 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
     assert rule is not None  # every member has one
     size = (config.image_size[0], config.image_size[1])
 
-    def of_bytes(classifier: Answering) -> Callable[[tf.Tensor], Outputs]:
-        return from_bytes(classifier, size, segmenter)
+    pixels = pixels_spec(size)
+
+    @functools.cache
+    def graphs() -> list[Graph]:
+        answering: list[Answering] = [*ensemble.classifiers, ensemble.whole]
+        return [traced(from_bytes(one, size, segmenter), files_spec()) for one in answering]
 
     common = common_predictions(runs, TEST)
     lowest = min(one.temperature for one in runs)
-    expected = expected_of_ensemble(ensemble, config, store, segmentation, of_bytes)
+    expected = expected_of_ensemble(ensemble, config, store, segmentation, graphs)
     files = expected.files
 
     def fill(folder: Path) -> None:
         tracked = [*ensemble.models, *([segmenter.model] if segmenter else [])]
         signatures = {
-            "serving_default": (of_bytes(ensemble.whole), files_spec()),
-            "pixels": (from_pixels(ensemble.whole, size, segmenter), pixels_spec(size)),
+            "serving_default": (graphs()[-1], files_spec()),
+            "pixels": (traced(from_pixels(ensemble.whole, size, segmenter), pixels), pixels),
         }
         write_model(folder, tracked, signatures)
         (folder / "labels.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
         difference = compare_reloaded(folder, expected, classes, lowest)
         about = describe_ensemble(runs, rule, common)
-        about["cost"] = _cost(ensemble, of_bytes, files[0])
+        about["cost"] = _cost(graphs(), files[0])
         logger.info(
             f"The reloaded export gives the mean of the {len(runs)} members' probabilities, and "
             f"their decisions, for {len(files)} images: largest difference {difference:.1e}."
@@ -139,7 +147,7 @@ def expected_of_ensemble(
     config: ClassificationConfig,
     store: Store,
     segmentation: Path | None,
-    of_bytes: Callable[[Answering], Callable[[tf.Tensor], Outputs]],
+    make_graphs: Callable[[], Sequence[Graph]],
     tolerance: float | None = None,
 ) -> Expected:
     """Returns what an export of an ensemble must answer for test images of the first run.
@@ -149,7 +157,8 @@ def expected_of_ensemble(
         config: Of the first run, or of the first whose region of interest needs the lungs.
         store: Its images.
         segmentation: What finds the lungs in the export, or None.
-        of_bytes: Makes the function from files' bytes of a classifier.
+        make_graphs: Makes the graphs from files' bytes to the answers of each member and, last, of
+            the ensemble; called only where the runs' own tests do not say what is expected.
         tolerance: How far probabilities may differ, for what is borderline; None for what
             ``allowed_at`` gives.
 
@@ -168,11 +177,8 @@ def expected_of_ensemble(
     lowest = min(one.temperature for one in runs)
     other_lungs = bool(other_lungs_note(config, segmentation))
     if common is None or other_lungs or tolerance_of_runs(runs) is not None:
-        asked: list[Answering] = [*ensemble.classifiers, ensemble.whole]
         with without_tf32():
-            given = [
-                tf.function(of_bytes(one), autograph=False)(tf.constant(files)) for one in asked
-            ]
+            given = [graph(tf.constant(files)) for graph in make_graphs()]
         each = np.stack([one["probabilities"].numpy() for one in given[:-1]]).astype(np.float64)
         if common is not None and not other_lungs:
             difference = float(np.abs(each - _of_images(common, ids).probabilities).max())
@@ -196,18 +202,14 @@ def _of_images(found: CommonPredictions, ids: Sequence[str]) -> CommonPrediction
     return CommonPredictions(rows, found.truth[chosen], found.probabilities[:, chosen])
 
 
-def _cost(
-    ensemble: Ensemble, of_bytes: Callable[[Answering], Callable[..., Outputs]], file: bytes
-) -> dict[str, Any]:
+def _cost(graphs: Sequence[Graph], file: bytes) -> dict[str, Any]:
     """Measures the time for one image file, of each member and of the ensemble by turns."""
     image = tf.constant([file])
-    asked: list[Answering] = [*ensemble.classifiers, ensemble.whole]
-    functions = [traced(of_bytes(one), files_spec()) for one in asked]
-    times: list[list[float]] = [[] for _ in functions]
+    times: list[list[float]] = [[] for _ in graphs]
     for _ in range(1 + _REPEATS):
-        for function, taken in zip(functions, times, strict=True):
+        for graph, taken in zip(graphs, times, strict=True):
             started = time.perf_counter()
-            function(image)["probabilities"].numpy()
+            graph(image)["probabilities"].numpy()
             taken.append(1000 * (time.perf_counter() - started))
     *members, whole = (statistics.median(taken[1:]) for taken in times)  # the first ones begin cold
     return {"milliseconds_of_members": members, "milliseconds": whole}

@@ -14,6 +14,7 @@ from kerascxr.data.ingest.store import Store
 from kerascxr.evaluation import lung_masks
 from kerascxr.evaluation.lung_masks import LungMaskCheck, lung_mask_faults
 from kerascxr.evaluation.segmentation import score_image
+from kerascxr.models.graphs import traced
 from kerascxr.models.input_checks import ASPECT, CONSTANT
 from kerascxr.models.saved import computes_in_16_bits
 from kerascxr.models.segmenter import Segmenter
@@ -70,13 +71,15 @@ def export_masks(run_path: Path, to: Path) -> Path:
     segmenter = load_segmenter(run_path)
     checked = _check_masks(run_path, config, store)
 
+    files, pixels = files_spec(), pixels_spec(segmenter.size)
+
     def fill(folder: Path) -> None:
         write_model(
             folder,
             [segmenter.model],
             {
-                "serving_default": (masks_from_bytes(segmenter), files_spec()),
-                "pixels": (masks_from_pixels(segmenter), pixels_spec(segmenter.size)),
+                "serving_default": (traced(masks_from_bytes(segmenter), files), files),
+                "pixels": (traced(masks_from_pixels(segmenter), pixels), pixels),
             },
         )
         write_json(folder / "metadata.json", _describe(run, segmenter, checked))

@@ -13,7 +13,6 @@ import tensorflow as tf
 from kerascxr import __version__
 from kerascxr.data.ingest.store import Store
 from kerascxr.data.pipeline import encoded_examples
-from kerascxr.models.graphs import traced
 from kerascxr.runs.atomic import disk_errors, replace_folder
 from kerascxr.runs.locks import locked
 from kerascxr.runs.reading import Run
@@ -74,13 +73,13 @@ def write_model(
     Args:
         folder: Where to.
         models: The Keras models that the signatures call.
-        signatures: Name -> function and input; the first one is the default.
+        signatures: Name -> graph, from ``traced``, and input; the first one is the default.
     """
     archive = keras.export.ExportArchive()
     for model in models:
         archive.track(model)
-    for name, (function, spec) in signatures.items():
-        archive.add_endpoint(name, _once(traced(function, spec)), [spec])
+    for name, (graph, spec) in signatures.items():
+        archive.add_endpoint(name, _once(graph), [spec])
     with disk_errors(folder):
         archive.write_out(str(folder), verbose=False)
 

@@ -13,6 +13,7 @@ from kerascxr.data.roi import ROIS
 from kerascxr.evaluation.ensembles import read_members
 from kerascxr.models.decision_rule import FILE, DecisionRule
 from kerascxr.models.ensemble_rule import EnsembleRule
+from kerascxr.models.graphs import traced
 from kerascxr.models.saved import computes_in_16_bits, load_saved
 from kerascxr.models.segmenter import Segmenter
 from kerascxr.names import look_up
@@ -28,6 +29,7 @@ from kerascxr.serving.export import (
 )
 from kerascxr.serving.export_ensemble import expected_of_ensemble
 from kerascxr.serving.graph import Answering, Classifier, Outputs, from_bytes
+from kerascxr.serving.publishing import files_spec
 from kerascxr.serving.read_back import Expected
 from kerascxr.serving.web_graphs import Member
 from kerascxr.training.inputs import open_run_store
@@ -138,16 +140,24 @@ def read_page_model(paths: Sequence[Path], segmentation: Path | None) -> PageMod
     segmenter = lungs.segmenter if lungs else None
     size = (config.image_size[0], config.image_size[1])
 
-    def of_bytes(classifier: Answering) -> Callable[[tf.Tensor], Outputs]:
-        return from_bytes(classifier, size, segmenter if needed else None)
+    def graph_of(classifier: Answering) -> Callable[[tf.Tensor], Outputs]:
+        return traced(from_bytes(classifier, size, segmenter if needed else None), files_spec())
 
     if ensemble:
-        expected = expected_of_ensemble(ensemble, config, store, segmentation, of_bytes, TOLERANCE)
+        answering: list[Answering] = [*ensemble.classifiers, ensemble.whole]
+        expected = expected_of_ensemble(
+            ensemble,
+            config,
+            store,
+            segmentation,
+            lambda: [graph_of(one) for one in answering],
+            TOLERANCE,
+        )
     else:
         expected = expected_of_test(run, config, store, rules[0], TOLERANCE)
         if note:
             classes = run.metrics["test"]["classes"]
             classifier = Classifier(models[0], classes, rules[0], run.temperature, config.roi)
-            expected = expected_of_keras(run, of_bytes(classifier), expected, rules[0], TOLERANCE)
+            expected = expected_of_keras(run, graph_of(classifier), expected, rules[0], TOLERANCE)
     rule = ensemble.rule if ensemble else None
     return PageModel(runs, config, store, members, rule, lungs, expected, note)

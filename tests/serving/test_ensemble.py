@@ -79,9 +79,29 @@ def folds(seeds, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def exported(seeds, tmp_path_factory):
+def traces():
+    """How often each function from files' bytes was traced by the export."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def exported(seeds, traces, tmp_path_factory):
     to = tmp_path_factory.mktemp("models") / "pair"
-    assert verbs.main(["export", *map(str, seeds), "--to", str(to)]) == 0
+    make = export_ensemble.from_bytes
+
+    def counted(*given):
+        function, place = make(*given), len(traces)
+        traces.append(0)
+
+        def count(images):
+            traces[place] += 1
+            return function(images)
+
+        return count
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(export_ensemble, "from_bytes", counted)
+        assert verbs.main(["export", *map(str, seeds), "--to", str(to)]) == 0
     return to
 
 
@@ -194,6 +214,10 @@ def test_the_export_answers_so_and_says_how_good_that_is(exported, seeds, served
     assert len(cost["milliseconds_of_members"]) == 2 and cost["milliseconds"] > 0
     assert "fitted to validation images that all members held out" in about["ensemble"]["decisions"]
     assert "The mean of the members' out-of-distribution scores" in about["ensemble"]["decisions"]
+
+
+def test_an_export_traces_each_member_and_the_ensemble_once(exported, traces):
+    assert traces == [1, 1, 1]
 
 
 def test_python_has_the_same_ensemble(exported, seeds, tables):
