@@ -67,6 +67,11 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
+def pytest_sessionfinish():
+    """Keeps what the tests have made out of pytest's last collections of garbage."""
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
     """Lays out and draws figures only for tests marked ``figures``: that takes 30 % of a training.

@@ -17,6 +17,7 @@ _PIXEL = bytes.fromhex(
 
 class _Drawing:
     on = True
+    modules = 0  # that were loaded when plotting functions were last looked for
 
 
 @contextmanager
@@ -60,6 +61,9 @@ _switchable: dict[object, object] = {}
 
 def _make_switchable():
     """Wraps the plotting functions of modules loaded since the last call, wherever they are."""
+    if len(sys.modules) == _Drawing.modules:
+        return
+    _Drawing.modules = len(sys.modules)
     for name in [name for name in sys.modules if name.startswith("kerascxr.")]:
         if name in _seen:
             continue
