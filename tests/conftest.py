@@ -225,15 +225,26 @@ def short_preparations(tiny_backbone):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def images_read_once():
-    """Lets commands that read the same images of the same store share them."""
+def files_read_once():
+    """Lets commands that read the same images of the same store, or the same model, share them."""
     if "kerascxr.training.inputs" not in sys.modules:
         yield
         return
-    from tests.support.images_read_once import read_once
+    from tests.support import images_read_once, models_read_once
 
     with pytest.MonkeyPatch.context() as patched:
-        read_once(patched)
+        images_read_once.read_once(patched)
+        models_read_once.read_once(patched)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def phantoms_drawn_once(shared_folder):
+    """Lets tests of all workers share the phantom's drawings; tests of the phantom draw anew."""
+    from tests.support.drawn_once import draw_once
+
+    with pytest.MonkeyPatch.context() as patched:
+        draw_once(patched, shared_folder / "drawings")
         yield
 
 

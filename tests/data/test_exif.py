@@ -15,8 +15,10 @@ from kerascxr.data.images import decode_file
 from tests.support.hostile_files import with_chunk
 
 GREY = np.random.default_rng(0).integers(0, 256, (24, 40)).astype(np.uint8)
-decode = tf.function(decode_file, input_signature=[tf.TensorSpec((), tf.string)])
-orientation_of = tf.function(exif_orientation, input_signature=[tf.TensorSpec((), tf.string)])
+decode = tf.function(decode_file, autograph=False, input_signature=[tf.TensorSpec((), tf.string)])
+orientation_of = tf.function(
+    exif_orientation, autograph=False, input_signature=[tf.TensorSpec((), tf.string)]
+)
 
 
 def file_of(kind, orientation):

@@ -34,7 +34,7 @@ WHOLE = {"PNG of 16-bit RGBA", "PNG of 1 x 1", "PNG of 1 x 4,000", "PNG of 4,000
 
 @pytest.fixture(scope="module")
 def decode():
-    traced = tf.function(lambda batch: decode_batch(batch, ((8, 8),)))
+    traced = tf.function(lambda batch: decode_batch(batch, ((8, 8),)), autograph=False)
     return lambda batch: traced(tf.constant(batch))[0][0].numpy()
 
 

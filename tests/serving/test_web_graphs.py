@@ -48,7 +48,7 @@ def resize():
         def of(image):
             return tf.round(resample_by_taps(image[..., None], size))[..., 0]
 
-        return tf.function(of, input_signature=[GREY])
+        return tf.function(of, autograph=False, input_signature=[GREY])
 
     return {size: made(size) for size in ((32, 32), (224, 224), (256, 160))}
 
@@ -80,7 +80,7 @@ def test_a_classifiers_graph_gives_the_answer_of_the_served_model(runs, model_an
     model, rule = model_and_rule
     classes = run.metrics["test"]["classes"]
     of_grey = classifier_of_grey([Member(model, rule, 1.7)])
-    graph = tf.function(of_grey, input_signature=[GREY])
+    graph = tf.function(of_grey, autograph=False, input_signature=[GREY])
     served = Classifier(model, classes, rule, 1.7)
     camera = GradCAM(model)
     features_of = keras.Model(model.input, camera.features)
@@ -193,7 +193,7 @@ def test_an_ensembles_graph_gives_the_answer_of_the_served_ensemble(model_and_ru
 def test_a_unets_graph_gives_its_probabilities():
     keras.utils.set_random_seed(0)
     segmenter = Segmenter(build_unet((32, 48), 2, "bilinear"), 0.5)
-    graph = tf.function(lungs_of_grey(segmenter), input_signature=[GREY])
+    graph = tf.function(lungs_of_grey(segmenter), autograph=False, input_signature=[GREY])
     grey = np.random.default_rng(0).integers(0, 256, (50, 61)).astype(np.uint8)
     given = graph(tf.constant(grey))["probabilities"]
     expected = segmenter.probabilities(resize_image(grey[..., None], (32, 48))[None])
