@@ -1,13 +1,19 @@
 """The learning curves of all runs, repeated runs of one model in one panel."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from kerascxr.names import with_folders
 from kerascxr.plots.learning_curves import MOST_MODELS, Model, learning_curves
 from kerascxr.report.blocks import Figure, Section
 from kerascxr.runs.reading import Run
 
 _MEASURES = {"classification": ("accuracy", "loss"), "segmentation": ("dice", "loss")}
+_OF_A_PART = (
+    *("name", "runs", "overwrite", "folds", "seeds", "cluster", "workers", "resources"),
+    *("data", "runtime"),
+)
 _TITLES = {"classification": "classifiers", "segmentation": "U-Nets"}
 
 
@@ -32,19 +38,34 @@ def curve_sections(runs: Sequence[Run], drawn: Path) -> list[Section]:
 
 
 def _models(runs: Sequence[Run]) -> list[Model]:
-    """Puts runs of one model on one set of images together: folds, seeds, or repeated runs."""
-    alike: dict[tuple[str, str], list[Run]] = {}
+    """Puts runs of one model on one set of images together: folds, seeds, or repeated runs.
+
+    Runs with other options, such as those of a leaky split, are another model.
+    """
+    alike: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
-        alike.setdefault((run.metrics["title"], run.source), []).append(run)
-    titles = [title for title, _ in alike]
-    return [
-        Model(
-            title if titles.count(title) == 1 else f"{title}, {source}",
-            [run.history for run in of],
-            [run.metrics["best_epoch"] for run in of],
-        )
-        for (title, source), of in alike.items()
+        key = (run.metrics["title"], run.source, _options(run))
+        alike.setdefault(key, []).append(run)
+    titles = [title for title, *_ in alike]
+    names = [
+        title if titles.count(title) == 1 else f"{title}, {source}" for title, source, _ in alike
     ]
+    places = [of[0].path if len(of) == 1 else of[0].path.parent for of in alike.values()]
+    if len(set(places)) < len(places):
+        places = [of[0].path for of in alike.values()]
+    return [
+        Model(name, [run.history for run in of], [run.metrics["best_epoch"] for run in of])
+        for name, of in zip(with_folders(names, places), alike.values(), strict=True)
+    ]
+
+
+def _options(run: Run) -> str:
+    """Returns what of a run's config.yaml folds and seeds have in common."""
+    options = {key: value for key, value in run.config.items() if key not in _OF_A_PART}
+    split = run.config.get("split") or {}
+    options["split"] = {key: split[key] for key in ("groups", "seed") if key in split}
+    digest = run.metrics["data"]["fingerprint"]
+    return json.dumps([digest, options], sort_keys=True, default=str)
 
 
 def _ends(models: Sequence[Model], measures: Sequence[str]) -> str:

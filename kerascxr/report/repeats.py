@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kerascxr.evaluation.summary_table import summary_table
+from kerascxr.names import with_folders
 from kerascxr.report.blocks import Section, Tabulated
 from kerascxr.runs.reading import Run
 
@@ -17,7 +18,7 @@ class Repeats:
 
     Attributes:
         name: The folder's name.
-        summary: Its summary.json.
+        summary: Its summary.json; a title that several have is followed by their folders.
         runs: The run folders in it.
     """
 
@@ -41,7 +42,12 @@ def read_repeats(runs: Sequence[Run]) -> list[Repeats]:
         inside = tuple(run.path for run in runs if run.path.parent == folder)
         if {path.name for path in inside} == {part["run"] for part in summary["runs"]}:
             found.append(Repeats(folder.name, summary, inside))
-    return found
+    titles = [of.summary["title"] for of in found]
+    named = with_folders(titles, [of.runs[0].parent for of in found])
+    return [
+        replace(of, summary=of.summary | {"title": title})
+        for of, title in zip(found, named, strict=True)
+    ]
 
 
 def repeat_sections(repeats: Sequence[Repeats]) -> list[Section]:

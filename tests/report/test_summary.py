@@ -8,6 +8,7 @@ import yaml
 
 from kerascxr.report import contents, page
 from kerascxr.report.blocks import Figure, Statement, Tabulated
+from kerascxr.report.curves import curve_sections
 from kerascxr.report.external import external_sections
 from kerascxr.report.repeats import read_repeats
 from kerascxr.report.summary import summary_section
@@ -181,11 +182,12 @@ def test_shortcuts_are_those_of_the_audits_verdict(tmp_path):
     ]
 
 
-def test_folds_are_one_row_pooled(tmp_path):
-    paths = [classifier(tmp_path / f"cv/fold-{index:02d}", 1) for index in range(3)]
+def cross_validation(folder, accuracy):
+    """Writes three folds and their summary; returns the folds' folders."""
+    paths = [classifier(folder / f"fold-{index:02d}", 1) for index in range(3)]
     for index, path in enumerate(paths):
         (path / "config.yaml").write_text(yaml.safe_dump({"split": {"offset": index}}))
-    test = json.loads((paths[0] / "metrics.json").read_text())["test"] | {"accuracy": 0.77}
+    test = json.loads((paths[0] / "metrics.json").read_text())["test"] | {"accuracy": accuracy}
     pooled = {
         "task": "classification",
         "title": "EfficientNet-B0, depth 1",
@@ -195,9 +197,32 @@ def test_folds_are_one_row_pooled(tmp_path):
         "notes": [],
         "pooled": test,
     }
-    (tmp_path / "cv/summary.json").write_text(json.dumps(pooled))
-    part = summary(tmp_path, *paths)
+    (folder / "summary.json").write_text(json.dumps(pooled))
+    return paths
+
+
+def test_folds_are_one_row_pooled(tmp_path):
+    part = summary(tmp_path, *cross_validation(tmp_path / "cv", 0.77))
     figure = part.blocks[0]
     assert "3 folds, pooled, 40 images: Accuracy 0.770" in figure.alt
     assert figure.alt.count("images: Accuracy") == 1
     assert "3 folds together: accuracy 0.770" in said(part)["Scores."]
+
+
+def test_two_cross_validations_of_one_model_are_two_rows(tmp_path):
+    paths = [*cross_validation(tmp_path / "a", 0.77), *cross_validation(tmp_path / "b", 0.61)]
+    part = summary(tmp_path, *paths)
+    for name, value in (("a", "0.770"), ("b", "0.610")):
+        title = f"EfficientNet-B0, depth 1 ({name}), 3 folds"
+        assert f"{title}, pooled, 40 images: Accuracy {value}" in part.blocks[0].alt
+        assert f"{title} together: accuracy {value}" in said(part)["Scores."]
+
+
+def test_curves_of_other_options_are_not_averaged_as_seeds_are(tmp_path):
+    paths = [classifier(tmp_path / name, 1) for name in ("one", "two", "leaky")]
+    for seed, (path, groups) in enumerate(zip(paths, ("kept", "kept", "ignored"), strict=True)):
+        config = {"name": path.name, "split": {"groups": groups}, "runtime": {"seed": seed}}
+        (path / "config.yaml").write_text(yaml.safe_dump(config))
+    [section] = curve_sections(read_runs(paths), tmp_path)
+    [figure] = section.blocks
+    assert figure.alt.count("validation accuracy") == 2 and "(leaky): validation" in figure.alt
