@@ -62,6 +62,7 @@ def audit(source: Source, store: Store) -> Audit:
     folds = np.array([int(row["fold"]) if row else -1 for row in rows])
     split_of = {fold: name for name, f in split_folds(SplitConfig()).items() for fold in f}
     splits = [split_of.get(fold, "") for fold in folds.tolist()]
+    groups = [row["group"] if row else "" for row in rows]
     pairs = []
     for found in store.duplicates:
         row: dict[str, Any] = {
@@ -90,7 +91,7 @@ def audit(source: Source, store: Store) -> Audit:
         "pairs": _count(pairs),
         "splits": _leaks(
             ends_of.reshape(-1, 2),
-            [row["group"] if row else "" for row in rows],
+            groups,
             labels,
             splits,
             store.fixed_split,
@@ -100,6 +101,7 @@ def audit(source: Source, store: Store) -> Audit:
             {name: [measured[index][name] for index in known] for name in measured[0]},
             [labels[index] for index in known],
             folds[known],
+            [groups[index] for index in known],
         ),
         "origins": origin_table([example.origin for example in examples], labels),
     }

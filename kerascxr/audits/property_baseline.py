@@ -14,24 +14,31 @@ _PARTS = 5
 
 
 def class_from_properties(
-    values: Mapping[str, Sequence[float]], labels: Sequence[str], folds: np.ndarray
+    values: Mapping[str, Sequence[float]],
+    labels: Sequence[str],
+    folds: np.ndarray,
+    groups: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Predicts the class from each kind of property, and from all, with a small decision tree.
 
     The tree has at most four levels and at least five images per leaf. It is cross-validated in
-    five parts, each of every fifth fold, so no group is in training and test.
+    five parts, each of every fifth fold. A group that the source's own split spreads over several
+    folds is in the part of its first image, so no group is in training and test.
 
     Args:
         values: Property -> its value in each image; see ``properties.KINDS``.
         labels: Each image's class.
         folds: int64 (n,), 0..19.
+        groups: Each image's group.
 
     Returns:
         One row per kind: ``from``, ``accuracy`` and its chance (the largest class' share),
         ``balanced_accuracy`` and its chance, ``auc`` (macro, one against the rest; 0.5 by chance).
         Empty if there is one class only, or if a part would be trained without some class.
     """
-    truth, parts = np.array(labels), np.asarray(folds) % _PARTS
+    truth = np.array(labels)
+    _, first, number = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    parts = (np.asarray(folds) % _PARTS)[first][number]
     classes, counts = np.unique(truth, return_counts=True)
     everywhere = [set(truth[parts != part]) == set(classes) for part in np.unique(parts)]
     if len(classes) < 2 or not all(everywhere) or len(everywhere) < 2:

@@ -91,14 +91,25 @@ def test_a_planted_difference_tells_the_class_and_noise_does_not():
     values["bytes"] = np.array([label == "a" for label in labels]) + random.normal(0, 0.1, 300)
     rows = {
         row["from"]: row
-        for row in class_from_properties(values, labels, random.integers(0, 20, 300))
+        for row in class_from_properties(values, labels, random.integers(0, 20, 300), range(300))
     }
     assert list(rows) == [*KINDS, "all of these"]
     assert rows["file size"]["accuracy"] > 0.95
     assert rows["file size"]["auc"] > 0.95
     assert rows["file size"]["chance_accuracy"] == pytest.approx(2 / 3)
     assert rows["grey levels"]["balanced_accuracy"] < 0.65
-    assert class_from_properties(values, ["a"] * 300, np.arange(300) % 20) == []
+    assert class_from_properties(values, ["a"] * 300, np.arange(300) % 20, range(300)) == []
+
+
+def test_a_group_that_the_split_divides_does_not_tell_its_class():
+    # A file size a patient says nothing of other patients' classes, whatever the folds are.
+    random, patients = np.random.default_rng(0), np.arange(300) // 15
+    labels = np.array(["a", "b"])[random.permutation(20) % 2][patients]
+    values = {name: np.zeros(300) for names in KINDS.values() for name in names}
+    values["bytes"] = random.permutation(20)[patients]
+    rows = class_from_properties(values, labels, random.integers(0, 20, 300), patients)
+    [accuracy] = [row["accuracy"] for row in rows if row["from"] == "file size"]
+    assert accuracy < 0.7
 
 
 def test_a_class_of_one_origin_is_named():
