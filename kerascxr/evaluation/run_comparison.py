@@ -12,6 +12,7 @@ import numpy as np
 
 from kerascxr.evaluation.comparison import difference, holm, mcnemar
 from kerascxr.evaluation.metrics import METRICS, less_is_better
+from kerascxr.evaluation.segmentation import DISTANCES, MM_MEASURES
 from kerascxr.evaluation.uncertainty import (
     LEVEL,
     Resampled,
@@ -89,8 +90,9 @@ def compare_runs(paths: Sequence[Path]) -> dict[str, Any]:
         ``level`` (of the intervals), ``runs`` (name, path, images, groups, and ``metrics``: metric
         -> value and interval), ``differences`` (one dict a pair and metric, with a verdict),
         ``left_out`` (runs of another task or other classes), ``without_groups`` (names of runs
-        whose predictions.csv has no groups), ``inflated`` (name of a run -> why its scores say too
-        much).
+        whose predictions.csv has no groups), ``undefined_distances`` (name of a U-Net's run -> test
+        images of which either mask alone is empty), ``inflated`` (name of a run -> why its scores
+        say too much).
 
     Raises:
         ValueError: If runs are missing, damaged or of several data sets, or fewer than two are of
@@ -99,8 +101,9 @@ def compare_runs(paths: Sequence[Path]) -> dict[str, Any]:
     runs, left_out = _of_one_kind(_named_apart([read_tested(path) for path in _run_folders(paths)]))
     shared = _shared_images(runs)
     paired = all(len(run.rows) == shared for run in runs)
+    undefined = {run.name: len(_without_distance(run)) for run in runs}
     if paired:
-        runs = _same_order_and_groups(runs)
+        runs = _of_common_distances(_same_order_and_groups(runs))
     task, metrics = runs[0].task, [_metrics(run) for run in runs]
     return {
         "task": task,
@@ -123,6 +126,7 @@ def compare_runs(paths: Sequence[Path]) -> dict[str, Any]:
             {"name": run.name, "task": run.task, "classes": list(run.classes)} for run in left_out
         ],
         "without_groups": [run.name for run in runs if not run.grouped],
+        "undefined_distances": {name: count for name, count in undefined.items() if count},
         "inflated": {run.name: run.inflated for run in runs if run.inflated},
     }
 
@@ -218,6 +222,29 @@ def _same_order_and_groups(runs: Sequence[Tested]) -> list[Tested]:
                     f"Got {differing} images that {first.name} and {run.name} label differently."
                 )
     return ordered
+
+
+def _without_distance(run: Tested) -> set[str]:
+    """Returns the images without a distance: either the true or the predicted mask is empty."""
+    if run.task == "classification":
+        return set()
+    return {name for name, row in run.rows.items() if not row.get("hd95")}
+
+
+def _of_common_distances(runs: Sequence[Tested]) -> list[Tested]:
+    """Takes from all runs the distances of images where one of them has none.
+
+    Otherwise a run that misses the most difficult lungs would have the smaller mean distance.
+    """
+    left_out = set().union(*map(_without_distance, runs))
+    none = dict.fromkeys((*DISTANCES, *MM_MEASURES), "")
+    return [
+        replace(
+            run,
+            rows={name: row | none if name in left_out else row for name, row in run.rows.items()},
+        )
+        for run in runs
+    ]
 
 
 def _metrics(run: Tested) -> dict[str, Resampled]:

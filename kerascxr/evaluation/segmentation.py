@@ -15,7 +15,8 @@ import numpy as np
 
 from kerascxr.evaluation.masks import as_mask, check_same_shape, surface_distances
 
-MEASURES = ("dice", "iou", "sensitivity", "precision", "hd95", "assd")
+DISTANCES = ("hd95", "assd")
+MEASURES = ("dice", "iou", "sensitivity", "precision", *DISTANCES)
 MM_MEASURES = ("hd95_mm", "assd_mm")  # of the images whose spacing is known
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # 0.05, 0.10, ..., 0.95
 

@@ -48,6 +48,14 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
             f"{'; '.join(result['without_groups'])}: predictions.csv has no groups, so each image "
             "counts as independent; near-duplicates make the intervals too narrow."
         )
+    if result["undefined_distances"]:
+        found = result["undefined_distances"].items()
+        counts = "; ".join(f"{name}: {count:,}" for name, count in found)
+        which = "of images where all runs have one" if result["paired"] else "of the other images"
+        notes.append(
+            f"Images without HD95 and ASSD, because one mask is empty: {counts}. Both distances are "
+            f"{which}; lungs that are not found at all count in Dice and IoU alone."
+        )
     notes.append(
         f"Brackets are {result['level']:.0%} intervals. A difference is the second run's figure "
         "minus the first's; p is adjusted over the pairs (Holm). 'No difference shown' does not "

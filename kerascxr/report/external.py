@@ -127,7 +127,11 @@ def _table(run: Run, number: int) -> Tabulated:
         *(metric_title(run.task, measure) for measure in measures),
     ]
     rows = [[name, test["n"], left_out, *_cells(test, measures)] for name, left_out, test in tests]
-    return Tabulated(Table(f"{run.name} on each set", header, rows), f"external-{number}", _NOTE)
+    note = _NOTE
+    if run.task == "segmentation":
+        counts = "; ".join(f"{name}: {test['undefined_distances']:,}" for name, _, test in tests)
+        note += f" HD95 and ASSD leave out images where one mask is empty ({counts})."
+    return Tabulated(Table(f"{run.name} on each set", header, rows), f"external-{number}", note)
 
 
 def _left_out(data: Mapping[str, Any]) -> Any:

@@ -85,7 +85,8 @@ def segmenter_section(run: Run, number: int) -> Section:
     note = (
         f"{test['n']:,} test images; mean ± standard deviation over images. Threshold "
         f"{run.metrics['threshold']}, chosen on validation. Two empty masks count as Dice 1: "
-        f"{test['empty_pairs']} such pairs. {capitalised(describe_data(run))}."
+        f"{test['empty_pairs']} such pairs. HD95 and ASSD leave out images where one mask is "
+        f"empty: {test['undefined_distances']}. {capitalised(describe_data(run))}."
     )
     if "intervals" in test:
         note += INTERVALS

@@ -155,6 +155,31 @@ def test_segmentation_runs_are_compared(tmp_path, capsys):
         assert line.endswith("sharp is better")
 
 
+def test_missing_the_difficult_lungs_is_no_smaller_distance(tmp_path, capsys):
+    def lungs(name, found):
+        random = np.random.default_rng(0)
+        rows = []
+        for index in range(64):
+            truth = np.zeros((16, 16), bool)
+            truth[3:12, 3:12] = True
+            mask = truth ^ (random.random(truth.shape) < 0.02)
+            if index < 6:  # difficult ones
+                mask = np.zeros_like(truth)
+                mask[:2, :2] = found
+            rows.append(
+                {"id": f"{index}", "group": f"{index}"} | segmentation.score_image(truth, mask)
+            )
+        return write(tmp_path / name, "segmentation", name, rows)
+
+    runs = [lungs("missing", False), lungs("poor", True)]
+    code, text = compare(capsys, *runs, "--to", str(tmp_path / "out"))
+    assert code == 0 and "one mask is empty: missing: 6." in text
+    found = json.loads((tmp_path / "out/compare.json").read_text())
+    differences = {item["measure"]: item["difference"] for item in found["differences"]}
+    assert differences["hd95"] == differences["assd"] == 0  # the same masks where both have some
+    assert found["undefined_distances"] == {"missing": 6}
+
+
 def test_external_tests_are_compared_and_too_good_scores_are_named(tmp_path, capsys):
     runs = [classifier(tmp_path / name, range(5 * place)) for place, name in enumerate("ab")]
     for run, split in zip("ab", ("{groups: ignored}", "{groups: kept}"), strict=True):

@@ -212,6 +212,8 @@ def test_external_tests_are_beside_the_internal_one(tmp_path, task):
     parts = contents.sections([read_run(path)], tmp_path)
     [part] = [part for part in parts if part.title == "External tests"]
     [table] = part.blocks
+    counts = "one mask is empty (internal: some <set> & more: 0; external: other: 0)"
+    assert (counts in table.note) == (task == "segmentation")
     assert [row[0] for row in table.table.rows] == [
         "internal: some <set> & more",
         "external: other",
