@@ -53,8 +53,8 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
         counts = "; ".join(f"{name}: {count:,}" for name, count in found)
         which = "of images where all runs have one" if result["paired"] else "of the other images"
         notes.append(
-            f"Images without HD95 and ASSD, because one mask is empty: {counts}. Both distances are "
-            f"{which}; lungs that are not found at all count in Dice and IoU alone."
+            f"Images without HD95 and ASSD, because one mask is empty: {counts}. Both distances "
+            f"are {which}; lungs that are not found at all count in Dice and IoU alone."
         )
     notes.append(
         f"Brackets are {result['level']:.0%} intervals. A difference is the second run's figure "
