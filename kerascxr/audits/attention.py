@@ -25,7 +25,8 @@ def measure_attention(
 ) -> dict[str, Any]:
     """Returns, by true class, the share of Grad-CAM's mass in the lungs, and theirs of the area.
 
-    The share is None for a class on whose images Grad-CAM is 0 everywhere.
+    Images on which Grad-CAM is 0 everywhere, which ``without_evidence`` counts, have no share and
+    are left out; of a class with no others both are None.
 
     Grad-CAM is that of the run's own model, for the class that it predicts, on the input that the
     model was trained on. The lungs get the run's region of interest too, so that both have the
@@ -61,11 +62,12 @@ def measure_attention(
     by_class: dict[str, Any] = {}
     for index, name in enumerate(test.classes):
         chosen = test.labels == index
-        defined = share[chosen & np.isfinite(share)]
+        defined = chosen & np.isfinite(share)
         by_class[name] = {
             "images": int(chosen.sum()),
-            "inside": float(defined.mean()) if len(defined) else None,
-            "area": float(area[chosen].mean()),
+            "without_evidence": int(chosen.sum() - defined.sum()),
+            "inside": float(share[defined].mean()) if defined.any() else None,
+            "area": float(area[defined].mean()) if defined.any() else None,
         }
     return by_class
 

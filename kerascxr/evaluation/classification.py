@@ -1,7 +1,7 @@
 """Classification metrics on saved predictions, as scikit-learn defines them.
 
-A class that has no image in the truth has no defined AUC, so it gets ``None`` there, is left out of
-every macro average, and is listed under ``absent_classes``.
+A class that has no image in the truth has no recall, F1 and AUC, so it gets ``None`` there, is left
+out of every macro average, and is listed under ``absent_classes``.
 """
 
 from collections.abc import Sequence
@@ -47,8 +47,8 @@ def evaluate(
         (name -> precision, recall, f1, auc, specificity, support);
         ``absent_classes``; ``classes``; ``confusion_matrix`` (counts; a row is a true class).
         The precision of a class that is never predicted is None; the macro precision counts it as
-        0, as scikit-learn does. A ratio 0/0 of recall or F1 is 0. ``auc`` and ``specificity`` are
-        None where they are undefined: a class with no image, or with every image.
+        0, as scikit-learn does. ``recall`` and ``f1`` of a class with no image are None, ``auc``
+        and ``specificity`` where they are undefined: a class with no image, or with every image.
 
     Raises:
         ValueError: If shapes, labels, names or probabilities are not as above.
@@ -68,8 +68,8 @@ def evaluate(
         "per_class": {
             name: {
                 "precision": float(precision[index]) if matrix[:, index].any() else None,
-                "recall": float(recall[index]),
-                "f1": float(f1[index]),
+                "recall": float(recall[index]) if support[index] else None,
+                "f1": float(f1[index]) if support[index] else None,
                 "auc": class_auc(truth, probabilities, index),
                 "specificity": _specificity(matrix, index),
                 "support": int(support[index]),

@@ -49,8 +49,8 @@ def weighted_scores(truth: np.ndarray, probabilities: np.ndarray) -> Callable[[n
         negatives = total - true
         per_class = {
             "precision": _ratio(hits, predicted, np.nan),
-            "recall": _ratio(hits, true),
-            "f1": _ratio(2 * hits, true + predicted),
+            "recall": _ratio(hits, true, np.nan),
+            "f1": np.where(present, _ratio(2 * hits, true + predicted), np.nan),
             "auc": np.stack([rank.auc(weights) for rank in ranks]),
             "specificity": 1 - _ratio(predicted - hits, negatives, np.nan),
         }

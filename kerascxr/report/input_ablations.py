@@ -113,10 +113,17 @@ def verdict(result: Mapping[str, Any]) -> str:
 def attention_table(result: Mapping[str, Any]) -> Table:
     """Lays out how much of the evidence lies in the lungs, by class."""
     rows = [
-        [name, of["images"], _percent(of["inside"]), _percent(of["area"])]
+        [
+            name,
+            of["images"],
+            of.get("without_evidence"),
+            _percent(of["inside"]),
+            _percent(of["area"]),
+        ]
         for name, of in result["attention"].items()
     ]
-    header = ["class", "images", "of the evidence in the lungs", "of the area in the lungs"]
+    header = ["class", "images", "without evidence", "of the evidence in the lungs"]
+    header += ["of the area in the lungs"]
     return Table("Where the evidence lies (Grad-CAM)", header, rows)
 
 
@@ -193,7 +200,8 @@ def ablation_sections(run: Run, prefix: str) -> list[Section]:
     if result["attention"]:
         note = (
             "Of the run's own model, for the class that it predicts. Evidence spread over the "
-            "image without regard to the lungs would have both shares alike."
+            "image without regard to the lungs would have both shares alike. Both are of images on "
+            "which Grad-CAM is not 0 everywhere; on the others it shows no evidence."
         )
         blocks.append(Tabulated(attention_table(result), f"{prefix}-attention", note))
     scores = ", ".join(

@@ -41,7 +41,7 @@ def test_intervals_are_shown_where_there_are_some():
     assert dict(overall.rows)["images"] == 5
     low, high = intervals["per_class"]["COVID"]["recall"]
     assert by_class.rows[0][2] == f"0.5000 [{low:.3f}, {high:.3f}]"
-    assert by_class.rows[2][2] == 0  # an absent class has none
+    assert by_class.rows[2][2] is None  # an absent class has no recall
     assert metric_tables(SCORES)[0].rows[1] == ["accuracy", SCORES["accuracy"]]
 
 
