@@ -72,6 +72,16 @@ def with_interval(value: Any, interval: Sequence[float] | None) -> Any:
     return f"{format_value(value)} [{low:.3f}, {high:.3f}]"
 
 
+def difference_ends(interval: Sequence[float]) -> str:
+    """Returns a difference's interval as "[+0.012, +0.057]"; an end that is not 0 never reads as 0.
+
+    Args:
+        interval: Lower and upper end.
+    """
+    ends = (f"{end:+.3f}" if end == 0 or abs(end) >= 0.0005 else f"{end:+.1g}" for end in interval)
+    return f"[{', '.join(ends)}]"
+
+
 def percent_with_interval(share: float, interval: Sequence[float] | None) -> str:
     """Returns a share and its interval for a sentence, as "39.7% [29.3%, 51.2%]"."""
     ends = f" [{interval[0]:.1%}, {interval[1]:.1%}]" if interval else ""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kerascxr.tables import (
     Table,
     csv_text,
+    difference_ends,
     format_value,
     latex_table,
     markdown_table,
@@ -164,3 +165,15 @@ def test_csv_columns():
     assert csv_text([{"loss": np.float32(0.1)}]) == f"loss\n{float(np.float32(0.1))!r}\n"
     with pytest.raises(ValueError, match="Got key='lss'"):
         csv_text([{"lss": 1}], ["loss"])
+
+
+@pytest.mark.parametrize(
+    ("ends", "shown"),
+    [
+        ((0.0123, 0.0567), "[+0.012, +0.057]"),
+        ((0.0002, 0.0016), "[+0.0002, +0.002]"),  # above 0, so a difference is shown
+        ((-0.00001, 0.0), "[-1e-05, +0.000]"),
+    ],
+)
+def test_an_end_of_a_differences_interval_that_is_not_0_does_not_read_as_0(ends, shown):
+    assert difference_ends(ends) == shown

@@ -5,7 +5,14 @@ from typing import Any
 
 from kerascxr.evaluation.metrics import metric_title
 from kerascxr.evaluation.run_comparison import FIRST_BETTER, NOT_SHOWN, SECOND_BETTER
-from kerascxr.tables import Table, format_value, markdown_table, text_table, with_interval
+from kerascxr.tables import (
+    Table,
+    difference_ends,
+    format_value,
+    markdown_table,
+    text_table,
+    with_interval,
+)
 
 
 def comparison_text(result: Mapping[str, Any]) -> str:
@@ -80,7 +87,6 @@ def _runs_table(result: Mapping[str, Any]) -> Table:
 def _differences_table(result: Mapping[str, Any]) -> Table:
     rows = []
     for item in result["differences"]:
-        low, high = item["interval"]
         only = f"{item['only_first']} : {item['only_second']}" if "only_first" in item else None
         verdict = {
             FIRST_BETTER: f"{item['first']} is better",
@@ -92,7 +98,7 @@ def _differences_table(result: Mapping[str, Any]) -> Table:
                 item["first"],
                 item["second"],
                 metric_title(result["task"], item["measure"]),
-                f"{item['difference']:+.4f} [{low:+.3f}, {high:+.3f}]",
+                f"{item['difference']:+.4f} {difference_ends(item['interval'])}",
                 only,
                 format_value(item["p_adjusted"]),
                 verdict,

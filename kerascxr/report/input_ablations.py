@@ -8,7 +8,7 @@ from typing import Any
 from kerascxr.report.blocks import Block, Figure, Section, Tabulated
 from kerascxr.report.origins import source_blocks, source_text
 from kerascxr.runs.reading import Run
-from kerascxr.tables import Table, markdown_table, text_table, with_interval
+from kerascxr.tables import Table, difference_ends, markdown_table, text_table, with_interval
 
 RESULT = "audit/audit.json"
 
@@ -30,7 +30,7 @@ def ablation_table(result: Mapping[str, Any]) -> Table:
         gap, ends = of["auc"]["difference"], of["auc"]["difference_interval"]
         change = "" if "verdict" not in of or gap is None else f"{gap:+.3f}"
         if change and ends:
-            change += f" [{ends[0]:+.3f}, {ends[1]:+.3f}]"
+            change += f" {difference_ends(ends)}"
         rows.append([of["title"], *cells, change, control_result(of), meaning(of)])
     header = ["input", "accuracy", "macro AUC", "AUC, difference", "control marker", "verdict"]
     if not any("control" in of for of in result["ablations"].values()):

@@ -4,7 +4,7 @@ from typing import Any
 
 from kerascxr.evaluation.origin_probes import ENOUGH_TO_TEST, ENOUGH_TO_TRAIN
 from kerascxr.report.blocks import Block, Tabulated
-from kerascxr.tables import Table, format_value, text_table, with_interval
+from kerascxr.tables import Table, difference_ends, format_value, text_table, with_interval
 
 _OWN_ROWS = 12
 
@@ -207,4 +207,4 @@ def _change(change: list[float] | None) -> str | None:
     if change is None:
         return None
     value, low, high = change
-    return f"{format_value(value)} [{low:+.3f}, {high:+.3f}]"
+    return f"{format_value(value)} {difference_ends((low, high))}"

@@ -20,7 +20,7 @@ from kerascxr.report.external import (
 from kerascxr.report.limits import limits
 from kerascxr.report.repeats import Repeats
 from kerascxr.runs.reading import Run
-from kerascxr.tables import TOO_FEW, Table, capitalised
+from kerascxr.tables import TOO_FEW, Table, capitalised, difference_ends
 
 _MEASURES = {"classification": ("accuracy", "auc"), "segmentation": ("dice",)}
 _KINDS = {"classification": "classifiers", "segmentation": "U-Nets"}
@@ -235,7 +235,7 @@ def _leak(name: str, leak: Mapping[str, Any]) -> str:
         return said
     change = leak["difference"]
     ends = change["interval"]
-    size = f"{change['value']:+.3f}" + (f" [{ends[0]:+.3f}, {ends[1]:+.3f}]" if ends else "")
+    size = f"{change['value']:+.3f}" + (f" {difference_ends(ends)}" if ends else "")
     said += (
         f" The accuracy is {first['value']:.3f} on these and {second['value']:.3f} on the others "
         f"({size}). "
