@@ -26,7 +26,10 @@ _MAY_BE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "PatientOrientation"),
     *("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
 )
-_NOT_FRONTAL = ("LL", "RL", "LLO", "RLO")  # values of ViewPosition: lateral, oblique
+# Values of ViewPosition, lateral and oblique: the standard's, and others that devices write.
+_NOT_FRONTAL = ("LL", "RL", "LLO", "RLO", "LAT", "LAO", "RAO", "LPO", "RPO")
+_NOT_FRONTAL_WORDS = ("LATERAL", "OBLIQUE")
+_FRONTAL_WORD = "DECUBITUS"  # the patient lies on a side, and is seen from the front or the back
 
 
 def write_dicom_seg(source: Path, mask: np.ndarray, path: Path, model: str) -> None:
@@ -75,13 +78,17 @@ def is_frontal(header: Any) -> bool:
     """Returns whether no element contradicts a frontal view with the right lung on the left.
 
     PatientOrientation's first value is the direction of the rows: "L" where they run to the
-    patient's left.
+    patient's left. The view is named by ViewPosition or by ViewCodeSequence.
 
     Args:
         header: A DICOM file's elements, from ``open_dicom``.
     """
-    if str(header.get("ViewPosition", "") or "").strip() in _NOT_FRONTAL:
-        return False
+    codes = header.get("ViewCodeSequence") or ()
+    views = [header.get("ViewPosition"), *(code.get("CodeMeaning") for code in codes)]
+    for view in (str(view or "").upper() for view in views):
+        named = any(word in view for word in _NOT_FRONTAL_WORDS) and _FRONTAL_WORD not in view
+        if named or view.strip() in _NOT_FRONTAL:
+            return False
     orientation = header.get("PatientOrientation") or ["L"]
     return str(orientation[0]).startswith("L")
 

@@ -10,7 +10,7 @@ from pydicom.uid import UID
 
 from kerascxr import __version__
 from kerascxr.data.dicom import DicomError
-from kerascxr.serving.dicom_seg import write_dicom_seg
+from kerascxr.serving.dicom_seg import is_frontal, write_dicom_seg
 from tests.support.hostile_files import dicom
 
 CR, DX, CAPTURE = (f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("1", "1.1", "7"))
@@ -144,6 +144,33 @@ def test_uids_are_those_of_the_source_the_mask_and_the_model(tmp_path):
     for other in (uids(model="6e" * 32), uids(SeriesInstanceUID="1.2.7")):
         assert other[1] != first[1]
     assert uids(model="6e" * 32)[0] != first[0]
+
+
+@pytest.mark.parametrize(
+    ("view", "meaning", "frontal"),
+    [
+        ("", "", True),
+        ("PA", "postero-anterior", True),
+        ("AP LLD", "left lateral decubitus", True),
+        ("RLD", "", True),
+        ("LATERAL", "", False),
+        ("xtable lateral", "", False),
+        ("LAT", "", False),
+        ("RL", "", False),
+        ("LAO", "", False),
+        ("RPO", "", False),
+        ("", "left lateral", False),
+        ("", "right anterior oblique", False),
+    ],
+)
+def test_a_view_is_frontal_unless_the_file_names_another(view, meaning, frontal):
+    header = pydicom.Dataset()
+    header.ViewPosition = view
+    if meaning:
+        code = pydicom.Dataset()
+        code.CodeMeaning = meaning
+        header.ViewCodeSequence = [code]
+    assert is_frontal(header) is frontal
 
 
 @pytest.mark.parametrize(
