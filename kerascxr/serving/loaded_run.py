@@ -108,10 +108,10 @@ class LoadedRun:
         """Predicts images as the command ``kerascxr predict`` does.
 
         Args:
-            images: One or several paths, of files (DICOM too), folders or globs; or arrays, one per
-                image: uint8, or float in 0..255, which is rounded; (height, width), (height, width,
-                1) or RGB (height, width, 3); of any sizes. An array of a batch will do; one
-                image is given as [image].
+            images: One or several paths, of files (DICOM too), folders or globs, where a file that
+                is named twice is predicted twice; or arrays, one per image: uint8, or float in
+                0..255, which is rounded; (height, width), (height, width, 1) or RGB (height, width,
+                3); of any sizes. An array of a batch will do; one image is given as [image].
 
         Returns:
             ``ClassPredictions`` of a classifier, ``MaskPredictions`` of a U-Net, in the order of
@@ -310,7 +310,8 @@ def _read(images: Paths | Arrays) -> Iterable[tuple[str, np.ndarray]]:
         return ((str(place), _grey(item, place)) for place, item in enumerate(images))
     if len(paths) != len(images):
         raise ValueError("images must be paths or arrays. Got both.")
-    return ((str(file), read_grey(file)) for file in find_files(paths))
+    files = [file for path in paths for file in find_files([path])]  # one that comes twice, twice
+    return ((str(file), read_grey(file)) for file in files)
 
 
 def _grey(image: Any, place: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from PIL import Image
 
 import kerascxr
 from kerascxr import __main__ as verbs
+from kerascxr.serving import loaded_run
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +142,10 @@ def test_an_unreadable_file_is_named(classifier, tmp_path):
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(ValueError, match="must be the folder of a finished run"):
         kerascxr.load_run(tmp_path)
+
+
+def test_a_file_that_is_named_twice_has_two_rows(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.new("L", (1, 1)).save(tmp_path / name)
+    paths = [tmp_path / name for name in ("b.png", "a.png", "b.png")]
+    assert [name for name, _ in loaded_run._read(paths)] == [str(path) for path in paths]
