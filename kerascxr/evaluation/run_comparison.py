@@ -162,14 +162,15 @@ def read_tested(path: Path) -> Tested:
 
 
 def _run_folders(paths: Sequence[Path]) -> list[Path]:
-    found: list[Path] = []
+    found: dict[Path, Path] = {}  # by the folder, which paths may name in several ways
     for path in paths:
         # A test on another set, RUN/external/SET, has no DONE of its own.
         inside = [path] if (path / "metrics.json").exists() else find_runs([path])
-        found += [run for run in inside if run not in found]
+        for run in inside:
+            found.setdefault(run.resolve(), run)
     if len(found) < 2:
         raise ValueError(f"runs must be two or more to compare. Got {len(found)}.")
-    return found
+    return list(found.values())
 
 
 def _named_apart(runs: list[Tested]) -> list[Tested]:

@@ -90,7 +90,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     Raises:
         ValueError: If a folder does not exist or holds no finished run.
     """
-    found: list[Path] = []
+    found: dict[Path, Path] = {}  # by the folder, which paths may name in several ways
     for path in paths:
         if not path.is_dir():
             raise ValueError(f"runs must be folders. Got {path}, which is none.")
@@ -101,8 +101,9 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
             raise ValueError(
                 f"{path} must hold a finished run (one with a DONE in its folder). Got none."
             )
-        found += [run for run in below if run not in found]
-    return found
+        for run in below:
+            found.setdefault(run.resolve(), run)
+    return list(found.values())
 
 
 def _inside_or_hidden(run: Path, folder: Path) -> bool:

@@ -210,6 +210,7 @@ def test_a_run_of_other_classes_is_left_out(tmp_path, capsys):
         (lambda path: classifier(path / "b", [], data="cd"), "fingerprints a: ab, b: cd"),
         (lambda path: write(path / "b", "segmentation", "b", [{"id": "1"}]), "one task"),
         (lambda path: str(path / "a"), "two or more"),
+        (lambda path: str(path / ".." / path.name / "a"), "two or more"),  # the same folder
         (lambda path: str(path / "missing"), "must be folders"),
     ],
 )

@@ -81,6 +81,9 @@ def test_runs_are_found_once_in_order_and_without_their_audits(tmp_path):
     assert find_runs([tmp_path / "runs"]) == [paths[1], paths[0], paths[2]]
     assert find_runs([paths[0], tmp_path / "runs"]) == [paths[0], paths[1], paths[2]]
     assert find_runs([tmp_path / "runs" / "external"]) == [paths[2]]
+    (tmp_path / "link").symlink_to(tmp_path / "runs", target_is_directory=True)
+    elsewhere = [tmp_path / "link", tmp_path / "runs" / ".." / "runs"]
+    assert find_runs([tmp_path / "runs", *elsewhere]) == [paths[1], paths[0], paths[2]]
     with pytest.raises(ValueError, match="unfinished must hold a finished run"):
         find_runs([tmp_path / "runs" / "unfinished"])
     with pytest.raises(ValueError, match=r"runs must be folders. Got .*nowhere, which is none"):
