@@ -101,7 +101,7 @@ def test_a_planted_difference_tells_the_class_and_noise_does_not():
     assert class_from_properties(values, ["a"] * 300, np.arange(300) % 20, range(300)) == []
 
 
-def test_a_group_that_the_split_divides_does_not_tell_its_class():
+def test_a_group_that_the_split_divides_does_not_predict_its_class():
     # A file size a patient says nothing of other patients' classes, whatever the folds are.
     random, patients = np.random.default_rng(0), np.arange(300) // 15
     labels = np.array(["a", "b"])[random.permutation(20) % 2][patients]
