@@ -60,9 +60,9 @@ var init_no_zlib = __esm({
   }
 });
 
-// ../../lead/web/node_modules/dicom-parser/dist/dicomParser.min.js
+// node_modules/dicom-parser/dist/dicomParser.min.js
 var require_dicomParser_min = __commonJS({
-  "../../lead/web/node_modules/dicom-parser/dist/dicomParser.min.js"(exports, module) {
+  "node_modules/dicom-parser/dist/dicomParser.min.js"(exports, module) {
     !(function(e, t) {
       "object" == typeof exports && "object" == typeof module ? module.exports = t((init_no_zlib(), __toCommonJS(no_zlib_exports))) : "function" == typeof define && define.amd ? define("dicom-parser", ["zlib"], t) : "object" == typeof exports ? exports["dicom-parser"] = t((init_no_zlib(), __toCommonJS(no_zlib_exports))) : e.dicomParser = t(e.zlib);
     })(exports, function(r) {
@@ -1701,7 +1701,7 @@ function whatItIs(bytes) {
   return "is not a PNG, JPEG or DICOM image";
 }
 
-// ../../lead/web/node_modules/onnxruntime-web/dist/ort.wasm.min.mjs
+// node_modules/onnxruntime-web/dist/ort.wasm.min.mjs
 var Ve = Object.defineProperty;
 var On = Object.getOwnPropertyDescriptor;
 var Ln = Object.getOwnPropertyNames;
