@@ -41,17 +41,14 @@ LIMITS = (
 
 def score(segmenter: Any, run: Run, config: SegmentationConfig) -> dict[str, Any]:
     """Tests a ``Segmenter`` on a run's test images."""
-    from kerascxr.data.pipeline import evaluation_batches
     from kerascxr.training.inputs import open_run_store, read_splits
+    from tests.support.predicted_masks import masks_and_references
 
     images = read_splits(config, open_run_store(run, config.data), masks=True)["test"]
     rows = []
-    for batch in evaluation_batches(images, config.batch_size):
-        masks = segmenter.masks(batch["image"]).numpy()[..., 0]
-        truths = batch["mask"].numpy()[..., 0]
-        for index, truth, mask in zip(batch["index"].numpy(), truths, masks, strict=True):
-            named = {"id": images.ids[index], "group": images.groups[index]}
-            rows.append(named | score_image(truth, mask))
+    for index, truth, mask in masks_and_references(segmenter, images, config.batch_size):
+        named = {"id": images.ids[index], "group": images.groups[index]}
+        rows.append(named | score_image(truth, mask))
     return summarise(rows) | {"intervals": segmentation_intervals(rows)}
 
 

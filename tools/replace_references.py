@@ -42,20 +42,16 @@ def contradicted(
     Yields:
         The split, the image's id, that Dice, and the U-Net's mask, uint8 (h, w), 0 or 255.
     """
-    from kerascxr.data.pipeline import evaluation_batches
     from kerascxr.training.inputs import open_run_store, read_splits
+    from tests.support.predicted_masks import masks_and_references
 
     splits = read_splits(config, open_run_store(run, config.data), masks=True)
     for split in ("train", "validation"):
-        for batch in evaluation_batches(splits[split], config.batch_size):
-            masks = segmenter.masks(batch["image"]).numpy()[..., 0]
-            references = batch["mask"].numpy()[..., 0]
-            for index, reference, mask in zip(
-                batch["index"].numpy(), references, masks, strict=True
-            ):
-                dice = score_image(reference, mask)["dice"]
-                if dice < below:
-                    yield split, splits[split].ids[index], dice, mask
+        images = splits[split]
+        for index, reference, mask in masks_and_references(segmenter, images, config.batch_size):
+            dice = score_image(reference, mask)["dice"]
+            if dice < below:
+                yield split, images.ids[index], dice, mask
 
 
 def replace_masks(source: Path, masks: dict[str, np.ndarray], to: Path) -> None:

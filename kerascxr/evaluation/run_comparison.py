@@ -23,6 +23,7 @@ from kerascxr.names import with_folders
 from kerascxr.parsing import read_yaml
 from kerascxr.runs.inflated_scores import why_inflated_by
 from kerascxr.runs.reading import (
+    each_once,
     find_runs,
     mask_scores,
     read_predictions,
@@ -162,15 +163,14 @@ def read_tested(path: Path) -> Tested:
 
 
 def _run_folders(paths: Sequence[Path]) -> list[Path]:
-    found: dict[Path, Path] = {}  # by the folder, which paths may name in several ways
+    found: list[Path] = []
     for path in paths:
         # A test on another set, RUN/external/SET, has no DONE of its own.
-        inside = [path] if (path / "metrics.json").exists() else find_runs([path])
-        for run in inside:
-            found.setdefault(run.resolve(), run)
-    if len(found) < 2:
-        raise ValueError(f"runs must be two or more to compare. Got {len(found)}.")
-    return list(found.values())
+        found += [path] if (path / "metrics.json").exists() else find_runs([path])
+    runs = each_once(found)
+    if len(runs) < 2:
+        raise ValueError(f"runs must be two or more to compare. Got {len(runs)}.")
+    return runs
 
 
 def _named_apart(runs: list[Tested]) -> list[Tested]:

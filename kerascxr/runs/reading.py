@@ -90,7 +90,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     Raises:
         ValueError: If a folder does not exist or holds no finished run.
     """
-    found: dict[Path, Path] = {}  # by the folder, which paths may name in several ways
+    found: list[Path] = []
     for path in paths:
         if not path.is_dir():
             raise ValueError(f"runs must be folders. Got {path}, which is none.")
@@ -101,8 +101,15 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
             raise ValueError(
                 f"{path} must hold a finished run (one with a DONE in its folder). Got none."
             )
-        for run in below:
-            found.setdefault(run.resolve(), run)
+        found += below
+    return each_once(found)
+
+
+def each_once(folders: Sequence[Path]) -> list[Path]:
+    """Returns folders in order, one that is named in several ways by its first name alone."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        found.setdefault(folder.resolve(), folder)
     return list(found.values())
 
 

@@ -20,6 +20,7 @@ from kerascxr.evaluation.lung_masks import LungMaskCheck
 from kerascxr.models.decision_rule import FILE
 from kerascxr.models.ensemble_rule import EnsembleRule
 from kerascxr.models.graphs import traced
+from kerascxr.models.segmenter import Segmenter
 from kerascxr.parsing import load_config
 from kerascxr.runs.atomic import write_json
 from kerascxr.runs.reading import Run, read_predictions
@@ -106,12 +107,7 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
     size = (config.image_size[0], config.image_size[1])
 
     pixels = pixels_spec(size)
-
-    @functools.cache
-    def graphs() -> list[Graph]:
-        answering: list[Answering] = [*ensemble.classifiers, ensemble.whole]
-        return [traced(from_bytes(one, size, segmenter), files_spec()) for one in answering]
-
+    graphs = functools.cache(functools.partial(graphs_of, ensemble, size, segmenter))
     common = common_predictions(runs, TEST)
     lowest = min(one.temperature for one in runs)
     expected = expected_of_ensemble(ensemble, config, store, segmentation, graphs)
@@ -142,6 +138,20 @@ def export_ensemble(paths: Sequence[Path], to: Path, segmentation: Path | None =
     return publish(run, to, fill)
 
 
+def graphs_of(
+    ensemble: Ensemble, size: tuple[int, int], segmenter: Segmenter | None
+) -> list[Graph]:
+    """Returns the graphs from files' bytes to the answers of each member and, last, of all.
+
+    Args:
+        ensemble: The ensemble.
+        size: The (height, width) of its input, in pixels.
+        segmenter: Finds the lungs, if the answers need them or have their share.
+    """
+    answering: list[Answering] = [*ensemble.classifiers, ensemble.whole]
+    return [traced(from_bytes(one, size, segmenter), files_spec()) for one in answering]
+
+
 def expected_of_ensemble(
     ensemble: Ensemble,
     config: ClassificationConfig,
@@ -157,8 +167,8 @@ def expected_of_ensemble(
         config: Of the first run, or of the first whose region of interest needs the lungs.
         store: Its images.
         segmentation: What finds the lungs in the export, or None.
-        make_graphs: Makes the graphs from files' bytes to the answers of each member and, last, of
-            the ensemble; called only where the runs' own tests do not say what is expected.
+        make_graphs: Calls ``graphs_of``; is called only where the runs' own tests do not say what
+            is expected.
         tolerance: How far probabilities may differ, for what is borderline; None for what
             ``allowed_at`` gives.
 

@@ -1,11 +1,10 @@
 """What a browser page is made of: a finished run, or an ensemble, with what finds the lungs."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-
-import tensorflow as tf
 
 from kerascxr.config import ClassificationConfig
 from kerascxr.data.ingest.store import Store
@@ -27,8 +26,8 @@ from kerascxr.serving.export import (
     expected_of_test,
     other_lungs_note,
 )
-from kerascxr.serving.export_ensemble import expected_of_ensemble
-from kerascxr.serving.graph import Answering, Classifier, Outputs, from_bytes
+from kerascxr.serving.export_ensemble import expected_of_ensemble, graphs_of
+from kerascxr.serving.graph import Classifier, from_bytes
 from kerascxr.serving.publishing import files_spec
 from kerascxr.serving.read_back import Expected
 from kerascxr.serving.web_graphs import Member
@@ -140,24 +139,19 @@ def read_page_model(paths: Sequence[Path], segmentation: Path | None) -> PageMod
     segmenter = lungs.segmenter if lungs else None
     size = (config.image_size[0], config.image_size[1])
 
-    def graph_of(classifier: Answering) -> Callable[[tf.Tensor], Outputs]:
-        return traced(from_bytes(classifier, size, segmenter if needed else None), files_spec())
+    asked = segmenter if needed else None
 
     if ensemble:
-        answering: list[Answering] = [*ensemble.classifiers, ensemble.whole]
+        make_graphs = partial(graphs_of, ensemble, size, asked)
         expected = expected_of_ensemble(
-            ensemble,
-            config,
-            store,
-            segmentation,
-            lambda: [graph_of(one) for one in answering],
-            TOLERANCE,
+            ensemble, config, store, segmentation, make_graphs, TOLERANCE
         )
     else:
         expected = expected_of_test(run, config, store, rules[0], TOLERANCE)
         if note:
             classes = run.metrics["test"]["classes"]
             classifier = Classifier(models[0], classes, rules[0], run.temperature, config.roi)
-            expected = expected_of_keras(run, graph_of(classifier), expected, rules[0], TOLERANCE)
+            graph = traced(from_bytes(classifier, size, asked), files_spec())
+            expected = expected_of_keras(run, graph, expected, rules[0], TOLERANCE)
     rule = ensemble.rule if ensemble else None
     return PageModel(runs, config, store, members, rule, lungs, expected, note)

@@ -132,17 +132,22 @@ def test_old_runs_without_groups_are_said(tmp_path, capsys):
     assert code == 0 and "no groups" not in text
 
 
+def segmenter(path, noise, images=1, mask_of=lambda index, mask: mask):
+    """A run whose masks of 64 lungs are noisy, or what is made of these; groups of some images."""
+    random = np.random.default_rng(0)
+    rows = []
+    for index in range(64):
+        truth = np.zeros((16, 16), bool)
+        truth[3:12, 3:12] = True
+        mask = mask_of(index, truth ^ (random.random(truth.shape) < noise))
+        scores = segmentation.score_image(truth, mask)
+        rows.append({"id": f"{index}", "group": f"{index // images}"} | scores)
+    return write(path, "segmentation", path.name, rows)
+
+
 def test_segmentation_runs_are_compared(tmp_path, capsys):
     def lungs(name, noise):
-        random = np.random.default_rng(0)
-        rows = []
-        for index in range(64):
-            truth = np.zeros((16, 16), bool)
-            truth[3:12, 3:12] = True
-            wrong = truth ^ (random.random(truth.shape) < noise)
-            scores = segmentation.score_image(truth, wrong)
-            rows.append({"id": f"{index}", "group": f"{index // 2}"} | scores)
-        return write(tmp_path / name, "segmentation", name, rows)
+        return segmenter(tmp_path / name, noise, images=2)
 
     code, text = compare(capsys, lungs("sharp", 0.02), lungs("rough", 0.2))
     assert code == 0
@@ -157,19 +162,13 @@ def test_segmentation_runs_are_compared(tmp_path, capsys):
 
 def test_missing_the_difficult_lungs_is_no_smaller_distance(tmp_path, capsys):
     def lungs(name, found):
-        random = np.random.default_rng(0)
-        rows = []
-        for index in range(64):
-            truth = np.zeros((16, 16), bool)
-            truth[3:12, 3:12] = True
-            mask = truth ^ (random.random(truth.shape) < 0.02)
+        def mask_of(index, mask):
             if index < 6:  # difficult ones
-                mask = np.zeros_like(truth)
+                mask = np.zeros_like(mask)
                 mask[:2, :2] = found
-            rows.append(
-                {"id": f"{index}", "group": f"{index}"} | segmentation.score_image(truth, mask)
-            )
-        return write(tmp_path / name, "segmentation", name, rows)
+            return mask
+
+        return segmenter(tmp_path / name, 0.02, mask_of=mask_of)
 
     runs = [lungs("missing", False), lungs("poor", True)]
     code, text = compare(capsys, *runs, "--to", str(tmp_path / "out"))
