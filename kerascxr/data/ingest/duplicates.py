@@ -18,6 +18,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from kerascxr.data.ingest.candidates import candidates
+from kerascxr.data.ingest.parallel import CORES
 from kerascxr.data.ingest.registration import register
 from kerascxr.data.ingest.thumbnails import SIDE, reduced, unit_rows
 from kerascxr.progress import ProgressBar
@@ -29,7 +30,6 @@ _MARGIN = 3  # pixels at the edge whose fine structure the edge itself disturbs
 _FINE, _SMOOTH = 0.7, 3.5  # pixels: fine structure is the difference of these two blurs
 _BLOCK = 512
 _PAIRS_AT_ONCE = 256
-_THREADS = 2
 
 
 class _Round(NamedTuple):
@@ -179,7 +179,7 @@ def _compare(
     bar = ProgressBar(
         total=len(pairs), desc="Comparing candidate pairs", unit="pair", delay=2, leave=False
     )
-    with bar, ThreadPoolExecutor(_THREADS) as pool:
+    with bar, ThreadPoolExecutor(CORES) as pool:
         for result in pool.map(compare, range(0, len(pairs), _PAIRS_AT_ONCE)):
             found.append(result)
             bar.update(min(_PAIRS_AT_ONCE, len(pairs) - bar.n))

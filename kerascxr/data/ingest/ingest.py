@@ -17,15 +17,8 @@ from kerascxr.data.ingest.candidates import search_of
 from kerascxr.data.ingest.duplicates import Pair, duplicate_clusters, find_duplicates
 from kerascxr.data.ingest.folds import assign_fixed_folds, assign_folds
 from kerascxr.data.ingest.properties import PROPERTIES
-from kerascxr.data.ingest.reading import (
-    REMOTE_THREADS,
-    THREADS,
-    UNLABELLED,
-    in_order,
-    read_example,
-)
+from kerascxr.data.ingest.reading import UNLABELLED, read_all
 from kerascxr.data.ingest.thumbnails import SIDE
-from kerascxr.data.remote import RemotePath
 from kerascxr.data.sources.open import Rejected, Source
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import disk_errors, write_json
@@ -117,11 +110,9 @@ def _read_all(
 ) -> tuple[list[records.ImageRecord], list[tuple[int, int, int]], np.ndarray, list[dict[str, Any]]]:
     checked: list[records.ImageRecord] = []
     places, measured = [], []
-    remote = any(isinstance(example.image, RemotePath) for example in source.examples)
-    threads = max(REMOTE_THREADS, THREADS) if remote else THREADS
     thumbnails = np.empty((len(source.examples), SIDE, SIDE), np.uint8)
     for read in ProgressBar(
-        in_order(read_example, source.examples, threads),
+        read_all(source.examples),
         total=len(source.examples),
         desc=f"Reading {source.name}",
         unit="image",

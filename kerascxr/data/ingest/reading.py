@@ -1,45 +1,46 @@
 """Reads one example at ingest: its pixels, checked and measured, and both files as PNG."""
 
 import io
-import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask, spacing_in
 from kerascxr.data.ingest import records
+from kerascxr.data.ingest.parallel import CORES, in_processes, in_threads
 from kerascxr.data.ingest.properties import measure
 from kerascxr.data.ingest.thumbnails import thumbnail
-from kerascxr.data.remote import fetched_once
+from kerascxr.data.remote import RemotePath, fetched_once
 from kerascxr.data.sources.examples import Example, Rejected
 
 UNLABELLED = "unlabelled"
-# Decoding, resizing and compressing leave Python's lock to other threads; processes would hardly be
-# faster on two cores, see docs/design/file-handling.md.
-THREADS = max(4, os.cpu_count() or 1)
-REMOTE_THREADS = 32  # most of them wait for a server
+# Of fewer, processes would take longer to start than they save: see docs/design/file-handling.md.
+FILES_FOR_PROCESSES = 1_000
+DRAWINGS_FOR_PROCESSES = 200  # an image takes 20 times as long to draw as to read
+_THREADS = max(4, CORES)
+_REMOTE_THREADS = max(32, CORES)  # most of them wait for a server
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _EIGHT_BIT_GREY = b"\x08\0"  # depth and colour type, after the sides
 
 
-def in_order(function: Callable, items: Sequence[Any], threads: int | None = None) -> Iterator[Any]:
-    """Maps with threads, in order, with a bounded number of results waiting."""
-    threads = threads or THREADS
-    pool = ThreadPoolExecutor(threads)
-    try:
-        waiting = iter(items)
-        futures = [pool.submit(function, item) for item in islice(waiting, 4 * threads)]
-        while futures:
-            yield futures.pop(0).result()
-            futures += [pool.submit(function, item) for item in islice(waiting, 1)]
-    finally:  # after an error or an interrupt, what has not begun is left out
-        pool.shutdown(cancel_futures=True)
+def read_all(examples: Sequence[Example]) -> Iterator["ReadImage | Rejected"]:
+    """Reads examples with all cores, in order; see ``read_example``.
+
+    Raises:
+        ChildProcessError: If a process that reads was ended.
+        RemoteError: See ``read_example``.
+    """
+    if any(isinstance(example.image, RemotePath) for example in examples):
+        return in_threads(read_example, examples, _REMOTE_THREADS)
+    drawn = bool(examples) and not isinstance(examples[0].image, Path)
+    least = DRAWINGS_FOR_PROCESSES if drawn else FILES_FOR_PROCESSES
+    if CORES == 1 or len(examples) < least:
+        return in_threads(read_example, examples, _THREADS)
+    return in_processes(read_example, examples)
 
 
 def _encode(pixels: np.ndarray) -> bytes:

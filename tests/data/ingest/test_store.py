@@ -345,20 +345,6 @@ def test_the_changed_settings_of_a_phantom_are_named(tmp_path, monkeypatch, mess
     ]
 
 
-def test_memory_is_bounded_by_the_window_not_by_the_set():
-    running, most = [0], [0]
-
-    def work(item):
-        running[0] += 1
-        return item
-
-    taken = reading.in_order(work, list(range(500)))
-    for number, item in enumerate(taken):
-        assert item == number
-        most[0] = max(most[0], running[0] - number)
-    assert most[0] <= 6 * reading.THREADS
-
-
 def _odd_png(path, kind):
     """Writes a PNG of which TensorFlow's decoder alone would not give what is meant."""
     image = Image.fromarray(draw(5))
