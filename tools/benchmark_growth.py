@@ -45,6 +45,7 @@ STAGES = ("ingest", "features", "epoch", "report")
 HEADER = ("images", "stage", "wall s", "CPU s", "peak memory, GiB", "on disk, GiB")
 
 _EPOCHS = 3
+_OF_INTEREST = 1_000 * FAR  # a law hardly grows that reaches a limit beyond
 
 
 def feature_worker(options: Mapping[str, Any]) -> None:
@@ -205,7 +206,7 @@ def show(found: Measurements) -> None:
     limits = first_limits(found, memory, disk, DataConfig().features_gb, versions)
     print(f"\nExtrapolated, on this machine, from at most {max(found):,} images:\n")
     for images, what in limits:
-        if images < np.inf:
+        if images < _OF_INTEREST:
             print(f"- from {images:,.0f} images on, {what}")
     if limits and limits[0][0] < FAR:
         print(f"\nOn the way to {FAR:,} images, this breaks first: {limits[0][1]}.")
