@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _KIND = "run"
 _REQUEST = "request.yaml"
+_TIMING = "timing.json"
 _HINT = "Give this one another --name, or replace it with --overwrite true"
 _AT_START = {_REQUEST, "config.yaml", "environment.json", "log.txt", MARKER}
 
@@ -41,6 +42,8 @@ class RunFolder:
         self.path = path
         self._is_new = False
         self._held = contextlib.ExitStack()
+        self._began = time.perf_counter()
+        self._seconds_before = 0.0
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -117,6 +120,7 @@ class RunFolder:
             if folder._is_new or not _differences(config, path / _REQUEST):
                 write_text(path / _REQUEST, to_yaml(config))
             folder._clear()
+            folder._seconds_before = folder._recorded_seconds()
         except BaseException:
             folder.close()
             raise
@@ -169,6 +173,21 @@ class RunFolder:
         if not any(self.checkpoint.rglob("*.npz")):
             return config
         return with_own_places(config, load_config(type(config), self.path / "config.yaml"))
+
+    def start_clock(self) -> None:
+        """Lets ``write_timing`` count from now on."""
+        self._began = time.perf_counter()
+
+    def write_timing(self) -> None:
+        """Writes timing.json: the seconds at work so far, those of killed processes included."""
+        seconds = self._seconds_before + time.perf_counter() - self._began
+        self.write_json(_TIMING, {"seconds": seconds})
+
+    def _recorded_seconds(self) -> float:
+        """Returns what earlier processes recorded; 0 where nothing is left to resume from."""
+        if not (self.path / _TIMING).exists() or not any(self.checkpoint.rglob("*.npz")):
+            return 0.0
+        return float(self.read_json(_TIMING)["seconds"])
 
     @property
     def _replaced(self) -> Path:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,7 +88,7 @@ def train(
         NonFiniteLossError: If the loss becomes NaN or infinite.
         NonFiniteStatisticsError: If the layer statistics of an image are.
     """
-    started = time.perf_counter()
+    folder.start_clock()
     config = folder.settings(config)
     backbone = look_up(BACKBONES, config.backbone, "backbone")
     check_linear_probe(config, backbone)
@@ -258,7 +257,7 @@ def train(
         draw_training(folder, metrics, progress.rows, splits["train"])
         draw_evidence(folder, model, splits["test"], probabilities, store.classes)
         draw_test(folder, metrics, splits["test"], probabilities, store.classes)
-    folder.write_json("timing.json", {"seconds": time.perf_counter() - started})
+    folder.write_timing()
     folder.finish()
     logger.info(f"Written to {folder.path}")
     return metrics

@@ -234,7 +234,8 @@ def fit(fitting: Fitting, session: Session) -> Progress:
             callbacks.append(
                 keras.callbacks.TensorBoard(folder.path / "tensorboard" / stage, write_graph=False)
             )
-        callbacks += [EpochBar(steps, epochs), progress, table] if is_chief else [progress]
+        clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *of: folder.write_timing())
+        callbacks += [EpochBar(steps, epochs), progress, table, clock] if is_chief else [progress]
         if first < epochs and not stopped:
             with fitting.precision.step(model):
                 if workers is not None:

@@ -51,6 +51,7 @@ def pretrain(config: PretrainingConfig, folder: RunFolder) -> dict[str, Any]:
         ValueError: If the backbone is unknown, or the starting weights do not fit it.
         NonFiniteLossError: If the loss becomes NaN or infinite.
     """
+    folder.start_clock()
     config = folder.settings(config)
     runtime = set_up(config.runtime)
     backbone = look_up(BACKBONES, config.backbone, "backbone")
@@ -77,6 +78,7 @@ def pretrain(config: PretrainingConfig, folder: RunFolder) -> dict[str, Any]:
         "validation": {name: best[f"val_{name}"] for name in ("loss", "auc")},
     }
     folder.write_json("metrics.json", metrics)
+    folder.write_timing()
     folder.finish()
     logger.info(f"Written to {folder.path}; train with --weights {folder.path / WEIGHTS}.")
     return metrics

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import hashlib
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -67,7 +66,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
         ValueError: If the config asks for what the data or this machine does not have.
         NonFiniteLossError: If the loss becomes NaN or infinite.
     """
-    started = time.perf_counter()
+    folder.start_clock()
     config = folder.settings(config)
     runtime = set_up(config.runtime, bfloat16_pays(config))
     config = _sized(config, runtime, folder)
@@ -144,7 +143,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
             )
     folder.write_text("training_images.csv", csv_text(seen_images(store, splits)))
     write_test(folder, metrics)
-    folder.write_json("timing.json", {"seconds": time.perf_counter() - started})
+    folder.write_timing()
     folder.finish()
     logger.info(f"Written to {folder.path}")
     return metrics

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from itertools import pairwise
 
 import keras
@@ -64,6 +65,7 @@ def run(
     weights="w",
     engine="keras",
     ema=0.0,
+    folder=None,
 ):
     model = small_model()
     calls = {"n": 0}
@@ -84,12 +86,12 @@ def run(
         optimizer=OptimizerConfig(learning_rate=rate, ema=ema),
         runtime=RuntimeConfig(tensorboard=False, checkpoint_seconds=0),
     )
-    path.mkdir(exist_ok=True)
     fitting = Fitting(
         model, batches, STEPS, validate, "loss", keras.losses.MeanSquaredError(), [], ("loss",)
     )
     identity = identity_of(data, regime_of(RUNTIME, False, 1, engine), weights)
-    progress = fit(fitting, Session(config, RUNTIME, RunFolder(path), identity))
+    path.mkdir(exist_ok=True)
+    progress = fit(fitting, Session(config, RUNTIME, folder or RunFolder(path), identity))
     return model, progress
 
 
@@ -164,6 +166,25 @@ def test_a_killed_table_has_one_header_and_every_epoch_once(tmp_path):
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
     assert len(json.loads((tmp_path / "r" / "history.json").read_text())) == 6
     assert (tmp_path / "r" / "history.md").read_text().count("epoch") == 1
+
+
+def test_the_time_of_a_killed_process_counts(tmp_path):
+    """The report's minutes would else be those since the last kill."""
+    path, timing = tmp_path / "r", tmp_path / "r" / "timing.json"
+    for kill_at, before in ((3, 1000), (None, 2000)):
+        with RunFolder.start_at(ClassificationConfig(), path) as folder:
+            if kill_at is None:
+                run(path, folder=folder)
+            else:
+                with pytest.raises(Killed):
+                    run(path, kill_at=kill_at, folder=folder)
+        seconds = json.loads(timing.read_text())["seconds"]
+        assert before - 1000 < seconds < before - 900
+        timing.write_text(json.dumps({"seconds": before}))
+    shutil.rmtree(path / "checkpoint")  # nothing of it is resumed
+    with RunFolder.start_at(ClassificationConfig(), path) as folder:
+        run(path, folder=folder)
+    assert json.loads(timing.read_text())["seconds"] < 900
 
 
 def test_a_finished_training_is_not_trained_again(tmp_path):
