@@ -255,7 +255,7 @@ def train(
     write_test(folder, metrics, splits["test"], probabilities, store.classes, decisions)
     if draw:
         draw_training(folder, metrics, progress.rows, splits["train"])
-        draw_evidence(folder, model, splits["test"], probabilities, store.classes)
+        draw_evidence(folder, model, metrics, splits["test"], probabilities, store.classes)
         draw_test(folder, metrics, splits["test"], probabilities, store.classes)
     folder.write_timing()
     folder.finish()

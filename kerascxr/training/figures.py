@@ -8,6 +8,7 @@ import numpy as np
 
 from kerascxr.data.images import to_backbone_input
 from kerascxr.data.pipeline import Images
+from kerascxr.evaluation.calibration import apply_temperature
 from kerascxr.evaluation.classification import precision_recall_curves, roc_curves
 from kerascxr.evaluation.examples import confident_errors, typical_images
 from kerascxr.models.gradcam import GradCAM
@@ -48,6 +49,7 @@ def draw_training(
 def draw_evidence(
     folder: RunFolder,
     model: keras.Model,
+    metrics: dict[str, Any],
     images: Images,
     probabilities: np.ndarray,
     classes: Sequence[str],
@@ -57,10 +59,12 @@ def draw_evidence(
     Args:
         folder: Where to.
         model: The classifier.
+        metrics: What metrics.json holds.
         images: The test images.
-        probabilities: float (n, k).
+        probabilities: float (n, k), uncalibrated; the figure has them as they are served.
         classes: The k class names.
     """
+    probabilities = _served(metrics, probabilities)
     predicted = probabilities.argmax(axis=1)
     chosen = {
         "correct": typical_images(images.labels, probabilities),
@@ -96,7 +100,7 @@ def draw_test(
         folder: Where to.
         metrics: What metrics.json holds.
         images: The images tested; their labels count in ``classes``.
-        probabilities: float (n, k).
+        probabilities: float (n, k), uncalibrated; the samples have them as they are served.
         classes: The model's k classes.
     """
     predicted = probabilities.argmax(axis=1)
@@ -106,15 +110,22 @@ def draw_test(
     with folder.figure("roc_and_precision_recall") as path:
         curves = (images.labels, probabilities, classes)
         classification.roc_and_pr(roc_curves(*curves), precision_recall_curves(*curves), path)
+    served = _served(metrics, probabilities)
     chosen = np.linspace(0, len(images) - 1, min(_SAMPLES, len(images))).astype(np.int64)
     with folder.figure("sample_predictions") as path:
         classification.sample_predictions(
             images.pixels[chosen, ..., 0],
             [classes[images.labels[index]] for index in chosen],
             [classes[predicted[index]] for index in chosen],
-            [float(probabilities[index].max()) for index in chosen],
+            [float(served[index].max()) for index in chosen],
             path,
         )
+
+
+def _served(metrics: dict[str, Any], probabilities: np.ndarray) -> np.ndarray:
+    """Returns calibrated probabilities, where there is a calibration."""
+    temperature = metrics.get("calibration", {}).get("temperature", 1.0)
+    return apply_temperature(probabilities, temperature)
 
 
 def _samples_by_class(images: Images) -> dict[str, list[np.ndarray]]:
