@@ -15,6 +15,7 @@ _SET_BY_THE_STUDY = (
     *("folds", "seeds", "cluster", "workers", "name", "runs", "overwrite"),
     *("split", "runtime", "resources"),
 )
+_IMAGES_OF_THE_UNET = ("phantom_images", "source", "phantom_seed")  # with a source of its own, all
 _OPTIONS = {"backbone": "backbones", "depth": "depths"}
 
 
@@ -35,7 +36,7 @@ class StudyConfig:
             options are always kept.
         classifier: Options that the classifiers share.
         unet: Options of the U-Net; if its data.source is "auto", it uses the study's images, of a
-            phantom unet.data.phantom_images of them.
+            phantom unet.data.phantom_images of them. Folders and caches are the study's.
         data: Images of the classifiers, and the folders of stores and features.
         split: Folds.
         runtime: Machine.
@@ -77,6 +78,12 @@ class StudyConfig:
             default = type(given)()
             for name in (*names, *_SET_BY_THE_STUDY):
                 _check_left_out(part, name, getattr(given, name), getattr(default, name))
+        own, usual = self.unet.data, SegmentationConfig().data
+        taken = _IMAGES_OF_THE_UNET[: None if own.source != "auto" else 1]
+        for item in fields(own):
+            if item.name not in taken:
+                values = (getattr(own, item.name), getattr(usual, item.name))
+                _check_left_out("unet", f"data.{item.name}", *values)
 
 
 def _check_left_out(part: str, name: str, given: Any, default: Any) -> None:

@@ -98,8 +98,9 @@ class Learner:
             copies_precision: See ``BackboneFeatures``.
             share: The part of each training batch that this worker computes.
         """
+        changed = f"{'with' if config.augment.enabled else 'without'} augmentation"
         if config.depth == "all":
-            logger.info("Training everything, with augmentation.")
+            logger.info(f"Training everything, {changed}.")
             return cls._on_images(model, splits, config, share)
         n_views = config.augmented_copies if config.augment.enabled else 1
         features = BackboneFeatures(
@@ -112,7 +113,10 @@ class Learner:
             copies_precision=copies_precision,
         )
         if not _uses_cached_features(config):
-            logger.info("Training on images: the frozen part of the backbone runs in every epoch.")
+            logger.info(
+                f"Training on images, {changed}: the frozen part of the backbone runs in every "
+                "epoch."
+            )
             if not has_checkpoint(folder.checkpoint):
                 _standardize_by_images(model, splits["train"], config)
             return cls._on_images(model, splits, config, share)
@@ -132,6 +136,8 @@ class Learner:
                 if n_views > 1
                 else "Augmentation is off (--augmented_copies N stores N versions of each image; "
                 "--features false augments in every epoch)."
+                if config.augment.enabled
+                else "Augmentation is off (--augment.enabled false)."
             )
         )
         return replace(

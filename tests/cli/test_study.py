@@ -1,6 +1,9 @@
 """The study: goes on after a failure, skips what is finished, and reports what is there."""
 
+import contextlib
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +110,27 @@ def test_the_unet_uses_the_studys_phantom_unless_it_has_images_of_its_own(monkey
         part = study_runs._parts(StudyConfig(data=data, unet=unet))[-1]
         assert (part.task, part.config.data.source) == ("segmentation", "phantom")
         assert part.config.data.phantom_seed == seed
+
+
+@pytest.mark.parametrize(
+    ("option", "refused"),
+    [
+        ({"phantom_seed": 7}, True),
+        ({"phantom_images": 7}, False),
+        ({"source": "phantom", "phantom_seed": 7}, False),
+        ({"source": "phantom", "cache": "disk"}, True),
+        ({"stores": Path("elsewhere")}, True),
+    ],
+)
+def test_options_of_the_unets_images_are_used_or_refused(option, refused):
+    unet = SegmentationConfig(data=replace(SegmentationConfig().data, **option))
+    expected = contextlib.nullcontext()
+    if refused:
+        name = list(option)[-1]
+        match = f"unet.data.{name} must be left out: the study sets it by --data.{name}"
+        expected = pytest.raises(ValueError, match=match)
+    with expected:
+        StudyConfig(unet=unet)
 
 
 def test_of_two_studies_in_one_folder_one_waits(tmp_path, monkeypatch):

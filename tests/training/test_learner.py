@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerascxr.config import ClassificationConfig, DataConfig
+from kerascxr.config import AugmentConfig, ClassificationConfig, DataConfig
 from kerascxr.data.pipeline import Images
 from kerascxr.models.classifier import build_classifier
 from kerascxr.runs.folder import RunFolder
@@ -41,6 +41,20 @@ def build(tmp_path):
         return Learner.build(model, splits, config, RunFolder(tmp_path / "run"))
 
     return built
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_line_says_whether_images_are_augmented(build, messages, enabled):
+    augment = AugmentConfig(enabled=enabled)
+    which = "with" if enabled else "without"
+    build("all", augment=augment)
+    build(2, augment=augment, features=False)
+    whole, images = messages()
+    assert whole == f"Training everything, {which} augmentation."
+    assert images.startswith(f"Training on images, {which} augmentation: ")
+    build(2, augment=augment)
+    text = "Training images come in 2 versions." if enabled else "(--augment.enabled false)."
+    assert any(line.endswith(text) for line in messages())
 
 
 @pytest.mark.parametrize("monitor", ["f1", "loss"])
