@@ -11,10 +11,9 @@ from kerascxr.data.ingest.duplicates import copies_of
 from kerascxr.data.ingest.store import Store, find_store
 from kerascxr.data.pipeline import Images
 from kerascxr.runs.reading import read_predictions, read_run
+from kerascxr.runs.training_images import SEEN
 
 logger = logging.getLogger(__name__)
-
-SEEN = "training_images.csv"
 
 
 class LeftOut(NamedTuple):
@@ -34,7 +33,8 @@ def unseen(images: Images, store: Store, runs: Sequence[Path]) -> tuple[Images, 
     """Returns the images that no run's model was trained or validated on, and what was left out.
 
     Such images are recognised by the digests of their pixels. Near-duplicates of them (resized,
-    re-encoded) are left out too, where the store of the training is still there. So are the images
+    re-encoded) are left out too, where the store of the training is still there. Images that the
+    run of the starting weights was trained or validated on count as these do. So are the images
     of a patient of the training: those of a group that both sources call the same, and those of a
     group of this set that holds an image of the training.
 
@@ -138,7 +138,16 @@ def _near_duplicates(
             )
             checked = False
             continue
-        fitted = {row["id"] for row in rows}
-        places = [place for place, row in enumerate(own.rows) if row["id"] in fitted]
+        fitted = {(row["id"], row["digest"]) for row in rows}
+        places = [
+            place for place, row in enumerate(own.rows) if (row["id"], row["digest"]) in fitted
+        ]
+        if len(places) < len(fitted):
+            logger.warning(
+                f"Near-duplicates of {len(fitted) - len(places):,} images that the starting "
+                f"weights of {path} were trained or validated on were not looked for: they are of "
+                "another source. Images with the same pixels are left out."
+            )
+            checked = False
         found |= set(ids[copies_of(store.thumbnails, own.thumbnails[places])].tolist())
     return found, checked

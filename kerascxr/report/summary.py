@@ -230,6 +230,12 @@ def _leak(name: str, leak: Mapping[str, Any]) -> str:
         f"{name}: {count:,} of {n:,} test images ({count / n:.0%}) have a near-duplicate, or an "
         "image of the same patient, among the training images."
     )
+    through = leak.get("through_starting_weights")
+    if through:
+        said += (
+            f" Of these, {through:,} are images that the starting weights were trained or "
+            "validated on, or are in their groups."
+        )
     first, second = (leak.get(f"accuracy_of_{part}") for part in ("leaked", "others"))
     if not first or not second or None in (first["value"], second["value"]):
         return said

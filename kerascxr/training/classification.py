@@ -34,6 +34,7 @@ from kerascxr.runs.atomic import replacing
 from kerascxr.runs.calibration_tables import bound_note, calibration_markdown
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import CALIBRATED, UNCALIBRATED
+from kerascxr.runs.training_images import SEEN
 from kerascxr.tables import csv_text
 from kerascxr.training.decisions import apply_rule, describe_rule, fit_decider
 from kerascxr.training.engines import engine_version
@@ -62,6 +63,7 @@ from kerascxr.training.precision import (
     copies_precision,
 )
 from kerascxr.training.runtime import Runtime, as_set, environment, regime_of, set_up
+from kerascxr.training.starting_weights import seen_before
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +117,7 @@ def train(
         require_recorded_weights(config, weights)
         fine_tune(model, config.depth, update_statistics=config.update_statistics)
     logger.info(f"Weights: {weights.description}")
+    before = seen_before(weights, store, splits)
     parameters = parameter_summary(model)
     title = f"{backbone.study_name}, depth {config.depth}"
     title += "" if config.roi == "none" else f", roi {config.roi}"
@@ -208,8 +211,8 @@ def train(
     metrics["leak"] = measure_leak(
         probabilities.argmax(axis=1) == splits["test"].labels,
         splits["test"].groups,
-        splits["train"].groups,
-    )
+        [*splits["train"].groups, *before.groups],
+    ) | ({"through_starting_weights": before.tested} if before.tested else {})
     temperature = metrics["calibration"]["temperature"]
     decisions = held_out = None
     if decide:
@@ -242,7 +245,7 @@ def train(
             )
         )
         metrics["abstention"] = describe_rule(decider.rule, splits["validation"].labels)
-    folder.write_text("training_images.csv", csv_text(seen_images(store, splits)))
+    folder.write_text(SEEN, csv_text(seen_images(store, splits) + before.rows))
     write_predictions(
         folder,
         "validation_predictions.csv",

@@ -37,6 +37,7 @@ from kerascxr.names import counted
 from kerascxr.plots import curves, segmentation
 from kerascxr.runs.atomic import replacing
 from kerascxr.runs.folder import RunFolder
+from kerascxr.runs.training_images import SEEN
 from kerascxr.tables import csv_text, text_table
 from kerascxr.training.callbacks import Progress
 from kerascxr.training.fitting import Fitting, Session, fit, identity_of
@@ -141,7 +142,7 @@ def train(config: SegmentationConfig, folder: RunFolder) -> dict[str, Any]:
                 best_epoch=metrics["best_epoch"],
                 title=f"{title}: {what}",
             )
-    folder.write_text("training_images.csv", csv_text(seen_images(store, splits)))
+    folder.write_text(SEEN, csv_text(seen_images(store, splits)))
     write_test(folder, metrics)
     folder.write_timing()
     folder.finish()

@@ -434,6 +434,37 @@ def test_images_that_the_model_was_trained_on_are_left_out_of_another_set(
     assert not (run / "external").exists()
 
 
+def test_what_the_starting_weights_were_trained_on_leaks(finished, workplace, tmp_path, capsys):
+    """Another split of the same images has trained on this one's test images."""
+    run, argv = finished
+    more = ["--weights", f"{run}/model.keras", "--epochs", "1", "--split.offset", "1"]
+    assert train_cls.main([*argv, *more, "--name", "second"]) == 0
+    second = run.with_name("second")
+    seen = {row["id"] for row in read_predictions(run, "training_images.csv")}
+    rows = read_predictions(second, "training_images.csv")
+    own = {row["id"] for row in rows if not row["split"].startswith("earlier ")}
+    assert own == {row["id"] for row in rows if row["split"] in ("train", "validation")}
+    assert seen == {row["id"] for row in rows} - (own - seen)
+    tested = {row["id"] for row in read_predictions(second)}
+    leaked = len(tested & seen)
+    assert 0 < leaked < len(tested)
+    shown = capsys.readouterr().out
+    text = f"was trained or validated on {leaked} of the {len(tested)} test images"
+    assert f"{run}/model.keras {text}" in shown
+    leak = json.loads((second / "metrics.json").read_text())["leak"]
+    assert leak["leaked_test_images"] == leak["through_starting_weights"] == leaked
+    assert leak["accuracy_of_leaked"]["value"] is not None and leak["verdict"] != "none"
+    # Of another set, what either of them was trained on is left out.
+    shutil.copytree(workplace / "set", tmp_path / "copy")
+    command = ["evaluate", str(second), "--data.stores", f"{tmp_path}/stores", "--data.source"]
+    assert verbs.main([*command, f"{tmp_path}/copy"]) == 0
+    (external,) = (second / "external").glob("[!.]*")
+    assert {row["id"] for row in read_predictions(external)} == tested - seen
+    about = json.loads((external / "metrics.json").read_text())["data"]
+    assert about["near_duplicates_checked"] is True
+    shutil.rmtree(second)
+
+
 def test_resized_and_brighter_copies_of_training_images_are_left_out_of_another_set(
     finished, workplace, tmp_path, capsys
 ):

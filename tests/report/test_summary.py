@@ -86,6 +86,11 @@ def test_many_models_share_a_sentence(tmp_path):
         ({"leaked_test_images": 0, "verdict": "none"}, "None of the test images", "raises"),
         ({"leaked_test_images": 9, "verdict": "shown"}, "The leak raises the score", "not decided"),
         ({"leaked_test_images": 9, "verdict": "not_decided"}, "is not decided", "The leak raises"),
+        (
+            {"leaked_test_images": 9, "verdict": "shown", "through_starting_weights": 7},
+            "Of these, 7 are images that the starting weights were trained or validated on",
+            "None of",
+        ),
         (None, "Not counted for", "None of"),
     ],
 )
