@@ -11,6 +11,7 @@ from kerascxr.cluster.parts import Part, run_parts
 from kerascxr.config import ClassificationConfig, SegmentationConfig, StudyConfig, TrainingConfig
 from kerascxr.data.ingest.changes import files_changed
 from kerascxr.report.page import write_report
+from kerascxr.runs.changed_models import changed_models
 from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.locks import locked
 from kerascxr.runs.states import RunState, states_table
@@ -102,6 +103,10 @@ def _check_settings(parts: list[StudyRun]) -> None:
                 raise ValueError(
                     f"{part.folder} holds a run on other images than the source holds now. {hint}."
                 )
+            for file in _with_other_models(part):
+                raise ValueError(
+                    f"{part.folder} holds a run with another model than {file} holds now. {hint}."
+                )
 
 
 def _of_other_images(part: StudyRun) -> bool:
@@ -112,6 +117,11 @@ def _of_other_images(part: StudyRun) -> bool:
         return False
     digest: str = open_data(part.config.data).fingerprint["digest"]
     return digest != about["fingerprint"]
+
+
+def _with_other_models(part: StudyRun) -> list[Path]:
+    finished = (part.folder / "DONE").exists()  # a checkpoint has the models' digests
+    return changed_models(part.config, part.folder) if finished else []
 
 
 def _parts(config: StudyConfig) -> list[StudyRun]:
@@ -156,7 +166,8 @@ def _overwriting(part: StudyRun) -> TrainingConfig:
         RunFolder.check(part.config, part.folder)
     except ValueError:
         return dataclasses.replace(part.config, overwrite=True)
-    return dataclasses.replace(part.config, overwrite=_of_other_images(part))
+    outdated = _of_other_images(part) or bool(_with_other_models(part))
+    return dataclasses.replace(part.config, overwrite=outdated)
 
 
 def _has_masks(config: SegmentationConfig) -> bool:

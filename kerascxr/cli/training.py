@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from kerascxr.cli.next_steps import next_steps
@@ -13,6 +14,7 @@ from kerascxr.cluster.ray_cluster import require_ray
 from kerascxr.cluster.several_workers import LostWorkerError, WorkerPlace
 from kerascxr.config.checks import check
 from kerascxr.data.sources.open import check_source
+from kerascxr.runs.changed_models import changed_models
 from kerascxr.runs.folder import RunFolder
 from kerascxr.serving.model_folder import check_lungs
 
@@ -87,6 +89,7 @@ def _train_in_folder(
 
             summary = run_repeats(config, folder, load)
             _warn_of_changed_files(config, summary["data"])
+            _warn_of_changed_models(config, folder.path / summary["runs"][0]["run"])
             _log_next_steps(folder, task)
             return 0
         if folder.finished:
@@ -104,6 +107,7 @@ def _train_in_folder(
             )
             if task != "pretraining":
                 _warn_of_changed_files(config, metrics["data"])
+                _warn_of_changed_models(config, folder.path)
             _log_next_steps(folder, task)
             return 0
         if word is not None:
@@ -143,6 +147,15 @@ def _warn_of_changed_files(config: Any, about: Mapping[str, Any]) -> None:
         logger.warning(
             "The source's files have changed since: the results above may be of other images. To "
             "train on those of now, give --overwrite true or another --name."
+        )
+
+
+def _warn_of_changed_models(config: Any, run: Path) -> None:
+    for file in changed_models(config, run):
+        logger.warning(
+            f"{file} holds another model than when {run} was trained with it: the results above "
+            "are of that one. To train with the one of now, give --overwrite true or another "
+            "--name."
         )
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -47,7 +47,7 @@ class Tested:
         classes: A classifier's classes.
         rows: predictions.csv, by image.
         grouped: Whether it says which images belong together.
-        inflated: Why its scores say too much, see ``why_inflated``; None if they do not.
+        inflated: Why its scores say too much, the rest of a sentence; None if they do not.
     """
 
     path: Path
@@ -153,13 +153,24 @@ def read_tested(path: Path) -> Tested:
             tuple(metrics["test"].get("classes", ())),
             {name: row if grouped else row | {"group": name} for name, row in rows.items()},
             grouped,
-            why_inflated_by(options),
+            why_inflated_by(options) or _through_starting_weights(metrics),
         )
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
             f"{path} must be a finished run's folder with metrics.json and predictions.csv. "
             f"They cannot be read ({error})."
         ) from None
+
+
+def _through_starting_weights(metrics: Mapping[str, Any]) -> str | None:
+    leak = metrics.get("leak", {})
+    count = leak.get("through_starting_weights")
+    if not count:
+        return None
+    return (
+        f"started from weights that were trained or validated on {count:,} of its "
+        f"{leak['test_images']:,} test images, or on others of their groups."
+    )
 
 
 def _run_folders(paths: Sequence[Path]) -> list[Path]:

@@ -194,6 +194,19 @@ def test_external_tests_are_compared_and_too_good_scores_are_named(tmp_path, cap
     assert "of b say too much" not in text
 
 
+def test_a_leak_through_the_starting_weights_is_said(tmp_path, capsys):
+    runs = [classifier(tmp_path / name, range(2)) for name in "ab"]
+    path = tmp_path / "a" / "metrics.json"
+    leak = {"test_images": 90, "through_starting_weights": 30}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"leak": leak}))
+    code, text = compare(capsys, *runs)
+    assert code == 0 and "of b say too much" not in text
+    assert (
+        "The test scores of a say too much: it started from weights that were trained or "
+        "validated on 30 of its 90 test images" in " ".join(text.split())
+    )
+
+
 def test_a_run_of_other_classes_is_left_out(tmp_path, capsys):
     runs = [classifier(tmp_path / name, range(4)) for name in ("a", "b")]
     other = write(tmp_path / "lungs", "segmentation", "lungs", [{"id": "1"}])
