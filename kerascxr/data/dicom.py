@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 PREAMBLE, MAGIC = 128, b"DICM"
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
+_RESCALING = ("RescaleSlope", "RescaleIntercept")
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601
 # In order of preference: in the patient, at the detector, on the digitised film.
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
@@ -203,12 +204,13 @@ def _as_displayed(stored: np.ndarray, dataset: Any) -> tuple[np.ndarray, float, 
     Returns:
         The values, and those that become 0 and 255.
     """
+    _remove_empty(dataset)
     modality, voi = _lut(dataset, "ModalityLUTSequence"), _lut(dataset, "VOILUTSequence")
     if modality is None:
         values = apply_rescale(stored, dataset)
     else:
         values = _look_up(stored, modality, dataset)
-        for name in ("RescaleSlope", "RescaleIntercept"):  # excluded by the LUT
+        for name in _RESCALING:  # excluded by the LUT
             dataset.pop(name, None)
     if voi is not None:
         return _look_up(values, voi, dataset), 0.0, 2.0 ** _bits(voi) - 1
@@ -230,6 +232,20 @@ def _as_displayed(stored: np.ndarray, dataset: Any) -> tuple[np.ndarray, float, 
     return values, float(ends[0]), float(ends[1])
 
 
+def _remove_empty(dataset: Any) -> None:
+    """Removes what counts as absent: attributes without a value, and half of a rescaling.
+
+    Source:
+        DICOM PS3.5, section 7.4, and PS3.3, C.11.1: slope and intercept are there together.
+    """
+    for name in (*_RESCALING, "WindowCenter", "WindowWidth", "VOILUTFunction"):
+        if name in dataset and dataset[name].is_empty:
+            del dataset[name]
+    if not all(name in dataset for name in _RESCALING):
+        for name in _RESCALING:
+            dataset.pop(name, None)
+
+
 def _is_padding(stored: np.ndarray, dataset: Any) -> np.ndarray:
     """Returns where stored values are padding around the picture, bool of their shape.
 
@@ -242,7 +258,8 @@ def _is_padding(stored: np.ndarray, dataset: Any) -> np.ndarray:
     # Written as an unsigned number, -1 is 65535.
     unsigned = np.dtype(f"u{stored.dtype.itemsize}")
     known = [value % 2 ** (8 * unsigned.itemsize) for value in given if isinstance(value, int)]
-    ends = np.array(known, unsigned).view(stored.dtype)
+    # Pixels are in the file's byte order.
+    ends = np.array(known, unsigned).view(stored.dtype.newbyteorder("="))
     return (stored >= ends.min()) & (stored <= ends.max())
 
 

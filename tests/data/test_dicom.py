@@ -103,14 +103,31 @@ def test_a_window_is_not_turned_round_by_a_negative_slope(tmp_path):
     np.testing.assert_array_equal(grey, plain)
 
 
-def test_without_a_window_padding_is_not_in_the_range(tmp_path):
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"RescaleSlope": None, "RescaleIntercept": None},
+        {"RescaleSlope": 2},
+        {"RescaleSlope": -2, "RescaleIntercept": None},
+        {"RescaleIntercept": -1024},
+        {"VOILUTFunction": ""},
+    ],
+)
+def test_an_empty_attribute_and_half_of_a_rescaling_count_as_absent(tmp_path, more):
+    window = {"WindowCenter": 1000, "WindowWidth": 500}
+    expected = read_grey(write(tmp_path / "a.dcm", **window))
+    np.testing.assert_array_equal(read_grey(write(tmp_path / "b.dcm", **window, **more)), expected)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_without_a_window_padding_is_not_in_the_range(tmp_path, syntax):
     picture = np.array([[1000, 1200], [1400, 1500]], np.uint16)
     expected = np.rint((picture - 1000.0) / 500 * 255)
     for value, limit in ((0, None), (4095, None), (4000, 4095), (4095, 4000)):
         padded = np.pad(picture, 1, constant_values=value)
         tags = {"PixelPaddingValue": value}
         tags |= {} if limit is None else {"PixelPaddingRangeLimit": limit}
-        grey = read_grey(write(tmp_path / "a.dcm", padded, **tags))
+        grey = read_grey(write(tmp_path / "a.dcm", padded, syntax=syntax, **tags))
         np.testing.assert_array_equal(grey[1:-1, 1:-1], expected)
         assert (grey[0] == (0 if value == 0 else 255)).all()
 

@@ -23,7 +23,7 @@ from kerascxr.data.sources.open import Rejected, Source
 from kerascxr.progress import ProgressBar
 from kerascxr.runs.atomic import disk_errors, write_json
 
-FORMAT = 9  # raise it with every change of what a store holds: older ones are ingested again
+FORMAT = 10  # raise it with every change of what a store holds: older ones are ingested again
 THUMBNAILS = "thumbnails.npy"
 _MAX_REJECTION_RATE = 0.1
 _ROW: tuple[str, ...] = ("id", "label", "group", "given_group", "split", "fold", "origin", "path")
