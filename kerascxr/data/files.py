@@ -241,8 +241,9 @@ def _to_grey(path: Path, image: Image.Image) -> np.ndarray:
     # Some library in this process may have asked Pillow to make up what a broken file lacks.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
+        exif = image.info.get("exif", b"")  # later chunks of a PNG would be taken up
         image.load()
-        image = _upright(image)
+        image = _upright(image, exif)
         mode = image.mode
         if mode == "L" and not image.has_transparency_data:
             return np.array(image)
@@ -260,14 +261,22 @@ def _to_grey(path: Path, image: Image.Image) -> np.ndarray:
     return 255 - grey if inverted else grey
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image, block: bytes) -> Image.Image:
     """Turns a decoded image as its EXIF orientation says; Pillow has turned a TIFF already.
 
-    Pillow's own function also takes an orientation from XMP and from a PNG's text. Neither exports
-    nor browsers know these, and ingest stores a grey PNG's own bytes.
+    Pillow's own function also takes an orientation from XMP, from a PNG's text and from an EXIF
+    chunk after its pixels, where the standard has none. Neither exports nor the browser page know
+    these, and ingest stores a grey PNG's own bytes.
+
+    Args:
+        image: The image.
+        block: The EXIF block before its pixels; b"" for none.
+
+    Source:
+        PNG 3rd edition, section 5.6.
     """
     exif = Image.Exif()
-    exif.load(image.info.get("exif", b""))
+    exif.load(block)
     turn = _TURNS.get(exif.get(ExifTags.Base.Orientation, 1))
     return image if turn is None else image.transpose(turn)
 

@@ -7,12 +7,14 @@ from contextvars import ContextVar
 import tensorflow as tf
 
 from kerascxr.data.exif import apply_orientation, exif_orientation
+from kerascxr.data.file_parts import jpeg_segment, png_chunk, tiff_tag
 from kerascxr.data.files import BIT_DEPTHS, MAX_PIXELS
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _BMP = b"BM"
-_GREY = 0  # PNG's colour type
+_GREY, _PALETTE = 0, 3  # PNG's colour types
+_APP1, _APP2, _PICTURES = 0xE1, 0xE2, 0xB001  # JPEG segments, and a tag of the second
 _PIECE = 2**20  # pixels turned to grey at a time: intermediate values take 50 bytes a pixel
 
 
@@ -47,8 +49,9 @@ def decode_file(data: tf.Tensor) -> tf.Tensor:
         uint8 (height, width, 1).
 
     Raises:
-        tf.errors.InvalidArgumentError: If the bytes are none of these, damaged, truncated, or claim
-            more than ``MAX_PIXELS``; that is found before any pixel is decoded.
+        tf.errors.InvalidArgumentError: If the bytes are none of these, damaged, truncated, hold
+            several pictures, or claim more than ``MAX_PIXELS``; that is found before any pixel is
+            decoded.
     """
     is_png = tf.equal(tf.strings.substr(data, 0, 8), _PNG)
     is_jpeg = tf.equal(tf.strings.substr(data, 0, 3), _JPEG)
@@ -91,11 +94,21 @@ def _check_pixels(height: tf.Tensor, width: tf.Tensor) -> tf.Operation:
     )
 
 
+def _check_single(single: tf.Tensor) -> tf.Operation:
+    return tf.debugging.Assert(single, ["a file must hold one picture. Got several"])
+
+
 def _decode_any_png(data: tf.Tensor) -> tf.Tensor:
     bits, colour = _number(data, 24, 1), _number(data, 25, 1)
-    with tf.control_dependencies([_check_pixels(_number(data, 20, 4), _number(data, 16, 4))]):
+    checks = [
+        _check_pixels(_number(data, 20, 4), _number(data, 16, 4)),
+        _check_single(tf.strings.length(png_chunk(data, b"acTL")) == 0),
+    ]
+    with tf.control_dependencies(checks):
         data = tf.identity(data)
     grey = colour == _GREY
+    # Without transparency in the file, the decoder would give these one of 1 to 15 of 255.
+    opaque = (colour == _PALETTE) & (bits < 8) & (tf.strings.length(png_chunk(data, b"tRNS")) == 0)
     return tf.case(
         [
             (
@@ -104,6 +117,7 @@ def _decode_any_png(data: tf.Tensor) -> tf.Tensor:
             ),
             # Asked for transparency, the decoder would give 1, 2 and 4 bits a wrong one.
             (grey & (bits < 8), lambda: tf.io.decode_png(data, channels=1)),
+            (opaque, lambda: _to_luma(tf.io.decode_png(data, channels=3))),
         ],
         default=lambda: _to_luma(tf.io.decode_png(data, channels=4)),
     )
@@ -120,7 +134,12 @@ def _scale_deep(values: tf.Tensor) -> tf.Tensor:
 
 def _decode_jpeg(data: tf.Tensor) -> tf.Tensor:
     shape = tf.image.extract_jpeg_shape(data)
-    with tf.control_dependencies([_check_pixels(shape[0], shape[1])]):
+    # As Pillow does, which takes a photograph with a gain map (Ultra HDR) for one picture.
+    pictures = tiff_tag(jpeg_segment(data, _APP2, b"MPF\0"), _PICTURES)
+    about = jpeg_segment(data, _APP1, b"http://ns.adobe.com/xap/1.0/\0")
+    has_gain_map = tf.strings.regex_replace(about, ' hdrgm:Version="', "") != about
+    single = (pictures <= 1) | has_gain_map
+    with tf.control_dependencies([_check_pixels(shape[0], shape[1]), _check_single(single)]):
         data = tf.identity(data)
     # The slow transform is the exact one, and Pillow's.
     return _to_luma(tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"))

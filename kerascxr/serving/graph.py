@@ -128,8 +128,8 @@ def decode_batch(encoded: tf.Tensor, sizes: Sizes) -> tuple[tuple[tf.Tensor, ...
     whole = tf.debugging.Assert(
         tf.size(broken) == 0,
         [
-            "each item must be a whole PNG, JPEG or BMP file of a size that can be taken. "
-            "Got one that is not at place (counted from 0)",
+            "each item must be a whole PNG, JPEG or BMP file of one picture, of a size that can be "
+            "taken. Got one that is not at place (counted from 0)",
             first,
         ],
     )

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kerascxr.data.files import read_grey
+from kerascxr.data.files import ImageFileError, read_grey
 from kerascxr.data.images import decode_file
 
 ROWS, COLUMNS = np.mgrid[0:40, 0:52]
@@ -27,17 +27,35 @@ def deep(top):
     return Image.fromarray((GREY / 255 * top).astype(np.uint16))
 
 
+GREY_IMAGE, COLOUR_IMAGE = Image.fromarray(GREY), Image.fromarray(COLOUR)
+TWO_PICTURES = file_of(COLOUR_IMAGE, "MPO", save_all=True, append_images=[GREY_IMAGE])
+
+
+def with_xmp(data, text):
+    """A JPEG with an XMP segment before its own."""
+    content = b"http://ns.adobe.com/xap/1.0/\0" + text
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + data[2:]
+
+
 FILES = {
     "png grey": file_of(Image.fromarray(GREY), "PNG"),
     "png colour": file_of(Image.fromarray(COLOUR), "PNG"),
     "png transparent": file_of(Image.fromarray(np.dstack([COLOUR, GREY])), "PNG"),
     "png grey transparent": file_of(Image.fromarray(np.dstack([GREY, 255 - GREY]), "LA"), "PNG"),
     "png palette": file_of(Image.fromarray(COLOUR).quantize(64), "PNG"),
+    **{
+        f"png palette of {colours}": file_of(Image.fromarray(COLOUR).quantize(colours), "PNG")
+        for colours in (2, 4, 16)
+    },
+    "png palette of 16, one transparent": file_of(
+        Image.fromarray(COLOUR).quantize(16), "PNG", transparency=3
+    ),
     "png 1 bit": file_of(Image.fromarray(GREY > 100), "PNG"),
     **{f"png 16 bit to {top}": file_of(deep(top), "PNG") for top in (200, 900, 4000, 16000, 65000)},
     "jpeg grey": file_of(Image.fromarray(GREY), "JPEG", quality=90),
     "jpeg colour": file_of(Image.fromarray(COLOUR), "JPEG", quality=70, subsampling=2),
     "jpeg progressive": file_of(Image.fromarray(COLOUR), "JPEG", progressive=True),
+    "jpeg with a gain map": with_xmp(TWO_PICTURES, b'<x hdrgm:Version="1.0"/>'),
     "jpeg cmyk": file_of(Image.fromarray(COLOUR).convert("CMYK"), "JPEG"),
     "bmp grey": file_of(Image.fromarray(GREY), "BMP"),
     "bmp colour": file_of(Image.fromarray(COLOUR), "BMP"),
@@ -59,6 +77,8 @@ BROKEN = {
     "a bomb of rows": PLAIN[:16] + struct.pack(">II", 2**31 + 5, 2) + PLAIN[24:],
     "a gif": file_of(Image.fromarray(GREY), "GIF"),
     "a bmp with a palette": file_of(Image.fromarray(COLOUR).quantize(64), "BMP"),
+    "an animated png": file_of(GREY_IMAGE, "PNG", save_all=True, append_images=[COLOUR_IMAGE]),
+    "a jpeg of two pictures": TWO_PICTURES,
 }
 
 
@@ -77,6 +97,16 @@ def test_it_is_what_ingest_reads(decode, tmp_path, name):
     assert given.shape == (*expected.shape, 1)
     apart = np.abs(given[..., 0].astype(int) - expected.astype(int)).max()
     assert apart <= (1 if "transparent" in name else 0)
+
+
+@pytest.mark.parametrize("name", ["an animated png", "a jpeg of two pictures"])
+def test_several_pictures_are_refused_here_and_by_the_file_reader(decode, tmp_path, name):
+    path = tmp_path / "file"
+    path.write_bytes(BROKEN[name])
+    with pytest.raises(ImageFileError, match="holds 2 frames"):
+        read_grey(path)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Got several"):
+        decode(BROKEN[name])
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -12,7 +12,7 @@ from PIL import Image
 from kerascxr.data.exif import exif_orientation
 from kerascxr.data.files import read_grey
 from kerascxr.data.images import decode_file
-from tests.support.hostile_files import with_chunk
+from tests.support.hostile_files import chunk, with_chunk
 
 GREY = np.random.default_rng(0).integers(0, 256, (24, 40)).astype(np.uint8)
 decode = tf.function(decode_file, autograph=False, input_signature=[tf.TensorSpec((), tf.string)])
@@ -94,15 +94,36 @@ def test_a_damaged_block_leaves_the_image_as_it_is(block):
     np.testing.assert_array_equal(decode(tf.constant(jpeg(exif_segment(block)))), plain)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", [3, 4])
+def test_a_number_of_two_or_four_bytes_is_read(tmp_path, order, kind):
+    block = tiff(order, [(0x0112, kind, 6)])
+    if (order, kind) == (">", 4):
+        block = block.replace(struct.pack(">HH", 6, 0), struct.pack(">I", 6))
+    for data in (jpeg(exif_segment(block)), with_chunk(_png(), b"eXIf", block)):
+        (tmp_path / "image").write_bytes(data)
+        np.testing.assert_array_equal(
+            decode(tf.constant(data))[..., 0], read_grey(tmp_path / "image")
+        )
+        assert orientation_of(tf.constant(data)) == 6
+
+
+def test_the_file_reader_takes_no_orientation_after_the_pixels(tmp_path):
+    data = _png()[:-12] + chunk(b"eXIf", tiff("<", [(0x0112, 3, 6)])) + _png()[-12:]
+    (tmp_path / "image").write_bytes(data)
+    np.testing.assert_array_equal(read_grey(tmp_path / "image"), GREY)
+    np.testing.assert_array_equal(decode(tf.constant(data))[..., 0], GREY)
+
+
 def test_an_orientation_after_the_pixels_is_not_read():
     block = tiff("<", [(0x0112, 3, 6)])
     segment = jpeg(exif_segment(block))[2:]
     for marker in (b"\xff\xda", b"\xff\x01"):  # the pixels, and what is no segment
         assert orientation_of(tf.constant(jpeg()[:2] + marker + b"\0\2" + segment)) == 1
-    chunk = with_chunk(_png(), b"eXIf", block)[33:]  # behind the signature and the header
-    assert orientation_of(tf.constant(_png()[:33] + chunk)) == 6
+    turned = with_chunk(_png(), b"eXIf", block)[33:]  # behind the signature and the header
+    assert orientation_of(tf.constant(_png()[:33] + turned)) == 6
     pixels = struct.pack(">I", 0) + b"IDAT" + bytes(4)
-    assert orientation_of(tf.constant(_png()[:33] + pixels + chunk)) == 1
+    assert orientation_of(tf.constant(_png()[:33] + pixels + turned)) == 1
 
 
 def _png():
