@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import struct
 import warnings
 from pathlib import Path
 
@@ -75,6 +76,9 @@ def pictures():
     profile = pydicom.data.get_testdata_file("crayons.icc")
     add("JPEG, profile", colour, "JPEG", icc_profile=Path(profile).read_bytes())
     add("PNG, profile", colour, icc_profile=Path(profile).read_bytes())
+    two = io.BytesIO()
+    Image.fromarray(colour).save(two, "MPO", save_all=True, append_images=[Image.fromarray(grey)])
+    found["JPEG, gain map"] = with_segment(two.getvalue(), b'http://x\0<x hdrgm:Version="1"/>')
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = orientation
@@ -88,12 +92,28 @@ def pictures():
     return found
 
 
+def with_segment(jpeg, content):
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]
+
+
 TURNED = {"RescaleSlope": "-1", "RescaleIntercept": "255"}
 DICOM_TAGS = {
     "negative slope": TURNED,
     "negative slope and window": TURNED | {"WindowCenter": "120", "WindowWidth": "100"},
     "negative slope and sigmoid": TURNED
     | {"WindowCenter": "120", "WindowWidth": "100", "VOILUTFunction": "SIGMOID"},
+    "slope without intercept, and window": {
+        "RescaleSlope": "-2",
+        "WindowCenter": "120",
+        "WindowWidth": "100",
+    },
+    "intercept without slope, and an empty function": {
+        "RescaleSlope": None,
+        "RescaleIntercept": "-100",
+        "WindowCenter": "120",
+        "WindowWidth": "100",
+        "VOILUTFunction": "",
+    },
     "padding": {"PixelPaddingValue": 0},
     "padding of a range": {"PixelPaddingValue": 255, "PixelPaddingRangeLimit": 200},
     "signed padding": {"PixelRepresentation": 1, "PixelPaddingValue": -128},
@@ -116,6 +136,39 @@ def test_pictures_have_the_same_pixels(decode, tmp_path):
         if found.get("digest") != digest or tuple(found["shape"]) != wanted.shape:
             wrong.append((name, found))
     assert not wrong, wrong
+
+
+def several_or_broken():
+    """Files that predict refuses and a browser would show: name -> bytes, the page's reason."""
+    images = [Image.fromarray(np.full((9, 8), level, np.uint8)) for level in (50, 90)]
+    found = {}
+    for kind, reason in (("MPO", "holds 2 frames"), ("PNG", "is an animation")):
+        data = io.BytesIO()
+        images[0].save(data, kind, save_all=True, append_images=images[1:])
+        found[kind] = data.getvalue(), reason
+    grey = hostile.black_png(3, 4)
+    header = grey[16:24] + b"\x08\x03" + grey[26:29]  # of a palette, which it has not
+    palette = grey[:8] + hostile.chunk(b"IHDR", header) + grey[33:]
+    found["no palette"] = palette, "it has no palette"
+    colour = hostile.dicom(
+        bytes(48),
+        4,
+        4,
+        SamplesPerPixel=3,
+        PlanarConfiguration=0,
+        PixelRepresentation=1,
+        PhotometricInterpretation="YBR_FULL",
+    )
+    return found | {"signed colour": (colour, "cannot be decoded")}
+
+
+@pytest.mark.parametrize("name", several_or_broken())
+def test_what_predict_refuses_the_page_refuses(decode, tmp_path, name):
+    data, reason = several_or_broken()[name]
+    (tmp_path / "image").write_bytes(data)
+    with pytest.raises(ImageFileError):
+        read_grey(tmp_path / "image")
+    assert reason in decode(data)["error"]
 
 
 def test_the_test_files_of_pydicom_have_the_same_pixels(decode):

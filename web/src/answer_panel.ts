@@ -2,7 +2,7 @@
 
 import type { Answer } from "./answer.ts";
 import type { Spacing } from "./dicom.ts";
-import { facts, make, percent, table, whole } from "./dom.ts";
+import { facts, listed, make, percent, table, whole } from "./dom.ts";
 import type { Item } from "./items.ts";
 import type { Model } from "./model.ts";
 
@@ -108,7 +108,7 @@ function setText(model: Model): HTMLElement {
   const always = model.classes.filter((_, index) => in_every_set.includes(index));
   const never =
     always.length > 0 &&
-    ` ${always.join(" and ")} always: too few validation images exclude ${always.length > 1 ? "them" : "it"}.`;
+    ` ${listed(always)} always: too few validation images exclude ${always.length > 1 ? "them" : "it"}.`;
   if (least === null) {
     const text = `Not excluded: classes that more than half of the members do not exclude (prediction set).`;
     return make("p", { class: "muted small" }, text, never);

@@ -138,13 +138,15 @@ interface Storage {
 
 function readRules(dataset: DataSet, storage: Storage): DisplayRules {
   const modality = readLut(dataset, "x00283000", storage);
+  const [slope, intercept] = [number(dataset, "x00281053"), number(dataset, "x00281052")];
+  const rescaled = !modality && slope !== undefined && intercept !== undefined;
   return {
     bitsStored: storage.stored,
     signed: storage.signed,
     modality,
     voi: readLut(dataset, "x00283010", storage),
-    slope: modality ? undefined : number(dataset, "x00281053"),
-    intercept: modality ? undefined : number(dataset, "x00281052"),
+    slope: rescaled ? slope : undefined,
+    intercept: rescaled ? intercept : undefined,
     center: number(dataset, "x00281050"),
     width: number(dataset, "x00281051"),
     voiFunction: text(dataset, "x00281056").toUpperCase() || "LINEAR",

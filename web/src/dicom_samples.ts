@@ -141,7 +141,7 @@ function emptySamples(n: number, { allocated, signed }: Layout): Samples {
 /** Converts YBR_FULL to RGB in place, in the 32-bit floats of pydicom. */
 function toRgb(values: Samples, layout: Layout): Samples {
   if (layout.samples !== 3 || !layout.kind.startsWith("YBR_FULL")) return values;
-  if (layout.allocated !== 8) throw new ImageFileError("is a DICOM file that cannot be decoded");
+  if (layout.allocated !== 8 || layout.signed) throw new ImageFileError("is a DICOM file that cannot be decoded");
   const [f, clip] = [Math.fround, (v: number) => Math.min(255, Math.max(0, Math.floor(v)))];
   const [toRed, toBlue] = [f(1.402), f(1.772)];
   const [greenOfBlue, greenOfRed] = [f((-0.114 * 1.772) / 0.587), f((-0.299 * 1.402) / 0.587)];

@@ -76,6 +76,12 @@ export function table(caption: string, columns: string[], rows: string[][]): HTM
   );
 }
 
+/** a, b and c */
+export function listed(names: string[]): string {
+  if (names.length < 2) return names.join("");
+  return `${names.slice(0, -1).join(", ")} and ${names.at(-1) ?? ""}`;
+}
+
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 /** 12,345 */

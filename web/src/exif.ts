@@ -4,9 +4,16 @@ import type { Grey } from "./limits.ts";
 
 const ORIENTATION = 0x0112;
 const MOST_ENTRIES = 200;
+const LONG = 4; // the type of a tag's value; a SHORT fills the first half of its place
 
 /** Returns the orientation, 1 to 8, in a TIFF block's first directory; 1 if there is none. */
 export function tiffOrientation(block: Uint8Array): number {
+  const value = tiffTag(block, ORIENTATION);
+  return value >= 1 && value <= 8 ? value : 1;
+}
+
+/** Returns the number that a tag has in a TIFF block's first directory; 1 if there is none. */
+export function tiffTag(block: Uint8Array, tag: number): number {
   if (block.length < 14) return 1;
   const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
   const order = view.getUint16(0);
@@ -17,10 +24,10 @@ export function tiffOrientation(block: Uint8Array): number {
   const entries = Math.min(view.getUint16(directory, little), MOST_ENTRIES);
   for (let index = 0; index < entries; index++) {
     const place = directory + 2 + 12 * index;
-    if (place + 10 > block.length) return 1;
-    if (view.getUint16(place, little) !== ORIENTATION) continue;
-    const value = view.getUint16(place + 8, little);
-    return value >= 1 && value <= 8 ? value : 1;
+    if (place + 12 > block.length) return 1;
+    if (view.getUint16(place, little) !== tag) continue;
+    const isLong = view.getUint16(place + 2, little) === LONG;
+    return isLong ? view.getUint32(place + 8, little) : view.getUint16(place + 8, little);
   }
   return 1;
 }

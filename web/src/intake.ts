@@ -1,13 +1,17 @@
 /** Files from the button, from a drop (folders too) and from the clipboard. */
 
-import { find } from "./dom.ts";
+import { find, whole } from "./dom.ts";
 
 export interface Given {
   name: string;
-  file: File;
+  /** Undefined for what cannot be read, whatever it is. */
+  file: File | undefined;
+  /** Why not: what follows the name. */
+  problem?: string;
 }
 
-const MOST = 2000; // of one drop
+const MOST = 2000; // of the folders of one drop
+const UNOPENED = "cannot be opened";
 
 /** Calls back with files, whichever way they come. */
 export function takeFiles(take: (files: Given[]) => void): void {
@@ -59,26 +63,37 @@ async function dropped(transfer: DataTransfer): Promise<Given[]> {
   const files = Array.from(transfer.files, (file) => ({ name: file.name, file }));
   if (!entries.some((entry) => entry?.isDirectory)) return files;
   const found: Given[] = [];
-  for (const entry of entries) if (entry) await collect(entry, found);
+  for (const entry of entries) {
+    if (!entry) continue;
+    const left = await collect(entry, found);
+    if (!left) continue;
+    const problem = `holds ${whole(left)} more files than the ${whole(MOST)} that one drop takes, which are left out`;
+    found.push({ name: entry.name, file: undefined, problem });
+  }
   return found;
 }
 
-async function collect(entry: FileSystemEntry, found: Given[]): Promise<void> {
-  if (found.length >= MOST || entry.name.startsWith(".")) return;
+/** Adds the files of an entry, and returns how many are more than a drop takes. */
+async function collect(entry: FileSystemEntry, found: Given[]): Promise<number> {
+  if (entry.name.startsWith(".")) return 0;
+  const name = entry.fullPath.replace(/^\//, "");
   if (entry.isFile) {
+    if (found.length >= MOST) return 1;
     const file = await new Promise<File>((resolve, reject) => {
       (entry as FileSystemFileEntry).file(resolve, reject);
     }).catch(() => undefined);
-    if (file) found.push({ name: entry.fullPath.replace(/^\//, ""), file });
-    return;
+    found.push(file ? { name, file } : { name, file, problem: UNOPENED });
+    return 0;
   }
   const reader = (entry as FileSystemDirectoryEntry).createReader();
+  let left = 0;
   for (;;) {
     const some = await new Promise<FileSystemEntry[]>((resolve, reject) => {
       reader.readEntries(resolve, reject);
-    }).catch(() => []);
-    if (!some.length) return;
+    }).catch(() => undefined);
+    if (!some) found.push({ name, file: undefined, problem: UNOPENED });
+    if (!some?.length) return left;
     some.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
-    for (const child of some) await collect(child, found);
+    for (const child of some) left += await collect(child, found);
   }
 }

@@ -3,6 +3,7 @@
 import { type Answer, measureLungs, toAnswer } from "./answer.ts";
 import type { Colleague } from "./colleague.ts";
 import type { Decoded } from "./decode.ts";
+import type { Given } from "./intake.ts";
 import { ImageFileError } from "./limits.ts";
 import type { Model } from "./model.ts";
 
@@ -12,8 +13,9 @@ const MOST_KEPT = 3; // images whose pixels stay in memory
 
 export interface Item {
   id: number;
+  /** No other image's: of several files of one name, all but the first get a number. */
   name: string;
-  file: Blob;
+  file: Blob | undefined;
   state: "waiting" | "reading" | "done" | "failed";
   answer?: Answer;
   /** What follows the name: "is truncated". */
@@ -25,6 +27,7 @@ export interface Item {
 
 export class Items {
   readonly all: Item[] = [];
+  private readonly names = new Set<string>();
   private readonly kept = new Map<number, Decoded>();
   private next = 1;
   private running = false;
@@ -37,18 +40,27 @@ export class Items {
   ) {}
 
   /** Adds files, and answers them in the background. */
-  add(files: readonly { name: string; file: Blob }[]): Item[] {
-    const items = files.map(
-      ({ name, file }): Item => ({ id: this.next++, name, file, state: "waiting" }),
-    );
+  add(files: readonly Given[]): Item[] {
+    const items = files.map(({ name, file, problem }): Item => {
+      const item: Item = { id: this.next++, name: this.unused(name), file, state: file ? "waiting" : "failed" };
+      return problem === undefined ? item : { ...item, problem };
+    });
     this.all.push(...items);
     void this.work();
     return items;
   }
 
+  private unused(name: string): string {
+    let free = name;
+    for (let n = 2; this.names.has(free); n++) free = `${name} (${n})`;
+    this.names.add(free);
+    return free;
+  }
+
   /** Forgets all images. */
   clear(): void {
     this.all.length = 0;
+    this.names.clear();
     this.kept.clear();
   }
 
@@ -56,6 +68,7 @@ export class Items {
   async pixels(item: Item): Promise<Decoded> {
     const kept = this.kept.get(item.id);
     this.kept.delete(item.id);
+    if (!item.file) throw new ImageFileError(item.problem ?? "cannot be read");
     const image = kept ?? (await this.decode(item.file));
     this.kept.set(item.id, image); // the last of those kept is the newest
     for (const id of this.kept.keys()) {

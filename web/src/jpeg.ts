@@ -3,10 +3,12 @@
  * What would change pixels (orientation, colour profiles) is cut out of the file before.
  */
 
-import { applyOrientation, tiffOrientation } from "./exif.ts";
+import { applyOrientation, tiffOrientation, tiffTag } from "./exif.ts";
 import { checkSize, type Grey, ImageFileError } from "./limits.ts";
 import { luma } from "./luma.ts";
 
+const PICTURES = 0xb001; // a tag
+const GAIN_MAP = ' hdrgm:Version="';
 const STRIP = 2 ** 20; // pixels read from the canvas at a time
 
 /** What a JPEG's segments before its pixels say, and the file without what changes pixels. */
@@ -16,6 +18,8 @@ export interface JpegParts {
   components: number;
   precision: number;
   orientation: number;
+  /** How many pictures the file holds; a gain map (Ultra HDR) is none. */
+  pictures: number;
   /** Whether an Adobe segment states the colours' transform. */
   adobe: boolean;
   file: BlobPart[];
@@ -34,6 +38,7 @@ export async function decodeJpeg(bytes: Uint8Array<ArrayBuffer>): Promise<Grey> 
   if (parts.components === 4) {
     throw new ImageFileError("is a JPEG of four colours (CMYK), which this page does not read");
   }
+  if (parts.pictures > 1) throw new ImageFileError(`holds ${parts.pictures} frames`);
   const grey = new Uint8Array(parts.width * parts.height);
   await readByBrowser(parts, (pixels, start) => {
     for (let index = 0; index < pixels.length / 4; index++) {
@@ -56,6 +61,8 @@ export function readSegments(bytes: Uint8Array<ArrayBuffer>, colours = true): Jp
   const file: BlobPart[] = [bytes.subarray(0, 2)];
   let frame: Pick<JpegParts, "width" | "height" | "components" | "precision"> | undefined;
   let orientation = 1;
+  let pictures = 1;
+  let gainMap = false;
   let exif = false;
   let adobe = false;
   let place = 2;
@@ -84,6 +91,8 @@ export function readSegments(bytes: Uint8Array<ArrayBuffer>, colours = true): Jp
       exif = true;
       orientation = tiffOrientation(data.subarray(6));
     }
+    if (marker === 0xe1) gainMap ||= new TextDecoder("latin1").decode(data).includes(GAIN_MAP);
+    if (marker === 0xe2 && startsWith(data, "MPF\0")) pictures = tiffTag(data.subarray(4), PICTURES);
     const isAdobe = marker === 0xee && startsWith(data, "Adobe");
     adobe ||= isAdobe;
     const first = colours ? 0xe1 : 0xe0;
@@ -96,7 +105,7 @@ export function readSegments(bytes: Uint8Array<ArrayBuffer>, colours = true): Jp
   const last = endOfImage(bytes, place);
   if (last < 0) throw new ImageFileError("is truncated");
   file.push(bytes.subarray(place, last));
-  return { ...frame, orientation, adobe, file };
+  return { ...frame, orientation, pictures: gainMap ? 1 : pictures, adobe, file };
 }
 
 /** Returns the place behind the end marker; -1 without one. Within pixels 0xff never precedes 0xd9. */

@@ -138,6 +138,7 @@ class Page {
     try {
       image = await this.items.pixels(item);
     } catch (error) {
+      if (turn !== this.showing) return;
       note.textContent = `${item.name} ${problemOf(error)}.`;
       note.hidden = false;
       return;

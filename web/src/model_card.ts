@@ -1,6 +1,6 @@
 /** The model card: what the model was made of, how well it answers, and what it must not be used for. */
 
-import { facts, make, percent, table, whole } from "./dom.ts";
+import { facts, listed, make, percent, table, whole } from "./dom.ts";
 import type { Model } from "./model.ts";
 
 export function modelCard(model: Model): HTMLElement[] {
@@ -93,9 +93,4 @@ export function summary(model: Model): string {
   const [found] = /^.*?\.(?=\s|$)/.exec(model.audit_note ?? "") ?? ["It was not audited for shortcuts."];
   const region = model.region ? ` It gets ${model.region.text}.` : "";
   return `This model distinguishes ${listed(model.classes)}, and nothing else.${region}${metric} ${found}`;
-}
-
-function listed(names: string[]): string {
-  if (names.length < 2) return names.join("");
-  return `${names.slice(0, -1).join(", ")} and ${names.at(-1) ?? ""}`;
 }

@@ -9,6 +9,7 @@ import { BIT_DEPTHS, checkSize, type Grey, ImageFileError } from "./limits.ts";
 import { lumaOnBlack, roundHalfToEven } from "./luma.ts";
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
+const PALETTE = 3; // a colour type
 const CHANNELS: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 const DEPTHS: Record<number, number[]> = {
   0: [1, 2, 4, 8, 16],
@@ -105,6 +106,9 @@ function readChunks(bytes: Uint8Array<ArrayBuffer>): Chunks {
     place = end + 4;
   }
   if (!pixels.length) throw new ImageFileError("is damaged (it has no pixels)");
+  if (header?.colour === PALETTE && palette.length < 3) {
+    throw new ImageFileError("is damaged (it has no palette)");
+  }
   return { header: header!, palette, transparency, orientation, pixels };
 }
 
@@ -195,7 +199,7 @@ type ToGrey = (
 function greyOf({ header, palette, transparency }: Chunks): ToGrey {
   const { depth, colour } = header;
   const channels = CHANNELS[colour]!;
-  if (colour === 3) {
+  if (colour === PALETTE) {
     const table = paletteGreys(palette, transparency);
     return (raw, grey, start, step, columns) => {
       for (let column = 0; column < columns; column++) {

@@ -300,6 +300,10 @@ function table(caption, columns, rows) {
     body
   );
 }
+function listed(names) {
+  if (names.length < 2) return names.join("");
+  return `${names.slice(0, -1).join(", ")} and ${names.at(-1) ?? ""}`;
+}
 var WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 function whole(value) {
   return WHOLE.format(value);
@@ -395,7 +399,7 @@ function decisionText(model) {
 function setText(model) {
   const { in_every_set, least, coverage } = model.decision;
   const always = model.classes.filter((_, index) => in_every_set.includes(index));
-  const never = always.length > 0 && ` ${always.join(" and ")} always: too few validation images exclude ${always.length > 1 ? "them" : "it"}.`;
+  const never = always.length > 0 && ` ${listed(always)} always: too few validation images exclude ${always.length > 1 ? "them" : "it"}.`;
   if (least === null) {
     const text = `Not excluded: classes that more than half of the members do not exclude (prediction set).`;
     return make("p", { class: "muted small" }, text, never);
@@ -535,6 +539,7 @@ var INFERNO = Uint8Array.from(
 
 // src/intake.ts
 var MOST = 2e3;
+var UNOPENED = "cannot be opened";
 function takeFiles(take) {
   const input = find("files", HTMLInputElement);
   for (const id of ["choose", "add"]) {
@@ -580,26 +585,36 @@ async function dropped(transfer) {
   const files = Array.from(transfer.files, (file) => ({ name: file.name, file }));
   if (!entries.some((entry) => entry?.isDirectory)) return files;
   const found = [];
-  for (const entry of entries) if (entry) await collect(entry, found);
+  for (const entry of entries) {
+    if (!entry) continue;
+    const left = await collect(entry, found);
+    if (!left) continue;
+    const problem = `holds ${whole(left)} more files than the ${whole(MOST)} that one drop takes, which are left out`;
+    found.push({ name: entry.name, file: void 0, problem });
+  }
   return found;
 }
 async function collect(entry, found) {
-  if (found.length >= MOST || entry.name.startsWith(".")) return;
+  if (entry.name.startsWith(".")) return 0;
+  const name = entry.fullPath.replace(/^\//, "");
   if (entry.isFile) {
+    if (found.length >= MOST) return 1;
     const file = await new Promise((resolve, reject) => {
       entry.file(resolve, reject);
     }).catch(() => void 0);
-    if (file) found.push({ name: entry.fullPath.replace(/^\//, ""), file });
-    return;
+    found.push(file ? { name, file } : { name, file, problem: UNOPENED });
+    return 0;
   }
   const reader = entry.createReader();
+  let left = 0;
   for (; ; ) {
     const some = await new Promise((resolve, reject) => {
       reader.readEntries(resolve, reject);
-    }).catch(() => []);
-    if (!some.length) return;
+    }).catch(() => void 0);
+    if (!some) found.push({ name, file: void 0, problem: UNOPENED });
+    if (!some?.length) return left;
     some.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
-    for (const child of some) await collect(child, found);
+    for (const child of some) left += await collect(child, found);
   }
 }
 
@@ -624,27 +639,37 @@ var Items = class {
   engine;
   changed;
   all = [];
+  names = /* @__PURE__ */ new Set();
   kept = /* @__PURE__ */ new Map();
   next = 1;
   running = false;
   /** Adds files, and answers them in the background. */
   add(files) {
-    const items = files.map(
-      ({ name, file }) => ({ id: this.next++, name, file, state: "waiting" })
-    );
+    const items = files.map(({ name, file, problem }) => {
+      const item = { id: this.next++, name: this.unused(name), file, state: file ? "waiting" : "failed" };
+      return problem === void 0 ? item : { ...item, problem };
+    });
     this.all.push(...items);
     void this.work();
     return items;
   }
+  unused(name) {
+    let free = name;
+    for (let n = 2; this.names.has(free); n++) free = `${name} (${n})`;
+    this.names.add(free);
+    return free;
+  }
   /** Forgets all images. */
   clear() {
     this.all.length = 0;
+    this.names.clear();
     this.kept.clear();
   }
   /** Returns an image's pixels, decoding it again if need be. */
   async pixels(item) {
     const kept2 = this.kept.get(item.id);
     this.kept.delete(item.id);
+    if (!item.file) throw new ImageFileError(item.problem ?? "cannot be read");
     const image = kept2 ?? await this.decode(item.file);
     this.kept.set(item.id, image);
     for (const id of this.kept.keys()) {
@@ -933,10 +958,6 @@ function summary(model) {
   const [found] = /^.*?\.(?=\s|$)/.exec(model.audit_note ?? "") ?? ["It was not audited for shortcuts."];
   const region = model.region ? ` It gets ${model.region.text}.` : "";
   return `This model distinguishes ${listed(model.classes)}, and nothing else.${region}${metric} ${found}`;
-}
-function listed(names) {
-  if (names.length < 2) return names.join("");
-  return `${names.slice(0, -1).join(", ")} and ${names.at(-1) ?? ""}`;
 }
 
 // src/offline.ts
@@ -1384,6 +1405,7 @@ var Page = class {
     try {
       image = await this.items.pixels(item);
     } catch (error) {
+      if (turn !== this.showing) return;
       note.textContent = `${item.name} ${problemOf(error)}.`;
       note.hidden = false;
       return;

@@ -852,7 +852,12 @@ var dicomParser = __toESM(require_dicomParser_min(), 1);
 // src/exif.ts
 var ORIENTATION = 274;
 var MOST_ENTRIES = 200;
+var LONG = 4;
 function tiffOrientation(block) {
+  const value = tiffTag(block, ORIENTATION);
+  return value >= 1 && value <= 8 ? value : 1;
+}
+function tiffTag(block, tag) {
   if (block.length < 14) return 1;
   const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
   const order = view.getUint16(0);
@@ -863,10 +868,10 @@ function tiffOrientation(block) {
   const entries = Math.min(view.getUint16(directory, little), MOST_ENTRIES);
   for (let index = 0; index < entries; index++) {
     const place = directory + 2 + 12 * index;
-    if (place + 10 > block.length) return 1;
-    if (view.getUint16(place, little) !== ORIENTATION) continue;
-    const value = view.getUint16(place + 8, little);
-    return value >= 1 && value <= 8 ? value : 1;
+    if (place + 12 > block.length) return 1;
+    if (view.getUint16(place, little) !== tag) continue;
+    const isLong = view.getUint16(place + 2, little) === LONG;
+    return isLong ? view.getUint32(place + 8, little) : view.getUint16(place + 8, little);
   }
   return 1;
 }
@@ -891,6 +896,8 @@ function applyOrientation(image, orientation) {
 }
 
 // src/jpeg.ts
+var PICTURES = 45057;
+var GAIN_MAP = ' hdrgm:Version="';
 var STRIP = 2 ** 20;
 function isJpeg(bytes) {
   return bytes[0] === 255 && bytes[1] === 216 && bytes[2] === 255;
@@ -903,6 +910,7 @@ async function decodeJpeg(bytes) {
   if (parts.components === 4) {
     throw new ImageFileError("is a JPEG of four colours (CMYK), which this page does not read");
   }
+  if (parts.pictures > 1) throw new ImageFileError(`holds ${parts.pictures} frames`);
   const grey = new Uint8Array(parts.width * parts.height);
   await readByBrowser(parts, (pixels, start) => {
     for (let index = 0; index < pixels.length / 4; index++) {
@@ -918,6 +926,8 @@ function readSegments(bytes, colours = true) {
   const file = [bytes.subarray(0, 2)];
   let frame;
   let orientation = 1;
+  let pictures = 1;
+  let gainMap = false;
   let exif = false;
   let adobe = false;
   let place = 2;
@@ -946,6 +956,8 @@ function readSegments(bytes, colours = true) {
       exif = true;
       orientation = tiffOrientation(data.subarray(6));
     }
+    if (marker === 225) gainMap ||= new TextDecoder("latin1").decode(data).includes(GAIN_MAP);
+    if (marker === 226 && startsWith(data, "MPF\0")) pictures = tiffTag(data.subarray(4), PICTURES);
     const isAdobe = marker === 238 && startsWith(data, "Adobe");
     adobe ||= isAdobe;
     const first = colours ? 225 : 224;
@@ -958,7 +970,7 @@ function readSegments(bytes, colours = true) {
   const last = endOfImage(bytes, place);
   if (last < 0) throw new ImageFileError("is truncated");
   file.push(bytes.subarray(place, last));
-  return { ...frame, orientation, adobe, file };
+  return { ...frame, orientation, pictures: gainMap ? 1 : pictures, adobe, file };
 }
 function endOfImage(bytes, start) {
   let place = start;
@@ -1110,7 +1122,7 @@ function emptySamples(n, { allocated, signed }) {
 }
 function toRgb(values, layout) {
   if (layout.samples !== 3 || !layout.kind.startsWith("YBR_FULL")) return values;
-  if (layout.allocated !== 8) throw new ImageFileError("is a DICOM file that cannot be decoded");
+  if (layout.allocated !== 8 || layout.signed) throw new ImageFileError("is a DICOM file that cannot be decoded");
   const [f, clip] = [Math.fround, (v2) => Math.min(255, Math.max(0, Math.floor(v2)))];
   const [toRed, toBlue] = [f(1.402), f(1.772)];
   const [greenOfBlue, greenOfRed] = [f(-0.114 * 1.772 / 0.587), f(-0.299 * 1.402 / 0.587)];
@@ -1294,13 +1306,15 @@ function lumaOf(values, full) {
 }
 function readRules(dataset, storage) {
   const modality = readLut(dataset, "x00283000", storage);
+  const [slope, intercept] = [number(dataset, "x00281053"), number(dataset, "x00281052")];
+  const rescaled = !modality && slope !== void 0 && intercept !== void 0;
   return {
     bitsStored: storage.stored,
     signed: storage.signed,
     modality,
     voi: readLut(dataset, "x00283010", storage),
-    slope: modality ? void 0 : number(dataset, "x00281053"),
-    intercept: modality ? void 0 : number(dataset, "x00281052"),
+    slope: rescaled ? slope : void 0,
+    intercept: rescaled ? intercept : void 0,
     center: number(dataset, "x00281050"),
     width: number(dataset, "x00281051"),
     voiFunction: text(dataset, "x00281056").toUpperCase() || "LINEAR",
@@ -1414,6 +1428,7 @@ function count(dataset, tag, name, otherwise) {
 
 // src/png.ts
 var SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
+var PALETTE = 3;
 var CHANNELS = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 var DEPTHS = {
   0: [1, 2, 4, 8, 16],
@@ -1487,6 +1502,9 @@ function readChunks(bytes) {
     place = end + 4;
   }
   if (!pixels.length) throw new ImageFileError("is damaged (it has no pixels)");
+  if (header?.colour === PALETTE && palette.length < 3) {
+    throw new ImageFileError("is damaged (it has no palette)");
+  }
   return { header, palette, transparency, orientation, pixels };
 }
 function printable(name) {
@@ -1556,7 +1574,7 @@ function scaleDeep(values) {
 function greyOf({ header, palette, transparency }) {
   const { depth, colour } = header;
   const channels = CHANNELS[colour];
-  if (colour === 3) {
+  if (colour === PALETTE) {
     const table = paletteGreys(palette, transparency);
     return (raw, grey, start, step, columns) => {
       for (let column = 0; column < columns; column++) {
