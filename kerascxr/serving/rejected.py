@@ -20,8 +20,9 @@ def report_unreadable(
 ) -> None:
     """Writes which files could not be read beside what was predicted, and logs the first of them.
 
-    The list is ``rejected.csv`` in a folder, ``NAME.rejected.csv`` beside a table. Where all files
-    were read, that of an earlier call is removed.
+    The list is ``rejected.csv`` in a folder, ``NAME.rejected.csv`` beside the table ``NAME.csv``;
+    beside one of another format its suffix is in the name too, since both may be in one folder.
+    Where all files were read, the list of an earlier call is removed.
 
     Args:
         unreadable: Path and reason of each.
@@ -31,7 +32,9 @@ def report_unreadable(
     if to.is_dir():
         place = shard.named(to / "rejected.csv")
     else:
-        place = to.with_name(f"{shard.named(to).stem}.rejected.csv")
+        table = shard.named(to)
+        name = table.stem if table.suffix == ".csv" else table.name
+        place = to.with_name(f"{name}.rejected.csv")
     if not unreadable:
         if _is_list(place):
             place.unlink()
