@@ -32,6 +32,7 @@ from kerascxr.serving.ensemble import divide_records, ensemble_metrics
 from kerascxr.serving.formats import FORMATS, Format
 from kerascxr.serving.web_card import Findings, model_card
 from kerascxr.serving.web_model import read_page_model
+from kerascxr.tables import csv_text
 from kerascxr.training.ensembles import decide_together, ensemble_rule
 from tests.support.small_runs import arguments, bright_and_dark
 
@@ -278,6 +279,28 @@ def test_another_set_is_answered_as_predict_does(seeds, served, tmp_path):
     internal = common_predictions([read_run(path) for path in seeds], TEST)
     before = (internal.mean.argmax(axis=1) == internal.truth).mean()
     assert metrics["against_internal"]["accuracy"]["difference"] == pytest.approx(right - before)
+
+
+def test_a_set_without_a_class_is_compared_with_the_test_images_of_the_others(seeds, tmp_path):
+    runs = [shutil.copytree(path, tmp_path / path.name) for path in seeds]
+    for path in runs:  # bright is the hardest class
+        rows = read(path / TEST)
+        for row in rows:
+            if row["truth"] == "bright":
+                row[COLUMNS[0]], row[COLUMNS[1]] = row[COLUMNS[1]], row[COLUMNS[0]]
+        (path / TEST).write_text(csv_text(rows), encoding="utf-8")
+    other = bright_and_dark(tmp_path / "other", each=12, names=("dark", "middle"), seed=5)
+    metrics = json.loads((evaluated(runs, other, tmp_path)[0] / "metrics.json").read_text())
+    own = common_predictions([read_run(path) for path in runs], TEST)
+    right = own.mean.argmax(axis=1) == own.truth
+    common = own.truth != CLASSES.index("bright")
+    assert right.mean() != right[common].mean()
+    found = metrics["internal_of_common_classes"]
+    assert (found["n"], found["absent_classes"]) == (common.sum(), ["bright"])
+    assert found["accuracy"] == right[common].mean()
+    for measure in ("accuracy", "f1", "auc"):
+        difference = metrics["against_internal"][measure]["difference"]
+        assert difference == pytest.approx(metrics["test"][measure] - found[measure])
 
 
 @pytest.mark.parametrize("which", ["seeds", "folds"])

@@ -1,16 +1,16 @@
 """Tests share the models that their commands read; each user's process reads its own."""
 
-from collections import OrderedDict
-
 import keras
 import numpy as np
+
+from tests.support.kept_last import KeptLast
 
 _MOST = 16
 
 
 def read_once(patched):
     """Keeps the models that are read last, as long as neither file nor weights are changed."""
-    read, kept = keras.saving.load_model, OrderedDict()
+    read, kept = keras.saving.load_model, KeptLast(_MOST)
 
     def load_model(path, *given, **options):
         if given or options != {"compile": False}:
@@ -20,9 +20,6 @@ def read_once(patched):
         if key not in kept or not _has_weights(*kept[key]):
             model = read(path, compile=False)
             kept[key] = model, model.get_weights()
-        kept.move_to_end(key)
-        while len(kept) > _MOST:
-            kept.popitem(last=False)
         return kept[key][0]
 
     patched.setattr(keras.saving, "load_model", load_model)
