@@ -1,7 +1,7 @@
-"""Names in messages: looked up in a registry with a helpful error, counted, and made to differ."""
+"""Names in messages: looked up with a helpful error, counted, listed, and made to differ."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,6 +43,17 @@ def with_folders(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
         for place, of in zip(places, parts, strict=True):
             found[place] = f"{name} ({'/'.join(of[-count:])})" if len(places) > 1 else name
     return found
+
+
+def listed(names: Iterable[object], word: str = "and") -> str:
+    """Returns names as a sentence has them, e.g. "a, b and c".
+
+    Args:
+        names: What ``str`` gives the names of.
+        word: What stands before the last one: "and" or "or".
+    """
+    *first, last = map(str, names)
+    return f"{', '.join(first)} {word} {last}" if first else last
 
 
 def counted(count: int, noun: str) -> str:

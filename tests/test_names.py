@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kerascxr.names import counted, with_folders
+from kerascxr.names import counted, listed, with_folders
 
 
 def test_one_is_singular_and_all_other_counts_are_plural():
@@ -22,3 +22,9 @@ def test_equal_names_get_as_much_of_their_paths_as_differs(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     here = with_folders(["m", "m"], [Path(), Path("b")])
     assert here == [f"m ({tmp_path.name})", "m (b)"]
+
+
+def test_names_of_a_sentence_have_commas_before_the_last():
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b"]) == "a and b"
+    assert listed((f"{n:,}" for n in (1, 2000, 30)), "or") == "1, 2,000 or 30"

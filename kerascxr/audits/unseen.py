@@ -10,6 +10,7 @@ import numpy as np
 from kerascxr.data.ingest.duplicates import copies_of
 from kerascxr.data.ingest.store import Store, find_store
 from kerascxr.data.pipeline import Images
+from kerascxr.names import listed
 from kerascxr.runs.reading import read_predictions, read_run
 from kerascxr.runs.training_images import SEEN
 
@@ -133,7 +134,7 @@ def _near_duplicates(
         if own is None:
             logger.warning(
                 f"Near-duplicates of the images that {path} was trained on were not looked for: "
-                f"their store is not in {' or '.join(dict.fromkeys(map(str, (stores, here))))}. "
+                f"their store is not in {listed(dict.fromkeys((stores, here)), 'or')}. "
                 "Images with the same pixels are left out."
             )
             checked = False

@@ -19,7 +19,7 @@ from kerascxr.evaluation.uncertainty import (
     classification_metrics,
     segmentation_metrics,
 )
-from kerascxr.names import with_folders
+from kerascxr.names import listed, with_folders
 from kerascxr.parsing import read_yaml
 from kerascxr.runs.inflated_scores import why_inflated_by
 from kerascxr.runs.reading import (
@@ -208,7 +208,7 @@ def _shared_images(runs: Sequence[Tested]) -> int:
     shared = set(runs[0].rows).intersection(*(run.rows for run in runs))
     if len({run.data for run in runs}) > 1:
         digests = ", ".join(f"{run.name}: {run.data[:12]}" for run in runs)
-        counts = " and ".join(f"{len(run.rows):,}" for run in runs)
+        counts = listed(f"{len(run.rows):,}" for run in runs)
         raise ValueError(
             "runs must be tested on the same images, or on splits of one set. Got data "
             f"fingerprints {digests}, and test sets of {counts} images with {len(shared):,} shared "

@@ -5,6 +5,7 @@ from typing import Any
 
 from kerascxr.evaluation.metrics import metric_title
 from kerascxr.evaluation.run_comparison import FIRST_BETTER, NOT_SHOWN, SECOND_BETTER
+from kerascxr.names import listed
 from kerascxr.tables import (
     Table,
     difference_ends,
@@ -44,7 +45,7 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
     if result["paired"]:
         notes.append(f"The same {result['shared']:,} test images; differences are paired.")
     else:
-        counts = " and ".join(f"{run['images']:,}" for run in result["runs"])
+        counts = listed(f"{run['images']:,}" for run in result["runs"])
         notes.append(
             f"The test sets differ ({counts} images, {result['shared']:,} shared): the runs split "
             "one set in different ways. So differences are unpaired, with wider intervals, and no "

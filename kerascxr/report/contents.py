@@ -6,6 +6,7 @@ from typing import Any
 
 from kerascxr.evaluation.metric_tables import added_measures
 from kerascxr.evaluation.metrics import metric_title
+from kerascxr.names import listed
 from kerascxr.report import abstention, calibration, reference
 from kerascxr.report.blocks import Block, Section, Tabulated
 from kerascxr.report.curves import curve_sections
@@ -102,7 +103,7 @@ def _results(runs: Sequence[Run]) -> Section:
             rows.append([_STUDY, *study, *others, f"{reference.N_IMAGES:,} images", "ImageNet"])
     counts = sorted({run.metrics["test"]["n"] for run in runs})
     note = (
-        f"On the test folds: {' or '.join(f'{count:,}' for count in counts)} images that no "
+        f"On the test folds: {listed((f'{count:,}' for count in counts), 'or')} images that no "
         "training or choice of epoch has seen. F1, precision, recall and AUC are means over the "
         "classes."
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from kerascxr.evaluation.metric_tables import added_measures
 from kerascxr.evaluation.metrics import metric_title
+from kerascxr.names import listed
 from kerascxr.report.blocks import Section, Tabulated
 from kerascxr.runs.abstention_tables import answers_table
 from kerascxr.runs.reading import Run
@@ -108,7 +109,7 @@ def _answers(run: Run, number: int) -> Tabulated:
 def _table(run: Run, number: int) -> Tabulated:
     found = read_external(run.path)
     own = [of[_COMMON] for of in found.values() if _COMMON in of]
-    parts = {f"internal: {' and '.join(common_classes(of))}": of for of in own}
+    parts = {f"internal: {listed(common_classes(of))}": of for of in own}
     tests = [
         (f"internal: {run.source}", None, run.metrics["test"]),
         *((name, None, of) for name, of in parts.items()),

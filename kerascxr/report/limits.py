@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from kerascxr.names import listed
 from kerascxr.report import reference
 from kerascxr.report.external import external_name, read_external
 from kerascxr.runs.reading import Run
@@ -68,7 +69,7 @@ def drawn_notice(runs: Sequence[Run]) -> str:
     else:
         parts = [f"Scores of {'; '.join(drawn)}"] if drawn else []
         parts += [f"external tests of {'; '.join(external)}"] if external else []
-        whose = " and ".join(parts)
+        whose = listed(parts)
         whose = whose[0].upper() + whose[1:]
     return (
         f"{whose} are of drawn X-rays (phantom), not of patients. They show that the software "

@@ -16,6 +16,7 @@ from kerascxr.evaluation.robustness import (
     read_robustness,
     summarise,
 )
+from kerascxr.names import listed
 from kerascxr.report.blocks import Block, Figure, Tabulated
 from kerascxr.runs.reading import Run
 from kerascxr.tables import (
@@ -72,7 +73,7 @@ def summary_table(result: dict[str, Any]) -> Table:
         for measure in _summarised(result)
         for row in summarise(result, measure)
     ]
-    both = " and ".join(map(str, SUMMARY_SEVERITIES))
+    both = listed(SUMMARY_SEVERITIES)
     header = ["mean of", "corruptions", "severity 1", f"severities {both}"]
     return Table("Means over corruptions", header, rows)
 

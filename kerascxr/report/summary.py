@@ -7,6 +7,7 @@ from typing import Any
 from kerascxr.evaluation.leaks import NONE, SHOWN
 from kerascxr.evaluation.metrics import metric_title
 from kerascxr.evaluation.transfer import HIGHER, LOWER
+from kerascxr.names import listed
 from kerascxr.plots.forest import EXTERNAL, Row, forest
 from kerascxr.report import input_ablations
 from kerascxr.report.abstention import abstention_text
@@ -136,7 +137,7 @@ def _scores(runs: Sequence[Run], repeats: Sequence[Repeats], task: str) -> list[
             ends = f"{min(values):.3f} to {max(values):.3f}"
             ranges.append(f"{metric_title(task, measure)} is from {ends}")
     return [
-        f"Over the {len(tests)} {_KINDS[task]}, {' and '.join(ranges)} on the test images. "
+        f"Over the {len(tests)} {_KINDS[task]}, {listed(ranges)} on the test images. "
         "Overlapping intervals do not decide which model is better; the command compare tests the "
         "differences on the same images."
     ]
@@ -159,7 +160,7 @@ def _other_sets(runs: Sequence[Run]) -> list[str]:
         for folder, of in read_external(run.path).items():
             scores = _with_ends(of["test"], _MEASURES[run.task], run.task)
             absent = of["test"].get("absent_classes")
-            without = f", none of {' or '.join(absent)}" if absent else ""
+            without = f", none of {listed(absent, 'or')}" if absent else ""
             line = (
                 f"{run.name} on {external_name(folder)} ({of['test']['n']:,} images{without}): "
                 f"{scores}."
@@ -178,7 +179,7 @@ def _changes(of: Mapping[str, Any], task: str) -> str:
     """Returns the sentences for the verdicts of ``evaluation.transfer``."""
     said, undecided = [], []
     common = of.get("internal_of_common_classes")
-    which = f" of {' or '.join(common_classes(common))}" if common else ""
+    which = f" of {listed(common_classes(common), 'or')}" if common else ""
     for measure in _MEASURES[task]:
         compared = of.get("against_internal", {}).get(measure)
         label = metric_title(task, measure)
@@ -193,7 +194,7 @@ def _changes(of: Mapping[str, Any], task: str) -> str:
             undecided.append(label)
     if undecided:
         said.append(
-            f"Whether the {' and the '.join(undecided)} differ"
+            f"Whether {listed(f'the {one}' for one in undecided)} differ"
             f"{'s' if len(undecided) == 1 else ''} from the run's own test{which} is not decided."
         )
     if said and not common and of["test"].get("absent_classes"):

@@ -13,6 +13,7 @@ import numpy as np
 from kerascxr import __version__
 from kerascxr.data.dicom import DicomError, open_dicom, reason
 from kerascxr.evaluation.lung_areas import LEFT, RIGHT, lung_sides
+from kerascxr.names import listed
 from kerascxr.runs.atomic import replacing
 
 _NAME = "kerascxr"
@@ -58,7 +59,9 @@ def write_dicom_seg(source: Path, mask: np.ndarray, path: Path, model: str) -> N
         )
     missing = [name for name in _NEEDED if not header.get(name)]
     if missing:
-        raise DicomError(f"has no {' and no '.join(missing)}, which a DICOM SEG must refer to")
+        raise DicomError(
+            f"has {listed(f'no {name}' for name in missing)}, which a DICOM SEG must refer to"
+        )
     for name in _MAY_BE_EMPTY:
         if name not in header:
             setattr(header, name, "")

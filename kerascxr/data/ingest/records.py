@@ -12,6 +12,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from kerascxr.evaluation.leaks import EXACT, search_text
+from kerascxr.names import listed
 from kerascxr.tables import text_table
 
 
@@ -120,7 +121,7 @@ def conflicting(checked: Sequence[ImageRecord]) -> dict[str, str]:
         if len(classes) > 1:
             others = ", ".join(item.id for item in items[:5])
             for item in items:
-                reasons[item.id] = f"the same image is in {' and '.join(classes)} ({others})"
+                reasons[item.id] = f"the same image is in {listed(classes)} ({others})"
     return reasons
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kerascxr.data.remote import join, look_up_files
 from kerascxr.data.sources.examples import SPLIT_NAMES, Example, Source, relative_name, unique_ids
-from kerascxr.names import look_up
+from kerascxr.names import listed, look_up
 
 SPACING = ("row_mm", "column_mm")
 COLUMNS = ("path", "label", "mask", "group", "origin", "split", *SPACING)
@@ -187,7 +187,7 @@ def _spacing(path: Path, row: _Row) -> tuple[float, float] | None:
         if not (0 < row_mm < math.inf and 0 < column_mm < math.inf):
             raise ValueError
     except ValueError:
-        problem = f"row_mm and column_mm are {' and '.join(map(repr, texts))}"
+        problem = f"row_mm and column_mm are {listed(map(repr, texts))}"
         raise _bad(path, row.line, problem, "Give two positive numbers, or neither") from None
     return row_mm, column_mm
 

@@ -12,6 +12,7 @@ from kerascxr.data.sources.paths import (
     is_image,
     visible,
 )
+from kerascxr.names import listed
 
 
 def _split_folders(root: Path) -> dict[str, list[Path]]:
@@ -48,7 +49,7 @@ def open_split_folders(root: Path, open_split: Callable[[Path], Source]) -> Sour
     found = _split_folders(root)
     for split, folders in found.items():
         if len(folders) > 1:
-            names = " and ".join(folder.name for folder in folders)
+            names = listed(folder.name for folder in folders)
             raise bad_source(root, f"have one folder for {split}", f"It has {names}: merge them")
     if not {"train", "test"} <= set(found):
         names = ", ".join(folder.name for folders in found.values() for folder in folders)
@@ -61,7 +62,7 @@ def open_split_folders(root: Path, open_split: Callable[[Path], Source]) -> Sour
     parts = {split: (found[split][0], open_split(found[split][0])) for split in order}
     unlabelled = [folder.name for folder, part in parts.values() if not part.classes]
     if unlabelled and len(unlabelled) < len(parts):
-        hint = f"{' and '.join(unlabelled)} has images and masks"
+        hint = f"{listed(unlabelled)} has images and masks"
         raise bad_source(root, "have class folders in all splits or in none", hint)
     examples: list[Example] = []
     rejected: list[Rejected] = []
