@@ -148,6 +148,9 @@ def _copy_project(to: Path) -> None:
         if (ROOT / name).is_file():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, to / name)
+    packages = ROOT / "web/node_modules"  # not in Git; the page's tests read its runtime there
+    if packages.is_dir():
+        (to / "web/node_modules").symlink_to(packages)
 
 
 def _pytest(

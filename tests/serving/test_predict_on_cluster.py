@@ -56,7 +56,8 @@ def test_a_table_is_that_of_one_process_whatever_ends(
     assert (ray.started, ray.alive) == (3, [])
     assert messages()[:1] == ["61 files to do in 4 chunks, 2 at once."]
     assert to.read_bytes() == whole.read_bytes()
-    rejected = (tmp_path / f"{name}.rejected.csv" for name in ("to", "whole"))
+    named = "" if suffix == ".csv" else suffix
+    rejected = (tmp_path / f"{name}{named}.rejected.csv" for name in ("to", "whole"))
     assert len({path.read_bytes() for path in rejected}) == 1
     assert sum("In every prediction set" in line for line in messages()) == 1
 

@@ -146,7 +146,7 @@ def test_copies_in_three_classes_are_named_in_order_and_the_first_five_of_them()
     items = [checked(f"{'cab'[n % 3]}/{n}", "cab"[n % 3], "same") for n in range(7)]
     reasons = records.conflicting(items)
     assert len(reasons) == 7
-    assert reasons["a/1"] == "the same image is in a and b and c (c/0, a/1, b/2, c/3, a/4)"
+    assert reasons["a/1"] == "the same image is in a, b and c (c/0, a/1, b/2, c/3, a/4)"
 
 
 def test_cut_groups_are_sorted_by_name():
