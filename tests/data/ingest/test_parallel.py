@@ -82,8 +82,9 @@ def test_processes_end_with_a_script_that_is_killed(tmp_path):
         "    if number == -50:\n"
         "        time.sleep(600)\n"
     )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen(
-        [sys.executable, script], cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True
+        [sys.executable, script], env=environment, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert [int(process.stdout.readline()) for _ in range(51)] == list(range(0, -51, -1))
