@@ -3,7 +3,8 @@
 ``python -m tests.support.worker_commands FOLDER``, with a FOLDER that ``test_several_workers.py``
 has filled. The losses of all steps are in its files ``steps-N``. A classifier is interrupted after
 two epochs and resumed; a U-Net is trained; then the second worker ends its own process at the start
-of another classifier's second epoch.
+of another classifier's third epoch: the steps of the second, which workers make together, begin
+after the first worker has written the checkpoint of the first.
 """
 
 import os
@@ -95,7 +96,7 @@ def run(folder):
         code = main(classifier) or main(unet_arguments(folder, "together"))
         undo()
         if index == 1:
-            _at_epoch(1, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            _at_epoch(2, lambda: os.kill(os.getpid(), signal.SIGKILL))
         return code or main(classifier_arguments(folder, "lost"))
 
 
