@@ -39,13 +39,14 @@ class Run:
 
 
 def read_runs(page: str) -> dict[tuple[str, str], Run]:
-    """Returns the runs of the table, by backbone and depth, and the study.
+    """Returns the runs of the table under "Time saved", by backbone and depth, and the study.
 
     Args:
         page: The text of docs/design/cached-features.md.
     """
     runs, name = {}, ""
-    for line in page.splitlines():
+    section = page.partition("\n## Time saved\n")[2].partition("\n## ")[0]
+    for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if re.fullmatch("[012]", cells[1] if len(cells) == 10 else ""):
             name = cells[0].lower() or name
