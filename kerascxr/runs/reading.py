@@ -20,6 +20,16 @@ temperature. Metrics are computed from uncalibrated probabilities; operating poi
 exports use calibrated ones."""
 
 MAY_DIFFER = ("devices", "workers")
+
+PACKAGES = {
+    "TensorFlow": "tensorflow",
+    "Keras": "keras",
+    "keras-cv": "keras-cv",
+    "NumPy": "numpy",
+    "SciPy": "scipy",
+    "scikit-learn": "scikit-learn",
+}
+"""The packages whose version may change a run's numbers: their names for people, and for pip."""
 """What of a regime may differ between runs that are trained in one way."""
 
 TEXT_COLUMNS = ("id", "group", "given_group", "label")

@@ -21,6 +21,7 @@ from kerascxr.runs.folder import RunFolder
 from kerascxr.runs.reading import (
     CALIBRATED,
     MAY_DIFFER,
+    PACKAGES,
     Run,
     mask_scores,
     read_predictions,
@@ -362,9 +363,7 @@ def _way_of_training(run: Run) -> dict[str, Any]:
     regime = run.metrics["regime"].items()
     return {key: value for key, value in regime if key not in MAY_DIFFER} | {
         "kerascxr": run.environment["kerascxr"],
-        "TensorFlow": packages["tensorflow"],
-        "Keras": packages["keras"],
-        "keras-cv": packages["keras-cv"],
+        **{name: packages[package] for name, package in PACKAGES.items()},
         "OpenVINO": packages.get("openvino"),
         "lung model": run.metrics["data"].get("lungs_sha256"),
     }

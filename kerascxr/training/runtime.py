@@ -16,6 +16,7 @@ from kerascxr import __version__
 from kerascxr.config import RuntimeConfig
 from kerascxr.config.checks import check
 from kerascxr.data.order import WHOLE, Share
+from kerascxr.runs.reading import PACKAGES
 from kerascxr.training import processor
 from kerascxr.training.workers import Workers, workers
 
@@ -123,12 +124,8 @@ def as_set(config: RuntimeConfig, runtime: Runtime) -> RuntimeConfig:
 
 def versions() -> dict[str, str]:
     """Returns the versions of the packages that decide numbers, by their names for people."""
-    return {
-        "TensorFlow": tf.__version__,
-        "Keras": keras.__version__,
-        "keras-cv": importlib.metadata.version("keras-cv"),
-        "kerascxr": __version__,
-    }
+    packages = {name: importlib.metadata.version(package) for name, package in PACKAGES.items()}
+    return packages | {"kerascxr": __version__}
 
 
 def regime_of(
@@ -167,7 +164,7 @@ def regime_of(
 
 def environment(regime: dict[str, Any], seed: int) -> dict[str, Any]:
     """Returns the versions, the machine and the regime, JSON-ready, for environment.json."""
-    packages = ["tensorflow", "keras", "keras-cv", "tensorflow-datasets", "numpy", "scikit-learn"]
+    packages = [*PACKAGES.values(), "tensorflow-datasets"]
     if regime["feature_engine"] == "openvino":
         packages.append("openvino")
     return {

@@ -1,6 +1,7 @@
 """Around epochs: going on after a kill, the metric table, non-finite losses."""
 
 import csv
+import importlib.metadata
 import json
 import shutil
 from itertools import pairwise
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from kerascxr.config import ClassificationConfig, OptimizerConfig, RuntimeConfig
 from kerascxr.runs.folder import RunFolder
+from kerascxr.runs.reading import PACKAGES
 from kerascxr.training import callbacks
 from kerascxr.training.callbacks import NonFiniteLossError, Progress
 from kerascxr.training.fitting import (
@@ -220,9 +222,15 @@ def test_other_data_weights_engines_and_versions_are_refused(tmp_path, monkeypat
         run(tmp_path / "r", weights="")
     with pytest.raises(ValueError, match=r"feature_engine \(keras -> openvino\)"):
         run(tmp_path / "r", engine="openvino")
-    monkeypatch.setattr(keras, "__version__", "9.9")
-    with pytest.raises(ValueError, match=r"Keras \(.* -> 9\.9\)"):
-        run(tmp_path / "r")
+    installed = importlib.metadata.version
+    for name, package in PACKAGES.items():
+
+        def version(of, changed=package):
+            return "9.9" if of == changed else installed(of)
+
+        monkeypatch.setattr(importlib.metadata, "version", version)
+        with pytest.raises(ValueError, match=rf"changed: {name} \(.* -> 9\.9\)"):
+            run(tmp_path / "r")
 
 
 def test_the_best_weights_of_a_half_written_checkpoint_are_not_believed(tmp_path, monkeypatch):

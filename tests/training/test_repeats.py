@@ -184,7 +184,8 @@ def write_run(path, seed, table):
     found["data"] = {"source": "set", "fingerprint": "f"}
     found["regime"] = {"precision": "float32", "devices": [f"device {seed}"]}
     config = f"{{split: {{offset: 0}}, runtime: {{seed: {seed}}}}}"
-    packages = {"tensorflow": "2.21", "keras": "3.15", "keras-cv": "0.9", "openvino": "1"}
+    packages = dict.fromkeys(("tensorflow", "keras", "keras-cv", "openvino"), "1.1")
+    packages |= dict.fromkeys(("numpy", "scipy", "scikit-learn"), "1.1")
     versions = {"kerascxr": "1.0", "packages": packages}
     for name, text in (
         ("metrics.json", json.dumps(found)),
@@ -273,7 +274,10 @@ def test_runs_that_were_trained_in_other_ways_are_not_summed_up(tmp_path):
         repeats.summarise(paths, repeats.RunFolder(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["kerascxr", "TensorFlow", "Keras", "keras-cv", "OpenVINO"])
+@pytest.mark.parametrize(
+    "name",
+    ["kerascxr", "TensorFlow", "Keras", "keras-cv", "NumPy", "SciPy", "scikit-learn", "OpenVINO"],
+)
 def test_runs_of_other_package_versions_are_not_summed_up(tmp_path, name):
     paths = seeds_of(tmp_path, [[("x", "a", 0.9)]] * 2)
     file = paths[1] / "environment.json"
