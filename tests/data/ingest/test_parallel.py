@@ -1,5 +1,8 @@
 """Mapping in threads and in processes."""
 
+import errno
+import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -18,6 +21,8 @@ from tests.support.small_runs import bright_and_dark
 def _half(number):
     if number % 2:
         raise ValueError(f"number must be even. Got {number}.")
+    if number == 100:
+        logging.getLogger("kerascxr.tests").warning("Number %d.", number)
     return number // 2, os.getpid()
 
 
@@ -46,13 +51,31 @@ def test_memory_is_bounded_by_the_window_not_by_the_set():
     assert most[0] <= 6 * 4
 
 
-def test_processes_give_all_results_in_order_and_are_gone_afterwards(monkeypatch):
+def test_processes_give_all_results_in_order_and_are_gone_afterwards(monkeypatch, messages):
     monkeypatch.setattr(parallel, "CORES", 2)
     numbers = list(range(0, 500, 2))
     results = list(in_processes(_half, numbers))
     assert [half for half, _ in results] == list(range(250))
     assert os.getpid() not in {process for _, process in results}
     assert not _children()
+    assert [text for text in messages() if text.startswith("Number")] == ["Number 100."]
+
+
+def test_threads_map_where_there_can_be_no_processes(monkeypatch, messages):
+    monkeypatch.setattr(parallel, "CORES", 2)
+    numbers = list(range(0, 500, 2))
+    expected = [(half, os.getpid()) for half in range(250)]
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    assert list(in_processes(_half, numbers)) == expected
+    assert "in threads: processes cannot be started (this one is a daemonic" in messages()[0]
+    monkeypatch.undo()
+
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # of /dev/shm
+
+    monkeypatch.setattr("loky.ProcessPoolExecutor", full)
+    assert list(in_processes(_half, numbers)) == expected
+    assert "([Errno 28] No space left on device)" in messages()[2]
 
 
 def test_an_error_in_a_process_is_that_of_the_item_and_ends_the_others(monkeypatch):
@@ -90,8 +113,8 @@ def test_processes_end_with_a_script_that_is_killed(tmp_path):
         assert [int(process.stdout.readline()) for _ in range(51)] == list(range(0, -51, -1))
         workers = _children(process.pid)
         assert workers
-        process.kill()
-    _, alive = psutil.wait_procs(workers, timeout=20)
+        process.kill()  # and it is not asked for, so that the system keeps its number
+        _, alive = psutil.wait_procs(workers, timeout=20)
     assert not alive, [one.cmdline() for one in alive]
 
 
