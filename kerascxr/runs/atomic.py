@@ -113,7 +113,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is not None or isinstance(error, ChildProcessError):
             raise
         if error.errno is None:  # of HDF5
             raise OSError(f"{path} cannot be written: {error}") from error

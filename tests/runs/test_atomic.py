@@ -253,3 +253,8 @@ def test_a_long_name_with_a_dot_is_written(tmp_path):
     with replacing(tmp_path / "model.weights.h5") as partial:
         assert partial.name.endswith(".weights.h5")
         partial.write_text("x")
+
+
+def test_an_ended_process_is_no_error_of_the_disk(tmp_path):
+    with pytest.raises(ChildProcessError, match=r"^ended$"), naming(tmp_path):
+        raise ChildProcessError("ended")
