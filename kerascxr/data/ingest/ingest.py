@@ -184,6 +184,12 @@ def _write_shards(
                 )
                 bar.update()
 
+    class Info(tfds.core.DatasetInfo):
+        """What TFDS notes of the store."""
+
+        def initialize_from_bucket(self) -> None:
+            """Does nothing: TFDS' servers know no store, and it leaves a temporary folder."""
+
     # Not in TFDS' registry of names: this class is for one store alone.
     class ChestXray(  # type: ignore[call-arg]
         tfds.core.GeneratorBasedBuilder, skip_registration=True
@@ -204,7 +210,7 @@ def _write_shards(
                 "origin": tfds.features.Text(),
                 "mask_state": tfds.features.Text(),
             }
-            return tfds.core.DatasetInfo(
+            return Info(
                 builder=self, description=name, features=tfds.features.FeaturesDict(features)
             )
 

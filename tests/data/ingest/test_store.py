@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -155,6 +156,14 @@ def test_a_disk_that_becomes_full_is_one_error_and_leaves_nothing(folder, tmp_pa
     with pytest.raises(OSError, match=r"No space left on device: .*/stores/"):
         ingest(folder, tmp_path / "stores")
     assert not [path for path in (tmp_path / "stores").iterdir() if path.suffix != ".lock"]
+
+
+def test_no_temporary_folder_stays(folder, tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    ingest(folder, tmp_path / "stores")
+    assert not [*temporary.iterdir()]
 
 
 def test_what_a_killed_ingest_left_is_cleared(folder, tmp_path):
