@@ -2,7 +2,7 @@
 
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +11,10 @@ from PIL import Image
 
 from kerascxr.data.files import ImageFileError, group_in, read_grey, read_mask, spacing_in
 from kerascxr.data.ingest import records
-from kerascxr.data.ingest.parallel import CORES, in_processes, in_threads
+from kerascxr.data.ingest.parallel import CORES, Results, in_processes, in_threads
 from kerascxr.data.ingest.properties import measure
 from kerascxr.data.ingest.thumbnails import thumbnail
-from kerascxr.data.remote import RemotePath, fetched_once
+from kerascxr.data.remote import RemotePath, fetched_once, state_of
 from kerascxr.data.sources.examples import Example, Rejected
 
 UNLABELLED = "unlabelled"
@@ -27,7 +27,7 @@ _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _EIGHT_BIT_GREY = b"\x08\0"  # depth and colour type, after the sides
 
 
-def read_all(examples: Sequence[Example]) -> Iterator["ReadImage | Rejected"]:
+def read_all(examples: Sequence[Example]) -> Results:
     """Reads examples with all cores, in order; see ``read_example``.
 
     Raises:
@@ -77,11 +77,29 @@ class ReadImage(NamedTuple):
 def read_example(example: Example) -> ReadImage | Rejected:
     """Reads, checks and measures an image and its mask; a file that cannot be used is rejected.
 
+    So is an image that changes meanwhile: its file is opened several times, for its pixels, its
+    numbers and what the store takes.
+
     Raises:
         RemoteError: If a server does not send a file: it may be whole, so that it is not rejected.
     """
     with fetched_once():
-        return _read(example)
+        if not isinstance(example.image, Path):
+            return _read(example)
+        before = _content_state(example.image)
+        read = None
+        try:
+            read = _read(example)
+        except FileNotFoundError:
+            if _content_state(example.image) == before:
+                raise
+        if read is None or _content_state(example.image) != before:
+            return Rejected(str(example.image), "changed while it was read")
+        return read
+
+
+def _content_state(path: Path) -> tuple[int, ...]:
+    return state_of(path)[:2]  # a new link to a file, as of a backup, is no change
 
 
 def _read(example: Example) -> ReadImage | Rejected:

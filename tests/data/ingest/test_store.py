@@ -21,7 +21,7 @@ from kerascxr.data.ingest import ingest as ingest_module
 from kerascxr.data.ingest import store as store_module
 from kerascxr.data.ingest.store import open_store
 from kerascxr.data.pipeline import read_images
-from kerascxr.data.sources.open import open_source
+from kerascxr.data.sources.open import Rejected, open_source
 
 
 def draw(seed, size=(24, 20)):
@@ -42,9 +42,12 @@ def folder(tmp_path):
     return tmp_path / "set"
 
 
+def opened(folder):
+    return open_source(str(folder), phantom_images=1, phantom_seed=0)
+
+
 def ingest(folder, stores):
-    source = open_source(str(folder), phantom_images=1, phantom_seed=0)
-    return open_store(source, stores)
+    return open_store(opened(folder), stores)
 
 
 def test_what_goes_in_comes_out(folder, tmp_path):
@@ -164,6 +167,24 @@ def test_no_temporary_folder_stays(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     ingest(folder, tmp_path / "stores")
     assert not [*temporary.iterdir()]
+
+
+def test_a_file_that_changes_or_goes_while_it_is_read_is_rejected(folder, monkeypatch):
+    example = opened(folder).examples[0]
+    measure = reading.measure
+
+    def changing(pixels, file_bytes):
+        Image.fromarray(255 - pixels).save(example.image)
+        return measure(pixels, file_bytes)
+
+    def removing(pixels, file_bytes):
+        example.image.unlink()
+        return measure(pixels, file_bytes)
+
+    for change in (changing, removing):
+        monkeypatch.setattr(reading, "measure", change)
+        read = reading.read_example(example)
+        assert read == Rejected(str(example.image), "changed while it was read")
 
 
 def test_what_a_killed_ingest_left_is_cleared(folder, tmp_path):
