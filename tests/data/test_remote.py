@@ -4,6 +4,7 @@ import os
 import sys
 import time
 import uuid
+from dataclasses import replace
 
 import fsspec
 import numpy as np
@@ -129,7 +130,7 @@ def test_a_changed_a_new_and_a_removed_remote_file_are_noticed(url, server):
     assert after.keys() - before.keys() == {"COVID/images/new.png"}
 
 
-def test_lists_are_remote_or_name_remote_files(url, server, tmp_path):
+def test_lists_are_remote_or_name_remote_files(url, server, tmp_path, monkeypatch):
     base = url.removeprefix("memory:/")
     lines = ["path,label,mask"]
     for label in ("COVID", "Viral Pneumonia"):
@@ -149,6 +150,12 @@ def test_lists_are_remote_or_name_remote_files(url, server, tmp_path):
     ]
     for example in (*source.examples, *there.examples):
         assert reading.read_example(example).checked.mask_state == "ok"
+    monkeypatch.setattr(reading, "in_processes", None)  # they could not know the server's files
+    monkeypatch.setattr(reading, "FILES_FOR_PROCESSES", 1)
+    local = tmp_path / "local.png"
+    Image.new("L", (20, 24), 99).save(local)
+    [read] = reading.read_all([replace(source.examples[0], image=local)])
+    assert read.checked.mask_state == "ok"
     before = signature_of(source)
     assert all(size > 0 for size, *_ in before.values())
     server.pipe(f"{base}/COVID/images/COVID-1.png", b"other")

@@ -34,7 +34,8 @@ def read_all(examples: Sequence[Example]) -> Results:
         ChildProcessError: If a process that reads was ended.
         RemoteError: See ``read_example``.
     """
-    if any(isinstance(example.image, RemotePath) for example in examples):
+    files = (file for example in examples for file in (example.image, *example.masks))
+    if any(isinstance(file, RemotePath) for file in files):  # this process knows their servers
         return in_threads(read_example, examples, _REMOTE_THREADS)
     drawn = bool(examples) and not isinstance(examples[0].image, Path)
     least = DRAWINGS_FOR_PROCESSES if drawn else FILES_FOR_PROCESSES
