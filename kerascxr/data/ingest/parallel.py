@@ -103,9 +103,8 @@ def _end_with(parent: int) -> None:
     """Ends this process when its parent is gone, even if that was killed."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(parent)
-        # A killed process exists until its own parent asks for it, which may be never. By then its
-        # children have another parent, but on Windows.
-        while os.getppid() == parent and process.is_running():
+        # A killed one is a zombie until its own parent asks for it, which may be never.
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             time.sleep(_WATCH_SECONDS)
     os._exit(1)
 
