@@ -1,5 +1,7 @@
 """Parts of a PNG or JPEG file before its pixels, found in the graph: chunks, segments, tags."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 # A file has some ten parts before its pixels; the bound keeps a hostile file from taking long.
@@ -20,29 +22,16 @@ def jpeg_segment(data: tf.Tensor, marker: int, name: bytes) -> tf.Tensor:
         string scalar; b"" if there is none before the pixels.
     """
 
-    def goes_on(count: tf.Tensor, place: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-        own = _number(data, place + 1, 1, big=True)
+    def step(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        head = _filled(data, place, 4)
         # Pixels follow the marker 0xda.
-        segment = (_number(data, place, 1, big=True) == 0xFF) & (own >= 0xC0) & (own != 0xDA)
-        return (count < _MOST_PARTS) & (tf.strings.length(found) == 0) & segment
+        segment = (head[0] == 0xFF) & (head[1] >= 0xC0) & (head[1] != 0xDA)
+        length = tf.maximum(256 * head[2] + head[3], 2)
+        wanted = (head[1] == marker) & tf.equal(_bytes(data, place + 4, len(name)), name)
+        held = tf.where(segment & wanted, tf.maximum(length - 2 - len(name), 0), 0)
+        return place + 2 + length, _bytes(data, place + 4 + len(name), held), segment
 
-    def step(
-        count: tf.Tensor, place: tf.Tensor, found: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        length = _number(data, place + 2, 2, big=True)
-        wanted = (_number(data, place + 1, 1, big=True) == marker) & tf.equal(
-            _bytes(data, place + 4, len(name)), name
-        )
-        begin = place + 4 + len(name)
-        block = tf.cond(
-            wanted,
-            lambda: _bytes(data, begin, tf.maximum(length - 2 - len(name), 0)),
-            lambda: tf.constant(b""),
-        )
-        return count + 1, place + 2 + tf.maximum(length, 2), block
-
-    start = (tf.constant(0), tf.constant(2), tf.constant(b""))
-    return tf.while_loop(goes_on, step, start)[2]
+    return _first_part(step, 2)
 
 
 def png_chunk(data: tf.Tensor, name: bytes) -> tf.Tensor:
@@ -53,23 +42,38 @@ def png_chunk(data: tf.Tensor, name: bytes) -> tf.Tensor:
         name: Four letters, e.g. b"eXIf".
     """
 
-    def goes_on(count: tf.Tensor, place: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+    def step(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         own = _bytes(data, place + 4, 4)
         before_pixels = (tf.strings.length(own) == 4) & tf.not_equal(own, b"IDAT")
-        return (count < _MOST_PARTS) & (tf.strings.length(found) == 0) & before_pixels
-
-    def step(
-        count: tf.Tensor, place: tf.Tensor, found: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         # A length of 2^30 or more would lead outside of every file that can be taken.
-        length = _number(data, place, 4, big=True)
-        length = tf.where((length < 0) | (length >= 2**30), 2**30, length)
-        wanted = tf.equal(_bytes(data, place + 4, 4), name)
-        block = tf.cond(wanted, lambda: _bytes(data, place + 8, length), lambda: tf.constant(b""))
-        return count + 1, place + 12 + length, block
+        scales = tf.constant([2**24, 2**16, 2**8, 1], tf.int64)
+        length = tf.reduce_sum(tf.cast(_filled(data, place, 4), tf.int64) * scales)
+        length = tf.cast(tf.minimum(length, 2**30), tf.int32)
+        held = tf.where(before_pixels & tf.equal(own, name), length, 0)
+        return place + 12 + length, _bytes(data, place + 8, held), before_pixels
 
-    start = (tf.constant(0), tf.constant(8), tf.constant(b""))
-    return tf.while_loop(goes_on, step, start)[2]
+    return _first_part(step, 8)
+
+
+def _first_part(step: Callable[[tf.Tensor], tuple[tf.Tensor, ...]], begin: int) -> tf.Tensor:
+    """Returns the first part that is not empty, b"" if there is none before the pixels.
+
+    Args:
+        step: Takes a part's place; returns that of the next, what is wanted of it, and whether
+            there was one. Its reads are few: a graph has several such loops, and is slow to trace
+            and to load with many operations.
+        begin: The first part's place.
+    """
+
+    def go_on(
+        count: tf.Tensor, place: tf.Tensor, found: tf.Tensor, more: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        place, found, is_part = step(place)
+        more = is_part & (tf.strings.length(found) == 0) & (count + 1 < _MOST_PARTS)
+        return count + 1, place, found, more
+
+    start = (tf.constant(0), tf.constant(begin), tf.constant(b""), tf.constant(True))
+    return tf.while_loop(lambda count, place, found, more: more, go_on, start)[2]
 
 
 def tiff_tag(block: tf.Tensor, tag: int) -> tf.Tensor:
@@ -93,32 +97,35 @@ def _read_tag(block: tf.Tensor, tag: int) -> tf.Tensor:
     directory = _number(block, 4, 4, big)
     entries = tf.clip_by_value(_number(block, directory, 2, big), 0, _MOST_ENTRIES)
     places = directory + 2 + 12 * tf.range(entries)
-    tags = tf.map_fn(lambda place: _number(block, place, 2, big), places)
+    places = tf.boolean_mask(places, (places >= 0) & (places <= tf.strings.length(block) - 2))
+    codes = tf.cast(tf.io.decode_raw(block, tf.uint8), tf.int32)
+    first, second = tf.gather(codes, places), tf.gather(codes, places + 1)
+    tags = tf.where(big, 256 * first + second, 256 * second + first)
     chosen = tf.concat([tf.boolean_mask(places, tags == tag), [-1]], 0)[0]
     is_long = _number(block, chosen + 2, 2, big) == _LONG
-    value = tf.cond(
-        is_long,
-        lambda: _number(block, chosen + 8, 4, big),
-        lambda: _number(block, chosen + 8, 2, big),
+    value = tf.where(
+        is_long, _number(block, chosen + 8, 4, big), _number(block, chosen + 8, 2, big)
     )
     return tf.where(known & (chosen >= 0), value, 1)
 
 
-def _bytes(data: tf.Tensor, begin: tf.Tensor, length: tf.Tensor | int) -> tf.Tensor:
+def _bytes(data: tf.Tensor, begin: tf.Tensor | int, length: tf.Tensor | int) -> tf.Tensor:
     """Returns some bytes, fewer at the data's end; none for a place outside."""
     end = tf.strings.length(data)
     begin = tf.where((begin < 0) | (begin > end), end, begin)
     return tf.strings.substr(data, begin, length)
 
 
-def _number(data: tf.Tensor, begin: tf.Tensor, length: int, big: tf.Tensor | bool) -> tf.Tensor:
-    """Returns an unsigned number of 1, 2 or 4 bytes, int32; -1 outside of the data."""
-    found = _bytes(data, begin, length)
+def _filled(data: tf.Tensor, begin: tf.Tensor | int, length: int) -> tf.Tensor:
+    """Returns some bytes, int32 (length,), with zeros beyond the data's end."""
+    found = tf.strings.substr(_bytes(data, begin, length) + b"\0" * length, 0, length)
+    return tf.cast(tf.ensure_shape(tf.io.decode_raw(found, tf.uint8), (length,)), tf.int32)
 
-    def read() -> tf.Tensor:
-        digits = tf.cast(tf.io.decode_raw(found, tf.uint8), tf.int64)
-        digits = tf.where(big, digits[::-1], digits)
-        scales = tf.constant([256**place for place in range(length)], tf.int64)
-        return tf.cast(tf.minimum(tf.reduce_sum(digits * scales), 2**31 - 1), tf.int32)
 
-    return tf.cond(tf.strings.length(found) == length, read, lambda: tf.constant(-1))
+def _number(data: tf.Tensor, begin: tf.Tensor | int, length: int, big: tf.Tensor) -> tf.Tensor:
+    """Returns an unsigned number of 2 or 4 bytes, int32; -1 outside of the data."""
+    scales = tf.constant([256**place for place in range(length)], tf.int64)
+    digits = tf.cast(_filled(data, begin, length), tf.int64)
+    value = tf.reduce_sum(digits * tf.where(big, scales[::-1], scales))
+    value = tf.cast(tf.minimum(value, 2**31 - 1), tf.int32)
+    return tf.where((begin >= 0) & (begin + length <= tf.strings.length(data)), value, -1)
