@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from kerascxr.data.graphs import do_not_convert
+
 LUNGS = 2
 _CELL = 4  # pixels: components nearer than that are one
 
@@ -136,7 +138,9 @@ def small_components(inside: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     component = tf.cast(tf.reshape(numbers, (-1, height * width)), tf.int32)
     area = tf.reshape(share, (-1, height * width))
     sizes = tf.map_fn(
-        lambda item: tf.math.unsorted_segment_sum(item[0], item[1], height * width + 1),
+        do_not_convert(
+            lambda item: tf.math.unsorted_segment_sum(item[0], item[1], height * width + 1)
+        ),
         (area, component),
         fn_output_signature=tf.TensorSpec((height * width + 1,), tf.float32),
     )

@@ -6,6 +6,7 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
+from kerascxr.data.graphs import do_not_convert
 from kerascxr.data.images import decode_file, resize_image, to_backbone_input
 from kerascxr.data.roi import ROIS
 from kerascxr.models.decision_rule import DecisionRule
@@ -107,6 +108,7 @@ def decode_batch(encoded: tf.Tensor, sizes: Sizes) -> tuple[tuple[tf.Tensor, ...
             has its index.
     """
 
+    @do_not_convert
     def prepare(place: tf.Tensor, data: tf.Tensor) -> tuple[tf.Tensor, ...]:
         image = decode_file(data)
         return place, tf.shape(image)[:2], *(resize_image(image, size) for size in sizes)
@@ -154,6 +156,7 @@ def lung_answer(segmenter: Segmenter, probabilities: tf.Tensor, own_sizes: tf.Te
         (batch,), the share of each mask that is lung.
     """
 
+    @do_not_convert
     def encode(item: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         mask = segmenter.mask_at(*item)
         return tf.io.encode_png(mask), tf.reduce_mean(tf.cast(mask > 0, tf.float32))
@@ -178,7 +181,7 @@ def _apply_roi(
 ) -> tf.Tensor:
     """Returns the classifier's input for each item, float32 (batch, *size, channels)."""
     inputs = tf.map_fn(
-        lambda item: ROIS[roi].apply(decode(item[0]), item[1], size),
+        do_not_convert(lambda item: ROIS[roi].apply(decode(item[0]), item[1], size)),
         (items, lungs),
         fn_output_signature=tf.TensorSpec((*size, ROIS[roi].channels), tf.uint8),
     )

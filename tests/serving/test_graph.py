@@ -1,5 +1,6 @@
 """The served computation, by value, on models whose answers can be worked out by hand."""
 
+import contextlib
 import io
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.python.autograph.pyct import transpiler
 
 from kerascxr.data.images import resize_image
 from kerascxr.data.roi import ROIS
@@ -167,6 +169,20 @@ def test_the_whole_image_is_classified_and_its_lungs_come_beside(model, segmente
     lungs = graph.masks_from_bytes(segmenter)(FILES)
     np.testing.assert_array_equal(both["lung_mask_bytes"], lungs["mask_bytes"])
     np.testing.assert_array_equal(both["lung_fraction"], lungs["lung_fraction"])
+
+
+def test_no_function_is_rewritten_for_its_graph(model, segmenter, monkeypatch):
+    """That takes a second of each export and each prediction."""
+    rewritten = []
+    monkeypatch.setattr(
+        transpiler.PyToPy,
+        "transform_function",
+        lambda self, function, _: rewritten.append(function),
+    )
+    classifier = graph.Classifier(model, "ab", roi="lung_crop")
+    with contextlib.suppress(TypeError):  # of a function that is rewritten to None
+        graph.from_bytes(classifier, SIZE, segmenter)(FILES)
+    assert not rewritten
 
 
 @pytest.mark.parametrize("roi", ["lung_crop", "lung_channel", "border_only"])
