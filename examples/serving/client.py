@@ -9,6 +9,8 @@ REST needs nothing but Python; gRPC needs grpcio and tensorflow-serving-api.
 import argparse
 import base64
 import json
+import sys
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,8 +53,13 @@ def ask_rest(host: str, files: Sequence[bytes]) -> list[Answer]:
         json.dumps(rest_request(files)).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        rows = json.load(answer)["predictions"]
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            rows = json.load(answer)["predictions"]
+    except urllib.error.HTTPError as error:
+        sys.exit(f"{host} answered {error.code}: {error.read().decode(errors='replace')}")
+    except OSError as error:
+        sys.exit(f"No server answers at {host} ({error}). Start it with compose.yaml.")
     return [
         Answer(
             row["label"],

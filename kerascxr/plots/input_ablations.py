@@ -55,5 +55,5 @@ def scores(result: Mapping[str, Any], path: str | Path) -> Figure:
         axes.set_yticks(range(len(names)), [result["ablations"][name]["title"] for name in names])
         axes.set_ylim(len(names) - 0.5, -0.7)
         axes.set_xlim(right=1.01)
-        axes.set_xlabel("macro AUC with its 95% interval (diamonds: inputs without disease)")
+        axes.set_xlabel("macro AUC with its 95% interval (diamonds: lungs or their detail hidden)")
         return save(figure, path)

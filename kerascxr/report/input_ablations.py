@@ -91,15 +91,15 @@ def verdict(result: Mapping[str, Any]) -> str:
         )
     if found["large"]:
         return (
-            f"Large shortcuts are shown: {titles(found['large'])}. These inputs hold no disease "
-            "and yield at least half of the AUC above chance, so a high score on these images "
-            "does not show that a model detects disease. Test on another hospital's images "
-            f"(evaluate).{undecided}"
+            f"Large shortcuts are shown: {titles(found['large'])}. These inputs hide the lungs or "
+            "their detail and yield at least half of the AUC above chance, so a high score on "
+            "these images does not show that a model detects disease. Test on another hospital's "
+            f"images (evaluate).{undecided}"
         )
     if found["some"]:
         return (
             f"Shortcuts are shown: {titles(found['some'])}. Part of the score can be reached from "
-            f"inputs without disease.{undecided}"
+            f"inputs that hide the lungs or their detail.{undecided}"
         )
     if found["verdict"] == "not_decided":
         return f"No shortcut is shown, and not all are excluded.{undecided}"
@@ -211,7 +211,7 @@ def ablation_sections(run: Run, prefix: str) -> list[Section]:
         "input_ablations": (
             f"Macro AUC of each input ablation with its 95% interval: {scores}.",
             "Macro AUC of each input ablation with its 95% interval. Orange diamonds: inputs "
-            "without disease. The dashed line is chance.",
+            "that hide the lungs or their detail. The dashed line is chance.",
         ),
         "input_ablation_samples": (
             "One test image of each class under each input ablation.",

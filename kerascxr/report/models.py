@@ -97,10 +97,12 @@ def segmenter_section(run: Run, number: int) -> Section:
     }
     captions = {"sample_predictions": "Best, median and worst test image by Dice."}
     if run.coarse_history:
-        end = run.coarse_history[-1]
+        choose, monitor = (min, "loss") if run.config.get("monitor") == "loss" else (max, "dice")
+        best = choose(run.coarse_history, key=lambda row: row[f"val_{monitor}"])
         blocks.append(
             f"Trained for {len(run.coarse_history)} epochs at half the size first, to a "
-            f"validation Dice of {end['val_dice']:.4f}; the learning curves show what followed."
+            f"validation Dice of {best['val_dice']:.4f} in epoch {best['epoch']}, whose weights go "
+            "on; the learning curves show what followed."
         )
     cells = run.metrics.get("stages")
     if cells:

@@ -276,7 +276,8 @@ def _verdict_table(audits: Mapping[str, Mapping[str, Any]]) -> Tabulated:
         [title, *(_cell(result["ablations"].get(name)) for result in audits.values())]
         for name, title in names.items()
     ]
-    table = Table("Is the class predicted from inputs without disease?", ["input", *audits], rows)
+    title = "Is the class predicted from inputs that hide the lungs or their detail?"
+    table = Table(title, ["input", *audits], rows)
     note = (
         "Share: how much of the full image's macro AUC above chance a model reaches that is "
         "trained on this input alone. Not decided means that neither a shortcut nor its absence is "

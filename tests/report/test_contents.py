@@ -33,6 +33,21 @@ def test_counts_are_compared_where_the_study_has_any(tmp_path):
     assert known in notes(parts)
 
 
+@pytest.mark.parametrize(
+    ("monitor", "said"), [("dice", "0.9000 in epoch 2"), ("loss", "0.8000 in")]
+)
+def test_a_coarse_stage_has_the_score_of_its_best_epoch(tmp_path, monitor, said):
+    path = segmenter(tmp_path / "unet")
+    rows = [(0.5, 0.3), (0.9, 0.2), (0.8, 0.1)]
+    rows = [{"epoch": i + 1, "val_dice": d, "val_loss": v} for i, (d, v) in enumerate(rows)]
+    (path / "coarse_history.json").write_text(json.dumps(rows))
+    with (path / "config.yaml").open("a") as config:
+        config.write(f"monitor: {monitor}\n")
+    parts = contents.sections(read_runs([path]), tmp_path)
+    [text] = [b for part in parts for b in part.blocks if "half the size" in str(b)]
+    assert f"for 3 epochs at half the size first, to a validation Dice of {said}" in text
+
+
 def test_the_study_stands_once_below_the_runs_of_a_model(tmp_path):
     paths = [classifier(tmp_path / f"run{index}", depth) for index, depth in enumerate((1, 1, 2))]
     parts = contents.sections(read_runs(paths), tmp_path)

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import importlib
 import io
 import json
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -241,13 +243,24 @@ def test_the_c_library_loads_and_runs_it(exported, known):
     np.testing.assert_allclose(run_in_c(exported, files), expected, atol=1e-5)
 
 
-def test_the_clients_requests_and_answers_fit(signature, known, monkeypatch):
+@pytest.fixture
+def client(monkeypatch):
+    """The example's client."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "examples" / "serving"))
+    return importlib.import_module("client")
+
+
+def test_a_client_without_a_server_says_so_in_one_line(client, monkeypatch):
+    with pytest.raises(SystemExit, match=r"^No server answers at localhost:1 \(.*refused"):
+        client.ask_rest("localhost:1", [b""])
+    refusal = client.urllib.error.HTTPError("", 400, "", {}, io.BytesIO(b'{"error": "no image"}'))
+    monkeypatch.setattr(client.urllib.request, "urlopen", Mock(side_effect=refusal))
+    with pytest.raises(SystemExit, match=r'^localhost:1 answered 400: {"error": "no image"}$'):
+        client.ask_rest("localhost:1", [b""])
+
+
+def test_the_clients_requests_and_answers_fit(client, signature, known, monkeypatch):
     """The forms of TF Serving's two interfaces, the server played by the signature itself."""
-    sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "serving"))
-    try:
-        import client
-    finally:
-        sys.path.pop(0)
     files, expected = known
 
     def serve_rest(request, timeout):
