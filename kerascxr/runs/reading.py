@@ -20,6 +20,7 @@ temperature. Metrics are computed from uncalibrated probabilities; operating poi
 exports use calibrated ones."""
 
 MAY_DIFFER = ("devices", "workers")
+"""What of a regime may differ between runs that are trained in one way."""
 
 PACKAGES = {
     "TensorFlow": "tensorflow",
@@ -30,7 +31,6 @@ PACKAGES = {
     "scikit-learn": "scikit-learn",
 }
 """The packages whose version may change a run's numbers: their names for people, and for pip."""
-"""What of a regime may differ between runs that are trained in one way."""
 
 TEXT_COLUMNS = ("id", "group", "given_group", "label")
 """The columns of a U-Net's table of predictions that are no scores."""
